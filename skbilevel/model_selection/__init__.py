@@ -1,0 +1,1 @@
+"""From data to problems: folds, criteria, candidates, and the choice among them."""

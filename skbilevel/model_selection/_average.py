@@ -1,0 +1,107 @@
+"""The choice: score, gate, weights, and an average that is published as strengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Weights of the candidates and the scores they come from.
+
+    Parameters
+    ----------
+    loss : ndarray of shape (c,)
+        Mean nested loss.
+    error : ndarray of shape (c,)
+        Standard error of its difference to the first candidate.
+    kept : ndarray of bool
+        Candidates that pass the gate; the first always does.
+    weight : ndarray of shape (c,)
+        Weights in the average.
+    """
+
+    loss: Array
+    error: Array
+    kept: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """Rules of the choice.
+
+    Parameters
+    ----------
+    pessimism : float
+        Standard errors that are added to a candidate's loss.
+    gate : float
+        Standard errors by which a candidate has to beat the shared strength.
+    temperature : float
+        ``weight ~ exp(-(n / temperature) * relative excess of the score)``.
+    """
+
+    pessimism: float = 1.0
+    gate: float = 1.0
+    temperature: float = 4.0
+
+    def choose(self, losses: Array, weight: Array, cluster: Array) -> Choice:
+        """Weigh candidates by their losses (c, n) on rows they have not seen.
+
+        The standard error is that of a weighted mean over clusters of rows (the
+        rows themselves unless groups are given), in units of ``sum(weight)``.
+        """
+        total = weight.sum()
+        loss = losses @ weight / total
+        difference = losses - losses[0]
+        mean = difference @ weight / total
+        error = _clustered_error(difference - mean[:, None], weight, cluster)
+        score = loss + self.pessimism * error
+        kept = -mean >= self.gate * error
+        # A candidate that never differs from the first adds nothing to it.
+        kept &= error > 0
+        kept[0] = True
+        best = score[kept].min()
+        excess = (score - best) / best if best > 0 else np.where(score > best, np.inf, 0)
+        a = np.where(kept, np.exp(-np.minimum(total / self.temperature * excess, 700)), 0)
+        return Choice(loss, error, kept, a / a.sum())
+
+
+def _clustered_error(centered: Array, weight: Array, cluster: Array) -> Array:
+    """Standard errors (c,) of weighted means of ``centered`` (c, n).
+
+    With one row per cluster this is ``std / sqrt(n)`` with ``n = sum(weight)``: a
+    weight counts as that many rows.
+    """
+    total = weight.sum()
+    if len(np.unique(cluster)) == len(cluster):
+        return np.sqrt(centered**2 @ weight) / total
+    sums = np.zeros((len(centered), cluster.max() + 1))
+    np.add.at(sums.T, cluster, (centered * weight).T)
+    return np.sqrt((sums**2).sum(axis=1)) / total
+
+
+def publish(w: Array, u: Array, members: Array | None = None) -> Array:
+    """Variances at which ridge has the coefficients ``w``, as far as one can.
+
+    Stationarity is ``w = v u`` with ``u = X^T (y - X w)``; where a variance covers
+    several coefficients (targets, groups) it is the least-squares ratio.
+
+    Parameters
+    ----------
+    w, u : ndarray of shape (p, t)
+        Coefficients and their dual gradient.
+    members : ndarray of shape (p,) or None
+        Label of the strength of every feature, None for one each.
+    """
+    top, bottom = (w * u).sum(axis=1), (u * u).sum(axis=1)
+    if members is not None:
+        top = np.bincount(members, top)[members]
+        bottom = np.bincount(members, bottom)[members]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        v = np.where((top > 0) & (bottom > 0), top / bottom, 0.0)
+    return np.asarray(v)

@@ -1,0 +1,164 @@
+"""The elastic-net path of a training set, rewritten as strengths.
+
+With ``l1 = n a ratio`` and ``l2 = n a (1 - ratio)`` the elastic net minimizes
+``0.5 |y - X W|^2 + l1 sum_j |W_j| + 0.5 l2 |W|^2`` (``|W_j|`` is the norm over
+targets). Its stationarity condition is that of ridge at
+
+    v_j = 1 / (l1 / |W_j| + l2),    v_j = 0 where W_j = 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import enet_path
+
+from skbilevel._typing import Array
+
+# Up to this many columns one call on the whole Gram matrix beats working sets.
+_DIRECT = 120
+
+
+class LeastSquaresOracle(Protocol):
+    """What coordinate descent has to know of a training set."""
+
+    yy: float
+    weight: float
+    cross: Array
+
+    def sub_gram(self, active: Array) -> Array:
+        """Gram matrix of some columns."""
+
+    def gradient(self, active: Array, w: Array) -> Array:
+        """``X^T (y - X W)`` for all columns, with W given on ``active``."""
+
+
+@dataclass(frozen=True)
+class GramOracle:
+    """A training set whose Gram matrix is formed."""
+
+    gram: Array
+    cross: Array
+    yy: float
+    weight: float
+
+    def sub_gram(self, active: Array) -> Array:
+        """Gram matrix of some columns."""
+        return self.gram[np.ix_(active, active)]
+
+    def gradient(self, active: Array, w: Array) -> Array:
+        """``X^T (y - X W)`` for all columns."""
+        return np.asarray(self.cross - self.gram[:, active] @ w)
+
+
+def relative_grid(weight: float, n_columns: int, n_points: int = 10) -> Array:
+    """Strengths relative to the smallest that removes every feature."""
+    low = -2.5 if n_columns >= weight else -3.0
+    return np.logspace(-0.1, low, 2 * n_points)[::2]
+
+
+def elastic_net_strengths(
+    oracle: LeastSquaresOracle, grid: Array, ratio: float
+) -> tuple[Array, Array]:
+    """Variances (c, p) and coefficients (c, p, t) along a path of c points.
+
+    ``grid`` is relative to ``max_j |x_j^T y| / ratio`` of this training set, so that
+    a point means the same in every set and no set depends on another's rows.
+    """
+    top = np.sqrt((oracle.cross**2).sum(axis=1)).max(initial=0.0)
+    p, t = oracle.cross.shape
+    if not top > 0:
+        return np.zeros((len(grid), p)), np.zeros((len(grid), p, t))
+    penalties = top / ratio * grid
+    with warnings.catch_warnings():
+        # The candidates are scored anyway; the user has no parameter to act on.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if p <= _DIRECT:
+            everything = np.arange(p)
+            coefs = _descend(oracle, everything, penalties, ratio, None)
+        else:
+            coefs = _working_sets(oracle, penalties, ratio)
+    norm = np.sqrt((coefs**2).sum(axis=-1))
+    l1, l2 = penalties[:, None] * ratio, penalties[:, None] * (1.0 - ratio)
+    with np.errstate(divide="ignore"):
+        v = np.where(norm > 0, 1.0 / (l1 / norm + l2), 0.0)
+    return v, coefs
+
+
+def _working_sets(oracle: LeastSquaresOracle, penalties: Array, ratio: float) -> Array:
+    """The path by strong rules: descend on few columns, check the others."""
+    p, t = oracle.cross.shape
+    coefs = np.zeros((len(penalties), p, t))
+    w = np.zeros((p, t))
+    gradient = oracle.cross
+    previous = float(np.sqrt((gradient**2).sum(axis=1)).max())
+    for k, penalty in enumerate(penalties):
+        l1 = penalty * ratio
+        size = np.sqrt((gradient**2).sum(axis=1))
+        chosen = (size >= 2.0 * l1 - previous) | w.any(axis=1)
+        for _ in range(10):
+            active = np.flatnonzero(chosen)
+            if not active.size:
+                break
+            start = w[active]
+            w = np.zeros((p, t))
+            w[active] = _descend(oracle, active, np.array([penalty]), ratio, start)[0]
+            gradient = oracle.gradient(active, w[active])
+            size = np.sqrt((gradient**2).sum(axis=1))
+            missed = (size > l1 * (1.0 + 1e-3)) & ~chosen
+            if not missed.any():
+                break
+            chosen |= missed
+        coefs[k] = w
+        previous = l1
+    return coefs
+
+
+def _descend(
+    oracle: LeastSquaresOracle,
+    active: Array,
+    penalties: Array,
+    ratio: float,
+    start: Array | None,
+) -> Array:
+    """Coordinate descent on some columns, all penalties; (c, len(active), t)."""
+    gram, cross = oracle.sub_gram(active), oracle.cross[active]
+    if cross.shape[1] > 1:
+        return _descend_rows(gram, cross, penalties, ratio, start)
+    # One dummy row with the norm of y: with a Gram matrix given, the rows only
+    # set the scale of the penalty and of the tolerance.
+    _, coefs, _ = enet_path(
+        np.zeros((1, len(active)), order="F"),
+        np.array([np.sqrt(oracle.yy)]),
+        l1_ratio=ratio,
+        alphas=penalties,
+        precompute=np.ascontiguousarray(gram),
+        Xy=np.ascontiguousarray(cross[:, 0]),
+        coef_init=None if start is None else np.ascontiguousarray(start[:, 0]),
+        check_input=False,
+    )
+    return np.asarray(coefs.T[:, :, None])
+
+
+def _descend_rows(
+    gram: Array, cross: Array, penalties: Array, ratio: float, start: Array | None
+) -> Array:
+    """Several targets: rows that have the same moments, since scikit-learn wants X."""
+    lam, Q = np.linalg.eigh(gram)
+    keep = lam > 1e-12 * lam.max()
+    root = np.sqrt(lam[keep])
+    rows = np.asfortranarray(root[:, None] * Q[:, keep].T)
+    targets = np.asfortranarray((Q[:, keep].T @ cross) / root[:, None])
+    n = len(rows)
+    _, coefs, _ = enet_path(
+        rows,
+        targets,
+        l1_ratio=ratio,
+        alphas=penalties / n,
+        coef_init=None if start is None else np.asfortranarray(start.T),
+    )
+    return np.asarray(np.moveaxis(coefs, 2, 0).swapaxes(1, 2))

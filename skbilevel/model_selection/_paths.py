@@ -1,0 +1,165 @@
+"""Candidates for the strengths of a training set, from safe to bold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._training import KernelTrainer, MomentTrainer
+from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
+
+# Largest departure of a log strength from the best shared one.
+_REACH = 25.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which candidates are made.
+
+    Parameters
+    ----------
+    half : tuple of float
+        Hyperpenalties of the smooth path under the half-sampling loss, decreasing.
+    evidence : tuple of float
+        Hyperpenalties of the smooth path under the evidence, decreasing.
+    evidence_steps : int
+        Steps on the evidence per point.
+    elastic_net : int
+        Points of the elastic-net path; 0 leaves it out.
+    ratio : float
+        Its share of the L1 norm.
+    shared : {"loo", "gcv"}
+        Criterion of the shared strength.
+    """
+
+    half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
+    evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
+    evidence_steps: int = 5
+    elastic_net: int = 10
+    ratio: float = 0.5
+    shared: str = "loo"
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How few numbers make p log variances: ``log v = A theta``.
+
+    Parameters
+    ----------
+    A : ndarray of shape (p, g) or None
+        None is one strength per feature.
+    metadata : ndarray of shape (F, g, q) or None
+        Directions of ``theta`` that carry no penalty; None is the common level.
+    """
+
+    A: Array | None = None
+    metadata: Array | None = None
+
+    def expand(self, theta: Array) -> Array:
+        """``log v`` (F, p) of ``theta`` (F, g)."""
+        return theta if self.A is None else np.asarray(theta @ self.A.T)
+
+    def size(self, p: int) -> int:
+        """Number of strengths."""
+        return p if self.A is None else int(self.A.shape[1])
+
+    def deviations(self, p: int) -> Deviations:
+        """Penalty on what the unpenalized directions do not explain."""
+        g = self.size(p)
+        if self.metadata is None:
+            return Deviations(np.full((1, g, 1), 1.0 / np.sqrt(g)))
+        Q, _ = np.linalg.qr(self.metadata)
+        return Deviations(Q)
+
+    def pull_back(self, model: Any) -> Any:
+        """A model in ``log v`` as one in ``theta``."""
+        return model if self.A is None else model.pull_back(self.A)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of F training sets; candidate c means the same in each of them.
+
+    Parameters
+    ----------
+    family : tuple of str
+        Family of every candidate; the first is "shared".
+    value : ndarray of shape (c,)
+        Its hyperpenalty, or its place on the elastic-net path.
+    v : ndarray of shape (F, c, p)
+        Variances.
+    w : ndarray of shape (F, c, p, t)
+        Coefficients.
+    """
+
+    family: tuple[str, ...]
+    value: Array
+    v: Array
+    w: Array
+
+
+def make_candidates(
+    trainer: MomentTrainer | KernelTrainer, recipe: Recipe, strengths: Strengths
+) -> Candidates:
+    """Paths from the best shared strength outwards, in every training set."""
+    start = trainer.shared(recipe.shared)
+    p = trainer.rows.n_penalized
+    base = np.repeat(start[:, None], strengths.size(p), axis=1)
+    family, value, log_v = ["shared"], [np.nan], [strengths.expand(base)]
+    bounds = (base - _REACH, base + _REACH)
+    for lam, theta in zip(
+        recipe.half, _half_path(trainer, recipe, strengths, base, bounds), strict=True
+    ):
+        family.append("half"), value.append(lam)
+        log_v.append(strengths.expand(theta))
+    for lam, theta in zip(
+        recipe.evidence,
+        _evidence_path(trainer, recipe, strengths, base, bounds),
+        strict=True,
+    ):
+        family.append("evidence"), value.append(lam)
+        log_v.append(strengths.expand(theta))
+    v = np.exp(np.stack(log_v, axis=1))
+    w = trainer.solve(v)
+    if recipe.elastic_net and strengths.A is None and strengths.metadata is None:
+        v_net, w_net = trainer.elastic_net(recipe.elastic_net, recipe.ratio)
+        family += ["elastic_net"] * recipe.elastic_net
+        value += list(range(recipe.elastic_net))
+        v, w = np.concatenate([v, v_net], 1), np.concatenate([w, w_net], 1)
+    return Candidates(tuple(family), np.array(value), v, w)
+
+
+def _half_path(
+    trainer: Any, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
+) -> list[Array]:
+    """One Gauss-Newton step per hyperpenalty, warm-started along the path."""
+    penalty = strengths.deviations(trainer.rows.n_penalized)
+
+    def model(x: Array) -> Any:
+        return strengths.pull_back(trainer.halves(strengths.expand(x)))
+
+    path = []
+    point = model(theta) if recipe.half else None
+    for lam in recipe.half:
+        theta, point = GaussNewton().steps(
+            model, theta, point, lam, penalty, 1, bounds
+        )
+        path.append(theta)
+    return path
+
+
+def _evidence_path(
+    trainer: Any, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
+) -> list[Array]:
+    """A few Fisher-scoring or quasi-Newton steps per hyperpenalty."""
+    penalty = strengths.deviations(trainer.rows.n_penalized)
+    path = []
+    for lam in recipe.evidence:
+        theta = trainer.descend_evidence(
+            theta, lam, penalty, strengths, recipe.evidence_steps, bounds
+        )
+        path.append(theta)
+    return path

@@ -1,0 +1,103 @@
+"""Which rows train and which validate: nested folds and the resamples inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+
+Pair = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows of one training set with its inner resamples.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+        All rows of the set.
+    halves : sequence of (train, valid)
+        Disjoint parts of ``rows`` on which strengths are tuned.
+    shared : sequence of (train, valid) or None
+        Resamples for the shared strength; None uses leave-one-out or GCV.
+    """
+
+    rows: Array
+    halves: Sequence[Pair]
+    shared: Sequence[Pair] | None
+
+
+@dataclass(frozen=True)
+class NestedPlan:
+    """The full training set, and per repeat the outer folds with theirs.
+
+    Parameters
+    ----------
+    full : TrainingSet
+        All rows.
+    outer : sequence of TrainingSet
+        Training sets of the outer folds.
+    held_out : sequence of ndarray
+        Their validation rows.
+    cell : ndarray or None
+        Cells of rows of which every set is a union, for one pass over the rows.
+    cluster : ndarray
+        Label of the unit of resampling of every row (the row itself, or its group).
+    """
+
+    full: TrainingSet
+    outer: Sequence[TrainingSet]
+    held_out: Sequence[Array]
+    cell: Array | None
+    cluster: Array
+
+
+def random_sides(n_units: int, n_splits: int, rng: np.random.Generator) -> Array:
+    """Sides (n_splits, n_units) of random halvings, as even as possible."""
+    base = np.arange(n_units) % 2
+    return np.stack([rng.permutation(base) for _ in range(n_splits)]).astype(bool)
+
+
+def both_ways(rows: Array, side: Array) -> list[Pair]:
+    """The two pairs of one halving of ``rows``; none where a side is empty."""
+    a, b = rows[side[rows]], rows[~side[rows]]
+    return [(a, b), (b, a)] if len(a) and len(b) else []
+
+
+def halvings(rows: Array, sides: Array) -> list[Pair]:
+    """Pairs of all halvings restricted to ``rows``."""
+    return [pair for side in sides for pair in both_ways(rows, side)]
+
+
+def forward_pairs(rows: Array, n_splits: int) -> list[Pair]:
+    """Past trains, future validates: cuts at even places from 1/3 to 5/6."""
+    order = np.sort(rows)
+    cuts = np.unique((len(order) * np.linspace(1 / 3, 5 / 6, n_splits)).astype(int))
+    return [(order[:c], order[c:]) for c in cuts if 0 < c < len(order)]
+
+
+def leave_one_unit_out(rows: Array, unit: Array) -> list[Pair]:
+    """One pair for every unit present in ``rows``."""
+    labels = np.unique(unit[rows])
+    if len(labels) < 2:
+        return []
+    return [(rows[unit[rows] != u], rows[unit[rows] == u]) for u in labels]
+
+
+def membership_atoms(n_rows: int, splits: Sequence[Pair]) -> Array:
+    """Rows with the same place in every split share an atom."""
+    pattern = np.zeros((n_rows, 2 * len(splits)), dtype=bool)
+    for k, (train, valid) in enumerate(splits):
+        pattern[train, 2 * k] = True
+        pattern[valid, 2 * k + 1] = True
+    _, atom = np.unique(pattern, axis=0, return_inverse=True)
+    return np.asarray(atom).ravel()
+
+
+def fold_labels(n_rows: int, n_folds: int, rng: np.random.Generator) -> Array:
+    """Shuffled folds of equal size."""
+    return rng.permutation(np.arange(n_rows) % n_folds)

@@ -1,0 +1,97 @@
+"""Marginal likelihood of ridge strengths, the noise variance profiled out.
+
+With ``C = I + X diag(v) X^T`` (rows swept of unpenalized columns, weighted) and
+``Q = y^T C^-1 y``::
+
+    F(v) = [ (n - 1) log(Q / n) + log det C ] / n       averaged over targets
+
+In the coordinates of the prior, ``K = I + d G d`` and ``omega = K^-1 d X^T y``::
+
+    dF / d log v = [ 1 - diag(K^-1) - (n - 1) omega^2 / Q ] / n
+
+and the expected Hessian is ``(I - K^-1)^2 / n``, elementwise square: positive
+semidefinite by Schur's product theorem. MacKay (1992) calls F the evidence; it is
+the marginal likelihood of random-effects models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import inverse_spd, logdet_spd
+from skbilevel.problems._kernel import KernelRows, dual_factor
+from skbilevel.problems._moments import Swept
+from skbilevel.problems._resampled import LeastSquaresModel, _preconditioned
+
+_TINY = np.finfo(float).tiny
+
+
+@dataclass(frozen=True)
+class MomentEvidence:
+    """Evidence of F training sets at once, from their moments."""
+
+    train: Swept
+
+    def at(self, log_v: Array) -> LeastSquaresModel:
+        """Value, gradient and expected Hessian at ``log_v`` of shape (F, p)."""
+        n = self.train.weight
+        d = np.exp(0.5 * log_v)
+        K = _preconditioned(self.train.gram, d)
+        inverse = inverse_spd(K)
+        scaled = d[..., None] * self.train.cross
+        omega = inverse @ scaled
+        Q = np.maximum(self.train.yy - (scaled * omega).sum(axis=-2), 0.0)
+        Q = np.maximum(Q, 1e-12 * self.train.yy + _TINY)
+        log_q = np.log(Q / n[:, None]).mean(axis=-1)
+        value = ((n - 1) * log_q + logdet_spd(K)) / n
+        quad = (omega**2 / Q[:, None, :]).mean(axis=-1)
+        index = np.arange(K.shape[-1])
+        grad = (1.0 - inverse[..., index, index] - (n - 1)[:, None] * quad) / n[:, None]
+        leverage = -inverse
+        leverage[..., index, index] += 1.0
+        normal = leverage**2 / (2.0 * n[:, None, None])
+        return LeastSquaresModel.of(value, grad, normal)
+
+
+@dataclass(frozen=True)
+class KernelEvidence:
+    """Evidence of one training set through its kernel, for p > n."""
+
+    rows: KernelRows
+    train: Array
+
+    def value_and_grad(self, log_v: Array) -> tuple[float, Array]:
+        """Value and gradient with respect to ``log v`` of shape (p,)."""
+        rows, train = self.rows, self.train
+        v = np.exp(log_v)
+        sweep_train, E = rows.sweep_map(train), rows.free[train]
+        kernel = rows.kernel(v)[np.ix_(train, train)]
+        root = rows.root_weight[train]
+        factor, logdet = dual_factor(rows.center(kernel, E, sweep_train, E), root)
+        y = root[:, None] * (rows.y[train] - E @ (sweep_train @ rows.y[train]))
+        a = linalg.cho_solve(factor, y, check_finite=False)
+        Q = np.maximum((y * a).sum(axis=0), 1e-12 * (y * y).sum(axis=0) + _TINY)
+        n = float(rows.weight_of(train))
+        value = ((n - 1) * np.log(Q / n).mean() + logdet) / n
+        # Whitened swept rows: L^-1 sqrt(s) (I - E P), applied to all columns of X.
+        m = len(train)
+        project = np.eye(m) - E @ sweep_train
+        white = linalg.solve_triangular(
+            factor[0], root[:, None] * project, lower=True, check_finite=False
+        )
+        lifted = project.T @ (root[:, None] * a)
+        full = np.zeros((rows.rows.n_rows, m))
+        full[train] = white.T
+        target = np.zeros((rows.rows.n_rows, a.shape[1]))
+        target[train] = lifted
+        grad = np.empty_like(v)
+        scale = (n - 1) / Q
+        for index, block in rows.column_blocks():
+            spread = ((block.T @ full) ** 2).sum(axis=1)
+            pull = ((block.T @ target) ** 2 * scale).mean(axis=1)
+            grad[index] = v[index] * (spread - pull) / n
+        return float(value), grad

@@ -1,0 +1,229 @@
+"""Second moments of augmented rows: what least squares needs to know of a set of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+
+_BLOCK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class AugmentedRows:
+    """Rows ``z_i = (e_i, x_i, y_i)``: unpenalized columns, penalized ones, targets.
+
+    Parameters
+    ----------
+    X : ndarray or CSR array of shape (n, m)
+        All columns, penalized or not; never copied as a whole.
+    y : ndarray of shape (n, t)
+        Targets.
+    weight : ndarray of shape (n,)
+        Row weights.
+    free : ndarray of int
+        Columns of ``X`` whose coefficient is not penalized.
+    penalized : ndarray of int
+        The other columns, p of them.
+    intercept : bool
+        Whether the first unpenalized column is the constant one.
+    shift : ndarray of shape (m,)
+        Subtracted from the columns of a dense ``X`` before products are formed. It
+        is zero except where the mean is so large that products would lose digits.
+    y_shift : ndarray of shape (t,)
+        The same for the targets.
+    """
+
+    X: Array | sparse.csr_array
+    y: Array
+    weight: Array
+    free: Array
+    penalized: Array
+    intercept: bool
+    shift: Array
+    y_shift: Array
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.X.shape[0])
+
+    @property
+    def n_free(self) -> int:
+        """Number of unpenalized columns, the constant one included."""
+        return int(self.intercept) + len(self.free)
+
+    @property
+    def n_penalized(self) -> int:
+        """Number of penalized columns."""
+        return len(self.penalized)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets."""
+        return int(self.y.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Length of an augmented row."""
+        return self.n_free + self.n_penalized + self.n_targets
+
+    @property
+    def trivial_columns(self) -> bool:
+        """Whether the penalized columns are all columns, in order."""
+        return len(self.free) == 0
+
+    def free_block(self, rows: Array) -> Array:
+        """Unpenalized columns (n_rows, n_free) of some rows, shifted."""
+        out = np.ones((len(rows), self.n_free))
+        if len(self.free):
+            block = self.X[rows][:, self.free]
+            block = block.toarray() if sparse.issparse(block) else block
+            out[:, int(self.intercept) :] = block - self.shift[self.free]
+        return out
+
+    def targets(self, rows: Array) -> Array:
+        """Shifted targets of some rows."""
+        return np.asarray(self.y[rows] - self.y_shift)
+
+    def dense(self, rows: Array) -> Array:
+        """Augmented rows as a dense array of shape (n_rows, width)."""
+        out = np.empty((len(rows), self.width))
+        out[:, : self.n_free] = self.free_block(rows)
+        block = self.X[rows]
+        stop = self.n_free + self.n_penalized
+        if self.trivial_columns:
+            np.subtract(block, self.shift, out=out[:, self.n_free : stop])
+        else:
+            out[:, self.n_free : stop] = (block - self.shift)[:, self.penalized]
+        out[:, stop:] = self.targets(rows)
+        return out
+
+    def predict(self, rows: Array, coef: Array) -> Array:
+        """``(e_i, x_i) @ coef`` of some rows, for coefficients (n_free + p, k)."""
+        m = self.n_free
+        out = self.free_block(rows) @ coef[:m]
+        block = self.X[rows]
+        if not self.trivial_columns:
+            block = block[:, self.penalized]
+        shift = self.shift[self.penalized] @ coef[m:]
+        return np.asarray(out + block @ coef[m:] - shift)
+
+    def moment(self, rows: Array) -> Array:
+        """``sum_i s_i z_i z_i^T`` over some rows, shape (width, width)."""
+        if sparse.issparse(self.X):
+            return self._sparse_moment(rows)
+        total = np.zeros((self.width, self.width))
+        step = max(256, _BLOCK_BYTES // (8 * self.width))
+        for start in range(0, len(rows), step):
+            block = self.dense(rows[start : start + step])
+            block *= np.sqrt(self.weight[rows[start : start + step]])[:, None]
+            total += block.T @ block
+        return total
+
+    def _sparse_moment(self, rows: Array) -> Array:
+        root = np.sqrt(self.weight[rows])
+        block = self.X[rows][:, self.penalized].astype(np.float64)
+        block = sparse.csr_array(block.multiply(root[:, None]))
+        side = np.hstack([self.free_block(rows), self.targets(rows)]) * root[:, None]
+        m, stop = self.n_free, self.n_free + self.n_penalized
+        out = np.empty((self.width, self.width))
+        out[m:stop, m:stop] = (block.T @ block).toarray()
+        cross = block.T @ side
+        outer = side.T @ side
+        index = np.r_[0:m, stop : self.width]
+        out[m:stop, index] = cross
+        out[np.ix_(index, range(m, stop))] = cross.T
+        out[np.ix_(index, index)] = outer
+        return out
+
+
+@dataclass(frozen=True)
+class CellMoments:
+    """Moments of disjoint cells of rows, from one pass; sets are sums of cells.
+
+    Sums of cells, not differences: what a training set knows holds no digit of a
+    row outside of it.
+    """
+
+    cell: Array
+    moments: Array
+
+    @classmethod
+    def of(cls, rows: AugmentedRows, cell: Array) -> CellMoments:
+        """One pass over the rows; ``cell`` numbers each row's cell from 0."""
+        order = np.argsort(cell, kind="stable")
+        bounds = np.searchsorted(cell[order], np.arange(cell.max() + 2))
+        stack = [
+            rows.moment(order[a:b])
+            for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+        ]
+        return cls(cell, np.stack(stack))
+
+    def sums(self, sets: Sequence[Array]) -> Array:
+        """Moments (len(sets), width, width) of unions of whole cells."""
+        member = np.zeros((len(sets), len(self.moments)))
+        for row, index in zip(member, sets, strict=True):
+            row[self.cell[index]] = 1.0
+        return np.tensordot(member, self.moments, axes=1)
+
+
+@dataclass(frozen=True)
+class RowMoments:
+    """The interface of `CellMoments`, summing rows anew for every set."""
+
+    rows: AugmentedRows
+
+    def sums(self, sets: Sequence[Array]) -> Array:
+        """Moments (len(sets), width, width) of arbitrary sets of rows."""
+        return np.stack([self.rows.moment(index) for index in sets])
+
+
+@dataclass(frozen=True)
+class Swept:
+    """Moments after the unpenalized columns are projected out of a training set.
+
+    Any number of leading batch dimensions. ``free`` maps unpenalized columns to
+    penalized ones and targets: their least-squares coefficients (minimum norm where
+    they are collinear).
+    """
+
+    gram: Array
+    cross: Array
+    yy: Array
+    free: Array
+    weight: Array
+
+
+def sweep_map(moment: Array, n_free: int) -> Array:
+    """Coefficients (..., n_free, width - n_free) of the rest on the free columns."""
+    if n_free == 1:
+        head = moment[..., :1, :1]
+        safe = np.where(head > 0, head, 1.0)
+        return np.asarray(moment[..., :1, 1:] / safe)
+    inverse = np.linalg.pinv(moment[..., :n_free, :n_free], hermitian=True)
+    return np.asarray(inverse @ moment[..., :n_free, n_free:])
+
+
+def sweep(
+    moment: Array, n_free: int, n_penalized: int, weight: Array, free: Array
+) -> Swept:
+    """Express ``moment`` for rows from which ``free`` predictions are subtracted.
+
+    With ``free`` from the same rows this is the Schur complement; with ``free`` of
+    a training set it gives the moments of its validation rows.
+    """
+    rest = moment[..., n_free:, n_free:]
+    if n_free:
+        cross = np.swapaxes(free, -1, -2) @ moment[..., :n_free, n_free:]
+        both = np.swapaxes(free, -1, -2) @ (moment[..., :n_free, :n_free] @ free)
+        rest = rest - cross - np.swapaxes(cross, -1, -2) + both
+    p = n_penalized
+    yy = np.diagonal(rest[..., p:, p:], axis1=-2, axis2=-1)
+    return Swept(
+        rest[..., :p, :p], rest[..., :p, p:], np.maximum(yy, 0.0), free, weight
+    )

@@ -1,0 +1,237 @@
+"""Validation loss of ridge over resampled halves, with its Gauss-Newton model.
+
+For pairs (T, V) of training and validation rows and prior variances ``v``::
+
+    F(v) = sum_h |e_h|^2 / scale,   e_h = sqrt(s_V) (y_V - X_V w_h(v))
+
+    d e_h / d log v = -X_V (I - S_h G_T) diag(w_h),   S_h = (G_T + diag(1/v))^-1
+
+In the coordinates of the prior, with ``d = sqrt(v)``, ``K = I + d G_T d`` and
+``omega = K^-1 d C_T`` (so ``w = d omega``), no term is divided by ``v``::
+
+    J^T J = [K^-1 (d G_V d) K^-1] * (omega omega^T)
+    J^T e = -omega * [K^-1 d (C_V - G_V w)]
+
+Both are sums over halves and targets; the products ``*`` are elementwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import inverse_spd
+from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._moments import Swept
+
+
+@dataclass(frozen=True)
+class LeastSquaresModel:
+    """Value, gradient and curvature model in ``log v`` of F objectives at once.
+
+    ``F(log v + d) ~ value + grad . d + d . product(d)``; ``normal`` (F, p, p) is the
+    matrix of ``product`` where it is formed, None where only products are.
+    """
+
+    value: Array
+    grad: Array
+    product: Callable[[Array], Array]
+    normal: Array | None
+
+    @classmethod
+    def of(cls, value: Array, grad: Array, normal: Array) -> LeastSquaresModel:
+        """A model whose matrix is formed."""
+        return cls(
+            value, grad, lambda x: (normal @ x[..., None])[..., 0], normal
+        )
+
+    def choose(self, take: Array, other: LeastSquaresModel) -> LeastSquaresModel:
+        """The other model where ``take`` (F,) is true, this one elsewhere."""
+        if self.normal is None or other.normal is None:
+            return other if take.all() else self
+        return LeastSquaresModel.of(
+            np.where(take, other.value, self.value),
+            np.where(take[:, None], other.grad, self.grad),
+            np.where(take[:, None, None], other.normal, self.normal),
+        )
+
+    def pull_back(self, A: Array) -> LeastSquaresModel:
+        """The same objective in ``theta``, with ``log v = offset + A theta``.
+
+        ``A`` has shape (F, p, g) or (p, g).
+        """
+        At = np.swapaxes(A, -1, -2)
+        grad = (At @ self.grad[..., None])[..., 0]
+        if self.normal is not None:
+            return LeastSquaresModel.of(self.value, grad, At @ self.normal @ A)
+
+        def product(x: Array) -> Array:
+            inner = self.product((A @ x[..., None])[..., 0])
+            return np.asarray((At @ inner[..., None])[..., 0])
+
+        return LeastSquaresModel(self.value, grad, product, None)
+
+
+@dataclass(frozen=True)
+class MomentHalves:
+    """Halves given by moments: arrays (F, H, ...) for F training sets at once.
+
+    Parameters
+    ----------
+    train, valid : Swept
+        Moments of the training and validation rows of every half.
+    scale : ndarray of shape (F,)
+        Divides the sums of squares.
+
+    Notes
+    -----
+    Cost of one evaluation: one inverse and two products of (p, p) matrices a half.
+    """
+
+    train: Swept
+    valid: Swept
+    scale: Array
+
+    def at(self, log_v: Array) -> LeastSquaresModel:
+        """Model at ``log_v`` of shape (F, p)."""
+        d = np.exp(0.5 * log_v)[:, None, :]
+        inverse = inverse_spd(_preconditioned(self.train.gram, d))
+        omega = inverse @ (d[..., None] * self.train.cross)
+        w = d[..., None] * omega
+        grad_w = self.valid.cross - self.valid.gram @ w
+        fit = (w * (self.valid.cross + grad_w)).sum(axis=-2)
+        value = (self.valid.yy - fit).sum(axis=(-1, -2)) / self.scale
+        pull = inverse @ (d[..., None] * grad_w)
+        scale = self.scale[:, None]
+        grad = -2.0 * (omega * pull).sum(axis=(1, 3)) / scale
+        inner = inverse @ (d[..., :, None] * self.valid.gram * d[..., None, :])
+        normal = ((inner @ inverse) * (omega @ np.swapaxes(omega, -1, -2))).sum(axis=1)
+        normal /= scale[..., None]
+        return LeastSquaresModel.of(value, grad, normal)
+
+
+def _preconditioned(gram: Array, d: Array) -> Array:
+    """``I + diag(d) G diag(d)`` for stacks of Gram matrices."""
+    K = d[..., :, None] * gram * d[..., None, :]
+    index = np.arange(K.shape[-1])
+    K[..., index, index] += 1.0
+    return K
+
+
+@dataclass(frozen=True)
+class KernelHalves:
+    """Halves of one training set given by rows, for p > n: never a (p, p) matrix.
+
+    ``J`` is applied through ``X`` and (n, n) kernels:
+    ``J d = -[x_V - K_VT Q x_T]`` with ``x = X (w * d)`` and
+    ``Q = sqrt(s) (I + sqrt(s) K_TT sqrt(s))^-1 sqrt(s)``.
+    """
+
+    rows: KernelRows
+    pairs: Sequence[tuple[Array, Array]]
+    scale: float
+
+    def at(self, log_v: Array) -> LeastSquaresModel:
+        """Model at ``log_v`` of shape (1, p)."""
+        v = np.exp(log_v[0])
+        kernel = self.rows.kernel(v)
+        halves = [
+            _KernelHalf.at(self.rows, kernel, v, train, valid)
+            for train, valid in self.pairs
+        ]
+        n, t = self.rows.rows.n_rows, self.rows.rows.n_targets
+        H = len(halves)
+        lifted = np.zeros((n, H, 2 * t))
+        for h, half in enumerate(halves):
+            half.lift_dual(lifted[:, h, :t])
+            half.lift(half.residual, lifted[:, h, t:])
+        back = self.rows.rmatvec(lifted.reshape(n, -1)).reshape(-1, H, 2 * t)
+        w = v[:, None, None] * back[..., :t]
+        value = sum(float((half.residual**2).sum()) for half in halves) / self.scale
+        grad = -2.0 * (w * back[..., t:]).sum(axis=(1, 2)) / self.scale
+
+        def product(x: Array) -> Array:
+            eta = self.rows.matvec((w * x[0][:, None, None]).reshape(len(v), -1))
+            eta = eta.reshape(n, H, t)
+            out = np.zeros((n, H, t))
+            for h, half in enumerate(halves):
+                half.lift(half.project(eta[:, h]), out[:, h])
+            down = self.rows.rmatvec(out.reshape(n, -1)).reshape(-1, H, t)
+            return np.asarray((w * down).sum(axis=(1, 2)) / self.scale)[None]
+
+        return LeastSquaresModel(np.array([value]), grad[None], product, None)
+
+
+@dataclass(frozen=True)
+class _KernelHalf:
+    """One half at one ``v``: factor, dual coefficients, validation residual."""
+
+    rows: KernelRows
+    train: Array
+    valid: Array
+    sweep_train: Array
+    cross: Array
+    factor: tuple[Array, bool]
+    dual: Array
+    residual: Array
+
+    @classmethod
+    def at(
+        cls, rows: KernelRows, kernel: Array, v: Array, train: Array, valid: Array
+    ) -> _KernelHalf:
+        sweep_train = rows.sweep_map(train)
+        E_train, E_valid = rows.free[train], rows.free[valid]
+        block = kernel[np.ix_(np.r_[train, valid], train)]
+        block = rows.center(block, np.vstack([E_train, E_valid]), sweep_train, E_train)
+        root = rows.root_weight[train]
+        m = len(train)
+        K = root[:, None] * block[:m] * root
+        K[np.arange(m), np.arange(m)] += 1.0
+        factor = linalg.cho_factor(K, lower=True, check_finite=False)
+        y_train = rows.y[train] - E_train @ (sweep_train @ rows.y[train])
+        y_valid = rows.y[valid] - E_valid @ (sweep_train @ rows.y[train])
+        cross = block[m:] * root
+        scaled = linalg.cho_solve(factor, root[:, None] * y_train, check_finite=False)
+        residual = rows.root_weight[valid][:, None] * (y_valid - cross @ scaled)
+        return cls(
+            rows,
+            train,
+            valid,
+            sweep_train,
+            cross,
+            factor,
+            root[:, None] * scaled,
+            residual,
+        )
+
+    def lift_dual(self, out: Array) -> None:
+        """Row coefficients ``a`` such that ``w = v * X^T a``."""
+        a = self.dual
+        out[self.train] = a - self.sweep_train.T @ (self.rows.free[self.train].T @ a)
+
+    def project(self, eta: Array) -> Array:
+        """``x_V - K_VT Q x_T`` of swept rows, times the root of the weights."""
+        free, root = self.rows.free, self.rows.root_weight
+        shift = self.sweep_train @ eta[self.train]
+        eta_train = eta[self.train] - free[self.train] @ shift
+        eta_valid = eta[self.valid] - free[self.valid] @ shift
+        inner = linalg.cho_solve(
+            self.factor, root[self.train][:, None] * eta_train, check_finite=False
+        )
+        return np.asarray(
+            root[self.valid][:, None] * (eta_valid - self.cross @ inner)
+        )
+
+    def lift(self, r: Array, out: Array) -> None:
+        """The transpose of `project`, written to the rows of ``out``."""
+        free, root = self.rows.free, self.rows.root_weight
+        r = root[self.valid][:, None] * r
+        inner = linalg.cho_solve(self.factor, self.cross.T @ r, check_finite=False)
+        rho = -root[self.train][:, None] * inner
+        total = free[self.train].T @ rho + free[self.valid].T @ r
+        out[self.valid] = r
+        out[self.train] = rho - self.sweep_train.T @ total
