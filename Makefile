@@ -1,0 +1,80 @@
+# Every target makes what it needs: a bare Python >= 3.11 is enough to start.
+#   make demo    fit the estimator on real data, print a table, draw a picture
+#   make test    the whole test suite, and the examples in the docstrings
+#   make lint    style, types, import contracts
+#   make docs    the documentation as HTML, warnings are errors
+#   make bench   the benchmarks (long; see doc/results.md)
+#   make picture redraw the picture of the README
+#   make clean   remove everything the targets above have made
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUTPUT ?= examples/output
+BENCHMARKS ?= quality speed scaling
+PYTEST_ARGS ?=
+
+# Many small factorizations lose more to threads than they win, and a fixed
+# number of threads makes timings and the last digits comparable.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export VECLIB_MAXIMUM_THREADS ?= 1
+export MPLBACKEND ?= Agg
+
+.DEFAULT_GOAL := help
+.PHONY: help demo examples test lint format docs bench picture clean
+# Stamps are the point of the pattern rule below, not intermediate files.
+.SECONDARY:
+
+help:
+	@sed -n '2,8s/^#   //p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python >= 3.11 is needed; try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per extra, so that each is installed once and again when
+# pyproject.toml changes.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	@touch $@
+
+demo: $(VENV)/.installed-test
+	$(BIN)/python examples/plot_demo.py --output $(OUTPUT)/demo.png
+
+examples: demo
+	$(BIN)/python examples/plot_groups.py --output $(OUTPUT)/groups.png
+	$(BIN)/python examples/plot_text_sparse.py --output $(OUTPUT)/text_sparse.png
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --doctest-modules $(PYTEST_ARGS) tests skbilevel
+
+lint: $(VENV)/.installed-test $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-doc
+	$(BIN)/python -m sphinx -W --keep-going -q -b html doc doc/_build/html
+	@echo "open doc/_build/html/index.html"
+
+bench: $(VENV)/.installed-bench
+	@for name in $(BENCHMARKS); do \
+	  echo "$(BIN)/python benchmarks/$$name.py"; \
+	  $(BIN)/python benchmarks/$$name.py || exit 1; \
+	done
+
+picture: $(VENV)/.installed-test
+	$(BIN)/python examples/plot_demo.py --output doc/_static/demo.png
+
+clean:
+	rm -rf $(VENV) .venv-lint .venv-floor examples/output benchmarks/output
+	rm -rf doc/_build build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,108 @@
+"""The public interface: what it offers and in which form."""
+
+import importlib
+import inspect
+import pickle
+import pkgutil
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.estimator_checks import check_param_validation
+
+import skbilevel
+
+ROOT = Path(__file__).resolve().parent.parent
+# Order and default values are what users see in every repr.
+SHARED_PARAMETERS = {
+    "fit_intercept": True,
+    "feature_groups": None,
+    "feature_metadata": None,
+    "unpenalized": None,
+    "hyperpenalty": "auto",
+    "cv": None,
+    "solver": "auto",
+    "scoring": None,
+    "alpha_init": None,
+    "alpha_bounds": None,
+    "tol": 1e-4,
+    "max_iter": 100,
+    "n_jobs": None,
+    "random_state": None,
+    "verbose": 0,
+}
+OWN_PARAMETERS = {
+    "BilevelRidgeCV": {"alpha_per_target": False},
+    "BilevelRidgeClassifierCV": {"class_weight": None},
+}
+ESTIMATORS = [
+    value
+    for name in skbilevel.__all__
+    if inspect.isclass(value := getattr(skbilevel, name))
+    and issubclass(value, BaseEstimator)
+]
+
+
+def test_all_names_exist_and_are_sorted():
+    assert all(hasattr(skbilevel, name) for name in skbilevel.__all__)
+    assert set(OWN_PARAMETERS) <= set(skbilevel.__all__)
+    assert list(skbilevel.__all__) == sorted(skbilevel.__all__)
+
+
+def test_version_is_the_same_everywhere():
+    assert skbilevel.__version__ == version("skbilevel")
+    changelog = ROOT / "CHANGELOG.md"
+    if changelog.is_file():
+        newest = re.search(r"^## \[([^]]+)\]", changelog.read_text(), re.MULTILINE)
+        assert newest[1] in ("Unreleased", skbilevel.__version__)
+    citation = ROOT / "CITATION.cff"
+    if citation.is_file():
+        assert f"\nversion: {skbilevel.__version__}\n" in citation.read_text()
+
+
+def test_types_are_shipped():
+    assert (Path(skbilevel.__file__).parent / "py.typed").is_file()
+
+
+def test_every_module_imports_and_says_what_it_is():
+    for info in pkgutil.walk_packages(skbilevel.__path__, "skbilevel."):
+        module = importlib.import_module(info.name)
+        assert module.__doc__, info.name
+        exported = getattr(module, "__all__", [])
+        assert all(hasattr(module, name) for name in exported), info.name
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.__name__)
+def test_constructor(estimator):
+    parameters = inspect.signature(estimator).parameters
+    expected = SHARED_PARAMETERS | OWN_PARAMETERS[estimator.__name__]
+    assert {n: p.default for n, p in parameters.items()} == expected
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
+    shared = [name for name in parameters if name in SHARED_PARAMETERS]
+    assert shared == list(SHARED_PARAMETERS)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.__name__)
+def test_every_parameter_is_validated(estimator):
+    check_param_validation(estimator.__name__, estimator())
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.__name__)
+def test_clone_repr_and_pickle_of_an_unfitted_estimator(estimator):
+    original = estimator(cv=3, hyperpenalty=("smooth", 1.0))
+    for copy in (clone(original), pickle.loads(pickle.dumps(original))):
+        assert copy.get_params() == original.get_params()
+    assert repr(original) == (
+        f"{estimator.__name__}(cv=3, hyperpenalty=('smooth', 1.0))"
+    )
+    assert estimator.__name__ in original._repr_html_()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.__name__)
+def test_fit_takes_weights_and_metadata(estimator):
+    parameters = list(inspect.signature(estimator.fit).parameters.values())
+    assert [p.name for p in parameters[:4]] == ["self", "X", "y", "sample_weight"]
+    assert parameters[3].default is None
+    assert parameters[-1].kind is parameters[-1].VAR_KEYWORD
