@@ -33,22 +33,22 @@ class GuardResult:
         Published variances.
     coef : ndarray of shape (n_free + p, t)
         Coefficients at ``v``, those of the unpenalized columns first.
+    fold_coef : ndarray of shape (n_folds, n_free + p, t)
+        The published average of every outer fold, solved on its training rows.
     choice : Choice
         Scores and weights of the candidates.
     candidates : Candidates
         The candidates of the full training set.
     loss : float
         Nested loss of the published average.
-    log_shared : float
-        Log variance of the best shared strength.
     """
 
     v: Array
     coef: Array
+    fold_coef: Array
     choice: Choice
     candidates: Candidates
     loss: float
-    log_shared: float
 
 
 def guarded_strengths(
@@ -71,19 +71,19 @@ def guarded_strengths(
     )
     published = [_published(t, c, choice.weight, members) for t, c in made]
     v = np.concatenate([p[0] for p in published])
-    w = np.concatenate([p[1] for p in published])
-    nested = _nested_losses(rows, plan.held_out, w[1:])[0]
+    solved = np.concatenate([p[1] for p in published])
+    nested = _nested_losses(rows, plan.held_out, solved[1:])[0]
     loss = float(nested[scored] @ rows.weight[scored] / rows.weight[scored].sum())
-    first = made[0][1]
-    full = Candidates(first.family, first.value, first.v[:1], first.w[:1])
+    trainer, first = made[0]
+    full = Candidates(
+        first.family, first.value, trainer.variances(first.v)[:1], first.w[:1], first.shared
+    )
     best = int(np.argmax(choice.weight))
     if loss > choice.loss[best] and (members is not None or rows.n_targets > 1):
         # The ratio is a compromise where a strength covers several coefficients.
-        v, w = full.v[:, best], coefs[:1, best : best + 1]
+        v, solved = full.v[:, best], coefs[:, best : best + 1]
         loss = float(choice.loss[best])
-    return GuardResult(
-        v[0], w[0, 0], choice, full, loss, float(np.log(full.v[0, 0, 0]))
-    )
+    return GuardResult(v[0], solved[0, 0], solved[1:, 0], choice, full, loss)
 
 
 def _trainers(
@@ -92,8 +92,8 @@ def _trainers(
     """Primal in batches that fit in memory, or dual one by one."""
     p = rows.n_penalized
     if p > min(len(s.rows) for s in sets):
-        kernel_rows = KernelRows(rows)
-        return [KernelTrainer(kernel_rows, s) for s in sets]
+        kernel_rows = KernelRows.of(rows)
+        return [KernelTrainer.of(kernel_rows, s) for s in sets]
     source = RowMoments(rows) if cell is None else CellMoments.of(rows, cell)
     per_set = 64 * rows.width**2 * max(1, len(sets[0].halves))
     step = max(1, _BATCH_BYTES // per_set)
@@ -133,4 +133,6 @@ def _published(
     w = np.tensordot(weight, candidates.w, axes=(0, 1))
     u = trainer.dual_gradient(w)
     v = np.stack([publish(a, b, members) for a, b in zip(w, u, strict=True)])
-    return v, trainer.full_coefficients(trainer.solve(v[:, None]))
+    v = np.minimum(v, np.exp(candidates.shared.ceiling)[:, None])
+    solved = trainer.full_coefficients(trainer.solve(v[:, None]))
+    return trainer.variances(v[:, None])[:, 0], solved

@@ -9,6 +9,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._training import KernelTrainer, MomentTrainer
+from skbilevel.problems._spectrum import SharedStrength
 from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
 
 # Largest departure of a log strength from the best shared one.
@@ -93,23 +94,27 @@ class Candidates:
         Variances.
     w : ndarray of shape (F, c, p, t)
         Coefficients.
+    shared : SharedStrength
+        The shared strengths that the paths start from.
     """
 
     family: tuple[str, ...]
     value: Array
     v: Array
     w: Array
+    shared: SharedStrength
 
 
 def make_candidates(
     trainer: MomentTrainer | KernelTrainer, recipe: Recipe, strengths: Strengths
 ) -> Candidates:
     """Paths from the best shared strength outwards, in every training set."""
-    start = trainer.shared(recipe.shared)
+    shared = trainer.shared(recipe.shared)
     p = trainer.rows.n_penalized
-    base = np.repeat(start[:, None], strengths.size(p), axis=1)
+    base = np.repeat(shared.log_v[:, None], strengths.size(p), axis=1)
     family, value, log_v = ["shared"], [np.nan], [strengths.expand(base)]
-    bounds = (base - _REACH, base + _REACH)
+    ceiling = np.broadcast_to(shared.ceiling[:, None], base.shape)
+    bounds = (base - _REACH, np.minimum(base + _REACH, ceiling))
     for lam, theta in zip(
         recipe.half, _half_path(trainer, recipe, strengths, base, bounds), strict=True
     ):
@@ -129,7 +134,7 @@ def make_candidates(
         family += ["elastic_net"] * recipe.elastic_net
         value += list(range(recipe.elastic_net))
         v, w = np.concatenate([v, v_net], 1), np.concatenate([w, w_net], 1)
-    return Candidates(tuple(family), np.array(value), v, w)
+    return Candidates(tuple(family), np.array(value), v, w, shared)
 
 
 def _half_path(

@@ -24,12 +24,18 @@ from skbilevel.problems._moments import (
     CellMoments,
     RowMoments,
     Swept,
+    scaled,
     sweep,
     sweep_map,
+    unit_metric,
 )
 from skbilevel.problems._resampled import KernelHalves, MomentHalves
 from skbilevel.problems._ridge import solve_kernel, solve_moments
-from skbilevel.problems._spectrum import Spectrum, refine_minimum
+from skbilevel.problems._spectrum import (
+    SharedStrength,
+    Spectrum,
+    refine_minimum,
+)
 from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
 
 # From this many rows per column on, leave-one-out and GCV choose the same shared
@@ -47,8 +53,8 @@ class Trainer(Protocol):
     weight: Array
     variance: Array
 
-    def shared(self, criterion: str) -> Array:
-        """``log v`` of the best shared strength of every set, shape (F,)."""
+    def shared(self, criterion: str) -> SharedStrength:
+        """The best shared strengths."""
 
     def halves(self, log_v: Array) -> Any:
         """Model of the half-sampling loss at ``log_v`` (F, p)."""
@@ -61,6 +67,9 @@ class Trainer(Protocol):
 
     def full_coefficients(self, w: Array) -> Array:
         """Coefficients (F, c, n_free + p, t) with those of the free columns first."""
+
+    def variances(self, v: Array) -> Array:
+        """Variances (F, c, p) for the columns as they are."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,17 @@ class MomentTrainer:
     def train(self) -> Swept:
         """Swept moments of the training sets."""
         weight = np.array([self.rows.weight[s.rows].sum() for s in self.sets])
-        return self._sweep(self._moment, self._moment, weight)
+        return scaled(self._sweep(self._moment, self._moment, weight), self.metric)
+
+    @cached_property
+    def metric(self) -> Array:
+        """Factors (F, p) of the columns; variances refer to scaled columns."""
+        weight = np.array([self.rows.weight[s.rows].sum() for s in self.sets])
+        if not self.rows.standardize:
+            return np.ones((len(self.sets), self.rows.n_penalized))
+        plain = self._sweep(self._moment, self._moment, weight).gram
+        square = np.diagonal(plain, axis1=-2, axis2=-1)
+        return unit_metric(np.maximum(square, 0.0), weight[:, None])
 
     def _sweep(self, by: Array, moment: Array, weight: Array) -> Swept:
         rows = self.rows
@@ -107,9 +126,10 @@ class MomentTrainer:
             [[(weight[a].sum(), weight[b].sum()) for a, b in s.halves] for s in self.sets]
         )
         scale = sizes[..., 1].sum(axis=1) * self.variance
+        metric = self.metric[:, None]
         return MomentHalves(
-            self._sweep(train, train, sizes[..., 0]),
-            self._sweep(train, valid, sizes[..., 1]),
+            scaled(self._sweep(train, train, sizes[..., 0]), metric),
+            scaled(self._sweep(train, valid, sizes[..., 1]), metric),
             np.where(scale > 0, scale, 1.0),
         )
 
@@ -136,14 +156,17 @@ class MomentTrainer:
             model, theta, model(theta), lam, penalty, n_steps, bounds
         )[0]
 
-    def shared(self, criterion: str) -> Array:
+    def shared(self, criterion: str) -> SharedStrength:
         """Best shared ``log v`` of every set."""
         lam, Q = np.linalg.eigh(self.train.gram)
-        return np.array(
-            [self._shared_of(f, lam[f], Q[f], criterion) for f in range(len(self.sets))]
-        )
+        found = [
+            self._shared_of(f, lam[f], Q[f], criterion) for f in range(len(self.sets))
+        ]
+        return SharedStrength.of(found)
 
-    def _shared_of(self, f: int, lam: Array, Q: Array, criterion: str) -> float:
+    def _shared_of(
+        self, f: int, lam: Array, Q: Array, criterion: str
+    ) -> tuple[float, int, float]:
         keep = lam > 1e-12 * max(lam.max(initial=0.0), np.finfo(float).tiny)
         lam, Q = lam[keep], Q[:, keep]
         n, p = len(self.sets[f].rows), self.rows.n_penalized
@@ -157,7 +180,7 @@ class MomentTrainer:
             value = spectrum.leave_one_out(grid)
         else:
             value = spectrum.gcv(grid)
-        return refine_minimum(grid, value)
+        return *refine_minimum(grid, value), spectrum.ceiling()
 
     def _spectrum(self, f: int, lam: Array, Q: Array, use_rows: bool) -> Spectrum:
         train, rows = self.train, self.rows
@@ -165,13 +188,14 @@ class MomentTrainer:
         left = y = base = None
         if use_rows:
             index = self.sets[f].rows
-            Z = rows.dense(index)
-            m, stop = rows.n_free, rows.n_free + rows.n_penalized
             root = np.sqrt(rows.weight[index])[:, None]
-            free = root * Z[:, :m]
-            swept = root * Z[:, m:] - free @ train.free[f]
-            left = swept[:, : stop - m] @ (Q / np.sqrt(lam))
-            y = swept[:, stop - m :]
+            E, p = rows.free_block(index), rows.n_penalized
+            turn = self.metric[f][:, None] * Q / np.sqrt(lam)
+            on_free, y_free = train.free[f][:, :p], train.free[f][:, p:]
+            whole = np.concatenate([-on_free @ turn, turn])
+            left = root * rows.predict(index, whole)
+            y = root * (rows.targets(index) - E @ y_free)
+            free = root * E
             base = _base_leverage(free)
         return Spectrum(
             lam,
@@ -188,8 +212,9 @@ class MomentTrainer:
         pairs = self.sets[f].shared or ()
         sums = self.source.sums([a for a, _ in pairs])
         weight = np.array([self.rows.weight[a].sum() for a, _ in pairs])
-        train = self._sweep(sums, sums, weight)
-        valid = self._sweep(sums, self._moment[f] - sums, weight)
+        train = scaled(self._sweep(sums, sums, weight), self.metric[f])
+        rest = self._moment[f] - sums
+        valid = scaled(self._sweep(sums, rest, weight), self.metric[f])
         value = np.zeros(len(grid))
         lam, Q = np.linalg.eigh(train.gram)
         for h in range(len(weight)):
@@ -238,8 +263,13 @@ class MomentTrainer:
         """Coefficients with those of the free columns in front."""
         free = self.train.free[:, None]
         p = self.rows.n_penalized
+        w = self.metric[:, None, :, None] * w
         head = free[..., p:] - free[..., :p] @ w
         return np.concatenate([head, w], axis=-2)
+
+    def variances(self, v: Array) -> Array:
+        """Variances (F, c, p) for the columns as they are."""
+        return np.asarray(v * self.metric[:, None] ** 2)
 
 
 def _base_leverage(free: Array) -> Array:
@@ -259,6 +289,13 @@ class KernelTrainer:
 
     kernel_rows: KernelRows
     set: TrainingSet
+
+    @classmethod
+    def of(cls, kernel_rows: KernelRows, training: TrainingSet) -> KernelTrainer:
+        """The trainer of one set, its columns standardized where the rows ask."""
+        if kernel_rows.rows.standardize:
+            kernel_rows = kernel_rows.standardized(training.rows)
+        return cls(kernel_rows, training)
 
     @property
     def rows(self) -> AugmentedRows:
@@ -345,7 +382,7 @@ class KernelTrainer:
             rows.free[train],
         )
 
-    def shared(self, criterion: str) -> Array:
+    def shared(self, criterion: str) -> SharedStrength:
         """Best shared ``log v``."""
         train = self.set.rows
         root = self.kernel_rows.root_weight[train]
@@ -370,7 +407,7 @@ class KernelTrainer:
             value = self._resampled_shared(grid)
         else:
             value = spectrum.leave_one_out(grid)
-        return np.array([refine_minimum(grid, value)])
+        return SharedStrength.of([(*refine_minimum(grid, value), spectrum.ceiling())])
 
     def _resampled_shared(self, grid: Array) -> Array:
         rows = self.kernel_rows
@@ -415,7 +452,12 @@ class KernelTrainer:
         fitted = fitted[train].reshape(len(train), c, t)
         residual = rows.y[train][:, None] - fitted
         head = np.tensordot(self._sweep_train, residual, axes=1)
+        w = rows.metric[:, None] * w
         return np.concatenate([np.moveaxis(head, 0, 1)[None], w], axis=-2)
+
+    def variances(self, v: Array) -> Array:
+        """Variances (1, c, p) for the columns as they are."""
+        return np.asarray(v * self.kernel_rows.metric**2)
 
 
 class KernelOracle:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy import linalg, sparse
 
 from skbilevel._typing import Array
-from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._moments import AugmentedRows, unit_metric
 
 _COLUMNS = 2048
 
@@ -22,20 +22,42 @@ class KernelRows:
     Training sets are index arrays into the rows: kernels of all rows are formed and
     their entries outside a training set are never read, so nothing is copied per
     fold and nothing leaks.
+
+    Parameters
+    ----------
+    rows : AugmentedRows
+        The rows.
+    X : ndarray or CSR array of shape (n, p)
+        Their penalized columns in double precision.
+    metric : ndarray of shape (p,)
+        Factors by which the columns count; variances refer to scaled columns.
     """
 
     rows: AugmentedRows
+    X: Array | sparse.csr_array
+    metric: Array
 
-    @cached_property
-    def _X(self) -> Array | sparse.csr_array:
-        """Penalized columns; a view wherever nothing has to be taken out."""
-        rows = self.rows
+    @classmethod
+    def of(cls, rows: AugmentedRows) -> KernelRows:
+        """All rows; a view wherever nothing has to be taken out or converted."""
         X = rows.X if rows.trivial_columns else rows.X[:, rows.penalized]
         if sparse.issparse(X):
-            return sparse.csr_array(X.astype(np.float64))
-        shift = rows.shift[rows.penalized]
-        X = np.asarray(X, dtype=np.float64)
-        return X - shift if shift.any() else X
+            X = sparse.csr_array(X.astype(np.float64))
+        else:
+            shift = rows.shift[rows.penalized]
+            X = np.asarray(X, dtype=np.float64)
+            X = X - shift if shift.any() else X
+        return cls(rows, X, np.ones(rows.n_penalized))
+
+    def standardized(self, train: Array) -> KernelRows:
+        """Columns scaled to unit variance over a training set."""
+        free, E = self.sweep_map(train), self.free[train]
+        s = self.rows.weight[train]
+        metric = np.empty(self.rows.n_penalized)
+        for index, block in self.column_blocks():
+            rest = block[train] - E @ (free @ block[train])
+            metric[index] = unit_metric(s @ rest**2, float(s.sum()))
+        return replace(self, metric=metric)
 
     @cached_property
     def free(self) -> Array:
@@ -58,37 +80,39 @@ class KernelRows:
 
     def matvec(self, W: Array) -> Array:
         """``X W``."""
-        return np.asarray(self._X @ W)
+        return np.asarray(self.X @ (self.metric[:, None] * W))
 
     def rmatvec(self, R: Array) -> Array:
         """``X^T R``."""
-        return np.asarray(self._X.T @ R)
+        return np.asarray(self.metric[:, None] * (self.X.T @ R))
 
     def kernel(self, v: Array) -> Array:
         """``X diag(v) X^T`` of all rows."""
-        if sparse.issparse(self._X):
-            scaled = sparse.csr_array(self._X.multiply(np.sqrt(v)[None, :]))
+        root = np.sqrt(v) * self.metric
+        if sparse.issparse(self.X):
+            scaled = sparse.csr_array(self.X.multiply(root[None, :]))
             return np.asarray((scaled @ scaled.T).toarray())
         total = np.zeros((self.rows.n_rows, self.rows.n_rows))
-        root = np.sqrt(v)
         for start in range(0, len(v), _COLUMNS):
-            block = self._X[:, start : start + _COLUMNS] * root[start : start + _COLUMNS]
+            block = self.X[:, start : start + _COLUMNS] * root[start : start + _COLUMNS]
             total += block @ block.T
         return total
 
     def columns(self, active: Array) -> Array:
         """Some columns of all rows as a dense block."""
-        block = self._X[:, active]
-        return np.asarray(block.toarray() if sparse.issparse(block) else block)
+        block = self.X[:, active]
+        block = block.toarray() if sparse.issparse(block) else block
+        return np.asarray(block * self.metric[active])
 
     def column_blocks(self) -> Iterator[tuple[slice, Array]]:
         """Dense blocks of a few thousand columns, for sums over columns."""
         p = self.rows.n_penalized
-        X = self._X.tocsc() if sparse.issparse(self._X) else self._X
+        X = self.X.tocsc() if sparse.issparse(self.X) else self.X
         for start in range(0, p, _COLUMNS):
             index = slice(start, min(start + _COLUMNS, p))
             block = X[:, index]
-            yield index, block.toarray() if sparse.issparse(block) else block
+            block = block.toarray() if sparse.issparse(block) else block
+            yield index, block * self.metric[index]
 
     def sweep_map(self, train: Array) -> Array:
         """Matrix (n_free, n_train) that regresses a column on the free columns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -36,6 +36,9 @@ class AugmentedRows:
         is zero except where the mean is so large that products would lose digits.
     y_shift : ndarray of shape (t,)
         The same for the targets.
+    standardize : bool
+        Whether a shared strength refers to columns of unit variance (over each
+        training set) rather than to the columns as they are.
     """
 
     X: Array | sparse.csr_array
@@ -46,6 +49,7 @@ class AugmentedRows:
     intercept: bool
     shift: Array
     y_shift: Array
+    standardize: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -227,3 +231,15 @@ def sweep(
     return Swept(
         rest[..., :p, :p], rest[..., :p, p:], np.maximum(yy, 0.0), free, weight
     )
+
+
+def unit_metric(square: Array, weight: Array | float) -> Array:
+    """Factors that give columns of squared norm ``square`` unit variance."""
+    safe = np.where(square > 0, square, 1.0)
+    return np.where(square > 0, np.sqrt(weight) / np.sqrt(safe), 1.0)
+
+
+def scaled(moments: Swept, metric: Array) -> Swept:
+    """Moments of columns multiplied by ``metric`` (..., p)."""
+    gram = metric[..., :, None] * moments.gram * metric[..., None, :]
+    return replace(moments, gram=gram, cross=metric[..., None] * moments.cross)

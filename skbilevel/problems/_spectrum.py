@@ -20,6 +20,9 @@ from skbilevel._typing import Array
 # Relative to the largest eigenvalue: from the mean alone to least squares.
 _SPAN = (-14.0, 22.0)
 _STEP = 0.5
+# Where features explain the target exactly the loss falls to rounding; below this
+# share of its largest value the strongest regularization is as good as any.
+_TIE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,14 @@ class Spectrum:
         top = self.lam.max() if self.lam.size else 1.0
         return np.arange(_SPAN[0], _SPAN[1] + _STEP / 2, _STEP) - np.log(top)
 
+    def ceiling(self) -> float:
+        """Largest ``log v`` at which ``I + d G d`` is safely positive definite.
+
+        Rounding leaves eigenvalues of the Gram matrix as low as -1e-16 times the
+        largest; e^28 times that is still far from -1.
+        """
+        return float(_SPAN[1] + 6.0 - np.log(self.lam.max() if self.lam.size else 1.0))
+
     def leave_one_out(self, log_c: Array) -> Array:
         """Leave-one-out loss at each ``log c``; a weighted row leaves as a whole."""
         if self.left is None or self.y is None or self.base is None:
@@ -90,14 +101,55 @@ def _shrinkage(lam: Array, log_c: Array) -> Array:
     return np.asarray(expit(x))
 
 
-def refine_minimum(grid: Array, value: Array) -> float:
-    """Vertex of the parabola through the smallest value and its neighbours."""
+@dataclass(frozen=True)
+class SharedStrength:
+    """The best strength shared by all columns of F training sets.
+
+    Parameters
+    ----------
+    log_v : ndarray of shape (F,)
+        Its log variance.
+    ceiling : ndarray of shape (F,)
+        Largest log variance that is numerically safe.
+    edge : {-1, 0, 1}
+        Where the first set's optimum is: -1 at infinite strength, 1 at zero.
+    """
+
+    log_v: Array
+    ceiling: Array
+    edge: int
+
+    @classmethod
+    def of(cls, found: list[tuple[float, int, float]]) -> SharedStrength:
+        """From (log_v, edge, ceiling) of every set."""
+        return cls(
+            np.array([log_v for log_v, _, _ in found]),
+            np.array([ceiling for _, _, ceiling in found]),
+            found[0][1],
+        )
+
+
+def refine_minimum(grid: Array, value: Array) -> tuple[float, int]:
+    """Vertex of the parabola through the smallest value and its neighbours.
+
+    Returns
+    -------
+    log_c : float
+        The minimizer.
+    edge : {-1, 0, 1}
+        -1 where the mean alone is best, 1 where least squares is.
+    """
     k = int(np.argmin(value))
+    if np.ptp(value) <= 1e-13 * abs(value).max(initial=0.0):
+        return float(grid[0]), 0
+    tied = int(np.argmax(value <= value[k] + _TIE * value.max()))
+    if tied < k and value[k] < _TIE * value.max():
+        return float(grid[tied]), 0
     if k == 0 or k == len(grid) - 1:
-        return float(grid[k])
+        return float(grid[k]), -1 if k == 0 else 1
     a, b, c = value[k - 1 : k + 2]
     curvature = a - 2.0 * b + c
     if not curvature > 0:
-        return float(grid[k])
+        return float(grid[k]), 0
     shift = 0.5 * (a - c) / curvature
-    return float(grid[k] + np.clip(shift, -1.0, 1.0) * (grid[1] - grid[0]))
+    return float(grid[k] + np.clip(shift, -1.0, 1.0) * (grid[1] - grid[0])), 0

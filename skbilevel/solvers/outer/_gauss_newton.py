@@ -99,7 +99,8 @@ class GaussNewton:
         old_value = point.value + weight * (deviation**2).sum(axis=-1)
         moved = penalty.project(trial)
         new_value = new.value + weight * (moved**2).sum(axis=-1)
-        better = new_value < old_value
+        # Values are relative to the variance: below this a drop is rounding.
+        better = new_value < old_value - 1e-12
         if better.all():
             return trial, new
         theta = np.where(better[:, None], trial, theta)

@@ -1,0 +1,25 @@
+"""The only place that imports names which scikit-learn does not document."""
+
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _raise_for_params,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.validation import _check_feature_names, _check_sample_weight
+
+__all__ = [
+    "Interval",
+    "MetadataRouter",
+    "MethodMapping",
+    "StrOptions",
+    "_check_feature_names",
+    "_check_sample_weight",
+    "_fit_context",
+    "_raise_for_params",
+    "_routing_enabled",
+    "process_routing",
+]

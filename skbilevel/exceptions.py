@@ -1,0 +1,9 @@
+"""Warnings of the package."""
+
+
+class BoundaryWarning(UserWarning):
+    """The best shared strength is infinite or zero.
+
+    At infinity no feature helps to predict the target and the model is the mean; at
+    zero the model is least squares.
+    """

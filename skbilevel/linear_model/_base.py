@@ -1,0 +1,263 @@
+"""The door of all estimators: validate, prepare, tune, publish."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import LeaveOneOut
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from skbilevel._sklearn_compat import (
+    Interval,
+    MetadataRouter,
+    MethodMapping,
+    StrOptions,
+    _check_sample_weight,
+    _routing_enabled,
+    process_routing,
+)
+from skbilevel._typing import Array
+from skbilevel.exceptions import BoundaryWarning
+from skbilevel.linear_model._columns import strength_groups, unpenalized_mask
+from skbilevel.linear_model._data import PreparedData, prepare
+from skbilevel.linear_model._tuning import Tuned, TuningOptions, tune
+
+Splits = list[tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """What ``cv`` and the metadata of ``fit`` say about rows.
+
+    Parameters
+    ----------
+    criterion : {"folds", "loo", "gcv"}
+        Closed forms replace folds where the user asks for them.
+    n_folds : int
+        Shuffled folds where no splits are given.
+    splits : list of (train, valid) or None
+        Splits of a splitter or of an iterable.
+    repeat : list of (train, valid)
+        The same splitter with another seed; empty where it takes none.
+    by_membership : bool
+        Splits were given row by row.
+    groups : ndarray or None
+        Labels of rows that stay together.
+    """
+
+    criterion: str
+    n_folds: int
+    splits: Splits | None
+    repeat: Splits
+    by_membership: bool
+    groups: Array | None
+
+
+class BilevelLinearModel(BaseEstimator):
+    """Common door of the estimators; see the subclasses."""
+
+    _doc_link_module = "skbilevel"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "fit_intercept": ["boolean"],
+        "feature_groups": [StrOptions({"shared"}), "array-like", None],
+        "feature_metadata": ["array-like", callable, None],
+        "unpenalized": ["array-like", str, Interval(Integral, 0, None, closed="left"), None],
+        "hyperpenalty": [StrOptions({"auto"}), tuple, None],
+        "cv": ["cv_object", StrOptions({"loo", "gcv"})],
+        "solver": [str, object],
+        "scoring": [str, callable, None],
+        "alpha_init": [Interval(Real, 0, None, closed="neither"), "array-like", None],
+        "alpha_bounds": [tuple, list, None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        fit_intercept: bool = True,
+        feature_groups: Any = None,
+        feature_metadata: Any = None,
+        unpenalized: Any = None,
+        hyperpenalty: Any = "auto",
+        cv: Any = None,
+        solver: Any = "auto",
+        scoring: Any = None,
+        alpha_init: Any = None,
+        alpha_bounds: Any = None,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.feature_groups = feature_groups
+        self.feature_metadata = feature_metadata
+        self.unpenalized = unpenalized
+        self.hyperpenalty = hyperpenalty
+        self.cv = cv
+        self.solver = solver
+        self.scoring = scoring
+        self.alpha_init = alpha_init
+        self.alpha_bounds = alpha_bounds
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _validate(self, X: Any, y: Any, **kwargs: Any) -> tuple[Any, Any]:
+        return validate_data(  # type: ignore[no-any-return]
+            self,
+            X,
+            y,
+            accept_sparse=("csr", "csc"),
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+            **kwargs,
+        )
+
+    def _tune(
+        self, X: Any, Y: Array, weight: Array, resampling: Resampling
+    ) -> tuple[PreparedData, Tuned]:
+        """All of a fit between validation and publication."""
+        names = getattr(self, "feature_names_in_", None)
+        free = unpenalized_mask(self.unpenalized, X.shape[1], names)
+        groups = strength_groups(self.feature_groups, free)
+        data = prepare(X, Y, weight, free, self.fit_intercept, groups is not None)
+        random = check_random_state(0 if self.random_state is None else self.random_state)
+        options = TuningOptions(
+            hyperpenalty=self.hyperpenalty,
+            solver=self.solver,
+            alpha_init=self.alpha_init,
+            alpha_bounds=self.alpha_bounds,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            metadata=self.feature_metadata,
+            groups=groups,
+            seed=int(random.randint(np.iinfo(np.int32).max)),
+            verbose=int(self.verbose),
+        )
+        tuned = tune(data, resampling, options)
+        if tuned.edge:
+            warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=4)
+        return data, tuned
+
+    def _resampling(
+        self, X: Any, y: Any, weight: Array, given: Any, params: dict[str, Any]
+    ) -> Resampling:
+        """Splits and groups from ``cv`` and the metadata of ``fit``."""
+        cv = "loo" if isinstance(self.cv, LeaveOneOut) else self.cv
+        if isinstance(cv, Integral) and cv < 2:
+            raise ValueError(f"cv={cv} folds: at least 2 are needed.")
+        criterion = cv if isinstance(cv, str) else "folds"
+        if _routing_enabled():
+            routed = process_routing(self, "fit", sample_weight=given, **params)
+            split_params = dict(routed.splitter.split)
+        else:
+            unknown = sorted(set(params) - {"groups"})
+            if unknown:
+                raise ValueError(
+                    f"fit got metadata {unknown} that it cannot use; only "
+                    "sample_weight and groups are passed without metadata routing "
+                    "(sklearn.set_config(enable_metadata_routing=True))."
+                )
+            split_params = params
+        groups = split_params.get("groups")
+        if groups is not None:
+            groups = np.asarray(groups)
+            if groups.shape != (X.shape[0],):
+                raise ValueError(
+                    f"groups has shape {groups.shape}, but X has {X.shape[0]} rows."
+                )
+        splits, repeat = None, []
+        by_membership = False
+        if groups is not None and (cv is None or isinstance(cv, (str, Integral))):
+            splits = _group_splits(groups, cv, X, y)
+        elif not isinstance(cv, str) and hasattr(cv, "split"):
+            from skbilevel.model_selection._plan import repeated
+
+            splits = list(cv.split(X, y, **split_params))
+            other = repeated(cv, np.random.default_rng(0))
+            repeat = [] if other is None else list(other.split(X, y, **split_params))
+        elif isinstance(cv, Iterable) and not isinstance(cv, str):
+            splits, by_membership = [(np.asarray(a), np.asarray(b)) for a, b in cv], True
+        n_folds = int(cv) if isinstance(cv, Integral) else 5
+        return Resampling(criterion, n_folds, splits, repeat, by_membership, groups)
+
+    def get_metadata_routing(self) -> Any:
+        """Metadata routing: weights for the fit and the scorer, groups to the splitter.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            What ``fit`` passes on.
+        """
+        router = MetadataRouter(owner=self).add_self_request(self)
+        if hasattr(self.cv, "split"):
+            router.add(
+                splitter=self.cv,
+                method_mapping=MethodMapping().add(caller="fit", callee="split"),
+            )
+        if self.scoring is not None:
+            router.add(
+                scorer=check_scoring(self, scoring=self.scoring),
+                method_mapping=MethodMapping()
+                .add(caller="fit", callee="score")
+                .add(caller="score", callee="score"),
+            )
+        return router
+
+
+_EDGE = {
+    -1: "The best shared strength is infinite: no feature helps to predict y, and the "
+    "model is close to the mean. Check that rows of X and y belong together, or "
+    "set alpha_bounds.",
+    1: "The best shared strength is zero: regularization does not help, and the model "
+    "is close to least squares. LinearRegression is simpler, or set alpha_bounds.",
+}
+
+
+def check_weight(sample_weight: Any, X: Any) -> Array:
+    """Row weights as double precision; ones where none are given."""
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    return np.asarray(weight, dtype=np.float64)
+
+
+def _group_splits(groups: Array, cv: Any, X: Any, y: Any) -> Splits:
+    """Group folds where groups are given without a splitter."""
+    from sklearn.model_selection import GroupKFold
+
+    n_groups = len(np.unique(groups))
+    n_folds = min(int(cv) if isinstance(cv, Integral) else 5, n_groups)
+    if n_folds < 2:
+        raise ValueError("groups holds one label only; at least two are needed.")
+    return list(GroupKFold(n_folds).split(X, y, groups))
+
+
+def linear_prediction(X: Any, coef: Array, intercept: Any) -> Array:
+    """``X @ coef.T + intercept`` for dense and sparse X."""
+    out = X @ coef.T
+    out = out.toarray() if sparse.issparse(out) else out
+    return np.asarray(out + intercept)

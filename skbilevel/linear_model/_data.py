@@ -1,0 +1,135 @@
+"""From validated arrays to the rows that the core works on, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+from skbilevel.problems._moments import AugmentedRows
+
+# Above this ratio of column scales a strength shared by the columns as they are
+# is meaningless; sparse columns differ by their nature and are left alone longer.
+_SPREAD_DENSE, _SPREAD_SPARSE = 1e2, 1e6
+_SHIFT_FROM = 1e2
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Rows in working units, and what undoes them.
+
+    Parameters
+    ----------
+    rows : AugmentedRows
+        The rows, targets divided by ``y_scale``.
+    positive : ndarray of int
+        Rows of positive weight.
+    y_scale : float
+        A power of two: dividing by it loses nothing.
+    """
+
+    rows: AugmentedRows
+    positive: Array
+    y_scale: float
+
+    def coefficients(self, coef: Array) -> tuple[Array, Array]:
+        """Coefficients (t, m) of all columns and intercepts (t,) in user units.
+
+        ``coef`` is (n_free + p, t), unpenalized columns first.
+        """
+        rows = self.rows
+        m = rows.n_free
+        out = np.zeros((rows.X.shape[1], coef.shape[1]))
+        out[rows.free] = coef[int(rows.intercept) : m]
+        out[rows.penalized] = coef[m:]
+        intercept = np.zeros(coef.shape[1])
+        if rows.intercept:
+            intercept = coef[0] + rows.y_shift - rows.shift @ out
+        return out.T * self.y_scale, intercept * self.y_scale
+
+    def strengths(self, v: Array) -> Array:
+        """``alpha`` of all columns: 1/v, infinite where removed, 0 where free."""
+        alpha = np.zeros(self.rows.X.shape[1])
+        with np.errstate(divide="ignore", over="ignore"):
+            alpha[self.rows.penalized] = 1.0 / v
+        return alpha
+
+
+def prepare(
+    X: Any, y: Array, weight: Array, free: Array, intercept: bool, grouped: bool
+) -> PreparedData:
+    """Choose shifts and scales; ``free`` is a mask of unpenalized columns."""
+    positive = np.flatnonzero(weight > 0)
+    if sparse.issparse(X):
+        X = sparse.csr_array(X)
+    mean, spread = _column_statistics(X, positive)
+    zero = np.zeros_like(mean)
+    dense = not sparse.issparse(X)
+    shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0) if dense else zero
+    scale, y_shift = _target_units(y[positive], weight[positive], intercept)
+    penalized = np.flatnonzero(~free)
+    rows = AugmentedRows(
+        X,
+        y / scale,
+        weight,
+        np.flatnonzero(free),
+        penalized,
+        intercept,
+        shift if intercept else zero,
+        y_shift,
+        not grouped and _uneven(spread[penalized], dense),
+    )
+    return PreparedData(rows, positive, scale)
+
+
+def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Array]:
+    """A power of two near the spread of the targets, and their mean in that unit."""
+    size = float(abs(y).max(initial=0.0))
+    first = _power_of_two(size)
+    y = y / first
+    mean = weight @ y / weight.sum() if intercept else np.zeros(y.shape[1])
+    spread = float(np.sqrt((weight @ (y - mean) ** 2).sum() / weight.sum()))
+    # Targets that do not vary keep their unit: nothing is there to be scaled.
+    second = _power_of_two(spread) if spread > 1e-12 else 1.0
+    return first * second, mean / second
+
+
+def _power_of_two(size: float) -> float:
+    return float(2.0 ** np.round(np.log2(size))) if 0 < size < np.inf else 1.0
+
+
+def _column_statistics(X: Any, rows: Array) -> tuple[Array, Array]:
+    """Means and standard deviations of the columns over some rows."""
+    n = len(rows)
+    if sparse.issparse(X):
+        block = X if n == X.shape[0] else X[rows]
+        mean = np.asarray(block.sum(axis=0, dtype=np.float64)).ravel() / n
+        square = block.multiply(block).sum(axis=0, dtype=np.float64)
+        square = np.asarray(square).ravel() / n
+    else:
+        total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+        step = max(256, (1 << 23) // (8 * max(1, X.shape[1])))
+        for start in range(0, n, step):
+            if n == X.shape[0]:
+                block = X[start : start + step]
+            else:
+                block = X[rows[start : start + step]]
+            block = np.asarray(block, dtype=np.float64)
+            total += block.sum(axis=0)
+            square += np.einsum("ij,ij->j", block, block)
+        mean, square = total / n, square / n
+    variance = square - mean**2
+    # What is left of a constant column is rounding.
+    return mean, np.sqrt(np.where(variance > 1e-13 * square, variance, 0.0))
+
+
+def _uneven(spread: Array, dense: bool) -> bool:
+    """Whether the columns' scales are too far apart to share a strength."""
+    spread = spread[spread > 0]
+    if not spread.size:
+        return False
+    limit = _SPREAD_DENSE if dense else _SPREAD_SPARSE
+    return bool(spread.max() / spread.min() > limit)

@@ -1,0 +1,74 @@
+"""From a search result in working units to fitted attributes in user units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.linear_model._columns import Groups
+from skbilevel.linear_model._data import PreparedData
+from skbilevel.linear_model._tuning import Tuned
+
+
+@dataclass(frozen=True)
+class Published:
+    """Attributes of one set of strengths.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (t, m)
+        Coefficients of all columns.
+    intercept : ndarray of shape (t,)
+        Intercepts.
+    alpha : ndarray of shape (m,)
+        Strengths in the units of scikit-learn's Ridge.
+    group_alpha, group_labels : ndarray of shape (g,) or None
+        Strengths by label.
+    score : float
+        Nested score.
+    n_iter : int
+        Outer steps.
+    history, hyperpenalty : dict of ndarray
+        Reports of the search.
+    folds : list of (rows, coef, intercept)
+        Models of the nested folds.
+    """
+
+    coef: Array
+    intercept: Array
+    alpha: Array
+    group_alpha: Array | None
+    group_labels: Array | None
+    score: float
+    n_iter: int
+    history: dict[str, Array]
+    hyperpenalty: dict[str, Array]
+    folds: list[tuple[Array, Array, Array]]
+
+
+def publish_attributes(
+    data: PreparedData, tuned: Tuned, groups: Groups | None
+) -> Published:
+    """All attributes in the user's units."""
+    coef, intercept = data.coefficients(tuned.coef)
+    alpha = data.strengths(tuned.v)
+    group_alpha = labels = None
+    if groups is not None:
+        first = np.unique(groups.members, return_index=True)[1]
+        group_alpha = alpha[data.rows.penalized][first]
+        labels = groups.labels
+    folds = [(index, *data.coefficients(c)) for index, c in tuned.folds]
+    return Published(
+        coef,
+        intercept,
+        alpha,
+        group_alpha,
+        labels,
+        tuned.score,
+        tuned.n_iter,
+        tuned.history,
+        tuned.hyperpenalty,
+        folds,
+    )

@@ -1,0 +1,172 @@
+"""From the user's ``cv`` and groups to nested folds and the resamples inside."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._resampling import (
+    NestedPlan,
+    Pair,
+    TrainingSet,
+    fold_labels,
+    forward_pairs,
+    halvings,
+    leave_one_unit_out,
+    membership_atoms,
+    random_sides,
+)
+
+# From this many rows on, one repeat and two halvings see enough validation noise
+# averaged, and every sum of moments is taken in one pass.
+_MANY_ROWS = 5000
+_CELL_BYTES = 1 << 28
+# Below this many rows a nested choice is noise: the shared strength is used alone.
+MIN_ROWS = 20
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What the nested plan depends on.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+        Rows of positive weight.
+    n_rows : int
+        Number of all rows.
+    width : int
+        Length of an augmented row: bounds the memory of stored moments.
+    groups : ndarray or None
+        Labels of rows that must stay together.
+    rng : numpy.random.Generator
+        Draws folds and halves.
+    """
+
+    rows: Array
+    n_rows: int
+    width: int
+    groups: Array | None
+    rng: np.random.Generator
+
+
+def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
+    """Shuffled K-fold, twice while rows are few."""
+    n = len(request.rows)
+    many = n >= _MANY_ROWS
+    sides = _spread(request, random_sides(n, 2 if n >= 1000 else 5, request.rng))
+    outer, held_out = [], []
+    label = np.full(request.n_rows, -1)
+    for _ in range(1 if many else 2):
+        label[request.rows] = fold_labels(n, min(n_folds, n), request.rng)
+        for k in range(min(n_folds, n)):
+            train = request.rows[label[request.rows] != k]
+            outer.append(TrainingSet(train, halvings(train, sides), None))
+            held_out.append(np.flatnonzero(label == k))
+    cell = None
+    if many:
+        pattern = sides.T @ (1 << np.arange(len(sides)))
+        cell = label * (1 << len(sides)) + pattern
+        cell = np.where(label >= 0, cell, -1)
+        if (cell.max() + 1) * 8 * request.width**2 > _CELL_BYTES:
+            cell = None
+    full = TrainingSet(request.rows, halvings(request.rows, sides), None)
+    return NestedPlan(full, outer, held_out, cell, np.arange(request.n_rows))
+
+
+def _spread(request: PlanRequest, sides: Array) -> Array:
+    """Sides of all rows from the sides of those of positive weight."""
+    out = np.zeros((len(sides), request.n_rows), dtype=bool)
+    out[:, request.rows] = sides
+    return out
+
+
+def split_plan(
+    request: PlanRequest, splits: Sequence[Pair], by_membership: bool
+) -> NestedPlan:
+    """Nested folds are given splits; inner resamples respect what they respect.
+
+    With groups, halves are halves of groups. Splits given row by row
+    (``by_membership``) are taken as the only statement about which rows belong
+    together: inner resamples are unions of the sets of rows that no split tells
+    apart. Where training rows precede validation rows in every split, so do they
+    inside.
+    """
+    positive = np.zeros(request.n_rows, dtype=bool)
+    positive[request.rows] = True
+    splits = [
+        (np.asarray(a)[positive[a]], np.asarray(b)[positive[b]]) for a, b in splits
+    ]
+    splits = [(a, b) for a, b in splits if len(a) and len(b)]
+    if not splits:
+        raise ValueError(
+            "cv gives no split with training and validation rows of positive "
+            "weight; check cv and sample_weight."
+        )
+    make = _inner_resamples(request, splits, by_membership)
+    cluster = np.arange(request.n_rows)
+    if request.groups is not None:
+        _, cluster = np.unique(request.groups, return_inverse=True)
+    return NestedPlan(
+        make(request.rows),
+        [make(a) for a, _ in splits],
+        [b for _, b in splits],
+        None,
+        cluster,
+    )
+
+
+def _inner_resamples(
+    request: PlanRequest, splits: Sequence[Pair], by_membership: bool
+) -> Callable[[Array], TrainingSet]:
+    """How a training set of these splits is resampled."""
+    if len(splits) > 1 and all(a.max() < b.min() for a, b in splits):
+        return lambda rows: TrainingSet(
+            rows, forward_pairs(rows, 4), forward_pairs(rows, 4) or None
+        )
+    atom = membership_atoms(request.n_rows, splits)
+    if request.groups is not None:
+        _, unit = np.unique(request.groups, return_inverse=True)
+    elif by_membership:
+        unit = atom
+    else:
+        unit = np.arange(request.n_rows)
+    together = request.groups is not None or by_membership
+
+    def make(rows: Array) -> TrainingSet:
+        own = unit
+        if len(np.unique(own[rows])) < 2:
+            own = np.arange(request.n_rows)
+        labels, inverse = np.unique(own[rows], return_inverse=True)
+        sides = np.zeros((5, request.n_rows), dtype=bool)
+        drawn = _distinct(random_sides(len(labels), 5, request.rng))
+        sides = sides[: len(drawn)]
+        sides[:, rows] = drawn[:, inverse]
+        shared = leave_one_unit_out(rows, atom) if together else None
+        if shared is not None and not shared:
+            shared = halvings(rows, sides)
+        return TrainingSet(rows, halvings(rows, sides), shared)
+
+    return make
+
+
+def _distinct(sides: Array) -> Array:
+    """Halvings that differ, a halving and its mirror image being the same."""
+    same = np.where(sides[:, :1], ~sides, sides)
+    _, first = np.unique(same, axis=0, return_index=True)
+    return np.asarray(sides[np.sort(first)])
+
+
+def repeated(splitter: Any, rng: np.random.Generator) -> Any | None:
+    """The splitter with another seed, None where it takes none."""
+    shuffles = getattr(splitter, "shuffle", hasattr(splitter, "random_state"))
+    if not shuffles or not hasattr(splitter, "random_state"):
+        return None
+    other = copy.copy(splitter)
+    other.random_state = int(rng.integers(2**31 - 1))
+    return other
