@@ -1,0 +1,215 @@
+"""The established estimators, and a cache of what they reach on each set.
+
+One JSON file per set, written after every fit, so that a run of hours can be
+stopped and taken up again. Run this file to fill the cache:
+
+    python benchmarks/_peers.py --splits 0,1
+"""
+
+import argparse
+import json
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import sklearn
+from _data import Dataset, load_battery
+from sklearn.base import RegressorMixin
+from sklearn.dummy import DummyRegressor
+from sklearn.linear_model import (
+    ARDRegression,
+    ElasticNetCV,
+    LassoCV,
+    Ridge,
+    RidgeCV,
+)
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+ALPHAS = np.logspace(-3, 5, 41)
+RATIOS = (0.1, 0.5, 0.9, 1.0)
+# ARD inverts a p x p matrix in every step.
+ARD_MAX_COLUMNS = 700
+# A set whose fit of one split is slower than this gets fewer splits.
+SLOW = 240.0
+SLOW_SPLITS = 2
+REFERENCE = "RidgeCV"
+SLOWEST = "ElasticNetCV"
+BASELINE = "Mean"
+RIVALS = ("RidgeCV", "LassoCV", "ElasticNetCV", "ARDRegression", "GridSearchCV")
+
+
+def make_peer(name: str) -> RegressorMixin:
+    """Return one peer with the settings all benchmarks share."""
+    return {
+        "Mean": lambda: DummyRegressor(),
+        "RidgeCV": lambda: RidgeCV(ALPHAS),
+        "LassoCV": lambda: LassoCV(n_jobs=1),
+        "ElasticNetCV": lambda: ElasticNetCV(l1_ratio=list(RATIOS), n_jobs=1),
+        "ARDRegression": lambda: ARDRegression(),
+        "GridSearchCV": lambda: GridSearchCV(Ridge(), {"alpha": ALPHAS}, cv=5),
+    }[name]()
+
+
+def suits(name: str, data: Dataset) -> bool:
+    """Say whether a peer is run on a set."""
+    return name != "ARDRegression" or data.X.shape[1] <= ARD_MAX_COLUMNS
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError inside the block after so many seconds (POSIX only)."""
+
+    def ring(signum: int, frame: object) -> None:
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def measure(estimator: RegressorMixin, data: Dataset, split: int) -> dict[str, float]:
+    """Fit behind a scaler on one split; return test error and fit times.
+
+    ``cpu`` is the time to compare: with one thread it is the wall time of an
+    idle machine, whatever else is running.
+    """
+    X_train, y_train, X_test, y_test = data.parts(split)
+    model = make_pipeline(StandardScaler(), estimator)
+    with threadpool_limits(1), warnings.catch_warnings():
+        # Peers warn about coordinate descent that did not converge.
+        warnings.simplefilter("ignore")
+        wall, cpu = time.perf_counter(), time.process_time()
+        model.fit(X_train, y_train)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        error = np.mean((y_test - model.predict(X_test)) ** 2)
+    return {"mse": float(error), "seconds": wall, "cpu": cpu}
+
+
+def default_folder() -> Path:
+    """Return the folder of the cache."""
+    if "SKBILEVEL_BENCH_CACHE" in os.environ:
+        return Path(os.environ["SKBILEVEL_BENCH_CACHE"])
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return home / "skbilevel" / "benchmarks"
+
+
+class PeerCache:
+    """What the peers reached, one JSON file per set."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def read(self, data: Dataset) -> dict[str, dict[str, dict[str, float]]]:
+        """Return peer -> split -> result; empty for another shape or version."""
+        path = self.folder / f"{data.name}.json"
+        if not path.exists():
+            return {}
+        stored = json.loads(path.read_text())
+        return stored["peers"] if stored["key"] == self.key(data) else {}
+
+    def write(self, data: Dataset, peers: dict) -> None:
+        """Store the results of a set; a crash leaves the old file intact."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{data.name}.json"
+        text = json.dumps({"key": self.key(data), "peers": peers}, indent=1)
+        partial = path.with_suffix(".partial")
+        partial.write_text(text)
+        partial.replace(path)
+
+    @staticmethod
+    def key(data: Dataset) -> dict[str, object]:
+        """Return what has to agree for a result to be used again."""
+        train, test = data.splits[0]
+        return {
+            "shape": list(data.X.shape),
+            "kind": data.kind,
+            "first": [len(train), len(test), int(train[0]), int(test[0])],
+            "sum": f"{data.X.sum() + data.y.sum():.10g}",
+            "sklearn": sklearn.__version__,
+        }
+
+    def fill(self, data: Dataset, split: int, name: str, limit: float) -> str:
+        """Run one peer on one split unless it is known; return a line to print."""
+        peers = self.read(data)
+        known = peers.setdefault(name, {})
+        if str(split) in known or not suits(name, data):
+            return ""
+        if split >= SLOW_SPLITS and is_slow(peers):
+            return ""
+        try:
+            with time_limit(limit):
+                known[str(split)] = measure(make_peer(name), data, split)
+        except TimeoutError:
+            known[str(split)] = {"mse": float("nan"), "seconds": limit, "cpu": limit}
+        self.write(data, peers)
+        result = known[str(split)]
+        return f"{data.name} {split} {name} {result['mse']:.5g} {result['cpu']:.2f} s"
+
+
+def is_slow(peers: dict) -> bool:
+    """Say whether one fit of the slowest peer took too long for five splits."""
+    return any(r["cpu"] > SLOW for r in peers.get(SLOWEST, {}).values())
+
+
+def complete_splits(data: Dataset, peers: dict) -> list[int]:
+    """Return the splits on which every peer that suits the set has finished."""
+    wanted = [name for name in (BASELINE, *RIVALS) if suits(name, data)]
+    return [
+        split
+        for split in range(len(data.splits))
+        if all(str(split) in peers.get(name, {}) for name in wanted)
+    ]
+
+
+def schedule(battery: list[Dataset], splits: list[int]) -> list[tuple]:
+    """Order the fits so that an early stop still leaves something to compare.
+
+    The cheap peers come first, then all splits of the cheap sets; the dear
+    sets go split by split.
+    """
+    cheap = {BASELINE: 0, REFERENCE: 1}
+
+    def order(job: tuple[Dataset, int, str]) -> tuple:
+        data, split, name = job
+        n, p = data.X.shape
+        cost = n * p * min(n, p)
+        stage = cheap.get(name, 2 if p < 110 else 3)
+        turn = split if stage == 3 else 0
+        return stage, turn, cost, split, RIVALS.index(name)
+
+    jobs = [(d, s, name) for d in battery for s in splits for name in RIVALS]
+    jobs.sort(key=order)
+    means = [(d, s, BASELINE) for d in battery for s in splits]
+    return means + jobs
+
+
+def main() -> None:
+    """Fill the cache."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cache", type=Path, default=default_folder())
+    parser.add_argument("--sets", help="names, separated by commas (default: all)")
+    parser.add_argument("--splits", default="0,1,2,3,4")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds per fit")
+    args = parser.parse_args()
+    battery = list(load_battery(args.sets.split(",") if args.sets else None))
+    cache = PeerCache(args.cache)
+    for data, split, name in schedule(battery, [int(s) for s in args.splits.split(",")]):
+        line = cache.fill(data, split, name, args.limit)
+        if line:
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
