@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import LeaveOneOut
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
+from threadpoolctl import threadpool_limits
 
 from skbilevel._sklearn_compat import (
     Interval,
@@ -28,8 +30,9 @@ from skbilevel._sklearn_compat import (
 from skbilevel._typing import Array
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._columns import strength_groups, unpenalized_mask
-from skbilevel.linear_model._data import PreparedData, prepare
-from skbilevel.linear_model._tuning import Tuned, TuningOptions, tune
+from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._publish import Published, publish_attributes
+from skbilevel.linear_model._tuning import TuningOptions, tune
 
 Splits = list[tuple[Array, Array]]
 
@@ -136,9 +139,9 @@ class BilevelLinearModel(BaseEstimator):
             **kwargs,
         )
 
-    def _tune(
+    def _fit_part(
         self, X: Any, Y: Array, weight: Array, resampling: Resampling
-    ) -> tuple[PreparedData, Tuned]:
+    ) -> Published:
         """All of a fit between validation and publication."""
         names = getattr(self, "feature_names_in_", None)
         free = unpenalized_mask(self.unpenalized, X.shape[1], names)
@@ -157,10 +160,26 @@ class BilevelLinearModel(BaseEstimator):
             seed=int(random.randint(np.iinfo(np.int32).max)),
             verbose=int(self.verbose),
         )
-        tuned = tune(data, resampling, options)
+        with threadpool_limits(limits=1, user_api="blas"):
+            tuned = tune(data, resampling, options)
         if tuned.edge:
             warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=4)
-        return data, tuned
+        return publish_attributes(data, tuned, groups)
+
+    def _set_search_attributes(self, parts: list[Published]) -> None:
+        """Attributes that do not depend on the shape of the targets."""
+        first, several = parts[0], len(parts) > 1
+        self.alpha_ = np.stack([p.alpha for p in parts]) if several else first.alpha
+        if first.group_labels is not None:
+            self.group_labels_ = first.group_labels
+            groups = [p.group_alpha for p in parts]
+            self.group_alpha_ = np.stack(groups) if several else first.group_alpha
+        self.n_iter_ = max(part.n_iter for part in parts)
+        self.history_ = [p.history for p in parts] if several else first.history
+        self.hyperpenalty_ = (
+            [p.hyperpenalty for p in parts] if several else first.hyperpenalty
+        )
+        self.best_score_ = float(np.mean([part.score for part in parts]))
 
     def _resampling(
         self, X: Any, y: Any, weight: Array, given: Any, params: dict[str, Any]
@@ -204,6 +223,34 @@ class BilevelLinearModel(BaseEstimator):
         n_folds = int(cv) if isinstance(cv, Integral) else 5
         return Resampling(criterion, n_folds, splits, repeat, by_membership, groups)
 
+    def _nested_score(
+        self,
+        X: Any,
+        y: Array,
+        parts: list[Published],
+        sample_weight: Any,
+        params: dict[str, Any],
+    ) -> float:
+        """Mean over the nested folds of the user's score, on rows not trained on."""
+        scorer = check_scoring(self, scoring=self.scoring)
+        score_params = {}
+        if _routing_enabled():
+            routed = process_routing(self, "fit", sample_weight=sample_weight, **params)
+            score_params = dict(routed.scorer.score)
+        elif sample_weight is not None:
+            score_params = {"sample_weight": np.asarray(sample_weight)}
+        scores = []
+        for fold in zip(*[part.folds for part in parts], strict=True):
+            index = fold[0][0]
+            model = copy.copy(self)
+            coef = np.concatenate([coef for _, coef, _ in fold])
+            intercept = np.concatenate([intercept for _, _, intercept in fold])
+            model.coef_ = coef[0] if y.ndim == 1 else coef
+            model.intercept_ = intercept[0] if y.ndim == 1 else intercept
+            taken = {key: np.asarray(value)[index] for key, value in score_params.items()}
+            scores.append(scorer(model, X[index], y[index], **taken))
+        return float(np.mean(scores))
+
     def get_metadata_routing(self) -> Any:
         """Metadata routing: weights for the fit and the scorer, groups to the splitter.
 
@@ -226,6 +273,34 @@ class BilevelLinearModel(BaseEstimator):
                 .add(caller="score", callee="score"),
             )
         return router
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> float:
+        """Score predictions: R2 or accuracy, or ``scoring`` where it was given.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            True targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Row weights.
+        **params : dict
+            Metadata for the scorer, under metadata routing.
+
+        Returns
+        -------
+        score : float
+            Greater is better.
+        """
+        if self.scoring is None:
+            return float(super().score(X, y, sample_weight=sample_weight))
+        scorer = check_scoring(self, scoring=self.scoring)
+        if _routing_enabled():
+            routed = process_routing(self, "score", sample_weight=sample_weight, **params)
+            return float(scorer(self, X, y, **routed.scorer.score))
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return float(scorer(self, X, y, **weights))
 
 
 _EDGE = {

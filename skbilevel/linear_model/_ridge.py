@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, ClassVar
 
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.metrics import check_scoring
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._sklearn_compat import _fit_context, _routing_enabled, process_routing
+from skbilevel._sklearn_compat import _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
@@ -20,8 +18,7 @@ from skbilevel.linear_model._base import (
     check_weight,
     linear_prediction,
 )
-from skbilevel.linear_model._columns import strength_groups, unpenalized_mask
-from skbilevel.linear_model._publish import Published, publish_attributes
+from skbilevel.linear_model._publish import Published
 
 
 class BilevelRidgeCV(MultiOutputMixin, RegressorMixin, BilevelLinearModel):
@@ -121,18 +118,11 @@ class BilevelRidgeCV(MultiOutputMixin, RegressorMixin, BilevelLinearModel):
         columns: list[slice],
     ) -> list[Published]:
         """One set of strengths per part of the targets, in parallel."""
-        names = getattr(self, "feature_names_in_", None)
-        free = unpenalized_mask(self.unpenalized, X.shape[1], names)
-        groups = strength_groups(self.feature_groups, free)
-
-        def one(part: slice) -> Published:
-            data, tuned = self._tune(X, Y[:, part], weight, resampling)
-            return publish_attributes(data, tuned, groups)
-
         if len(columns) == 1 or effective_n_jobs(self.n_jobs) == 1:
-            return [one(part) for part in columns]
+            return [self._fit_part(X, Y[:, c], weight, resampling) for c in columns]
         run = Parallel(n_jobs=self.n_jobs, prefer="threads")
-        return list(run(delayed(one)(part) for part in columns))
+        fit = delayed(self._fit_part)
+        return list(run(fit(X, Y[:, c], weight, resampling) for c in columns))
 
     def _set_attributes(
         self,
@@ -151,51 +141,9 @@ class BilevelRidgeCV(MultiOutputMixin, RegressorMixin, BilevelLinearModel):
             self.intercept_: Any = 0.0
         else:
             self.intercept_ = dtype.type(intercept[0]) if flat else intercept.astype(dtype)
-        per_target = len(parts) > 1
-        self.alpha_ = np.stack([p.alpha for p in parts]) if per_target else parts[0].alpha
-        if parts[0].group_labels is not None:
-            self.group_labels_ = parts[0].group_labels
-            self.group_alpha_ = (
-                np.stack([p.group_alpha for p in parts])
-                if per_target
-                else parts[0].group_alpha
-            )
-        self.n_iter_ = max(part.n_iter for part in parts)
-        self.history_ = parts[0].history if not per_target else [p.history for p in parts]
-        self.hyperpenalty_ = (
-            parts[0].hyperpenalty if not per_target else [p.hyperpenalty for p in parts]
-        )
-        self.best_score_ = float(np.mean([part.score for part in parts]))
+        self._set_search_attributes(parts)
         if self.scoring is not None:
             self.best_score_ = self._nested_score(X, y, parts, sample_weight, params)
-
-    def _nested_score(
-        self,
-        X: Any,
-        y: Array,
-        parts: list[Published],
-        sample_weight: Any,
-        params: dict[str, Any],
-    ) -> float:
-        """Mean over the nested folds of the user's score, on rows not trained on."""
-        scorer = check_scoring(self, scoring=self.scoring)
-        score_params = {}
-        if _routing_enabled():
-            routed = process_routing(self, "fit", sample_weight=sample_weight, **params)
-            score_params = dict(routed.scorer.score)
-        elif sample_weight is not None:
-            score_params = {"sample_weight": np.asarray(sample_weight)}
-        scores = []
-        for fold in zip(*[part.folds for part in parts], strict=True):
-            index = fold[0][0]
-            model = copy.copy(self)
-            coef = np.concatenate([coef for _, coef, _ in fold])
-            intercept = np.concatenate([intercept for _, _, intercept in fold])
-            model.coef_ = coef[0] if y.ndim == 1 else coef
-            model.intercept_ = intercept[0] if y.ndim == 1 else intercept
-            taken = {key: np.asarray(value)[index] for key, value in score_params.items()}
-            scores.append(scorer(model, X[index], y[index], **taken))
-        return float(np.mean(scores))
 
     def predict(self, X: Any) -> Array:
         """Predict targets.
@@ -219,32 +167,3 @@ class BilevelRidgeCV(MultiOutputMixin, RegressorMixin, BilevelLinearModel):
             reset=False,
         )
         return linear_prediction(X, self.coef_, self.intercept_)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> float:
-        """Score predictions: R2, or ``scoring`` where it was given.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            True targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Row weights.
-        **params : dict
-            Metadata for the scorer, under metadata routing.
-
-        Returns
-        -------
-        score : float
-            Greater is better.
-        """
-        if self.scoring is None:
-            return float(super().score(X, y, sample_weight=sample_weight))
-        scorer = check_scoring(self, scoring=self.scoring)
-        if _routing_enabled():
-            routed = process_routing(self, "score", sample_weight=sample_weight, **params)
-            return float(scorer(self, X, y, **routed.scorer.score))
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(scorer(self, X, y, **weights))
-

@@ -89,6 +89,8 @@ def _guarded(
         members = groups.members
         strengths = Strengths(np.eye(len(groups.labels))[members])
         recipe = replace(recipe, elastic_net=0)
+        if len(groups.labels) < 2:
+            recipe = replace(recipe, half=(), evidence=())
     few = len(data.positive) < MIN_ROWS
     if few or not all(s.halves for s in (plan.full, *plan.outer)):
         recipe = replace(recipe, half=())

@@ -90,8 +90,7 @@ def _trainers(
     rows: AugmentedRows, sets: Sequence[TrainingSet], cell: Array | None
 ) -> list[MomentTrainer | KernelTrainer]:
     """Primal in batches that fit in memory, or dual one by one."""
-    p = rows.n_penalized
-    if p > min(len(s.rows) for s in sets):
+    if _use_kernel(rows, sets):
         kernel_rows = KernelRows.of(rows)
         return [KernelTrainer.of(kernel_rows, s) for s in sets]
     source = RowMoments(rows) if cell is None else CellMoments.of(rows, cell)
@@ -105,6 +104,17 @@ def _trainers(
         else:
             batches.append([s])
     return [MomentTrainer(rows, batch, source) for batch in batches]
+
+
+def _use_kernel(rows: AugmentedRows, sets: Sequence[TrainingSet]) -> bool:
+    """Dual where columns outnumber rows, counted by weight.
+
+    An integer weight counts as that many rows, so that weighting and repeating rows
+    take the same path; tiny weights do not make a tall problem wide.
+    """
+    p = rows.n_penalized
+    least = min(rows.weight[s.rows].sum() for s in sets)
+    return bool(p > least and 2 * p > max(len(s.rows) for s in sets))
 
 
 def _nested_losses(

@@ -215,7 +215,7 @@ class MomentTrainer:
         train = scaled(self._sweep(sums, sums, weight), self.metric[f])
         rest = self._moment[f] - sums
         valid = scaled(self._sweep(sums, rest, weight), self.metric[f])
-        value = np.zeros(len(grid))
+        value = np.full(len(grid), valid.yy.sum())
         lam, Q = np.linalg.eigh(train.gram)
         for h in range(len(weight)):
             turn = Q[h]

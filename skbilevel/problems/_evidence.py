@@ -1,7 +1,7 @@
 """Marginal likelihood of ridge strengths, the noise variance profiled out.
 
 With ``C = I + X diag(v) X^T`` (rows swept of unpenalized columns, weighted) and
-``Q = y^T C^-1 y``::
+``Q = y^T C^-1 y`` plus a tiny share of ``y^T y``::
 
     F(v) = [ (n - 1) log(Q / n) + log det C ] / n       averaged over targets
 
@@ -27,6 +27,9 @@ from skbilevel.problems._kernel import KernelRows, dual_factor
 from skbilevel.problems._moments import Swept
 from skbilevel.problems._resampled import LeastSquaresModel, _preconditioned
 
+# Where features explain the target exactly the evidence has no maximum: a share of
+# the target's variance always counts as noise.
+_NOISE_FLOOR = 1e-6
 _TINY = np.finfo(float).tiny
 
 
@@ -45,7 +48,7 @@ class MomentEvidence:
         scaled = d[..., None] * self.train.cross
         omega = inverse @ scaled
         Q = np.maximum(self.train.yy - (scaled * omega).sum(axis=-2), 0.0)
-        Q = np.maximum(Q, 1e-12 * self.train.yy + _TINY)
+        Q = Q + _NOISE_FLOOR * self.train.yy + _TINY
         log_q = np.log(Q / n[:, None]).mean(axis=-1)
         value = ((n - 1) * log_q + logdet_spd(K)) / n
         quad = (omega**2 / Q[:, None, :]).mean(axis=-1)
@@ -74,7 +77,7 @@ class KernelEvidence:
         factor, logdet = dual_factor(rows.center(kernel, E, sweep_train, E), root)
         y = root[:, None] * (rows.y[train] - E @ (sweep_train @ rows.y[train]))
         a = linalg.cho_solve(factor, y, check_finite=False)
-        Q = np.maximum((y * a).sum(axis=0), 1e-12 * (y * y).sum(axis=0) + _TINY)
+        Q = (y * a).sum(axis=0) + _NOISE_FLOOR * (y * y).sum(axis=0) + _TINY
         n = float(rows.weight_of(train))
         value = ((n - 1) * np.log(Q / n).mean() + logdet) / n
         # Whitened swept rows: L^-1 sqrt(s) (I - E P), applied to all columns of X.
