@@ -1,0 +1,81 @@
+"""Values and derivatives: designs, data fits, parametrizations, bilevel problems."""
+
+from skbilevel.problems._bilevel import (
+    BilevelProblem,
+    Criterion,
+    CriterionProblem,
+    Hyperpenalty,
+    SmoothPenalty,
+    SparsePenalty,
+    Task,
+    quadratic_task,
+    rows_task,
+    stack_tasks,
+    transfer,
+)
+from skbilevel.problems._datafit import (
+    DataFit,
+    Linearization,
+    QuadraticDataFit,
+    RowsDataFit,
+    Sweep,
+    moments_of,
+    zeros,
+)
+from skbilevel.problems._design import (
+    Centered,
+    DenseDesign,
+    Design,
+    SparseDesign,
+    as_design,
+)
+from skbilevel.problems._leave_one_out import GCV, LeaveOneOut
+from skbilevel.problems._losses import Loss, SquaredLoss
+from skbilevel.problems._parametrizations import (
+    Embedded,
+    FeatureStrengths,
+    GroupStrengths,
+    MetadataStrengths,
+    Parametrization,
+    SharedStrength,
+    metadata_transform,
+    strengths,
+)
+
+__all__ = [
+    "BilevelProblem",
+    "Centered",
+    "Criterion",
+    "CriterionProblem",
+    "DataFit",
+    "DenseDesign",
+    "Design",
+    "Embedded",
+    "FeatureStrengths",
+    "GCV",
+    "GroupStrengths",
+    "Hyperpenalty",
+    "LeaveOneOut",
+    "Linearization",
+    "Loss",
+    "MetadataStrengths",
+    "Parametrization",
+    "QuadraticDataFit",
+    "RowsDataFit",
+    "SharedStrength",
+    "SmoothPenalty",
+    "SparseDesign",
+    "SparsePenalty",
+    "SquaredLoss",
+    "Sweep",
+    "Task",
+    "as_design",
+    "metadata_transform",
+    "moments_of",
+    "quadratic_task",
+    "rows_task",
+    "stack_tasks",
+    "strengths",
+    "transfer",
+    "zeros",
+]

@@ -1,0 +1,303 @@
+"""Tasks that share one outer vector, and the problem they make up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._datafit import (
+    DataFit,
+    QuadraticDataFit,
+    RowsDataFit,
+    Sweep,
+)
+from skbilevel.problems._design import Design
+from skbilevel.problems._parametrizations import Parametrization
+
+# A stack of copied Gram matrices pays only while the copies are small.
+_STACK_BYTES = 1 << 23
+
+
+def transfer(
+    v: Array | float, weight_train: Array | float, weight_full: Array | float
+) -> Array:
+    """Variances for the full data from variances tuned on a training set.
+
+    Hold-out and K-fold criteria keep strengths in units of the mean loss:
+    ``alpha_full = alpha_train * weight_full / weight_train``.
+    """
+    return np.asarray(np.asarray(v) * (np.asarray(weight_train) / weight_full))
+
+
+@dataclass(frozen=True)
+class Task:
+    """An inner data fit, penalized, and an outer one, not penalized.
+
+    Parameters
+    ----------
+    inner, outer : DataFit
+        For a fold: training rows, and validation rows seen with the intercept of the
+        training rows. May be stacks of K tasks.
+    weight : float or ndarray of shape (K,)
+        Weight of the task's mean outer loss; the sum of the validation weights makes
+        the sum over tasks the pooled loss.
+    v_scale : float or ndarray of shape (K,)
+        The inner problem is solved at ``v_scale * v(theta)``; with
+        ``1 / transfer(1, weight_train, weight_full)``, theta is in units of the full
+        data.
+    parametrization : tuple of Parametrization, optional
+        Replaces that of the problem, one for each of the K tasks, where strengths
+        depend on the training rows (metadata computed per fold).
+    """
+
+    inner: DataFit
+    outer: DataFit
+    weight: float | Array
+    v_scale: float | Array = 1.0
+    parametrization: tuple[Parametrization, ...] | None = None
+
+    def variances(self, shared: Parametrization, theta: Array) -> Array:
+        """Prior variances (..., p) of the inner problems."""
+        if self.parametrization is None:
+            base = shared.v(theta)
+        else:
+            base = self._shaped([each.v(theta) for each in self.parametrization])
+        return np.asarray(base * np.asarray(self.v_scale)[..., None])
+
+    def pull_back(self, shared: Parametrization, theta: Array, grad: Array) -> Array:
+        """Gradient in theta from the gradient (..., p) in the variances."""
+        grad = grad * np.asarray(self.v_scale)[..., None]
+        if self.parametrization is None:
+            total = grad.sum(axis=0) if grad.ndim == 2 else grad
+            return shared.vjp(theta, total)
+        each = np.atleast_2d(grad)
+        pairs = zip(self.parametrization, each, strict=True)
+        return np.asarray(sum(par.vjp(theta, g) for par, g in pairs))
+
+    def _shaped(self, rows: Sequence[Array]) -> Array:
+        return np.stack(rows) if self.inner.batch else rows[0]
+
+
+class Hyperpenalty(Protocol):
+    """A function of the variances that is added to the outer loss."""
+
+    @property
+    def needs_positive(self) -> bool:
+        """Whether it is infinite at ``v = 0``."""
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in ``v``."""
+
+
+@dataclass(frozen=True)
+class SmoothPenalty:
+    """``value * mean((log v - mean log v)^2)``: near one shared strength.
+
+    ``index`` chooses the features that count, all by default.
+    """
+
+    value: float
+    index: Array | None = None
+    needs_positive = True
+
+    @property
+    def _index(self) -> Array | slice:
+        return slice(None) if self.index is None else self.index
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in ``v``."""
+        index = self._index
+        log_v = np.log(v[index])
+        deviation = log_v - log_v.mean()
+        grad = np.zeros_like(v)
+        grad[index] = 2.0 * self.value / len(log_v) * deviation / v[index]
+        return self.value * float((deviation**2).mean()), grad
+
+
+@dataclass(frozen=True)
+class SparsePenalty:
+    """``value * sum(v) / v0``: few features; needs no logarithm at zero."""
+
+    value: float
+    v0: float = 1.0
+    needs_positive = False
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in ``v``."""
+        slope = self.value / self.v0
+        return slope * float(v.sum()), np.full_like(v, slope)
+
+
+def _check_bounds(
+    parametrization: Parametrization,
+    bounds: tuple[Array, Array],
+    hyperpenalty: Hyperpenalty | None,
+) -> None:
+    low, high = bounds
+    if (low > high).any():
+        raise ValueError("Every lower bound must not exceed its upper bound.")
+    if hyperpenalty is not None and hyperpenalty.needs_positive:
+        chosen = getattr(hyperpenalty, "index", None)
+        lowest = parametrization.v(low)
+        if (lowest <= 0 if chosen is None else lowest[chosen] <= 0).any():
+            raise ValueError(
+                "This hyperpenalty is infinite where a feature is removed: give "
+                "bounds with v_min > 0."
+            )
+
+
+@dataclass(frozen=True)
+class BilevelProblem:
+    """Tasks that share ``theta``.
+
+    ::
+
+        min over theta of  sum_k weight_k mean_loss_k(W_k(theta)) / sum_k weight_k
+                           + hyperpenalty(v(theta))
+
+    Parameters
+    ----------
+    tasks : tuple of Task
+        The folds, or a single hold-out.
+    parametrization : Parametrization
+        How theta gives the variances.
+    bounds : tuple of two ndarrays
+        Box of theta; `Parametrization.bounds` makes one.
+    hyperpenalty : Hyperpenalty or None
+        Added to the loss; sees the variances in units of the full data.
+    """
+
+    tasks: tuple[Task, ...]
+    parametrization: Parametrization
+    bounds: tuple[Array, Array]
+    hyperpenalty: Hyperpenalty | None = None
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.parametrization, self.bounds, self.hyperpenalty)
+        if not self.total_weight > 0:
+            raise ValueError("The weights of the tasks must have a positive sum.")
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights of all tasks."""
+        return float(sum(np.sum(task.weight) for task in self.tasks))
+
+    def stacked(self) -> BilevelProblem:
+        """The same problem with compatible tasks side by side in one stack."""
+        return replace(self, tasks=stack_tasks(self.tasks))
+
+
+class Criterion(Protocol):
+    """An outer objective in closed form, such as leave-one-out."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of variances."""
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and exact gradient in ``v``."""
+
+
+@dataclass(frozen=True)
+class CriterionProblem:
+    """``criterion(v(theta)) + hyperpenalty(v(theta))`` on a box."""
+
+    criterion: Criterion
+    parametrization: Parametrization
+    bounds: tuple[Array, Array]
+    hyperpenalty: Hyperpenalty | None = None
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.parametrization, self.bounds, self.hyperpenalty)
+
+
+def stack_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """One task in place of several, where they are of a kind that can be stacked."""
+    if len(tasks) < 2 or any(task.inner.batch for task in tasks):
+        return tuple(tasks)
+    inner = _stack([task.inner for task in tasks])
+    outer = _stack([task.outer for task in tasks])
+    if inner is None or outer is None:
+        return tuple(tasks)
+    own = [task.parametrization for task in tasks]
+    given = tuple(each[0] for each in own if each is not None)
+    if given and len(given) < len(tasks):
+        return tuple(tasks)
+    return (
+        Task(
+            inner,
+            outer,
+            np.array([task.weight for task in tasks], dtype=float),
+            np.array([task.v_scale for task in tasks], dtype=float),
+            given or None,
+        ),
+    )
+
+
+def _stack(fits: Sequence[DataFit]) -> DataFit | None:
+    quadratic = [fit for fit in fits if isinstance(fit, QuadraticDataFit)]
+    if len(quadratic) == len(fits):
+        small = sum(fit.gram.nbytes for fit in quadratic) <= _STACK_BYTES
+        return QuadraticDataFit.stack(quadratic) if small else None
+    rows = [fit for fit in fits if isinstance(fit, RowsDataFit)]
+    if len(rows) < len(fits):
+        return None
+    first = rows[0]
+    shared = all(
+        fit.design is first.design and fit.y is first.y and fit.loss == first.loss
+        for fit in rows
+    )
+    swept = {fit.sweep is None for fit in rows}
+    return RowsDataFit.stack(rows) if shared and len(swept) == 1 else None
+
+
+def quadratic_task(
+    train: QuadraticDataFit,
+    valid: QuadraticDataFit,
+    weight_full: float,
+    parametrization: Parametrization | None = None,
+) -> Task:
+    """A fold, or a stack of folds, from moments; theta in units of the full data."""
+    scale = 1.0 / transfer(1.0, train.weight_sum, weight_full)
+    own = None if parametrization is None else (parametrization,)
+    return Task(train, valid, valid.weight_sum, scale, own)
+
+
+def rows_task(
+    design: Design,
+    y: Array,
+    weight: Array,
+    train: Array,
+    valid: Array,
+    free: Array | None = None,
+    parametrization: Parametrization | None = None,
+) -> Task:
+    """A fold as weights on shared rows; theta in units of the full data.
+
+    Parameters
+    ----------
+    design : Design
+        All rows; shared by all folds.
+    y : ndarray of shape (n, t)
+        Targets; pass the same array for all folds, so that they can be stacked.
+    weight : ndarray of shape (n,)
+        Row weights.
+    train, valid : ndarray of int
+        Rows of the two sets.
+    free : ndarray of shape (n, m), optional
+        Unpenalized columns, the constant one among them.
+    parametrization : Parametrization, optional
+        Replaces the problem's own.
+    """
+    inner_weight, outer_weight = np.zeros(len(weight)), np.zeros(len(weight))
+    inner_weight[train], outer_weight[valid] = weight[train], weight[valid]
+    sweep = None if free is None or not free.shape[1] else Sweep.of(free, inner_weight)
+    inner = RowsDataFit(design, y, inner_weight, sweep)
+    outer = RowsDataFit(design, y, outer_weight, sweep)
+    scale = 1.0 / transfer(1.0, inner.weight_sum, float(weight.sum()))
+    own = None if parametrization is None else (parametrization,)
+    return Task(inner, outer, outer.weight_sum, scale, own)

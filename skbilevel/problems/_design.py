@@ -1,0 +1,330 @@
+"""What X is: products, column sums and blocks of a dense or sparse matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+
+_BLOCK_BYTES = 1 << 24
+
+
+class Design(Protocol):
+    """A matrix known through its products. All results are float64."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored numbers."""
+
+    def matvec(self, W: Array) -> Array:
+        """``X W`` for W of shape (p, c)."""
+
+    def rmatvec(self, R: Array) -> Array:
+        """``X^T R`` for R of shape (n, c)."""
+
+    def column_sums(self, s: Array) -> Array:
+        """``sum_i s_i x_ij`` for s of shape (n,) or (n, c)."""
+
+    def column_squares(self, s: Array) -> Array:
+        """``sum_i s_i x_ij^2`` for s of shape (n,) or (n, c)."""
+
+    def take_rows(self, rows: Array) -> Any:
+        """Some rows: an array of a dense design, CSR of a sparse one."""
+
+    def iter_blocks(
+        self, rows: Array | None = None, max_bytes: int = _BLOCK_BYTES
+    ) -> Iterator[tuple[Array, Array]]:
+        """Row numbers and dense float64 rows, a few at a time."""
+
+    def iter_columns(
+        self, max_bytes: int = _BLOCK_BYTES
+    ) -> Iterator[tuple[slice, Array]]:
+        """Column slices and dense float64 columns, a few at a time."""
+
+    def kernel(self, v: Array) -> Array:
+        """``X diag(v) X^T``, shape (n, n)."""
+
+
+def as_design(X: Any) -> Design:
+    """Wrap an array or a sparse matrix; a `Design` is returned as it is.
+
+    Dense arrays are never copied; sparse ones are kept in CSC, whose transpose
+    costs nothing.
+    """
+    if isinstance(X, DenseDesign | SparseDesign | Centered):
+        return X
+    if sparse.issparse(X):
+        return SparseDesign.of(X)
+    X = np.asanyarray(X)
+    if X.ndim != 2:
+        raise ValueError(f"X must have two dimensions, got shape {X.shape}.")
+    if X.dtype not in (np.float32, np.float64):
+        X = X.astype(np.float64)
+    return DenseDesign(X)
+
+
+@dataclass(frozen=True)
+class DenseDesign:
+    """An array in any memory order, possibly float32, read-only or a memmap."""
+
+    X: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.X.shape[0], self.X.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored numbers."""
+        return self.X.dtype
+
+    @property
+    def _direct(self) -> bool:
+        # A product of mixed types would convert the whole of X at once.
+        return bool(self.X.dtype == np.float64)
+
+    def matvec(self, W: Array) -> Array:
+        """``X W``."""
+        if self._direct:
+            return np.asarray(self.X @ W)
+        out = np.empty((self.shape[0], W.shape[1]))
+        for rows, block in self._row_slices(_BLOCK_BYTES):
+            out[rows] = block @ W
+        return out
+
+    def rmatvec(self, R: Array) -> Array:
+        """``X^T R``."""
+        if self._direct:
+            return np.asarray(self.X.T @ R)
+        out = np.zeros((self.shape[1], R.shape[1]))
+        for rows, block in self._row_slices(_BLOCK_BYTES):
+            out += block.T @ R[rows]
+        return out
+
+    def column_sums(self, s: Array) -> Array:
+        """``sum_i s_i x_ij``."""
+        out = self.rmatvec(s[:, None] if s.ndim == 1 else s)
+        return out[:, 0] if s.ndim == 1 else out
+
+    def column_squares(self, s: Array) -> Array:
+        """``sum_i s_i x_ij^2``."""
+        out = np.zeros((self.shape[1], *s.shape[1:]))
+        for rows, block in self._row_slices(_BLOCK_BYTES):
+            out += (block * block).T @ s[rows]
+        return out
+
+    def take_rows(self, rows: Array) -> Array:
+        """Some rows as an array."""
+        return np.asarray(self.X[rows])
+
+    def iter_blocks(
+        self, rows: Array | None = None, max_bytes: int = _BLOCK_BYTES
+    ) -> Iterator[tuple[Array, Array]]:
+        """Row numbers and float64 rows, a few at a time."""
+        rows = np.arange(self.shape[0]) if rows is None else rows
+        step = max(1, max_bytes // (8 * max(self.shape[1], 1)))
+        for start in range(0, len(rows), step):
+            index = rows[start : start + step]
+            yield index, np.asarray(self.X[index], dtype=np.float64)
+
+    def iter_columns(
+        self, max_bytes: int = _BLOCK_BYTES
+    ) -> Iterator[tuple[slice, Array]]:
+        """Column slices and float64 columns, a few at a time."""
+        n, p = self.shape
+        step = max(1, max_bytes // (8 * max(n, 1)))
+        for start in range(0, p, step):
+            index = slice(start, min(start + step, p))
+            yield index, np.asarray(self.X[:, index], dtype=np.float64)
+
+    def kernel(self, v: Array) -> Array:
+        """``X diag(v) X^T``."""
+        n = self.shape[0]
+        total = np.zeros((n, n))
+        root = np.sqrt(v)
+        for index, block in self.iter_columns():
+            scaled = block * root[index]
+            total += scaled @ scaled.T
+        return total
+
+    def _row_slices(self, max_bytes: int) -> Iterator[tuple[slice, Array]]:
+        n, p = self.shape
+        step = max(1, max_bytes // (8 * max(p, 1)))
+        for start in range(0, n, step):
+            rows = slice(start, min(start + step, n))
+            yield rows, np.asarray(self.X[rows], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class SparseDesign:
+    """A CSC array of float64 values and its transpose, which shares its memory."""
+
+    X: sparse.csc_array
+    stored: np.dtype[Any]
+
+    @classmethod
+    def of(cls, X: Any) -> SparseDesign:
+        """From any sparse matrix or array; float64 CSC is wrapped without a copy.
+
+        Values are converted once: a product of float32 values with float64 vectors
+        would convert all of them in every product.
+        """
+        stored = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+        return cls(sparse.csc_array(X, dtype=np.float64), stored)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.X.shape[0]), int(self.X.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the matrix that was given."""
+        return self.stored
+
+    def matvec(self, W: Array) -> Array:
+        """``X W``."""
+        if W.shape[1] == 1:
+            return np.asarray(self.X @ W[:, 0])[:, None]
+        return np.asarray(self.X @ W)
+
+    def rmatvec(self, R: Array) -> Array:
+        """``X^T R``."""
+        if R.shape[1] == 1:
+            return np.asarray(self.X.T @ R[:, 0])[:, None]
+        return np.asarray(self.X.T @ R)
+
+    def column_sums(self, s: Array) -> Array:
+        """``sum_i s_i x_ij``."""
+        return np.asarray(self.X.T @ s)
+
+    def column_squares(self, s: Array) -> Array:
+        """``sum_i s_i x_ij^2``."""
+        X = self.X
+        squares = sparse.csc_array((X.data**2, X.indices, X.indptr), shape=X.shape)
+        return np.asarray(squares.T @ s)
+
+    def take_rows(self, rows: Array) -> sparse.csr_array:
+        """Some rows as a CSR array."""
+        return sparse.csr_array(self.X[rows])
+
+    def iter_blocks(
+        self, rows: Array | None = None, max_bytes: int = _BLOCK_BYTES
+    ) -> Iterator[tuple[Array, Array]]:
+        """Row numbers and dense rows, a few at a time."""
+        n, p = self.shape
+        rows = np.arange(n) if rows is None else rows
+        step = max(1, max_bytes // (8 * max(p, 1)))
+        source = sparse.csr_array(self.X)
+        for start in range(0, len(rows), step):
+            index = rows[start : start + step]
+            yield index, source[index].toarray()
+
+    def iter_columns(
+        self, max_bytes: int = _BLOCK_BYTES
+    ) -> Iterator[tuple[slice, Array]]:
+        """Column slices and dense columns, a few at a time."""
+        n, p = self.shape
+        step = max(1, max_bytes // (8 * max(n, 1)))
+        for start in range(0, p, step):
+            index = slice(start, min(start + step, p))
+            yield index, self.X[:, index].toarray()
+
+    def kernel(self, v: Array) -> Array:
+        """``X diag(v) X^T``."""
+        X = self.X
+        data = X.data * np.repeat(np.sqrt(v), np.diff(X.indptr))
+        scaled = sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
+        return np.asarray((scaled @ scaled.T).toarray())
+
+
+@dataclass(frozen=True)
+class Centered:
+    """``(X - 1 mean^T) / scale`` without forming it.
+
+    Parameters
+    ----------
+    base : Design
+        The matrix as it is stored.
+    mean, scale : ndarray of shape (p,)
+        Subtracted from, and then divided into, every column.
+    """
+
+    base: Design
+    mean: Array
+    scale: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.base.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored numbers."""
+        return self.base.dtype
+
+    def matvec(self, W: Array) -> Array:
+        """``X (W / scale) - 1 (mean / scale . W)``."""
+        W = W / self.scale[:, None]
+        return self.base.matvec(W) - self.mean @ W
+
+    def rmatvec(self, R: Array) -> Array:
+        """The transpose of `matvec`."""
+        out = self.base.rmatvec(R) - self.mean[:, None] * R.sum(axis=0)
+        return np.asarray(out / self.scale[:, None])
+
+    def column_sums(self, s: Array) -> Array:
+        """``sum_i s_i x_ij`` of the centred columns."""
+        total = s.sum(axis=0)
+        mean, scale = self._columns(s.ndim)
+        return np.asarray((self.base.column_sums(s) - mean * total) / scale)
+
+    def column_squares(self, s: Array) -> Array:
+        """``sum_i s_i x_ij^2`` of the centred columns."""
+        mean, scale = self._columns(s.ndim)
+        first, total = self.base.column_sums(s), s.sum(axis=0)
+        second = self.base.column_squares(s) - 2 * mean * first + mean**2 * total
+        return np.asarray(np.maximum(second, 0.0) / scale**2)
+
+    def take_rows(self, rows: Array) -> Array:
+        """Some rows as an array."""
+        block = self.base.take_rows(rows)
+        block = block.toarray() if sparse.issparse(block) else block
+        return np.asarray((block - self.mean) / self.scale)
+
+    def iter_blocks(
+        self, rows: Array | None = None, max_bytes: int = _BLOCK_BYTES
+    ) -> Iterator[tuple[Array, Array]]:
+        """Row numbers and dense rows, a few at a time."""
+        for index, block in self.base.iter_blocks(rows, max_bytes):
+            yield index, (block - self.mean) / self.scale
+
+    def iter_columns(
+        self, max_bytes: int = _BLOCK_BYTES
+    ) -> Iterator[tuple[slice, Array]]:
+        """Column slices and dense columns, a few at a time."""
+        for index, block in self.base.iter_columns(max_bytes):
+            yield index, (block - self.mean[index]) / self.scale[index]
+
+    def kernel(self, v: Array) -> Array:
+        """``X diag(v) X^T`` of the centred columns."""
+        u = v / self.scale**2
+        cross = self.base.matvec((u * self.mean)[:, None])
+        out = self.base.kernel(u) - cross - cross.T
+        return np.asarray(out + (u * self.mean) @ self.mean)
+
+    def _columns(self, ndim: int) -> tuple[Array, Array]:
+        if ndim == 1:
+            return self.mean, self.scale
+        return self.mean[:, None], self.scale[:, None]

@@ -1,0 +1,356 @@
+"""Leave-one-out and generalized cross-validation of ridge as functions of ``v``.
+
+Rows are multiplied by the square roots of their weights and the unpenalized columns
+``E`` are projected out. With ``M = (I + X V X^T)^-1``, ``r = M y``, ``u = X^T r``,
+``B = M X``, ``h`` the leverages of ``E``, ``S = sum_i s_i`` and m the rank of E::
+
+    leave-one-out   D_i = M_ii - h_i,  e = r / D,   F = 0.5 sum e^2 / S
+        dF/dv_j = ( -u_j (B^T (e / D))_j + ((B * B)^T (e^2 / D))_j ) / S
+
+    GCV             f = tr(M) - m - (n - S),  F = 0.5 S sum r^2 / f^2
+        dF/dv_j = S ( -u_j (B^T r)_j / f^2 + sum r^2 |B_j|^2 / f^3 )
+
+Several targets share M; their terms add up. A weighted row leaves as a whole: its
+squared error counts ``s_i`` times. GCV treats weights as counts of repeated rows, so
+that ``n`` is replaced by S in the degrees of freedom ``f``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from skbilevel._typing import Array
+from skbilevel.problems._datafit import QuadraticDataFit, RowsDataFit, Sweep, moments_of
+from skbilevel.problems._design import Design
+
+# Swept rows up to this size are kept instead of being made anew at every call.
+_KEEP_BYTES = 1 << 26
+# A row that determines a coefficient alone has no out-of-sample residual.
+_LEAST_FREEDOM = 1e-10
+# Below this v_j G_jj the quick formula for diag(T^T G T) would cancel.
+_SMALL = 1e-3
+
+
+@dataclass(frozen=True)
+class SweptRows:
+    """Rows times the roots of their weights, unpenalized columns projected out."""
+
+    design: Design
+    y: Array
+    weight: Array
+    free: Array | None = None
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of the design."""
+        return self.design.shape[1]
+
+    @cached_property
+    def fit(self) -> RowsDataFit:
+        """The rows as a data fit."""
+        free = self.free
+        sweep = None if free is None or not free.shape[1] else Sweep.of(free, self.weight)
+        return RowsDataFit(self.design, self.y, self.weight, sweep)
+
+    @cached_property
+    def root(self) -> Array:
+        """Square roots of the weights."""
+        return np.sqrt(self.weight)
+
+    @cached_property
+    def target(self) -> Array:
+        """Swept targets times the roots of the weights, shape (n, t)."""
+        return self.root[:, None] * self.fit.target
+
+    @cached_property
+    def moments(self) -> QuadraticDataFit:
+        """Gram matrix and its companions."""
+        return moments_of(self.fit)
+
+    @cached_property
+    def free_leverage(self) -> Array:
+        """Diagonal of the projection on the unpenalized columns."""
+        sweep = self.fit.sweep
+        if sweep is None:
+            return np.zeros(len(self.weight))
+        return np.asarray((sweep.free * sweep.maps.T).sum(axis=1))
+
+    @property
+    def free_rank(self) -> float:
+        """Rank of the unpenalized columns."""
+        return float(round(self.free_leverage.sum()))
+
+    @cached_property
+    def _free_map(self) -> Array:
+        sweep = self.fit.sweep
+        if sweep is None:
+            return np.zeros((0, self.n_features))
+        return self.design.rmatvec(sweep.maps.T).T
+
+    @cached_property
+    def _kept(self) -> Array | None:
+        n, p = self.design.shape
+        if 8 * n * p > _KEEP_BYTES:
+            return None
+        return np.concatenate([block for _, block in self._made_row_blocks()])
+
+    def row_blocks(self) -> Iterator[tuple[Array | slice, Array]]:
+        """Row numbers and swept rows, a few at a time."""
+        if self._kept is not None:
+            return iter([(slice(None), self._kept)])
+        return self._made_row_blocks()
+
+    def _made_row_blocks(self) -> Iterator[tuple[Array | slice, Array]]:
+        sweep = self.fit.sweep
+        for index, block in self.design.iter_blocks():
+            if sweep is not None:
+                block = block - sweep.free[index] @ self._free_map
+            yield index, block * self.root[index, None]
+
+    def column_blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Column numbers and swept columns, a few at a time."""
+        if self._kept is not None:
+            return iter([(slice(None), self._kept)])
+        return self._made_column_blocks()
+
+    def _made_column_blocks(self) -> Iterator[tuple[slice, Array]]:
+        sweep = self.fit.sweep
+        for index, block in self.design.iter_columns():
+            if sweep is not None:
+                block = block - sweep.free @ self._free_map[:, index]
+            yield index, block * self.root[:, None]
+
+
+@dataclass(frozen=True)
+class _Primal:
+    """``K = I + d G d``, its inverse, coefficients and ``u`` at one ``v``."""
+
+    v: Array
+    inverse: Array
+    W: Array
+    u: Array
+
+    @classmethod
+    def at(cls, moments: QuadraticDataFit, v: Array) -> _Primal:
+        d = np.sqrt(v)
+        K = d[:, None] * moments.gram * d
+        K.reshape(-1)[:: len(d) + 1] += 1.0
+        factor, info = linalg.lapack.dpotrf(K.T, lower=1, overwrite_a=1)
+        if info:
+            raise np.linalg.LinAlgError(
+                "The Gram matrix is not positive semidefinite; lower v_max."
+            )
+        inverse, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        omega = inverse @ (d[:, None] * moments.cross)
+        W = d[:, None] * omega
+        u = np.where(v[:, None] > 0, omega / _safe(d)[:, None], 0.0)
+        if not v.all():
+            u = np.where(v[:, None] > 0, u, moments.cross - moments.gram @ W)
+        return cls(v, inverse, W, u)
+
+    def columns_of_T(self, gram: Array, index: Array | slice) -> Array:
+        """Columns of ``T = (I + V G)^-1``, so that ``B = X T``."""
+        d = np.sqrt(self.v)
+        T = d[:, None] * self.inverse[:, index] / _safe(d[index])
+        gone = np.flatnonzero(self.v[index] == 0)
+        if gone.size:
+            columns = np.arange(len(d))[index][gone]
+            T[:, gone] = -d[:, None] * (self.inverse @ (d[:, None] * gram[:, columns]))
+            T[columns, gone] += 1.0
+        return np.asarray(T)
+
+
+def _safe(d: Array) -> Array:
+    return np.where(d > 0, d, 1.0)
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Leave-one-out loss of ridge with the strengths of the full data.
+
+    Half the squared error of each row predicted from the others, averaged with the
+    row weights (units of `BilevelProblem`: half of a mean squared error).
+
+    Parameters
+    ----------
+    rows : SweptRows
+        All rows.
+    dual : bool or None
+        Whether to factor (n, n) instead of (p, p) matrices; by default if n < p.
+
+    Notes
+    -----
+    A call costs ``2 n p^2 + p^3`` operations in the primal and ``2 n^2 p + n^3`` in
+    the dual; memory beyond the rows is one matrix of the factored size and a block.
+    """
+
+    rows: SweptRows
+    dual: bool | None = None
+
+    @property
+    def n_features(self) -> int:
+        """Number of variances."""
+        return self.rows.n_features
+
+    @property
+    def _use_dual(self) -> bool:
+        n, p = self.rows.design.shape
+        return n < p if self.dual is None else self.dual
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in ``v``."""
+        return self._dual(v) if self._use_dual else self._primal(v)
+
+    def _primal(self, v: Array) -> tuple[float, Array]:
+        rows = self.rows
+        point = _Primal.at(rows.moments, v)
+        T = point.columns_of_T(rows.moments.gram, slice(None))
+        p, t = point.W.shape
+        value, linear, square = 0.0, np.zeros((p, t)), np.zeros(p)
+        for index, X in rows.row_blocks():
+            B = X @ T
+            leverage = (B * X) @ v
+            freedom = 1.0 - leverage - rows.free_leverage[index]
+            residual = rows.target[index] - X @ point.W
+            part = _row_terms(residual, freedom)
+            value += part[0]
+            linear += B.T @ part[1]
+            square += (B * B).T @ part[2]
+        total = rows.weight.sum()
+        grad = (square - (point.u * linear).sum(axis=1)) / total
+        return float(value / total), grad
+
+    def _dual(self, v: Array) -> tuple[float, Array]:
+        rows = self.rows
+        M = _dual_inverse(rows, v)
+        residual = M @ rows.target
+        freedom = np.diagonal(M) - rows.free_leverage
+        value, ratio, square = _row_terms(residual, freedom)
+        grad = np.empty(rows.n_features)
+        for index, X in rows.column_blocks():
+            B = M @ X
+            linear = (X.T @ residual) * (B.T @ ratio)
+            grad[index] = (B * B).T @ square - linear.sum(axis=1)
+        total = rows.weight.sum()
+        return float(value / total), grad / total
+
+
+def _row_terms(residual: Array, freedom: Array) -> tuple[float, Array, Array]:
+    """``0.5 sum e^2``, ``e / D`` and ``sum_t e^2 / D``."""
+    D = np.maximum(freedom, _LEAST_FREEDOM)[:, None]
+    e = residual / D
+    return 0.5 * float((e * e).sum()), e / D, (e * e / D).sum(axis=1)
+
+
+def _dual_inverse(rows: SweptRows, v: Array) -> Array:
+    """``(I + X V X^T)^-1`` of the swept rows."""
+    n = len(rows.weight)
+    K = np.eye(n)
+    root = np.sqrt(v)
+    for index, X in rows.column_blocks():
+        scaled = X * root[index]
+        K += scaled @ scaled.T
+    factor, _ = linalg.lapack.dpotrf(K.T, lower=1, overwrite_a=1)
+    inverse, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
+    return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T)
+
+
+@dataclass(frozen=True)
+class GCV:
+    """Generalized cross-validation of ridge with the strengths of the full data.
+
+    Parameters
+    ----------
+    moments : QuadraticDataFit or None
+        Moments of swept rows: all that the primal needs, at ``p^3`` a call.
+    free_rank : float
+        Rank of the unpenalized columns, the constant one included.
+    rows : SweptRows or None
+        Rows instead of moments for the dual, at ``2 n^2 p + n^3`` a call.
+    """
+
+    moments: QuadraticDataFit | None = None
+    free_rank: float = 0.0
+    rows: SweptRows | None = None
+
+    @classmethod
+    def of(cls, rows: SweptRows, dual: bool | None = None) -> GCV:
+        """From rows; in the dual by default if n < p."""
+        n, p = rows.design.shape
+        if n < p if dual is None else dual:
+            return cls(None, rows.free_rank, rows)
+        return cls(rows.moments, rows.free_rank)
+
+    @property
+    def n_features(self) -> int:
+        """Number of variances."""
+        source = self.moments if self.rows is None else self.rows
+        assert source is not None
+        return source.n_features
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in ``v``."""
+        if self.rows is not None:
+            return self._dual(self.rows, v)
+        assert self.moments is not None
+        return self._primal(self.moments, v)
+
+    def _primal(self, moments: QuadraticDataFit, v: Array) -> tuple[float, Array]:
+        point = _Primal.at(moments, v)
+        weight = float(moments.weight_sum)
+        # |r|^2 = y.y - (C + u).W, since u = C - G W.
+        fit = ((moments.cross + point.u) * point.W).sum()
+        rss = max(float(moments.yy.sum() - fit), 0.0)
+        effective = len(v) - float(np.trace(point.inverse))
+        freedom = max(weight - self.free_rank - effective, _LEAST_FREEDOM)
+        linear = (point.u * self._shrunk(moments, point)).sum(axis=1)
+        column = _column_norms(moments, point)
+        return _gcv(weight, rss, freedom, linear, column)
+
+    def _shrunk(self, moments: QuadraticDataFit, point: _Primal) -> Array:
+        """``B^T r = T^T u``."""
+        d = np.sqrt(point.v)[:, None]
+        omega = point.inverse @ (d * point.u)
+        out = omega / _safe(d)
+        if not point.v.all():
+            out = np.where(d > 0, out, point.u - moments.gram @ (d * omega))
+        return np.asarray(out)
+
+    def _dual(self, rows: SweptRows, v: Array) -> tuple[float, Array]:
+        M = _dual_inverse(rows, v)
+        residual = M @ rows.target
+        weight = float(rows.weight.sum())
+        effective = len(M) - float(np.trace(M))
+        freedom = max(weight - self.free_rank - effective, _LEAST_FREEDOM)
+        linear, column = np.empty(len(v)), np.empty(len(v))
+        for index, X in rows.column_blocks():
+            B = M @ X
+            linear[index] = ((X.T @ residual) * (B.T @ residual)).sum(axis=1)
+            column[index] = (B * B).sum(axis=0)
+        return _gcv(weight, float((residual**2).sum()), freedom, linear, column)
+
+
+def _gcv(
+    weight: float, rss: float, freedom: float, linear: Array, column: Array
+) -> tuple[float, Array]:
+    value = 0.5 * weight * rss / freedom**2
+    grad = weight * (rss * column / freedom - linear) / freedom**2
+    return value, grad
+
+
+def _column_norms(moments: QuadraticDataFit, point: _Primal) -> Array:
+    """``|B_j|^2``, the diagonal of ``T^T G T``."""
+    v, inverse = point.v, point.inverse
+    shrunk = np.diagonal(inverse) - np.einsum("ij,ij->j", inverse, inverse)
+    out = shrunk / np.where(v > 0, v, 1.0)
+    small = np.flatnonzero(v * np.diagonal(moments.gram) < _SMALL)
+    if small.size:
+        T = point.columns_of_T(moments.gram, small)
+        out[small] = (T * (moments.gram @ T)).sum(axis=0)
+    return np.asarray(out)

@@ -1,0 +1,53 @@
+"""Pointwise losses: value, derivative and curvature in the linear predictor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+
+
+class Loss(Protocol):
+    """A convex loss of a linear predictor ``eta`` and a target ``y``."""
+
+    @property
+    def constant_curvature(self) -> bool:
+        """Whether `curvature` depends neither on ``eta`` nor on ``y``.
+
+        The intercept can then be projected out once, before the coefficients are
+        known.
+        """
+
+    def value(self, eta: Array, y: Array) -> Array:
+        """Loss of every entry."""
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """Derivative with respect to ``eta``."""
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """Second derivative with respect to ``eta``."""
+
+
+@dataclass(frozen=True)
+class SquaredLoss:
+    """``0.5 * (eta - y)^2``."""
+
+    @property
+    def constant_curvature(self) -> bool:
+        """True: the curvature is 1 everywhere."""
+        return True
+
+    def value(self, eta: Array, y: Array) -> Array:
+        """Half the squared residual."""
+        return np.asarray(0.5 * (eta - y) ** 2)
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """The residual."""
+        return np.asarray(eta - y)
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """One."""
+        return np.ones_like(eta)

@@ -1,0 +1,351 @@
+"""How the outer vector ``theta`` gives one prior variance ``v_j`` to each feature.
+
+``v_j = 1 / alpha_j`` with ``alpha_j`` the strength of scikit-learn's Ridge; ``v_j = 0``
+removes a feature. Where features may be removed, the coordinate is linear near zero
+and logarithmic above a reference value::
+
+    v = v0 * z              for 0 <= z <= 1
+    v = v0 * exp(z - 1)     for z > 1
+
+with a continuous derivative, so that a bounded method reaches exact zeros and no
+step overflows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+
+# exp of this is finite, and its reciprocal is a normal number.
+_LOG_LIMIT = 300.0
+
+
+class Parametrization(Protocol):
+    """The map from ``theta`` to prior variances and its transposed derivative."""
+
+    @property
+    def size(self) -> int:
+        """Length of ``theta``."""
+
+    def v(self, theta: Array) -> Array:
+        """Prior variances of shape (p,)."""
+
+    def vjp(self, theta: Array, grad: Array) -> Array:
+        """Gradient in ``theta`` from the gradient in ``v``."""
+
+    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
+        """Box of ``theta`` that keeps ``v`` in ``[v_min, v_max]``."""
+
+    def init(self, v: Array | float) -> Array:
+        """The ``theta`` closest to given variances."""
+
+    def publish(self, theta: Array) -> Array:
+        """Strengths ``alpha = 1 / v``; inf where a feature is removed."""
+
+
+def strengths(v: Array) -> Array:
+    """``alpha = 1 / v``; inf where a feature is removed."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(1.0 / v)
+
+
+def _linear_then_exp(z: Array) -> tuple[Array, Array]:
+    """The coordinate of the module docstring and its derivative, for v0 = 1."""
+    upper = np.exp(np.clip(z - 1.0, 0.0, _LOG_LIMIT))
+    low = z <= 1.0
+    return np.where(low, np.maximum(z, 0.0), upper), np.where(low, 1.0, upper)
+
+
+def _linear_then_exp_inverse(ratio: Array) -> Array:
+    return np.where(ratio <= 1.0, ratio, 1.0 + np.log(np.maximum(ratio, 1.0)))
+
+
+@dataclass(frozen=True)
+class FeatureStrengths:
+    """One strength for every feature.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features p, the length of ``theta``.
+    v0 : float or ndarray of shape (p,)
+        Variance at ``theta = 1``, where the coordinate turns from linear to
+        logarithmic; the best shared strength is a good choice.
+    """
+
+    n_features: int
+    v0: float | Array = 1.0
+
+    @property
+    def size(self) -> int:
+        """Length of ``theta``."""
+        return self.n_features
+
+    def v(self, theta: Array) -> Array:
+        """Prior variances."""
+        return np.asarray(self.v0 * _linear_then_exp(theta)[0])
+
+    def vjp(self, theta: Array, grad: Array) -> Array:
+        """Gradient in ``theta``."""
+        return np.asarray(self.v0 * _linear_then_exp(theta)[1] * grad)
+
+    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
+        """Box of ``theta``."""
+        low, high = self.init(v_min), self.init(v_max)
+        return low, high
+
+    def init(self, v: Array | float) -> Array:
+        """``theta`` of given variances."""
+        ratio = np.broadcast_to(v / np.asarray(self.v0), self.n_features)
+        return _linear_then_exp_inverse(ratio)
+
+    def publish(self, theta: Array) -> Array:
+        """Strengths ``alpha``."""
+        return strengths(self.v(theta))
+
+
+@dataclass(frozen=True)
+class GroupStrengths:
+    """One strength for every label.
+
+    Parameters
+    ----------
+    labels : ndarray of int of shape (p,)
+        Label of each feature, from 0 to the number of groups minus one.
+    v0 : float or ndarray of shape (n_groups,)
+        Variance at ``theta = 1``.
+    """
+
+    labels: Array
+    v0: float | Array = 1.0
+
+    @property
+    def size(self) -> int:
+        """Number of groups."""
+        return int(self.labels.max()) + 1
+
+    def v(self, theta: Array) -> Array:
+        """Prior variances."""
+        return np.asarray((self.v0 * _linear_then_exp(theta)[0])[self.labels])
+
+    def vjp(self, theta: Array, grad: Array) -> Array:
+        """Gradient in ``theta``."""
+        total = np.bincount(self.labels, weights=grad, minlength=self.size)
+        return np.asarray(self.v0 * _linear_then_exp(theta)[1] * total)
+
+    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
+        """Box of ``theta``."""
+        return self.init(v_min), self.init(v_max)
+
+    def init(self, v: Array | float) -> Array:
+        """``theta`` of the geometric mean of each group; zero if any is zero."""
+        v = np.broadcast_to(v, self.labels.shape)
+        with np.errstate(divide="ignore"):
+            log_sum = np.bincount(self.labels, weights=np.log(v), minlength=self.size)
+        count = np.bincount(self.labels, minlength=self.size)
+        mean = np.exp(log_sum / np.maximum(count, 1))
+        return _linear_then_exp_inverse(mean / self.v0)
+
+    def publish(self, theta: Array) -> Array:
+        """Strengths ``alpha`` of the features."""
+        return strengths(self.v(theta))
+
+    def publish_groups(self, theta: Array) -> Array:
+        """Strengths ``alpha`` of the groups."""
+        return strengths(self.v0 * _linear_then_exp(theta)[0])
+
+
+@dataclass(frozen=True)
+class SharedStrength:
+    """The same strength for all features; ``theta = log v``."""
+
+    n_features: int
+
+    @property
+    def size(self) -> int:
+        """One."""
+        return 1
+
+    def v(self, theta: Array) -> Array:
+        """Prior variances."""
+        return np.full(self.n_features, np.exp(theta[0]))
+
+    def vjp(self, theta: Array, grad: Array) -> Array:
+        """Gradient in ``theta``."""
+        return np.array([np.exp(theta[0]) * grad.sum()])
+
+    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
+        """Box of ``theta``; a logarithm has no zero."""
+        return np.array([_log(v_min)]), np.array([_log(v_max)])
+
+    def init(self, v: Array | float) -> Array:
+        """Logarithm of the geometric mean."""
+        return np.array([np.mean([_log(each) for each in np.atleast_1d(v)])])
+
+    def publish(self, theta: Array) -> Array:
+        """Strengths ``alpha``."""
+        return strengths(self.v(theta))
+
+
+def _log(v: float) -> float:
+    return float(np.log(v)) if v > np.exp(-_LOG_LIMIT) else -_LOG_LIMIT
+
+
+def metadata_transform(Z: Array, weight: Array | None = None) -> Array:
+    """Matrix T such that the columns of ``Z T`` are orthonormal under ``weight``.
+
+    From a pivoted QR of ``diag(sqrt(weight)) Z``; collinear columns are dropped, so T
+    has shape (q, r) with r the rank. Raw columns break a quasi-Newton search.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (p, q)
+        Metadata, one row per feature.
+    weight : ndarray of shape (p,), optional
+        Weight of each feature, summing to one; equal by default. Half equal and half
+        proportional to the square root of the number of rows a feature occurs in
+        keeps common features from moving by many times the nominal step.
+    """
+    from scipy.linalg import qr, solve_triangular
+
+    p, q = Z.shape
+    weight = np.full(p, 1.0 / p) if weight is None else weight
+    # Columns of very different scales are equally informative.
+    norm = np.sqrt((weight[:, None] * Z**2).sum(axis=0))
+    scale = np.where(norm > 0, norm, 1.0)
+    R, pivot = qr(np.sqrt(weight)[:, None] * (Z / scale), mode="r", pivoting=True)
+    diagonal = np.abs(np.diag(R))
+    rank = int((diagonal > 1e-10 * max(diagonal.max(initial=0.0), 1e-300)).sum())
+    T = np.zeros((q, rank))
+    T[pivot[:rank]] = solve_triangular(R[:rank, :rank], np.eye(rank))
+    return np.asarray(T / scale[:, None])
+
+
+@dataclass(frozen=True)
+class MetadataStrengths:
+    """Strengths as a function of feature metadata.
+
+    ::
+
+        log v = clip(offset + Z beta + delta, lower, upper)
+
+    Parameters
+    ----------
+    Z : ndarray of shape (p, q)
+        Metadata columns, made orthonormal by `metadata_transform`.
+    offset : float
+        ``log v`` at ``beta = 0``, usually of the best shared strength.
+    lower, upper : float
+        The box around it.
+    deviations : bool
+        Whether ``theta = (beta, delta)`` with one free deviation for every feature.
+    """
+
+    Z: Array
+    offset: float = 0.0
+    lower: float = -_LOG_LIMIT
+    upper: float = _LOG_LIMIT
+    deviations: bool = False
+
+    @property
+    def size(self) -> int:
+        """q, or q + p with deviations."""
+        p, q = self.Z.shape
+        return q + p if self.deviations else q
+
+    def _log_v(self, theta: Array) -> Array:
+        q = self.Z.shape[1]
+        shape = self.offset + self.Z @ theta[:q]
+        return np.asarray(shape + theta[q:] if self.deviations else shape)
+
+    def v(self, theta: Array) -> Array:
+        """Prior variances."""
+        return np.exp(np.clip(self._log_v(theta), self.lower, self.upper))
+
+    def vjp(self, theta: Array, grad: Array) -> Array:
+        """Gradient in ``theta``; zero through features that are clipped."""
+        log_v = self._log_v(theta)
+        inside = (log_v > self.lower) & (log_v < self.upper)
+        inner = np.where(inside, np.exp(np.clip(log_v, self.lower, self.upper)), 0.0)
+        inner = inner * grad
+        beta = self.Z.T @ inner
+        return np.concatenate([beta, inner]) if self.deviations else np.asarray(beta)
+
+    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
+        """No coefficient may carry a feature further than the box is wide."""
+        low, high = max(self.lower, _log(v_min)), min(self.upper, _log(v_max))
+        width = max(high - low, 1e-12)
+        reach = np.abs(self.Z).max(axis=0)
+        beta = width / np.where(reach > 0, reach, 1.0)
+        if not self.deviations:
+            return -beta, beta
+        span = np.concatenate([beta, np.full(len(self.Z), width)])
+        return -span, span
+
+    def init(self, v: Array | float) -> Array:
+        """Least squares on ``log v``; deviations are what it leaves."""
+        log_v = np.array([_log(each) for each in np.atleast_1d(v)]) - self.offset
+        log_v = np.broadcast_to(log_v, len(self.Z))
+        beta = np.linalg.lstsq(self.Z, log_v, rcond=None)[0]
+        if not self.deviations:
+            return np.asarray(beta)
+        return np.concatenate([beta, log_v - self.Z @ beta])
+
+    def publish(self, theta: Array) -> Array:
+        """Strengths ``alpha``."""
+        return strengths(self.v(theta))
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A parametrization of some columns; the others keep ``v = 0``.
+
+    With it, unpenalized columns may stay in the design that a matrix-free solver
+    reads: they are eliminated through `Sweep` and have no strength.
+
+    Parameters
+    ----------
+    inner : Parametrization
+        Strengths of the chosen columns.
+    index : ndarray of int
+        The chosen columns.
+    n_features : int
+        Number of all columns.
+    """
+
+    inner: Parametrization
+    index: Array
+    n_features: int
+
+    @property
+    def size(self) -> int:
+        """Length of ``theta``."""
+        return self.inner.size
+
+    def v(self, theta: Array) -> Array:
+        """Prior variances of all columns."""
+        out = np.zeros(self.n_features)
+        out[self.index] = self.inner.v(theta)
+        return out
+
+    def vjp(self, theta: Array, grad: Array) -> Array:
+        """Gradient in ``theta``."""
+        return self.inner.vjp(theta, grad[self.index])
+
+    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
+        """Box of ``theta``."""
+        return self.inner.bounds(v_min, v_max)
+
+    def init(self, v: Array | float) -> Array:
+        """``theta`` of given variances of all columns, or of one value."""
+        if np.ndim(v) == 0:
+            return self.inner.init(v)
+        return self.inner.init(np.asarray(v)[self.index])
+
+    def publish(self, theta: Array) -> Array:
+        """Strengths of all columns; inf where there is none."""
+        return strengths(self.v(theta))

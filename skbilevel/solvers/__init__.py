@@ -1,0 +1,118 @@
+"""Algorithms that turn a bilevel problem into tuned strengths."""
+
+from __future__ import annotations
+
+from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem
+from skbilevel.problems._datafit import DataFit, RowsDataFit
+from skbilevel.solvers._base import (
+    Counts,
+    InnerSolution,
+    InnerSolver,
+    IterInfo,
+    OuterResult,
+    Result,
+    Status,
+)
+from skbilevel.solvers._nested import Direct, Evaluation, Nested
+from skbilevel.solvers._shared import SharedSearch, best_shared_strength
+from skbilevel.solvers.hypergradient import Implicit
+from skbilevel.solvers.inner import CG, Cholesky, Dual, StaleCholesky
+from skbilevel.solvers.outer import LBFGSB, ScalarResult, minimize_scalar_log
+
+# Up to this many columns a factorization costs less than the iterations it saves.
+_CHOLESKY_UP_TO = 1500
+# Beyond these sizes a Gram matrix or a kernel is neither formed nor factored.
+_PRIMAL_UP_TO = 6000
+_DUAL_UP_TO = 3000
+
+INNER: dict[str, InnerSolver] = {
+    "cholesky": Cholesky(),
+    "dual": Dual(),
+    "stale": StaleCholesky(),
+    "cg": CG(),
+}
+
+SOLVERS = {
+    "amigo": Nested(CG(), Implicit(), LBFGSB()),
+    "cholesky": Nested(Cholesky(), Implicit(), LBFGSB()),
+    "dual": Nested(Dual(), Implicit(), LBFGSB()),
+    "stale": Nested(StaleCholesky(), Implicit(), LBFGSB()),
+}
+
+
+def choose_regime(n: int, p: int, sparse: bool = False) -> str:
+    """Which data fit and solver suit n rows and p columns.
+
+    =====================================  ==============  =========================
+    shape                                  regime          inner solver
+    =====================================  ==============  =========================
+    p <= n and p <= 1500                   "primal"        Cholesky
+    p <= n and p <= 6000 (dense)           "primal"        stale Cholesky with CG
+    n < p and n <= 3000                    "dual"          Cholesky of the kernel
+    else                                   "matrix-free"   CG ("amigo")
+    =====================================  ==============  =========================
+    """
+    if p <= n and p <= (_CHOLESKY_UP_TO if sparse else _PRIMAL_UP_TO):
+        return "primal"
+    if n < p and n <= _DUAL_UP_TO:
+        return "dual"
+    return "matrix-free"
+
+
+def resolve_inner(name: str, fit: DataFit) -> InnerSolver:
+    """Inner solver of a name ("auto", "exact" or a key of `INNER`) for a data fit."""
+    if name in INNER:
+        return INNER[name]
+    if name == "amigo":
+        return INNER["cg"]
+    if name not in ("auto", "exact"):
+        known = ", ".join(repr(each) for each in ["auto", "exact", *SOLVERS])
+        raise ValueError(f"Unknown solver {name!r}; choose one of {known}.")
+    if "dense_hessian" in fit.provides:
+        small = fit.n_features <= _CHOLESKY_UP_TO
+        return INNER["cholesky" if small or name == "exact" else "stale"]
+    if name == "exact":
+        return INNER["dual"]
+    n = fit.design.shape[0] if isinstance(fit, RowsDataFit) else 0
+    return INNER["dual" if 0 < n < fit.n_features and n <= _DUAL_UP_TO else "cg"]
+
+
+def resolve(
+    name: str | Nested | Direct, problem: BilevelProblem | CriterionProblem
+) -> Nested | Direct:
+    """Solver of a name for a problem; see `choose_regime` for the rule of "auto"."""
+    if not isinstance(name, str):
+        return name
+    if isinstance(problem, CriterionProblem):
+        return Direct(LBFGSB())
+    inner = resolve_inner(name, problem.tasks[0].inner)
+    return Nested(inner, Implicit(), LBFGSB())
+
+
+__all__ = [
+    "CG",
+    "INNER",
+    "LBFGSB",
+    "SOLVERS",
+    "Cholesky",
+    "Counts",
+    "Direct",
+    "Dual",
+    "Evaluation",
+    "Implicit",
+    "InnerSolution",
+    "InnerSolver",
+    "IterInfo",
+    "Nested",
+    "OuterResult",
+    "Result",
+    "ScalarResult",
+    "SharedSearch",
+    "StaleCholesky",
+    "Status",
+    "best_shared_strength",
+    "choose_regime",
+    "minimize_scalar_log",
+    "resolve",
+    "resolve_inner",
+]

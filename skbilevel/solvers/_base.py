@@ -1,0 +1,243 @@
+"""What solvers promise each other: protocols, results, counts and statuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._bilevel import Task
+from skbilevel.problems._datafit import DataFit
+
+
+class Status(Enum):
+    """How a search ended; the value is the sentence shown to the user."""
+
+    CONVERGED = "The projected gradient of the validation loss is below tol."
+    FLAT = "The validation loss no longer changes by more than rounding."
+    MAX_ITER = (
+        "The outer search stopped after max_iter iterations; increase max_iter or tol."
+    )
+    LINE_SEARCH = (
+        "The outer search found no better strengths along its last direction, "
+        "although the projected gradient is above tol; increase tol."
+    )
+    STOPPED = "A callback stopped the outer search."
+    INNER = (
+        "An inner problem was not solved to its tolerance; restrict alpha_bounds or "
+        "choose solver='exact'."
+    )
+    AT_INFINITY = (
+        "The best shared strength is infinite: the features do not help to predict "
+        "held-out rows, and the model predicts like the mean."
+    )
+    AT_ZERO = (
+        "The best shared strength is zero: the validation loss prefers ordinary least "
+        "squares."
+    )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Oracle calls. A product is one product with X or with its transpose."""
+
+    n_factorizations: int = 0
+    n_hvp: int = 0
+    n_products: int = 0
+    n_evaluations: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.n_factorizations + other.n_factorizations,
+            self.n_hvp + other.n_hvp,
+            self.n_products + other.n_products,
+            self.n_evaluations + other.n_evaluations,
+        )
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """Solution ``x`` of ``(diag(1/v) + A) x = b`` and what is left of it.
+
+    Parameters
+    ----------
+    x : ndarray of shape (..., p, t)
+        Exactly zero where ``v = 0``.
+    pull : ndarray of shape (..., p, t)
+        ``b - A x``: equal to ``x / v`` at the solution, and defined at ``v = 0``.
+    residual : ndarray or None
+        ``b - A x - x / v`` where v > 0, zero elsewhere; None if it is rounding only.
+    converged : bool
+        Whether the tolerance was reached.
+    counts : Counts
+        What it cost.
+    n_iter : int
+        Iterations of an iterative method.
+    """
+
+    x: Array
+    pull: Array
+    residual: Array | None = None
+    converged: bool = True
+    counts: Counts = Counts()
+    n_iter: int = 0
+
+
+class LinearSystem(Protocol):
+    """``diag(1/v) + A`` with A the Hessian of a data fit."""
+
+    def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
+        """Solve for b of shape (..., p, t); ``x0`` is a guess, of use or not."""
+
+
+@dataclass(frozen=True)
+class InnerSolution:
+    """Coefficients, the system at them, and the state for the next solve."""
+
+    solution: LinearSolution
+    system: LinearSystem
+    state: Any
+    counts: Counts
+
+    @property
+    def W(self) -> Array:
+        """Coefficients (..., p, t)."""
+        return self.solution.x
+
+
+class InnerSolver(Protocol):
+    """Solves ``min_W fit(W) + 0.5 sum_j |W_j|^2 / v_j``."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Capability words the data fit must provide."""
+
+    def solve(
+        self, fit: DataFit, v: Array, state: Any = None, *, tol: float = 1e-10
+    ) -> InnerSolution:
+        """Solve at variances (p,) or (..., p) from an earlier state or from zero."""
+
+
+@dataclass(frozen=True)
+class TaskEval:
+    """Outer losses of a task, their gradient in ``v``, and the state to go on from."""
+
+    value: Array
+    grad_v: Array
+    state: Any
+    counts: Counts
+    converged: bool
+
+
+class Hypergradient(Protocol):
+    """Outer loss of a task and its gradient at an inner solution."""
+
+    def evaluate(
+        self, task: Task, v: Array, inner: InnerSolution, state: Any, *, tol: float
+    ) -> TaskEval:
+        """Mean outer loss (K,) or () and gradient in the variances (..., p)."""
+
+
+@dataclass(frozen=True)
+class IterInfo:
+    """What ``on_iter`` sees after every outer iteration."""
+
+    n_iter: int
+    theta: Array
+    value: float
+    grad_norm: float
+    tol: float
+
+
+OnIter = Callable[[IterInfo], bool | None]
+Objective = Callable[[Array, float], tuple[float, Array]]
+
+
+@dataclass(frozen=True)
+class OuterResult:
+    """Where an outer search ended."""
+
+    theta: Array
+    value: float
+    grad_norm: float
+    status: Status
+    n_iter: int
+    history: dict[str, Array]
+
+
+class OuterOptimizer(Protocol):
+    """Minimizes ``objective(theta, tol)`` on a box.
+
+    The optimizer decides how accurately each evaluation has to be made: ``tol`` is
+    passed down to the inner and adjoint solves.
+    """
+
+    def minimize(
+        self,
+        objective: Objective,
+        theta0: Array,
+        bounds: tuple[Array, Array],
+        *,
+        tol: float,
+        max_iter: int,
+        on_iter: OnIter | None = None,
+    ) -> OuterResult:
+        """Minimize from ``theta0``."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Tuned strengths.
+
+    Parameters
+    ----------
+    theta : ndarray
+        The outer vector.
+    v : ndarray of shape (p,)
+        Prior variances in units of the full data.
+    value : float
+        Outer loss plus hyperpenalty.
+    status : Status
+        How the search ended.
+    n_iter : int
+        Outer iterations.
+    history : dict of ndarray
+        ``value``, ``grad_norm`` and ``tol`` of every iteration.
+    counts : Counts
+        Oracle calls.
+    states : tuple
+        State of every task at the last evaluation.
+    """
+
+    theta: Array
+    v: Array
+    value: float
+    status: Status
+    n_iter: int
+    history: dict[str, Array]
+    counts: Counts
+    states: tuple[Any, ...] = field(default=(), repr=False)
+
+
+def check_requires(solver: InnerSolver, fit: DataFit) -> None:
+    """Raise with the names of the capabilities that are missing."""
+    missing = solver.requires - fit.provides
+    if missing:
+        raise ValueError(
+            f"{type(solver).__name__} needs a data fit that provides "
+            f"{', '.join(sorted(missing))}; {type(fit).__name__} does not."
+        )
+
+
+def pull_from_solution(fit: DataFit, v: Array, x: Array, b: Array) -> Array:
+    """``b - A x``, from a product with the Hessian of a quadratic data fit."""
+    return b - fit.at(x).hvp(x)
+
+
+def expand(v: Array, fit: DataFit) -> Array:
+    """Variances as an array that multiplies coefficients: (p, 1) or (K, p, 1)."""
+    return np.broadcast_to(v, (*fit.batch, fit.n_features))[..., None]

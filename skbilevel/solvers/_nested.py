@@ -1,0 +1,233 @@
+"""The double loop: inner solves and their hypergradients inside an outer search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._bilevel import (
+    BilevelProblem,
+    CriterionProblem,
+    Hyperpenalty,
+    Task,
+)
+from skbilevel.problems._parametrizations import Parametrization
+from skbilevel.solvers._base import (
+    Counts,
+    Hypergradient,
+    InnerSolver,
+    OnIter,
+    OuterOptimizer,
+    OuterResult,
+    Result,
+    Status,
+    TaskEval,
+)
+
+# Inner solution state and adjoint of a task.
+TaskState = tuple[Any, Any]
+TaskDone = tuple[TaskEval, TaskState]
+MapTasks = Callable[[Callable[[Any], TaskDone], Iterable[Any]], Iterable[TaskDone]]
+
+
+class ObjectiveRun(Protocol):
+    """An objective in use: counts its calls and keeps the states between them."""
+
+    states: tuple[TaskState, ...]
+    counts: Counts
+    converged: bool
+
+    def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
+        """Value and gradient at theta."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Outer value and gradient at one theta, and the states to go on from."""
+
+    value: float
+    grad: Array
+    states: tuple[TaskState, ...]
+    counts: Counts
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Solve, differentiate, step.
+
+    Parameters
+    ----------
+    inner : InnerSolver
+        Coefficients at given variances.
+    hypergradient : Hypergradient
+        Outer loss and its gradient at an inner solution.
+    outer : OuterOptimizer
+        Search over theta; it alone decides how accurate the other two have to be.
+    """
+
+    inner: InnerSolver
+    hypergradient: Hypergradient
+    outer: OuterOptimizer
+
+    def evaluate(
+        self,
+        problem: BilevelProblem,
+        theta: Array,
+        states: tuple[TaskState, ...] = (),
+        *,
+        tol: float = 1e-10,
+        map_tasks: MapTasks = map,
+    ) -> Evaluation:
+        """Value and gradient in theta, started from the states of another theta."""
+        states = states or ((None, None),) * len(problem.tasks)
+
+        def one(item: tuple[Task, TaskState]) -> TaskDone:
+            task, (inner_state, adjoint) = item
+            v = task.variances(problem.parametrization, theta)
+            inner = self.inner.solve(task.inner, v, inner_state, tol=tol)
+            done = self.hypergradient.evaluate(task, v, inner, adjoint, tol=tol)
+            return done, (inner.state, done.state)
+
+        total, value, grad = problem.total_weight, 0.0, np.zeros(len(theta))
+        counts, converged = Counts(n_evaluations=1), True
+        after: list[TaskState] = []
+        pairs: Any = zip(problem.tasks, states, strict=True)
+        for task, (done, state) in zip(
+            problem.tasks, map_tasks(one, pairs), strict=True
+        ):
+            weight = np.asarray(task.weight, dtype=float) / total
+            value += float((weight * done.value).sum())
+            grad_v = weight[..., None] * done.grad_v
+            grad += task.pull_back(problem.parametrization, theta, grad_v)
+            counts, converged = counts + done.counts, converged and done.converged
+            after.append(state)
+        value, grad = _add_penalty(problem, theta, value, grad)
+        return Evaluation(value, grad, tuple(after), counts, converged)
+
+    def solve(
+        self,
+        problem: BilevelProblem,
+        theta0: Array,
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        on_iter: OnIter | None = None,
+        map_tasks: MapTasks | None = None,
+    ) -> Result:
+        """Tune theta from ``theta0``.
+
+        Parameters
+        ----------
+        problem : BilevelProblem
+            Tasks are stacked where they can be, unless ``map_tasks`` is given.
+        theta0 : ndarray
+            Start.
+        tol : float
+            Largest component of the projected gradient, relative to the first value.
+        max_iter : int
+            Largest number of outer iterations.
+        on_iter : callable, optional
+            Called after every iteration; stops the search by returning True.
+        map_tasks : callable, optional
+            Like `map`, for running tasks in parallel.
+        """
+        if map_tasks is None:
+            problem = problem.stacked()
+        run = NestedRun(self, problem, map_tasks or map)
+        outcome = self.outer.minimize(
+            run, theta0, problem.bounds, tol=tol, max_iter=max_iter, on_iter=on_iter
+        )
+        return _result(problem.parametrization, outcome, run)
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Tunes a criterion in closed form, such as leave-one-out; no inner problem."""
+
+    outer: OuterOptimizer
+
+    def solve(
+        self,
+        problem: CriterionProblem,
+        theta0: Array,
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        on_iter: OnIter | None = None,
+        map_tasks: MapTasks | None = None,
+    ) -> Result:
+        """Tune theta from ``theta0``; the parameters are those of `Nested.solve`."""
+        run = DirectRun(problem)
+        outcome = self.outer.minimize(
+            run, theta0, problem.bounds, tol=tol, max_iter=max_iter, on_iter=on_iter
+        )
+        return _result(problem.parametrization, outcome, run)
+
+
+class NestedRun:
+    """The objective of one `Nested.solve`; holds states between evaluations."""
+
+    def __init__(
+        self, solver: Nested, problem: BilevelProblem, map_tasks: MapTasks
+    ) -> None:
+        self.solver, self.problem, self.map_tasks = solver, problem, map_tasks
+        self.states: tuple[TaskState, ...] = ()
+        self.counts, self.converged = Counts(), True
+
+    def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
+        done = self.solver.evaluate(
+            self.problem, theta, self.states, tol=tol, map_tasks=self.map_tasks
+        )
+        self.states, self.counts = done.states, self.counts + done.counts
+        self.converged = done.converged
+        return done.value, done.grad
+
+
+class DirectRun:
+    """The objective of one `Direct.solve`."""
+
+    def __init__(self, problem: CriterionProblem) -> None:
+        self.problem = problem
+        self.states: tuple[TaskState, ...] = ()
+        self.counts, self.converged = Counts(), True
+
+    def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
+        problem = self.problem
+        v = problem.parametrization.v(theta)
+        value, grad_v = problem.criterion.value_and_grad(v)
+        grad = problem.parametrization.vjp(theta, grad_v)
+        self.counts += Counts(n_factorizations=1, n_evaluations=1)
+        return _add_penalty(problem, theta, value, grad)
+
+
+def _add_penalty(
+    problem: BilevelProblem | CriterionProblem, theta: Array, value: float, grad: Array
+) -> tuple[float, Array]:
+    penalty: Hyperpenalty | None = problem.hyperpenalty
+    if penalty is None:
+        return value, grad
+    more, slope = penalty.value_and_grad(problem.parametrization.v(theta))
+    return value + more, grad + problem.parametrization.vjp(theta, slope)
+
+
+def _result(
+    parametrization: Parametrization, outcome: OuterResult, run: ObjectiveRun
+) -> Result:
+    status = outcome.status
+    if not run.converged and status in (Status.CONVERGED, Status.FLAT):
+        status = Status.INNER
+    return Result(
+        outcome.theta,
+        parametrization.v(outcome.theta),
+        outcome.value,
+        status,
+        outcome.n_iter,
+        outcome.history,
+        run.counts,
+        run.states,
+    )

@@ -1,0 +1,110 @@
+"""Matrix-free inner solves by preconditioned conjugate gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._datafit import DataFit, Linearization, zeros
+from skbilevel.solvers._base import (
+    Counts,
+    InnerSolution,
+    LinearSolution,
+    check_requires,
+    expand,
+)
+from skbilevel.solvers._pcg import Operator, conjugate_gradients
+
+
+@dataclass(frozen=True)
+class IterativeSystem:
+    """``diag(1/v) + A`` through products with A; features with v = 0 stay at zero."""
+
+    point: Linearization
+    active: Array
+    inverse_v: Array
+    preconditioner: Operator
+    max_iter: int
+    products: int
+
+    @classmethod
+    def of(
+        cls,
+        fit: DataFit,
+        point: Linearization,
+        v: Array,
+        preconditioner: Operator | None,
+        max_iter: int,
+    ) -> IterativeSystem:
+        """With Jacobi's preconditioner ``1 / (1/v + diag A)`` by default."""
+        v = expand(v, fit)
+        active = v > 0
+        inverse_v = np.divide(1.0, v, out=np.zeros_like(v), where=active)
+        if preconditioner is None:
+            scale = v / (1.0 + v * point.diag())
+
+            def jacobi(r: Array) -> Array:
+                return np.asarray(scale * r)
+
+            preconditioner = jacobi
+        columns = int(np.prod(fit.batch, dtype=int)) * fit.n_targets
+        return cls(point, active, inverse_v, preconditioner, max_iter, columns)
+
+    def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
+        """Iterate from ``x0`` until the residual is ``tol`` of the right-hand side."""
+
+        def apply(x: Array) -> Array:
+            y = self.point.hvp(x)
+            y = y + self.inverse_v * x
+            return np.where(self.active, y, 0.0)
+
+        if x0 is not None:
+            x0 = np.where(self.active, x0, 0.0)
+        x, _, n_iter, converged = conjugate_gradients(
+            apply,
+            np.where(self.active, b, 0.0),
+            x0,
+            self.preconditioner,
+            tol=tol,
+            max_iter=self.max_iter,
+        )
+        # One more product gives the true residual, and the pull where v = 0.
+        pull = b - self.point.hvp(x)
+        residual = np.where(self.active, pull - self.inverse_v * x, 0.0)
+        hvp = n_iter + 1 + (x0 is not None and bool(x0.any()))
+        counts = Counts(n_hvp=hvp, n_products=2 * hvp * self.products)
+        return LinearSolution(x, pull, residual, converged, counts, n_iter)
+
+
+@dataclass(frozen=True)
+class CG:
+    """Conjugate gradients in the coefficients, started at the last solution.
+
+    Parameters
+    ----------
+    max_iter : int
+        Largest number of steps of one solve.
+
+    Notes
+    -----
+    The state is the solution: amortization is nothing but passing it on. Memory is a
+    few vectors per target and task. Use it where no (p, p) or (n, n) matrix fits.
+    """
+
+    max_iter: int = 2000
+    requires = frozenset({"quadratic"})
+
+    def solve(
+        self, fit: DataFit, v: Array, state: Any = None, *, tol: float = 1e-10
+    ) -> InnerSolution:
+        """Solve at variances v from the coefficients ``state``."""
+        check_requires(self, fit)
+        point = fit.at(zeros(fit))
+        system = IterativeSystem.of(fit, point, v, None, self.max_iter)
+        solution = system.solve(fit.cross, state, tol=tol)
+        return InnerSolution(solution, system, solution.x, solution.counts)
+
+

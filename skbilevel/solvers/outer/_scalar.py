@@ -1,0 +1,129 @@
+"""One-dimensional search on a logarithmic scale that widens by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel.solvers._base import Status
+
+Scalar = Callable[[float], tuple[float, float]]
+
+# Relative slope of a loss that has reached its limit.
+_FLAT = 1e-9
+# A cubic step never comes closer than this to the ends, relative to the bracket.
+_MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class ScalarResult:
+    """The best point of a search.
+
+    ``status`` is ``CONVERGED``, ``AT_INFINITY`` (the loss falls towards ``v = 0`` until
+    it is flat, or to the bound), ``AT_ZERO`` (the same towards infinite v) or
+    ``MAX_ITER``.
+    """
+
+    log_v: float
+    value: float
+    status: Status
+    n_evaluations: int
+
+
+@dataclass(frozen=True)
+class _Point:
+    x: float
+    value: float
+    slope: float
+
+
+def minimize_scalar_log(
+    fun: Scalar,
+    x0: float,
+    *,
+    bounds: tuple[float, float] = (-300.0, 300.0),
+    tol: float = 1e-3,
+    max_iter: int = 100,
+    scan: tuple[float, ...] = (-6.0, -3.0, 3.0, 6.0),
+) -> ScalarResult:
+    """Minimize a function of one log variance.
+
+    From the best point seen, the slope tells on which side a minimum lies. Where a
+    point was seen on that side the minimum of the cubic through both is next; else a
+    step outward, longer every time.
+
+    Parameters
+    ----------
+    fun : callable
+        Value and derivative at ``log v``.
+    x0 : float
+        Start, within some orders of magnitude of the solution.
+    bounds : tuple of float
+        Never evaluated beyond.
+    tol : float
+        Accuracy of ``log v``.
+    max_iter : int
+        Evaluations after the scan.
+    scan : tuple of float
+        Offsets from x0 that are evaluated first, so that a flat or rising stretch
+        between x0 and the minimum does no harm.
+    """
+    seen: list[_Point] = []
+
+    def visit(x: float) -> None:
+        x = min(max(x, bounds[0]), bounds[1])
+        if all(point.x != x for point in seen):
+            seen.append(_Point(x, *map(float, fun(x))))
+            seen.sort(key=lambda point: point.x)
+
+    for offset in (0.0, *scan):
+        visit(x0 + offset)
+    status, stride, width = Status.MAX_ITER, 3.0, np.inf
+    for _ in range(max_iter):
+        best, other, side = _next_pair(seen)
+        if other is None:
+            end = bounds[0] if side < 0 else bounds[1]
+            if best.x == end or _is_flat(best):
+                status = Status.AT_INFINITY if side < 0 else Status.AT_ZERO
+                break
+            visit(best.x + side * stride)
+            stride *= 1.5
+            continue
+        # A bracket that did not shrink by half is halved.
+        halve = abs(other.x - best.x) > 0.5 * width
+        width = abs(other.x - best.x)
+        x = 0.5 * (best.x + other.x) if halve else _cubic_minimum(best, other)
+        if best.slope == 0.0 or width <= tol or abs(x - best.x) <= 0.5 * tol:
+            status = Status.CONVERGED
+            break
+        visit(x)
+    best = min(seen, key=lambda point: point.value)
+    return ScalarResult(best.x, best.value, status, len(seen))
+
+
+def _next_pair(seen: list[_Point]) -> tuple[_Point, _Point | None, float]:
+    """The best point, its neighbour downhill if there is one, and that direction."""
+    k = min(range(len(seen)), key=lambda i: seen[i].value)
+    side = -1 if seen[k].slope > 0 else 1
+    j = k + side
+    return seen[k], seen[j] if 0 <= j < len(seen) else None, float(side)
+
+
+def _is_flat(point: _Point) -> bool:
+    return abs(point.slope) <= _FLAT * max(abs(point.value), np.finfo(float).tiny)
+
+
+def _cubic_minimum(best: _Point, other: _Point) -> float:
+    """Minimum of the cubic with the values and slopes of both points."""
+    h = other.x - best.x
+    start, end = best.slope * h, other.slope * h
+    a = start + end - 3.0 * (other.value - best.value)
+    root = a * a - start * end
+    if root > 0.0:
+        gamma = float(np.sqrt(root))
+        share = (gamma - start + a) / (end - start + 2.0 * gamma)
+        if 0.0 < share < 1.0 - _MARGIN:
+            return best.x + h * share
+    return best.x + 0.5 * h
