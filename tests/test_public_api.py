@@ -9,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.datasets import make_classification, make_regression
+from sklearn.metrics import get_scorer
 from sklearn.utils.estimator_checks import check_param_validation
 
 import skbilevel
@@ -53,13 +55,14 @@ def test_all_names_exist_and_are_sorted():
 
 def test_version_is_the_same_everywhere():
     assert skbilevel.__version__ == version("skbilevel")
+    release = skbilevel.__version__.split(".dev")[0]
     changelog = ROOT / "CHANGELOG.md"
     if changelog.is_file():
         newest = re.search(r"^## \[([^]]+)\]", changelog.read_text(), re.MULTILINE)
-        assert newest[1] in ("Unreleased", skbilevel.__version__)
+        assert newest[1] in ("Unreleased", release)
     citation = ROOT / "CITATION.cff"
     if citation.is_file():
-        assert f"\nversion: {skbilevel.__version__}\n" in citation.read_text()
+        assert f"\nversion: {release}\n" in citation.read_text()
 
 
 def test_types_are_shipped():
@@ -106,3 +109,14 @@ def test_fit_takes_weights_and_metadata(estimator):
     assert [p.name for p in parameters[:4]] == ["self", "X", "y", "sample_weight"]
     assert parameters[3].default is None
     assert parameters[-1].kind is parameters[-1].VAR_KEYWORD
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.__name__)
+def test_score_is_that_of_scoring(estimator):
+    # The mixins of scikit-learn bring a score of their own; ours has to win.
+    classifier = is_classifier(estimator())
+    make = make_classification if classifier else make_regression
+    X, y = make(n_samples=60, n_features=6, n_informative=4, random_state=0)
+    scoring = "roc_auc" if classifier else "neg_median_absolute_error"
+    fitted = estimator(scoring=scoring).fit(X, y)
+    assert fitted.score(X, y) == pytest.approx(get_scorer(scoring)(fitted, X, y))
