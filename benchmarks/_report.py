@@ -37,7 +37,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = []
     for row in cells:
         first = row[0].ljust(widths[0])
-        rest = [text.rjust(width) for text, width in zip(row[1:], widths[1:])]
+        rest = [
+            text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True)
+        ]
         lines.append("  ".join([first, *rest]))
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)

@@ -1,0 +1,203 @@
+"""How good are the predictions on real data, against the established peers?
+
+Every set is split as its rows demand (``_data.py``), every method sits behind a
+StandardScaler, and the test error is compared with that of RidgeCV and with
+that of the best peer of each set, chosen with hindsight.
+
+    python benchmarks/quality.py
+    python benchmarks/quality.py --sets hitters,riboflavin --splits 0,1
+    python benchmarks/quality.py --param hyperpenalty=None --cached
+    python benchmarks/quality.py --battery guard --json guard.json --plot guard.png
+
+Peers take hours in all; their results are kept in --cache. Times are CPU
+seconds of one thread.
+"""
+
+import argparse
+import ast
+import importlib
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _data import Dataset, load_battery
+from _guard_data import NOTES, load_guard_battery
+from _noise import noise_rows
+from _peers import (
+    BASELINE,
+    FOUR,
+    REFERENCE,
+    RIVALS,
+    SLOWEST,
+    PeerCache,
+    complete_splits,
+    default_folder,
+    measure,
+    schedule,
+)
+from _report import add_output_options, cell, new_figure, save_figure, table, write_json
+from _scores import SetScore, best_peer, score_set, summarize
+
+OURS = "this estimator"
+
+
+def parse_value(text: str) -> Any:
+    """Return a Python literal, or the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--battery", choices=("main", "guard"), default="main")
+    parser.add_argument("--sets", help="names, separated by commas (default: all)")
+    parser.add_argument("--splits", help="numbers, separated by commas (default: all)")
+    parser.add_argument("--estimator", default="skbilevel.BilevelRidgeCV")
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="repeatable"
+    )
+    parser.add_argument("--cache", type=Path, help="folder of the peers' results")
+    parser.add_argument(
+        "--cached", action="store_true", help="use only peers that are in the cache"
+    )
+    parser.add_argument(
+        "--peers-only", action="store_true", help="compare the peers with each other"
+    )
+    parser.add_argument("--skip-noise", action="store_true")
+    add_output_options(parser)
+    return parser.parse_args()
+
+
+def make_estimator(args: argparse.Namespace) -> Any:
+    """Return the estimator that the options name."""
+    module, _, name = args.estimator.rpartition(".")
+    pairs = (item.partition("=") for item in args.param)
+    params = {key: parse_value(value) for key, _, value in pairs}
+    return getattr(importlib.import_module(module), name)(**params)
+
+
+def run_set(data: Dataset, splits: list[int], args: argparse.Namespace) -> dict:
+    """Fit on every split; a failure is a result too."""
+    results = {}
+    for split in splits:
+        try:
+            results[str(split)] = measure(make_estimator(args), data, split)
+        except Exception as error:
+            print(f"FAILED {data.name} split {split}: {error!r}", file=sys.stderr)
+    return results
+
+
+def collect(args: argparse.Namespace) -> Iterator[tuple[Dataset, dict, list[int]]]:
+    """Yield every set with its peers' results and the splits to judge on."""
+    guard = args.battery == "guard"
+    folder = args.cache or default_folder()
+    cache = PeerCache(folder / "guard" if guard else folder)
+    names = args.sets.split(",") if args.sets else None
+    battery = (load_guard_battery if guard else load_battery)(names)
+    for data in battery:
+        wanted = range(len(data.splits))
+        if args.splits:
+            wanted = [int(split) for split in args.splits.split(",")]
+        if not args.cached:
+            for job in schedule([data], list(wanted), FOUR if guard else RIVALS):
+                cache.fill(*job)
+        peers = cache.read(data)
+        ready = complete_splits(data, peers, FOUR if guard else RIVALS)
+        yield data, peers, [split for split in wanted if split in ready]
+
+
+def per_set_row(data: Dataset, peers: dict, splits: list[int], score: SetScore) -> list:
+    """Return one line of the table per set."""
+    known = [name for name in FOUR if name in peers]
+    name, ratio = best_peer(peers, REFERENCE, splits, known)
+    slowdown = np.median(score.slowdowns) if score.slowdowns else float("nan")
+    shape = f"{data.X.shape[0]} x {data.X.shape[1]}"
+    figures = [score.ratio, score.error, ratio, score.to_best, score.seconds]
+    return [data.name, shape, len(splits), *figures, float(slowdown), name]
+
+
+PER_SET = ("set", "n x p", "splits", "log/RidgeCV", "se", "best peer", "log/best")
+PER_SET += ("cpu s", f"x {SLOWEST}", "which is best")
+
+
+def print_summary(scores: dict[str, list[SetScore]]) -> dict[str, dict]:
+    """Print one line per method and return the figures."""
+    summary = {name: summarize(rows) for name, rows in scores.items() if rows}
+    header = ["method", *next(iter(summary.values()))]
+    print(table(header, [[name, *row.values()] for name, row in summary.items()]))
+    return summary
+
+
+def draw(path: Path, rows: list[list]) -> None:
+    """Draw every set: against RidgeCV and against the best peer."""
+    rows = sorted(rows, key=lambda row: row[3])
+    figure, axes = new_figure(2, height=0.18 * len(rows) + 2)
+    panels = ((3, "RidgeCV"), (6, "the best peer"))
+    for axis, (column, rival) in zip(axes, panels, strict=True):
+        values = np.array([row[column] for row in rows], dtype=float)
+        colours = np.where(values > 0, "C3", "C0")
+        axis.barh(range(len(rows)), np.clip(values, -0.4, 0.4), color=colours)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(xlabel=f"log(MSE / MSE of {rival}), cut at 0.4", xlim=(-0.42, 0.42))
+    axes[0].set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=7)
+    axes[1].set_yticks([])
+    save_figure(figure, path)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    args = parse_args()
+    if not args.peers_only:
+        # A wrong name or parameter should be told before the hours of peers.
+        make_estimator(args)
+    settings = {"reference": REFERENCE, "slowest": SLOWEST}
+    methods = [*RIVALS] if args.peers_only else [OURS, *RIVALS]
+    scores: dict[str, list[SetScore]] = {name: [] for name in methods}
+    rows, fits, noise_sets = [], {}, []
+    for data, peers, splits in collect(args):
+        if not splits:
+            print(f"{data.name}: no split with all peers", file=sys.stderr)
+            continue
+        results = {} if args.peers_only else run_set(data, splits, args)
+        judge = partial(score_set, peers=peers, splits=splits, rivals=FOUR, **settings)
+        for name in methods:
+            known = results if name == OURS else peers.get(name)
+            if known:
+                scores[name].append(judge(known))
+        subject = results or peers[REFERENCE]
+        rows.append(per_set_row(data, peers, splits, judge(subject)))
+        fits[data.name] = {OURS: results, **peers}
+        noise_sets.append(data)
+        print(*map(cell, rows[-1]), file=sys.stderr, flush=True)
+    print(f"\n{args.estimator}({', '.join(args.param)}) per set")
+    print(table(PER_SET, rows))
+    print("\nOver all sets (clipped to +-0.3; best = best of the first four peers)")
+    summary = print_summary(scores)
+    noise: dict = {}
+    if not (args.skip_noise or args.peers_only):
+        noise = noise_rows(noise_sets, partial(make_estimator, args))
+        print(f"\nTargets permuted: log(MSE / MSE of {BASELINE})")
+        print(table(("set", OURS, REFERENCE), [[k, *v] for k, v in noise.items()]))
+    if args.battery == "guard":
+        print(f"\n{NOTES}")
+    content = {"options": vars(args) | {"cache": None}, "summary": summary}
+    content["options"] = {k: str(v) for k, v in content["options"].items()}
+    content |= {"per_set": [dict(zip(PER_SET, row, strict=True)) for row in rows]}
+    content |= {"fits": fits, "noise": noise}
+    content["scores"] = {k: [asdict(s) for s in v] for k, v in scores.items()}
+    write_json(args.json, content)
+    if args.plot:
+        draw(args.plot, rows)
+
+
+if __name__ == "__main__":
+    main()
