@@ -54,7 +54,7 @@ class IterativeSystem:
         return cls(point, active, inverse_v, preconditioner, max_iter, columns)
 
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
-        """Iterate from ``x0`` until the residual is ``tol`` of the right-hand side."""
+        """Iterate from ``x0`` to a relative error of ``tol`` in the norm of the system."""
 
         def apply(x: Array) -> Array:
             y = self.point.hvp(x)
@@ -63,7 +63,7 @@ class IterativeSystem:
 
         if x0 is not None:
             x0 = np.where(self.active, x0, 0.0)
-        x, _, n_iter, converged = conjugate_gradients(
+        x, n_iter, converged = conjugate_gradients(
             apply,
             np.where(self.active, b, 0.0),
             x0,
