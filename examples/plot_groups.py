@@ -62,7 +62,7 @@ def draw(errors: dict[str, list[float]], strengths: list[dict], path: Path) -> N
     for found in strengths:
         height = [found[block] for block in blocks]
         right.semilogy(blocks, height, "o", color="tab:blue", alpha=0.4)
-    right.set(ylabel="learned strength of the block (removed: not drawn)")
+    right.set(ylabel="learned strength of the block")
     right.tick_params(axis="x", rotation=30)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Software": None})
