@@ -74,7 +74,12 @@ class BilevelLinearModel(BaseEstimator):
         "fit_intercept": ["boolean"],
         "feature_groups": [StrOptions({"shared"}), "array-like", None],
         "feature_metadata": ["array-like", callable, None],
-        "unpenalized": ["array-like", str, Interval(Integral, 0, None, closed="left"), None],
+        "unpenalized": [
+            "array-like",
+            str,
+            Interval(Integral, 0, None, closed="left"),
+            None,
+        ],
         "hyperpenalty": [StrOptions({"auto"}), tuple, None],
         "cv": ["cv_object", StrOptions({"loo", "gcv"})],
         "solver": [str, object],
@@ -147,7 +152,9 @@ class BilevelLinearModel(BaseEstimator):
         free = unpenalized_mask(self.unpenalized, X.shape[1], names)
         groups = strength_groups(self.feature_groups, free)
         data = prepare(X, Y, weight, free, self.fit_intercept, groups is not None)
-        random = check_random_state(0 if self.random_state is None else self.random_state)
+        random = check_random_state(
+            0 if self.random_state is None else self.random_state
+        )
         options = TuningOptions(
             hyperpenalty=self.hyperpenalty,
             solver=self.solver,
@@ -219,7 +226,10 @@ class BilevelLinearModel(BaseEstimator):
             other = repeated(cv, np.random.default_rng(0))
             repeat = [] if other is None else list(other.split(X, y, **split_params))
         elif isinstance(cv, Iterable) and not isinstance(cv, str):
-            splits, by_membership = [(np.asarray(a), np.asarray(b)) for a, b in cv], True
+            splits, by_membership = (
+                [(np.asarray(a), np.asarray(b)) for a, b in cv],
+                True,
+            )
         n_folds = int(cv) if isinstance(cv, Integral) else 5
         return Resampling(criterion, n_folds, splits, repeat, by_membership, groups)
 
@@ -247,7 +257,9 @@ class BilevelLinearModel(BaseEstimator):
             intercept = np.concatenate([intercept for _, _, intercept in fold])
             model.coef_ = coef[0] if y.ndim == 1 else coef
             model.intercept_ = intercept[0] if y.ndim == 1 else intercept
-            taken = {key: np.asarray(value)[index] for key, value in score_params.items()}
+            taken = {
+                key: np.asarray(value)[index] for key, value in score_params.items()
+            }
             scores.append(scorer(model, X[index], y[index], **taken))
         return float(np.mean(scores))
 
@@ -297,7 +309,9 @@ class BilevelLinearModel(BaseEstimator):
             return float(super().score(X, y, sample_weight=sample_weight))
         scorer = check_scoring(self, scoring=self.scoring)
         if _routing_enabled():
-            routed = process_routing(self, "score", sample_weight=sample_weight, **params)
+            routed = process_routing(
+                self, "score", sample_weight=sample_weight, **params
+            )
             return float(scorer(self, X, y, **routed.scorer.score))
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         return float(scorer(self, X, y, **weights))

@@ -140,7 +140,9 @@ class BilevelRidgeCV(MultiOutputMixin, RegressorMixin, BilevelLinearModel):
         if not self.fit_intercept:
             self.intercept_: Any = 0.0
         else:
-            self.intercept_ = dtype.type(intercept[0]) if flat else intercept.astype(dtype)
+            self.intercept_ = (
+                dtype.type(intercept[0]) if flat else intercept.astype(dtype)
+            )
         self._set_search_attributes(parts)
         if self.scoring is not None:
             self.best_score_ = self._nested_score(X, y, parts, sample_weight, params)

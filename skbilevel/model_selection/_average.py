@@ -66,8 +66,12 @@ class Averaging:
         kept &= error > 0
         kept[0] = True
         best = score[kept].min()
-        excess = (score - best) / best if best > 0 else np.where(score > best, np.inf, 0)
-        a = np.where(kept, np.exp(-np.minimum(total / self.temperature * excess, 700)), 0)
+        excess = (
+            (score - best) / best if best > 0 else np.where(score > best, np.inf, 0)
+        )
+        a = np.where(
+            kept, np.exp(-np.minimum(total / self.temperature * excess, 700)), 0
+        )
         return Choice(loss, error, kept, a / a.sum())
 
 

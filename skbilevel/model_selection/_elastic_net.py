@@ -21,6 +21,8 @@ from skbilevel._typing import Array
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
 _DIRECT = 120
+# Columns that a working set starts with, and how often it may grow at one penalty.
+_FIRST, _ROUNDS = 20, 20
 
 
 class LeastSquaresOracle(Protocol):
@@ -90,32 +92,32 @@ def elastic_net_strengths(
 
 
 def _working_sets(oracle: LeastSquaresOracle, penalties: Array, ratio: float) -> Array:
-    """The path by strong rules: descend on few columns, check the others."""
+    """The path by working sets: descend on few columns, check all, add the worst."""
     p, t = oracle.cross.shape
     coefs = np.zeros((len(penalties), p, t))
-    w = np.zeros((p, t))
-    gradient = oracle.cross
-    previous = float(np.sqrt((gradient**2).sum(axis=1)).max())
+    w, gradient = coefs[0], oracle.cross
     for k, penalty in enumerate(penalties):
-        l1 = penalty * ratio
-        size = np.sqrt((gradient**2).sum(axis=1))
-        chosen = (size >= 2.0 * l1 - previous) | w.any(axis=1)
-        for _ in range(10):
-            active = np.flatnonzero(chosen)
-            if not active.size:
+        active = np.flatnonzero(w.any(axis=1))
+        for round_ in range(_ROUNDS):
+            missed = _violators(gradient, active, penalty * ratio)
+            active = np.union1d(active, missed)
+            if not active.size or (round_ and not missed.size):
                 break
             start = w[active]
             w = np.zeros((p, t))
             w[active] = _descend(oracle, active, np.array([penalty]), ratio, start)[0]
             gradient = oracle.gradient(active, w[active])
-            size = np.sqrt((gradient**2).sum(axis=1))
-            missed = (size > l1 * (1.0 + 1e-3)) & ~chosen
-            if not missed.any():
-                break
-            chosen |= missed
         coefs[k] = w
-        previous = l1
     return coefs
+
+
+def _violators(gradient: Array, active: Array, l1: float) -> Array:
+    """The columns outside the working set that most want to enter it."""
+    size = np.sqrt((gradient**2).sum(axis=1))
+    size[active] = 0.0
+    missed = np.flatnonzero(size > l1 * (1.0 + 1e-3))
+    room = max(_FIRST, 2 * len(active))
+    return np.asarray(missed[np.argsort(-size[missed], kind="stable")[:room]])
 
 
 def _descend(

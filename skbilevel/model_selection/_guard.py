@@ -9,14 +9,16 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
+from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._paths import (
     Candidates,
     Recipe,
     Strengths,
     make_candidates,
 )
+from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
-from skbilevel.model_selection._training import KernelTrainer, MomentTrainer
+from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
 
@@ -62,7 +64,9 @@ def guarded_strengths(
     """Make candidates in every training set, score them, publish their average."""
     sets = [plan.full, *plan.outer]
     groups = _trainers(rows, sets, plan.cell)
-    made = [(trainer, make_candidates(trainer, recipe, strengths)) for trainer in groups]
+    made = [
+        (trainer, make_candidates(trainer, recipe, strengths)) for trainer in groups
+    ]
     coefs = np.concatenate([t.full_coefficients(c.w) for t, c in made])
     losses = _nested_losses(rows, plan.held_out, coefs[1:])
     scored = np.unique(np.concatenate(plan.held_out))
@@ -76,7 +80,11 @@ def guarded_strengths(
     loss = float(nested[scored] @ rows.weight[scored] / rows.weight[scored].sum())
     trainer, first = made[0]
     full = Candidates(
-        first.family, first.value, trainer.variances(first.v)[:1], first.w[:1], first.shared
+        first.family,
+        first.value,
+        trainer.variances(first.v)[:1],
+        first.w[:1],
+        first.shared,
     )
     best = int(np.argmax(choice.weight))
     if loss > choice.loss[best] and (members is not None or rows.n_targets > 1):
@@ -88,7 +96,7 @@ def guarded_strengths(
 
 def _trainers(
     rows: AugmentedRows, sets: Sequence[TrainingSet], cell: Array | None
-) -> list[MomentTrainer | KernelTrainer]:
+) -> Sequence[Trainer]:
     """Primal in batches that fit in memory, or dual one by one."""
     if _use_kernel(rows, sets):
         kernel_rows = KernelRows.of(rows)
@@ -134,7 +142,7 @@ def _nested_losses(
 
 
 def _published(
-    trainer: MomentTrainer | KernelTrainer,
+    trainer: Trainer,
     candidates: Candidates,
     weight: Array,
     members: Array | None,

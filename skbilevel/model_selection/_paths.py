@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._training import KernelTrainer, MomentTrainer
+from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._spectrum import SharedStrength
 from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
 
@@ -75,6 +75,10 @@ class Strengths:
         Q, _ = np.linalg.qr(self.metadata)
         return Deviations(Q)
 
+    def reduce(self, grad: Array) -> Array:
+        """Gradient (F, g) in ``theta`` from one (F, p) in ``log v``."""
+        return grad if self.A is None else np.asarray(grad @ self.A)
+
     def pull_back(self, model: Any) -> Any:
         """A model in ``log v`` as one in ``theta``."""
         return model if self.A is None else model.pull_back(self.A)
@@ -106,7 +110,7 @@ class Candidates:
 
 
 def make_candidates(
-    trainer: MomentTrainer | KernelTrainer, recipe: Recipe, strengths: Strengths
+    trainer: Trainer, recipe: Recipe, strengths: Strengths
 ) -> Candidates:
     """Paths from the best shared strength outwards, in every training set."""
     shared = trainer.shared(recipe.shared)
@@ -138,7 +142,7 @@ def make_candidates(
 
 
 def _half_path(
-    trainer: Any, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
+    trainer: Trainer, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
 ) -> list[Array]:
     """One Gauss-Newton step per hyperpenalty, warm-started along the path."""
     penalty = strengths.deviations(trainer.rows.n_penalized)
@@ -149,15 +153,13 @@ def _half_path(
     path = []
     point = model(theta) if recipe.half else None
     for lam in recipe.half:
-        theta, point = GaussNewton().steps(
-            model, theta, point, lam, penalty, 1, bounds
-        )
+        theta, point = GaussNewton().steps(model, theta, point, lam, penalty, 1, bounds)
         path.append(theta)
     return path
 
 
 def _evidence_path(
-    trainer: Any, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
+    trainer: Trainer, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
 ) -> list[Array]:
     """A few Fisher-scoring or quasi-Newton steps per hyperpenalty."""
     penalty = strengths.deviations(trainer.rows.n_penalized)

@@ -35,3 +35,11 @@ def logdet_spd(K: Array) -> Array:
     return np.asarray(
         2.0 * np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
     )
+
+
+def preconditioned(gram: Array, d: Array) -> Array:
+    """``I + diag(d) G diag(d)`` for stacks of Gram matrices."""
+    K = d[..., :, None] * gram * d[..., None, :]
+    index = np.arange(K.shape[-1])
+    K[..., index, index] += 1.0
+    return K

@@ -22,10 +22,14 @@ import numpy as np
 from scipy import linalg
 
 from skbilevel._typing import Array
-from skbilevel.problems._dense_spd import inverse_spd, logdet_spd
+from skbilevel.problems._dense_spd import (
+    inverse_spd,
+    logdet_spd,
+    preconditioned,
+)
 from skbilevel.problems._kernel import KernelRows, dual_factor
 from skbilevel.problems._moments import Swept
-from skbilevel.problems._resampled import LeastSquaresModel, _preconditioned
+from skbilevel.problems._resampled import LeastSquaresModel
 
 # Where features explain the target exactly the evidence has no maximum: a share of
 # the target's variance always counts as noise.
@@ -43,7 +47,7 @@ class MomentEvidence:
         """Value, gradient and expected Hessian at ``log_v`` of shape (F, p)."""
         n = self.train.weight
         d = np.exp(0.5 * log_v)
-        K = _preconditioned(self.train.gram, d)
+        K = preconditioned(self.train.gram, d)
         inverse = inverse_spd(K)
         scaled = d[..., None] * self.train.cross
         omega = inverse @ scaled

@@ -138,9 +138,7 @@ class KernelRows:
         return np.asarray(block - (block @ sweep_train.T) @ E_train.T)
 
 
-def dual_factor(
-    kernel: Array, root_weight: Array
-) -> tuple[tuple[Array, bool], float]:
+def dual_factor(kernel: Array, root_weight: Array) -> tuple[tuple[Array, bool], float]:
     """Cholesky factor and log determinant of ``I + sqrt(s) K sqrt(s)``."""
     K = root_weight[:, None] * kernel * root_weight
     K[np.arange(len(K)), np.arange(len(K))] += 1.0

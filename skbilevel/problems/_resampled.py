@@ -24,7 +24,7 @@ import numpy as np
 from scipy import linalg
 
 from skbilevel._typing import Array
-from skbilevel.problems._dense_spd import inverse_spd
+from skbilevel.problems._dense_spd import inverse_spd, preconditioned
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import Swept
 
@@ -45,9 +45,7 @@ class LeastSquaresModel:
     @classmethod
     def of(cls, value: Array, grad: Array, normal: Array) -> LeastSquaresModel:
         """A model whose matrix is formed."""
-        return cls(
-            value, grad, lambda x: (normal @ x[..., None])[..., 0], normal
-        )
+        return cls(value, grad, lambda x: (normal @ x[..., None])[..., 0], normal)
 
     def choose(self, take: Array, other: LeastSquaresModel) -> LeastSquaresModel:
         """The other model where ``take`` (F,) is true, this one elsewhere."""
@@ -99,7 +97,7 @@ class MomentHalves:
     def at(self, log_v: Array) -> LeastSquaresModel:
         """Model at ``log_v`` of shape (F, p)."""
         d = np.exp(0.5 * log_v)[:, None, :]
-        inverse = inverse_spd(_preconditioned(self.train.gram, d))
+        inverse = inverse_spd(preconditioned(self.train.gram, d))
         omega = inverse @ (d[..., None] * self.train.cross)
         w = d[..., None] * omega
         grad_w = self.valid.cross - self.valid.gram @ w
@@ -112,14 +110,6 @@ class MomentHalves:
         normal = ((inner @ inverse) * (omega @ np.swapaxes(omega, -1, -2))).sum(axis=1)
         normal /= scale[..., None]
         return LeastSquaresModel.of(value, grad, normal)
-
-
-def _preconditioned(gram: Array, d: Array) -> Array:
-    """``I + diag(d) G diag(d)`` for stacks of Gram matrices."""
-    K = d[..., :, None] * gram * d[..., None, :]
-    index = np.arange(K.shape[-1])
-    K[..., index, index] += 1.0
-    return K
 
 
 @dataclass(frozen=True)
@@ -222,9 +212,7 @@ class _KernelHalf:
         inner = linalg.cho_solve(
             self.factor, root[self.train][:, None] * eta_train, check_finite=False
         )
-        return np.asarray(
-            root[self.valid][:, None] * (eta_valid - self.cross @ inner)
-        )
+        return np.asarray(root[self.valid][:, None] * (eta_valid - self.cross @ inner))
 
     def lift(self, r: Array, out: Array) -> None:
         """The transpose of `project`, written to the rows of ``out``."""

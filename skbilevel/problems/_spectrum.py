@@ -153,3 +153,14 @@ def refine_minimum(grid: Array, value: Array) -> tuple[float, int]:
         return float(grid[k]), 0
     shift = 0.5 * (a - c) / curvature
     return float(grid[k] + np.clip(shift, -1.0, 1.0) * (grid[1] - grid[0])), 0
+
+
+def base_leverage(free: Array) -> Array:
+    """Diagonal of the hat matrix of the root-weighted unpenalized columns."""
+    if free.shape[1] == 0:
+        return np.zeros(len(free))
+    Q, R = np.linalg.qr(free)
+    if abs(np.diag(R)).min() > 1e-10 * abs(R).max(initial=1.0):
+        return np.asarray((Q**2).sum(axis=1))
+    U, size, _ = np.linalg.svd(free, full_matrices=False)
+    return np.asarray((U[:, size > 1e-12 * size.max()] ** 2).sum(axis=1))

@@ -1,0 +1,244 @@
+"""The dual regime: a training set of fewer rows than columns, through its kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._elastic_net import (
+    elastic_net_strengths,
+    relative_grid,
+)
+from skbilevel.model_selection._resampling import TrainingSet
+from skbilevel.model_selection._training import LogLinear
+from skbilevel.problems._evidence import KernelEvidence
+from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._resampled import KernelHalves
+from skbilevel.problems._ridge import solve_kernel
+from skbilevel.problems._spectrum import (
+    SharedStrength,
+    Spectrum,
+    base_leverage,
+    refine_minimum,
+)
+from skbilevel.solvers.outer._gauss_newton import Deviations
+
+
+@dataclass(frozen=True)
+class KernelTrainer:
+    """Dual: one training set of fewer rows than columns."""
+
+    kernel_rows: KernelRows
+    set: TrainingSet
+
+    @classmethod
+    def of(cls, kernel_rows: KernelRows, training: TrainingSet) -> KernelTrainer:
+        """The trainer of one set, its columns standardized where the rows ask."""
+        if kernel_rows.rows.standardize:
+            kernel_rows = kernel_rows.standardized(training.rows)
+        return cls(kernel_rows, training)
+
+    @property
+    def rows(self) -> AugmentedRows:
+        """The rows of the problem."""
+        return self.kernel_rows.rows
+
+    @cached_property
+    def weight(self) -> Array:
+        """Sum of the row weights."""
+        return np.array([self.kernel_rows.weight_of(self.set.rows)])
+
+    @cached_property
+    def _sweep_train(self) -> Array:
+        return self.kernel_rows.sweep_map(self.set.rows)
+
+    @cached_property
+    def _y(self) -> Array:
+        """Swept, root-weighted targets."""
+        rows, train = self.kernel_rows, self.set.rows
+        y = rows.y[train] - rows.free[train] @ (self._sweep_train @ rows.y[train])
+        return np.asarray(rows.root_weight[train][:, None] * y)
+
+    @cached_property
+    def variance(self) -> Array:
+        """Total variance of the swept targets."""
+        return np.asarray((self._y**2).sum() / self.weight)
+
+    @cached_property
+    def _half_objective(self) -> KernelHalves:
+        weight = sum(self.kernel_rows.weight_of(b) for _, b in self.set.halves)
+        scale = weight * float(self.variance[0])
+        return KernelHalves(
+            self.kernel_rows, self.set.halves, scale if scale > 0 else 1.0
+        )
+
+    def halves(self, log_v: Array) -> Any:
+        """Model of the half-sampling loss."""
+        return self._half_objective.at(log_v)
+
+    def descend_evidence(
+        self,
+        theta: Array,
+        lam: float,
+        penalty: Deviations,
+        strengths: LogLinear,
+        n_steps: int,
+        bounds: tuple[Array, Array],
+    ) -> Array:
+        """Bounded quasi-Newton steps: no (p, p) matrix exists here."""
+        evidence = KernelEvidence(self.kernel_rows, self.set.rows)
+        weight = lam / theta.shape[-1]
+
+        def objective(x: Array) -> tuple[float, Array]:
+            value, grad = evidence.value_and_grad(strengths.expand(x[None])[0])
+            grad = strengths.reduce(grad[None])[0]
+            deviation = penalty.project(x[None])[0]
+            return (
+                value + weight * float(deviation @ deviation),
+                grad + 2.0 * weight * deviation,
+            )
+
+        result = minimize(
+            objective,
+            theta[0],
+            jac=True,
+            method="L-BFGS-B",
+            bounds=np.stack([bounds[0][0], bounds[1][0]], axis=1),
+            options={"maxiter": 3 * n_steps},
+        )
+        return np.asarray(result.x)[None]
+
+    @cached_property
+    def _plain_kernel(self) -> Array:
+        return self.kernel_rows.kernel(np.ones(self.rows.n_penalized))
+
+    def _swept_kernel(self, train: Array, index: Array) -> Array:
+        """Kernel of rows ``index`` (training rows first) against ``train``."""
+        rows = self.kernel_rows
+        return rows.center(
+            self._plain_kernel[np.ix_(index, train)],
+            rows.free[index],
+            rows.sweep_map(train),
+            rows.free[train],
+        )
+
+    def shared(self, criterion: str) -> SharedStrength:
+        """Best shared ``log v``."""
+        train = self.set.rows
+        root = self.kernel_rows.root_weight[train]
+        K = root[:, None] * self._swept_kernel(train, train) * root
+        lam, U = np.linalg.eigh(K)
+        keep = lam > 1e-12 * max(lam.max(initial=0.0), np.finfo(float).tiny)
+        lam, U = lam[keep], U[:, keep]
+        spectrum = Spectrum(
+            lam,
+            U.T @ self._y,
+            U,
+            self._y,
+            base_leverage(root[:, None] * self.kernel_rows.free[train]),
+            float((self._y**2).sum()),
+            float(self.weight[0]),
+            self.rows.n_free,
+        )
+        grid = spectrum.grid()
+        if criterion == "gcv":
+            value = spectrum.gcv(grid)
+        elif self.set.shared is not None:
+            value = self._resampled_shared(grid)
+        else:
+            value = spectrum.leave_one_out(grid)
+        return SharedStrength.of([(*refine_minimum(grid, value), spectrum.ceiling())])
+
+    def _resampled_shared(self, grid: Array) -> Array:
+        rows = self.kernel_rows
+        value = np.zeros(len(grid))
+        for train, valid in self.set.shared or ():
+            block = self._swept_kernel(train, np.r_[train, valid])
+            root, m = rows.root_weight[train], len(train)
+            lam, U = np.linalg.eigh(root[:, None] * block[:m] * root)
+            project = rows.sweep_map(train) @ rows.y[train]
+            y_train = root[:, None] * (rows.y[train] - rows.free[train] @ project)
+            y_valid = rows.y[valid] - rows.free[valid] @ project
+            cross = (block[m:] * root) @ U
+            weight = rows.rows.weight[valid][:, None]
+            c = np.exp(grid)[None, :]
+            shrink = c / (1.0 + np.maximum(lam, 0.0)[:, None] * c)
+            for a, b in zip((U.T @ y_train).T, y_valid.T, strict=True):
+                residual = b[:, None] - cross @ (shrink * a[:, None])
+                value += (weight * residual**2).sum(axis=0)
+        return value
+
+    def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
+        """The elastic-net path as strengths."""
+        oracle = KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
+        grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
+        v, w = elastic_net_strengths(oracle, grid, ratio)
+        return v[None], w[None]
+
+    def solve(self, v: Array) -> Array:
+        """Coefficients at variances (1, c, p)."""
+        return solve_kernel(self.kernel_rows, self.set.rows, v[0])[None]
+
+    def dual_gradient(self, w: Array) -> Array:
+        """``u = X^T (y - X W)`` for coefficients (1, p, t)."""
+        oracle = KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
+        return oracle.gradient(np.arange(w.shape[1]), w[0])[None]
+
+    def full_coefficients(self, w: Array) -> Array:
+        """Coefficients with those of the free columns in front."""
+        rows, train = self.kernel_rows, self.set.rows
+        _, c, p, t = w.shape
+        fitted = rows.matvec(np.moveaxis(w[0], 0, 1).reshape(p, -1))
+        fitted = fitted[train].reshape(len(train), c, t)
+        residual = rows.y[train][:, None] - fitted
+        head = np.tensordot(self._sweep_train, residual, axes=1)
+        w = rows.metric[:, None] * w
+        return np.concatenate([np.moveaxis(head, 0, 1)[None], w], axis=-2)
+
+    def variances(self, v: Array) -> Array:
+        """Variances (1, c, p) for the columns as they are."""
+        return np.asarray(v * self.kernel_rows.metric**2)
+
+
+class KernelOracle:
+    """Coordinate-descent oracle on rows that are never gathered."""
+
+    def __init__(self, rows: KernelRows, train: Array, sweep_train: Array) -> None:
+        self._rows, self._train, self._sweep = rows, train, sweep_train
+        self.weight = rows.weight_of(train)
+        self._y = self._center(rows.y[train])
+        self.yy = float((rows.rows.weight[train][:, None] * self._y**2).sum())
+        self.cross = self._pull(self._y)
+
+    def _center(self, block: Array) -> Array:
+        return np.asarray(block - self._rows.free[self._train] @ (self._sweep @ block))
+
+    def _pull(self, residual: Array) -> Array:
+        """``X^T S r`` for swept columns and a swept residual."""
+        rows, train = self._rows, self._train
+        r = rows.rows.weight[train][:, None] * residual
+        full = np.zeros((rows.rows.n_rows, r.shape[1]))
+        full[train] = r - self._sweep.T @ (rows.free[train].T @ r)
+        return rows.rmatvec(full)
+
+    def _columns(self, active: Array) -> Array:
+        return self._center(self._rows.columns(active)[self._train])
+
+    def sub_gram(self, active: Array) -> Array:
+        """Gram matrix of some columns."""
+        block = self._columns(active)
+        block = block * self._rows.root_weight[self._train][:, None]
+        return np.asarray(block.T @ block)
+
+    def gradient(self, active: Array, w: Array) -> Array:
+        """``X^T (y - X W)`` for all columns."""
+        full = np.zeros((self._rows.rows.n_penalized, w.shape[1]))
+        full[active] = w
+        fitted = self._rows.matvec(full)[self._train]
+        return self._pull(self._y - self._center(fitted))

@@ -1,0 +1,246 @@
+"""The primal regime: training sets as Gram matrices, all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._elastic_net import (
+    GramOracle,
+    elastic_net_strengths,
+    relative_grid,
+)
+from skbilevel.model_selection._resampling import TrainingSet
+from skbilevel.model_selection._training import LogLinear
+from skbilevel.problems._evidence import MomentEvidence
+from skbilevel.problems._moments import (
+    AugmentedRows,
+    CellMoments,
+    RowMoments,
+    Swept,
+    scaled,
+    sweep,
+    sweep_map,
+    unit_metric,
+)
+from skbilevel.problems._resampled import MomentHalves
+from skbilevel.problems._ridge import solve_moments
+from skbilevel.problems._spectrum import (
+    SharedStrength,
+    Spectrum,
+    base_leverage,
+    refine_minimum,
+)
+from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
+
+# From this many rows per column on, leave-one-out and GCV choose the same shared
+# strength, and GCV needs no pass over the rows.
+_GCV_FROM, _GCV_ROWS = 20, 2000
+
+
+@dataclass(frozen=True)
+class MomentTrainer:
+    """Primal: Gram matrices of all sets at once."""
+
+    rows: AugmentedRows
+    sets: Sequence[TrainingSet]
+    source: CellMoments | RowMoments
+
+    @cached_property
+    def _moment(self) -> Array:
+        return self.source.sums([s.rows for s in self.sets])
+
+    @cached_property
+    def train(self) -> Swept:
+        """Swept moments of the training sets."""
+        weight = np.array([self.rows.weight[s.rows].sum() for s in self.sets])
+        return scaled(self._sweep(self._moment, self._moment, weight), self.metric)
+
+    @cached_property
+    def metric(self) -> Array:
+        """Factors (F, p) of the columns; variances refer to scaled columns."""
+        weight = np.array([self.rows.weight[s.rows].sum() for s in self.sets])
+        if not self.rows.standardize:
+            return np.ones((len(self.sets), self.rows.n_penalized))
+        plain = self._sweep(self._moment, self._moment, weight).gram
+        square = np.diagonal(plain, axis1=-2, axis2=-1)
+        return unit_metric(np.maximum(square, 0.0), weight[:, None])
+
+    def _sweep(self, by: Array, moment: Array, weight: Array) -> Swept:
+        rows = self.rows
+        free = sweep_map(by, rows.n_free)
+        return sweep(moment, rows.n_free, rows.n_penalized, weight, free)
+
+    @property
+    def weight(self) -> Array:
+        """Sums of row weights."""
+        return self.train.weight
+
+    @property
+    def variance(self) -> Array:
+        """Total variance of the swept targets."""
+        return np.asarray(self.train.yy.sum(axis=-1) / self.weight)
+
+    @cached_property
+    def _half_objective(self) -> MomentHalves:
+        H = len(self.sets[0].halves)
+        sums = self.source.sums([a for s in self.sets for a, _ in s.halves])
+        train = sums.reshape(len(self.sets), H, *sums.shape[1:])
+        valid = self._moment[:, None] - train
+        weight = self.rows.weight
+        sizes = np.array(
+            [
+                [(weight[a].sum(), weight[b].sum()) for a, b in s.halves]
+                for s in self.sets
+            ]
+        )
+        scale = sizes[..., 1].sum(axis=1) * self.variance
+        metric = self.metric[:, None]
+        return MomentHalves(
+            scaled(self._sweep(train, train, sizes[..., 0]), metric),
+            scaled(self._sweep(train, valid, sizes[..., 1]), metric),
+            np.where(scale > 0, scale, 1.0),
+        )
+
+    def halves(self, log_v: Array) -> Any:
+        """Model of the half-sampling loss."""
+        return self._half_objective.at(log_v)
+
+    def descend_evidence(
+        self,
+        theta: Array,
+        lam: float,
+        penalty: Deviations,
+        strengths: LogLinear,
+        n_steps: int,
+        bounds: tuple[Array, Array],
+    ) -> Array:
+        """Fisher-scoring steps on the evidence and its hyperpenalty."""
+        evidence = MomentEvidence(self.train)
+
+        def model(x: Array) -> Any:
+            return strengths.pull_back(evidence.at(strengths.expand(x)))
+
+        return GaussNewton().steps(
+            model, theta, model(theta), lam, penalty, n_steps, bounds
+        )[0]
+
+    def shared(self, criterion: str) -> SharedStrength:
+        """Best shared ``log v`` of every set."""
+        lam, Q = np.linalg.eigh(self.train.gram)
+        found = [
+            self._shared_of(f, lam[f], Q[f], criterion) for f in range(len(self.sets))
+        ]
+        return SharedStrength.of(found)
+
+    def _shared_of(
+        self, f: int, lam: Array, Q: Array, criterion: str
+    ) -> tuple[float, int, float]:
+        keep = lam > 1e-12 * max(lam.max(initial=0.0), np.finfo(float).tiny)
+        lam, Q = lam[keep], Q[:, keep]
+        n, p = len(self.sets[f].rows), self.rows.n_penalized
+        many = n >= _GCV_FROM * p and n >= _GCV_ROWS
+        use_rows = criterion == "loo" and not many
+        spectrum = self._spectrum(f, lam, Q, use_rows)
+        grid = spectrum.grid()
+        if self.sets[f].shared is not None and criterion == "loo":
+            value = self._resampled_shared(f, grid)
+        elif use_rows:
+            value = spectrum.leave_one_out(grid)
+        else:
+            value = spectrum.gcv(grid)
+        return *refine_minimum(grid, value), spectrum.ceiling()
+
+    def _spectrum(self, f: int, lam: Array, Q: Array, use_rows: bool) -> Spectrum:
+        train, rows = self.train, self.rows
+        rotated = (Q.T @ train.cross[f]) / np.sqrt(lam)[:, None]
+        left = y = base = None
+        if use_rows:
+            index = self.sets[f].rows
+            root = np.sqrt(rows.weight[index])[:, None]
+            E, p = rows.free_block(index), rows.n_penalized
+            turn = self.metric[f][:, None] * Q / np.sqrt(lam)
+            on_free, y_free = train.free[f][:, :p], train.free[f][:, p:]
+            whole = np.concatenate([-on_free @ turn, turn])
+            left = root * rows.predict(index, whole)
+            y = root * (rows.targets(index) - E @ y_free)
+            free = root * E
+            base = base_leverage(free)
+        return Spectrum(
+            lam,
+            rotated,
+            left,
+            y,
+            base,
+            float(train.yy[f].sum()),
+            float(train.weight[f]),
+            rows.n_free,
+        )
+
+    def _resampled_shared(self, f: int, grid: Array) -> Array:
+        pairs = self.sets[f].shared or ()
+        sums = self.source.sums([a for a, _ in pairs])
+        weight = np.array([self.rows.weight[a].sum() for a, _ in pairs])
+        train = scaled(self._sweep(sums, sums, weight), self.metric[f])
+        rest = self._moment[f] - sums
+        valid = scaled(self._sweep(sums, rest, weight), self.metric[f])
+        value = np.full(len(grid), valid.yy.sum())
+        lam, Q = np.linalg.eigh(train.gram)
+        for h in range(len(weight)):
+            turn = Q[h]
+            shrink = np.exp(grid)[None, :] / (
+                1.0 + np.maximum(lam[h], 0.0)[:, None] * np.exp(grid)[None, :]
+            )
+            H = turn.T @ valid.gram[h] @ turn
+            for a, b in zip(
+                (turn.T @ train.cross[h]).T, (turn.T @ valid.cross[h]).T, strict=True
+            ):
+                w = shrink * a[:, None]
+                value += (w * (H @ w)).sum(axis=0) - 2.0 * b @ w
+        return value
+
+    def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
+        """The elastic-net path of every set as strengths."""
+        out = []
+        for f, weight in enumerate(self.weight):
+            oracle = GramOracle(
+                self.train.gram[f],
+                self.train.cross[f],
+                float(self.train.yy[f].sum()),
+                float(weight),
+            )
+            grid = relative_grid(float(weight), self.rows.n_penalized, n_points)
+            out.append(elastic_net_strengths(oracle, grid, ratio))
+        return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
+
+    def solve(self, v: Array) -> Array:
+        """Coefficients at variances (F, c, p)."""
+        return np.stack(
+            [
+                solve_moments(gram, cross, row)
+                for gram, cross, row in zip(
+                    self.train.gram, self.train.cross, v, strict=True
+                )
+            ]
+        )
+
+    def dual_gradient(self, w: Array) -> Array:
+        """``u = X^T (y - X W)`` for coefficients (F, p, t)."""
+        return np.asarray(self.train.cross - self.train.gram @ w)
+
+    def full_coefficients(self, w: Array) -> Array:
+        """Coefficients with those of the free columns in front."""
+        free = self.train.free[:, None]
+        p = self.rows.n_penalized
+        w = self.metric[:, None, :, None] * w
+        head = free[..., p:] - free[..., :p] @ w
+        return np.concatenate([head, w], axis=-2)
+
+    def variances(self, v: Array) -> Array:
+        """Variances (F, c, p) for the columns as they are."""
+        return np.asarray(v * self.metric[:, None] ** 2)
