@@ -1,0 +1,199 @@
+"""How long does a fit take, beside the established peers?
+
+All contenders of a case run in one process, with one BLAS thread, in
+interleaved rounds; the table gives the median CPU seconds and the ratio to the
+case's yardstick. What is not installed is left out.
+
+    python benchmarks/speed.py
+    python benchmarks/speed.py --cases groups-small,tall --rounds 9
+    python benchmarks/speed.py --cases excess --seeds 40 --slow-seeds 5
+
+Cases: groups-large (5000 x 500, 50 groups), groups-small (300 x 60, 6 groups),
+default (5000 x 50), tall (100,000 x 200 beside one X.T @ X), wide (riboflavin
+71 x 4088; needs SKBILEVEL_DATA), excess (six groups, error beyond the noise).
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from _contenders import (
+    Fit,
+    ard,
+    elastic_net_cv,
+    glum_cv,
+    grid_search,
+    himalaya,
+    lasso_cv,
+    optuna,
+    ours,
+    product,
+    ridge_cv,
+)
+from _data import load_set
+from _groups_case import run_groups
+from _report import add_output_options, new_figure, save_figure, table, write_json
+from _timing import medians, race
+from sklearn.preprocessing import scale
+from threadpoolctl import threadpool_limits
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape, who runs on it, and whom the times are divided by."""
+
+    title: str
+    make: Callable[[], Data]
+    yardstick: str
+    contenders: dict[str, Callable[[], Fit]]
+
+
+def grouped(n: int, p: int, n_groups: int) -> tuple[Callable[[], Data], np.ndarray]:
+    """Return how to draw data with groups of different strength, and the labels."""
+    groups = np.repeat(np.arange(n_groups), p // n_groups)
+
+    def make() -> Data:
+        rng = np.random.default_rng(0)
+        spread = np.exp(rng.uniform(-4, 1, n_groups))[groups]
+        X = rng.standard_normal((n, p))
+        w = spread * rng.standard_normal(p)
+        return X, X @ w + 2 * rng.standard_normal(n)
+
+    return make, groups
+
+
+def riboflavin() -> Data:
+    """Return all 71 rows of a gene expression set, scaled."""
+    data = load_set("riboflavin")
+    return scale(data.X), data.y
+
+
+def peers() -> dict[str, Callable[[], Fit]]:
+    """Return the peers that run on every shape."""
+    return {
+        "RidgeCV": ridge_cv,
+        "GridSearchCV(Ridge)": grid_search,
+        "LassoCV": lasso_cv,
+        "ElasticNetCV": elastic_net_cv,
+        "ARDRegression": ard,
+    }
+
+
+def cases() -> dict[str, Case]:
+    """Return the cases by name."""
+    large, large_groups = grouped(5000, 500, 50)
+    small, small_groups = grouped(300, 60, 6)
+    in_large = {"feature_groups": large_groups, "hyperpenalty": None}
+    in_small = {"feature_groups": small_groups, "hyperpenalty": None}
+    large_fits = {
+        **peers(),
+        "groups, cv=5": lambda: ours(**in_large, cv=5),
+        "groups, cv='loo'": lambda: ours(**in_large, cv="loo"),
+    }
+    small_fits = {
+        **peers(),
+        "glum CV": glum_cv,
+        "optuna TPE, 100": lambda: optuna(small_groups, 100),
+        "himalaya random search, 100": lambda: himalaya(small_groups, 100),
+        "groups, cv=5": lambda: ours(**in_small, cv=5),
+        "groups, cv='loo'": lambda: ours(**in_small, cv="loo"),
+        "groups, guarded": lambda: ours(feature_groups=small_groups),
+        "default": ours,
+    }
+    no_ard = {name: fit for name, fit in peers().items() if name != "ARDRegression"}
+    tall = {"X.T @ X": product, "RidgeCV": ridge_cv, "default": ours}
+    return {
+        "groups-large": Case("5000 x 500, 50 groups", large, "RidgeCV", large_fits),
+        "groups-small": Case("300 x 60, 6 groups", small, "RidgeCV", small_fits),
+        "default": Case(
+            "5000 x 50", grouped(5000, 50, 5)[0], "RidgeCV", peers() | {"default": ours}
+        ),
+        "tall": Case("100,000 x 200", grouped(100_000, 200, 5)[0], "X.T @ X", tall),
+        "wide": Case(
+            "riboflavin, 71 x 4088",
+            riboflavin,
+            "ElasticNetCV",
+            no_ard | {"default": ours},
+        ),
+    }
+
+
+def run_case(case: Case, rounds: int, budget: float) -> list[list]:
+    """Return one row per contender."""
+    fits = {}
+    for name, build in case.contenders.items():
+        try:
+            fits[name] = build()
+        except ImportError as error:
+            print(f"{name} left out: {error}", file=sys.stderr)
+    times = race(fits, case.make(), rounds, budget)
+    middle = medians(times)
+    unit = middle[case.yardstick]
+    return [
+        [name, seconds, seconds / unit, min(times[name]), len(times[name])]
+        for name, seconds in middle.items()
+    ]
+
+
+def draw(path, results: dict[str, list[list]]) -> None:
+    """Draw the ratio to the yardstick, one panel per case."""
+    figure, axes = new_figure(len(results))
+    for axis, (title, rows) in zip(np.ravel(axes), results.items(), strict=True):
+        ratios = [row[2] for row in rows]
+        axis.barh(range(len(rows)), ratios, color="C0")
+        axis.set_yticks(range(len(rows)), [row[0] for row in rows])
+        axis.axvline(1, color="black", linewidth=0.8)
+        axis.set(xscale="log", xlabel="time / yardstick", title=title)
+    save_figure(figure, path)
+
+
+def parse_args() -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", help="names, separated by commas (default: all)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds per fit")
+    parser.add_argument("--seeds", type=int, default=20, help="of the case excess")
+    parser.add_argument(
+        "--slow-seeds", type=int, default=3, help="of himalaya and optuna there"
+    )
+    add_output_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the cases."""
+    args = parse_args()
+    known = cases()
+    wanted = args.cases.split(",") if args.cases else [*known, "excess"]
+    if not args.cases and "SKBILEVEL_DATA" not in os.environ:
+        print("wide left out: SKBILEVEL_DATA is not set", file=sys.stderr)
+        wanted.remove("wide")
+    results, content = {}, {}
+    with threadpool_limits(1):
+        for name in wanted:
+            if name == "excess":
+                header, rows = run_groups(args.seeds, args.slow_seeds)
+                title = "six groups, 300 x 60: error beyond the noise"
+            else:
+                case = known[name]
+                rows = run_case(case, args.rounds, args.budget)
+                header = ("method", "cpu s", f"/ {case.yardstick}", "least", "runs")
+                title = case.title
+                results[title] = rows
+            content[name] = [dict(zip(header, row, strict=True)) for row in rows]
+            print(f"\n{title}\n{table(header, rows)}", flush=True)
+    write_json(args.json, content)
+    if args.plot and results:
+        draw(args.plot, results)
+
+
+if __name__ == "__main__":
+    main()
