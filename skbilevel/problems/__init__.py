@@ -4,45 +4,42 @@ from skbilevel.problems._bilevel import (
     BilevelProblem,
     Criterion,
     CriterionProblem,
-    Hyperpenalty,
-    SmoothPenalty,
-    SparsePenalty,
     Task,
     quadratic_task,
     rows_task,
     stack_tasks,
     transfer,
 )
+from skbilevel.problems._centered import Centered
 from skbilevel.problems._datafit import (
     DataFit,
     Linearization,
     QuadraticDataFit,
-    RowsDataFit,
-    Sweep,
-    moments_of,
     zeros,
 )
-from skbilevel.problems._design import (
-    Centered,
-    DenseDesign,
-    Design,
-    SparseDesign,
-    as_design,
+from skbilevel.problems._design import DenseDesign, Design, SparseDesign, as_design
+from skbilevel.problems._hyperpenalties import (
+    Hyperpenalty,
+    SmoothPenalty,
+    SparsePenalty,
 )
 from skbilevel.problems._leave_one_out import GCV, LeaveOneOut
 from skbilevel.problems._losses import Loss, SquaredLoss
+from skbilevel.problems._metadata import MetadataStrengths, metadata_transform
 from skbilevel.problems._parametrizations import (
     Embedded,
     FeatureStrengths,
     GroupStrengths,
-    MetadataStrengths,
     Parametrization,
     SharedStrength,
-    metadata_transform,
     strengths,
 )
+from skbilevel.problems._rows_datafit import RowsDataFit, moments_of
+from skbilevel.problems._sweep import Sweep
+from skbilevel.problems._swept_rows import SweptRows
 
 __all__ = [
+    "GCV",
     "BilevelProblem",
     "Centered",
     "Criterion",
@@ -52,7 +49,6 @@ __all__ = [
     "Design",
     "Embedded",
     "FeatureStrengths",
-    "GCV",
     "GroupStrengths",
     "Hyperpenalty",
     "LeaveOneOut",
@@ -68,6 +64,7 @@ __all__ = [
     "SparsePenalty",
     "SquaredLoss",
     "Sweep",
+    "SweptRows",
     "Task",
     "as_design",
     "metadata_transform",

@@ -9,14 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._datafit import (
-    DataFit,
-    QuadraticDataFit,
-    RowsDataFit,
-    Sweep,
-)
+from skbilevel.problems._datafit import DataFit, QuadraticDataFit
 from skbilevel.problems._design import Design
+from skbilevel.problems._hyperpenalties import Hyperpenalty
 from skbilevel.problems._parametrizations import Parametrization
+from skbilevel.problems._rows_datafit import RowsDataFit
+from skbilevel.problems._sweep import Sweep
 
 # A stack of copied Gram matrices pays only while the copies are small.
 _STACK_BYTES = 1 << 23
@@ -80,56 +78,6 @@ class Task:
 
     def _shaped(self, rows: Sequence[Array]) -> Array:
         return np.stack(rows) if self.inner.batch else rows[0]
-
-
-class Hyperpenalty(Protocol):
-    """A function of the variances that is added to the outer loss."""
-
-    @property
-    def needs_positive(self) -> bool:
-        """Whether it is infinite at ``v = 0``."""
-
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in ``v``."""
-
-
-@dataclass(frozen=True)
-class SmoothPenalty:
-    """``value * mean((log v - mean log v)^2)``: near one shared strength.
-
-    ``index`` chooses the features that count, all by default.
-    """
-
-    value: float
-    index: Array | None = None
-    needs_positive = True
-
-    @property
-    def _index(self) -> Array | slice:
-        return slice(None) if self.index is None else self.index
-
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in ``v``."""
-        index = self._index
-        log_v = np.log(v[index])
-        deviation = log_v - log_v.mean()
-        grad = np.zeros_like(v)
-        grad[index] = 2.0 * self.value / len(log_v) * deviation / v[index]
-        return self.value * float((deviation**2).mean()), grad
-
-
-@dataclass(frozen=True)
-class SparsePenalty:
-    """``value * sum(v) / v0``: few features; needs no logarithm at zero."""
-
-    value: float
-    v0: float = 1.0
-    needs_positive = False
-
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in ``v``."""
-        slope = self.value / self.v0
-        return slope * float(v.sum()), np.full_like(v, slope)
 
 
 def _check_bounds(

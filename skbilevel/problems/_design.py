@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
 
-_BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 24
 
 
+@runtime_checkable
 class Design(Protocol):
     """A matrix known through its products. All results are float64."""
 
@@ -41,12 +42,12 @@ class Design(Protocol):
         """Some rows: an array of a dense design, CSR of a sparse one."""
 
     def iter_blocks(
-        self, rows: Array | None = None, max_bytes: int = _BLOCK_BYTES
+        self, rows: Array | None = None, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[Array, Array]]:
         """Row numbers and dense float64 rows, a few at a time."""
 
     def iter_columns(
-        self, max_bytes: int = _BLOCK_BYTES
+        self, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[slice, Array]]:
         """Column slices and dense float64 columns, a few at a time."""
 
@@ -60,7 +61,7 @@ def as_design(X: Any) -> Design:
     Dense arrays are never copied; sparse ones are kept in CSC, whose transpose
     costs nothing.
     """
-    if isinstance(X, DenseDesign | SparseDesign | Centered):
+    if isinstance(X, Design):
         return X
     if sparse.issparse(X):
         return SparseDesign.of(X)
@@ -98,7 +99,7 @@ class DenseDesign:
         if self._direct:
             return np.asarray(self.X @ W)
         out = np.empty((self.shape[0], W.shape[1]))
-        for rows, block in self._row_slices(_BLOCK_BYTES):
+        for rows, block in self._row_slices(BLOCK_BYTES):
             out[rows] = block @ W
         return out
 
@@ -107,7 +108,7 @@ class DenseDesign:
         if self._direct:
             return np.asarray(self.X.T @ R)
         out = np.zeros((self.shape[1], R.shape[1]))
-        for rows, block in self._row_slices(_BLOCK_BYTES):
+        for rows, block in self._row_slices(BLOCK_BYTES):
             out += block.T @ R[rows]
         return out
 
@@ -119,7 +120,7 @@ class DenseDesign:
     def column_squares(self, s: Array) -> Array:
         """``sum_i s_i x_ij^2``."""
         out = np.zeros((self.shape[1], *s.shape[1:]))
-        for rows, block in self._row_slices(_BLOCK_BYTES):
+        for rows, block in self._row_slices(BLOCK_BYTES):
             out += (block * block).T @ s[rows]
         return out
 
@@ -128,7 +129,7 @@ class DenseDesign:
         return np.asarray(self.X[rows])
 
     def iter_blocks(
-        self, rows: Array | None = None, max_bytes: int = _BLOCK_BYTES
+        self, rows: Array | None = None, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[Array, Array]]:
         """Row numbers and float64 rows, a few at a time."""
         rows = np.arange(self.shape[0]) if rows is None else rows
@@ -138,7 +139,7 @@ class DenseDesign:
             yield index, np.asarray(self.X[index], dtype=np.float64)
 
     def iter_columns(
-        self, max_bytes: int = _BLOCK_BYTES
+        self, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[slice, Array]]:
         """Column slices and float64 columns, a few at a time."""
         n, p = self.shape
@@ -219,7 +220,7 @@ class SparseDesign:
         return sparse.csr_array(self.X[rows])
 
     def iter_blocks(
-        self, rows: Array | None = None, max_bytes: int = _BLOCK_BYTES
+        self, rows: Array | None = None, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[Array, Array]]:
         """Row numbers and dense rows, a few at a time."""
         n, p = self.shape
@@ -231,7 +232,7 @@ class SparseDesign:
             yield index, source[index].toarray()
 
     def iter_columns(
-        self, max_bytes: int = _BLOCK_BYTES
+        self, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[slice, Array]]:
         """Column slices and dense columns, a few at a time."""
         n, p = self.shape
@@ -246,85 +247,3 @@ class SparseDesign:
         data = X.data * np.repeat(np.sqrt(v), np.diff(X.indptr))
         scaled = sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
         return np.asarray((scaled @ scaled.T).toarray())
-
-
-@dataclass(frozen=True)
-class Centered:
-    """``(X - 1 mean^T) / scale`` without forming it.
-
-    Parameters
-    ----------
-    base : Design
-        The matrix as it is stored.
-    mean, scale : ndarray of shape (p,)
-        Subtracted from, and then divided into, every column.
-    """
-
-    base: Design
-    mean: Array
-    scale: Array
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.base.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the stored numbers."""
-        return self.base.dtype
-
-    def matvec(self, W: Array) -> Array:
-        """``X (W / scale) - 1 (mean / scale . W)``."""
-        W = W / self.scale[:, None]
-        return self.base.matvec(W) - self.mean @ W
-
-    def rmatvec(self, R: Array) -> Array:
-        """The transpose of `matvec`."""
-        out = self.base.rmatvec(R) - self.mean[:, None] * R.sum(axis=0)
-        return np.asarray(out / self.scale[:, None])
-
-    def column_sums(self, s: Array) -> Array:
-        """``sum_i s_i x_ij`` of the centred columns."""
-        total = s.sum(axis=0)
-        mean, scale = self._columns(s.ndim)
-        return np.asarray((self.base.column_sums(s) - mean * total) / scale)
-
-    def column_squares(self, s: Array) -> Array:
-        """``sum_i s_i x_ij^2`` of the centred columns."""
-        mean, scale = self._columns(s.ndim)
-        first, total = self.base.column_sums(s), s.sum(axis=0)
-        second = self.base.column_squares(s) - 2 * mean * first + mean**2 * total
-        return np.asarray(np.maximum(second, 0.0) / scale**2)
-
-    def take_rows(self, rows: Array) -> Array:
-        """Some rows as an array."""
-        block = self.base.take_rows(rows)
-        block = block.toarray() if sparse.issparse(block) else block
-        return np.asarray((block - self.mean) / self.scale)
-
-    def iter_blocks(
-        self, rows: Array | None = None, max_bytes: int = _BLOCK_BYTES
-    ) -> Iterator[tuple[Array, Array]]:
-        """Row numbers and dense rows, a few at a time."""
-        for index, block in self.base.iter_blocks(rows, max_bytes):
-            yield index, (block - self.mean) / self.scale
-
-    def iter_columns(
-        self, max_bytes: int = _BLOCK_BYTES
-    ) -> Iterator[tuple[slice, Array]]:
-        """Column slices and dense columns, a few at a time."""
-        for index, block in self.base.iter_columns(max_bytes):
-            yield index, (block - self.mean[index]) / self.scale[index]
-
-    def kernel(self, v: Array) -> Array:
-        """``X diag(v) X^T`` of the centred columns."""
-        u = v / self.scale**2
-        cross = self.base.matvec((u * self.mean)[:, None])
-        out = self.base.kernel(u) - cross - cross.T
-        return np.asarray(out + (u * self.mean) @ self.mean)
-
-    def _columns(self, ndim: int) -> tuple[Array, Array]:
-        if ndim == 1:
-            return self.mean, self.scale
-        return self.mean[:, None], self.scale[:, None]

@@ -17,113 +17,19 @@ that ``n`` is replaced by S in the degrees of freedom ``f``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy import linalg
 
 from skbilevel._typing import Array
-from skbilevel.problems._datafit import QuadraticDataFit, RowsDataFit, Sweep, moments_of
-from skbilevel.problems._design import Design
+from skbilevel.problems._datafit import QuadraticDataFit
+from skbilevel.problems._swept_rows import SweptRows
 
-# Swept rows up to this size are kept instead of being made anew at every call.
-_KEEP_BYTES = 1 << 26
 # A row that determines a coefficient alone has no out-of-sample residual.
 _LEAST_FREEDOM = 1e-10
 # Below this v_j G_jj the quick formula for diag(T^T G T) would cancel.
 _SMALL = 1e-3
-
-
-@dataclass(frozen=True)
-class SweptRows:
-    """Rows times the roots of their weights, unpenalized columns projected out."""
-
-    design: Design
-    y: Array
-    weight: Array
-    free: Array | None = None
-
-    @property
-    def n_features(self) -> int:
-        """Number of columns of the design."""
-        return self.design.shape[1]
-
-    @cached_property
-    def fit(self) -> RowsDataFit:
-        """The rows as a data fit."""
-        free = self.free
-        sweep = None if free is None or not free.shape[1] else Sweep.of(free, self.weight)
-        return RowsDataFit(self.design, self.y, self.weight, sweep)
-
-    @cached_property
-    def root(self) -> Array:
-        """Square roots of the weights."""
-        return np.sqrt(self.weight)
-
-    @cached_property
-    def target(self) -> Array:
-        """Swept targets times the roots of the weights, shape (n, t)."""
-        return self.root[:, None] * self.fit.target
-
-    @cached_property
-    def moments(self) -> QuadraticDataFit:
-        """Gram matrix and its companions."""
-        return moments_of(self.fit)
-
-    @cached_property
-    def free_leverage(self) -> Array:
-        """Diagonal of the projection on the unpenalized columns."""
-        sweep = self.fit.sweep
-        if sweep is None:
-            return np.zeros(len(self.weight))
-        return np.asarray((sweep.free * sweep.maps.T).sum(axis=1))
-
-    @property
-    def free_rank(self) -> float:
-        """Rank of the unpenalized columns."""
-        return float(round(self.free_leverage.sum()))
-
-    @cached_property
-    def _free_map(self) -> Array:
-        sweep = self.fit.sweep
-        if sweep is None:
-            return np.zeros((0, self.n_features))
-        return self.design.rmatvec(sweep.maps.T).T
-
-    @cached_property
-    def _kept(self) -> Array | None:
-        n, p = self.design.shape
-        if 8 * n * p > _KEEP_BYTES:
-            return None
-        return np.concatenate([block for _, block in self._made_row_blocks()])
-
-    def row_blocks(self) -> Iterator[tuple[Array | slice, Array]]:
-        """Row numbers and swept rows, a few at a time."""
-        if self._kept is not None:
-            return iter([(slice(None), self._kept)])
-        return self._made_row_blocks()
-
-    def _made_row_blocks(self) -> Iterator[tuple[Array | slice, Array]]:
-        sweep = self.fit.sweep
-        for index, block in self.design.iter_blocks():
-            if sweep is not None:
-                block = block - sweep.free[index] @ self._free_map
-            yield index, block * self.root[index, None]
-
-    def column_blocks(self) -> Iterator[tuple[slice, Array]]:
-        """Column numbers and swept columns, a few at a time."""
-        if self._kept is not None:
-            return iter([(slice(None), self._kept)])
-        return self._made_column_blocks()
-
-    def _made_column_blocks(self) -> Iterator[tuple[slice, Array]]:
-        sweep = self.fit.sweep
-        for index, block in self.design.iter_columns():
-            if sweep is not None:
-                block = block - sweep.free @ self._free_map[:, index]
-            yield index, block * self.root[:, None]
 
 
 @dataclass(frozen=True)
@@ -206,6 +112,23 @@ class LeaveOneOut:
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in ``v``."""
         return self._dual(v) if self._use_dual else self._primal(v)
+
+    def errors(self, v: Array) -> Array:
+        """Errors (n, t) of rows predicted from the others, times root weights."""
+        rows = self.rows
+        if self._use_dual:
+            M = _dual_inverse(rows, v)
+            residual = M @ rows.target
+            freedom = np.diagonal(M) - rows.free_leverage
+            return residual / np.maximum(freedom, _LEAST_FREEDOM)[:, None]
+        point, out = _Primal.at(rows.moments, v), np.empty_like(rows.target)
+        d = np.sqrt(v)
+        S = d[:, None] * point.inverse * d
+        for index, X in rows.row_blocks():
+            leverage = ((X @ S) * X).sum(axis=1) + rows.free_leverage[index]
+            freedom = np.maximum(1.0 - leverage, _LEAST_FREEDOM)[:, None]
+            out[index] = (rows.target[index] - X @ point.W) / freedom
+        return out
 
     def _primal(self, v: Array) -> tuple[float, Array]:
         rows = self.rows

@@ -21,7 +21,7 @@ import numpy as np
 from skbilevel._typing import Array
 
 # exp of this is finite, and its reciprocal is a normal number.
-_LOG_LIMIT = 300.0
+LOG_LIMIT = 300.0
 
 
 class Parametrization(Protocol):
@@ -55,7 +55,7 @@ def strengths(v: Array) -> Array:
 
 def _linear_then_exp(z: Array) -> tuple[Array, Array]:
     """The coordinate of the module docstring and its derivative, for v0 = 1."""
-    upper = np.exp(np.clip(z - 1.0, 0.0, _LOG_LIMIT))
+    upper = np.exp(np.clip(z - 1.0, 0.0, LOG_LIMIT))
     low = z <= 1.0
     return np.where(low, np.maximum(z, 0.0), upper), np.where(low, 1.0, upper)
 
@@ -180,124 +180,20 @@ class SharedStrength:
 
     def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
         """Box of ``theta``; a logarithm has no zero."""
-        return np.array([_log(v_min)]), np.array([_log(v_max)])
+        return log_of(v_min).reshape(1), log_of(v_max).reshape(1)
 
     def init(self, v: Array | float) -> Array:
         """Logarithm of the geometric mean."""
-        return np.array([np.mean([_log(each) for each in np.atleast_1d(v)])])
+        return log_of(v).mean().reshape(1)
 
     def publish(self, theta: Array) -> Array:
         """Strengths ``alpha``."""
         return strengths(self.v(theta))
 
 
-def _log(v: float) -> float:
-    return float(np.log(v)) if v > np.exp(-_LOG_LIMIT) else -_LOG_LIMIT
-
-
-def metadata_transform(Z: Array, weight: Array | None = None) -> Array:
-    """Matrix T such that the columns of ``Z T`` are orthonormal under ``weight``.
-
-    From a pivoted QR of ``diag(sqrt(weight)) Z``; collinear columns are dropped, so T
-    has shape (q, r) with r the rank. Raw columns break a quasi-Newton search.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (p, q)
-        Metadata, one row per feature.
-    weight : ndarray of shape (p,), optional
-        Weight of each feature, summing to one; equal by default. Half equal and half
-        proportional to the square root of the number of rows a feature occurs in
-        keeps common features from moving by many times the nominal step.
-    """
-    from scipy.linalg import qr, solve_triangular
-
-    p, q = Z.shape
-    weight = np.full(p, 1.0 / p) if weight is None else weight
-    # Columns of very different scales are equally informative.
-    norm = np.sqrt((weight[:, None] * Z**2).sum(axis=0))
-    scale = np.where(norm > 0, norm, 1.0)
-    R, pivot = qr(np.sqrt(weight)[:, None] * (Z / scale), mode="r", pivoting=True)
-    diagonal = np.abs(np.diag(R))
-    rank = int((diagonal > 1e-10 * max(diagonal.max(initial=0.0), 1e-300)).sum())
-    T = np.zeros((q, rank))
-    T[pivot[:rank]] = solve_triangular(R[:rank, :rank], np.eye(rank))
-    return np.asarray(T / scale[:, None])
-
-
-@dataclass(frozen=True)
-class MetadataStrengths:
-    """Strengths as a function of feature metadata.
-
-    ::
-
-        log v = clip(offset + Z beta + delta, lower, upper)
-
-    Parameters
-    ----------
-    Z : ndarray of shape (p, q)
-        Metadata columns, made orthonormal by `metadata_transform`.
-    offset : float
-        ``log v`` at ``beta = 0``, usually of the best shared strength.
-    lower, upper : float
-        The box around it.
-    deviations : bool
-        Whether ``theta = (beta, delta)`` with one free deviation for every feature.
-    """
-
-    Z: Array
-    offset: float = 0.0
-    lower: float = -_LOG_LIMIT
-    upper: float = _LOG_LIMIT
-    deviations: bool = False
-
-    @property
-    def size(self) -> int:
-        """q, or q + p with deviations."""
-        p, q = self.Z.shape
-        return q + p if self.deviations else q
-
-    def _log_v(self, theta: Array) -> Array:
-        q = self.Z.shape[1]
-        shape = self.offset + self.Z @ theta[:q]
-        return np.asarray(shape + theta[q:] if self.deviations else shape)
-
-    def v(self, theta: Array) -> Array:
-        """Prior variances."""
-        return np.exp(np.clip(self._log_v(theta), self.lower, self.upper))
-
-    def vjp(self, theta: Array, grad: Array) -> Array:
-        """Gradient in ``theta``; zero through features that are clipped."""
-        log_v = self._log_v(theta)
-        inside = (log_v > self.lower) & (log_v < self.upper)
-        inner = np.where(inside, np.exp(np.clip(log_v, self.lower, self.upper)), 0.0)
-        inner = inner * grad
-        beta = self.Z.T @ inner
-        return np.concatenate([beta, inner]) if self.deviations else np.asarray(beta)
-
-    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
-        """No coefficient may carry a feature further than the box is wide."""
-        low, high = max(self.lower, _log(v_min)), min(self.upper, _log(v_max))
-        width = max(high - low, 1e-12)
-        reach = np.abs(self.Z).max(axis=0)
-        beta = width / np.where(reach > 0, reach, 1.0)
-        if not self.deviations:
-            return -beta, beta
-        span = np.concatenate([beta, np.full(len(self.Z), width)])
-        return -span, span
-
-    def init(self, v: Array | float) -> Array:
-        """Least squares on ``log v``; deviations are what it leaves."""
-        log_v = np.array([_log(each) for each in np.atleast_1d(v)]) - self.offset
-        log_v = np.broadcast_to(log_v, len(self.Z))
-        beta = np.linalg.lstsq(self.Z, log_v, rcond=None)[0]
-        if not self.deviations:
-            return np.asarray(beta)
-        return np.concatenate([beta, log_v - self.Z @ beta])
-
-    def publish(self, theta: Array) -> Array:
-        """Strengths ``alpha``."""
-        return strengths(self.v(theta))
+def log_of(v: Array | float) -> Array:
+    """Logarithm, finite at zero."""
+    return np.asarray(np.log(np.maximum(v, np.exp(-LOG_LIMIT))))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem
-from skbilevel.problems._datafit import DataFit, RowsDataFit
+from skbilevel.problems._datafit import DataFit
+from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.solvers._base import (
     Counts,
     InnerSolution,

@@ -9,16 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._bilevel import (
-    BilevelProblem,
-    CriterionProblem,
-    Hyperpenalty,
-    Task,
-)
+from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem, Task
+from skbilevel.problems._datafit import DataFit
+from skbilevel.problems._hyperpenalties import Hyperpenalty
 from skbilevel.problems._parametrizations import Parametrization
 from skbilevel.solvers._base import (
     Counts,
     Hypergradient,
+    InnerSolution,
     InnerSolver,
     OnIter,
     OuterOptimizer,
@@ -143,6 +141,27 @@ class Nested:
             run, theta0, problem.bounds, tol=tol, max_iter=max_iter, on_iter=on_iter
         )
         return _result(problem.parametrization, outcome, run)
+
+    def refit(
+        self,
+        fit: DataFit,
+        v: Array,
+        states: tuple[TaskState, ...] = (),
+        *,
+        tol: float = 1e-8,
+    ) -> InnerSolution:
+        """Coefficients on all rows, started from the mean of those of the folds.
+
+        ``states`` are those of a `Result`; an inner solver that keeps no coefficients
+        in its state starts anew.
+        """
+        shape = (fit.n_features, fit.n_targets)
+        known = [inner for inner, _ in states if isinstance(inner, np.ndarray)]
+        start = None
+        if known:
+            start = np.concatenate([each.reshape(-1, *shape) for each in known])
+            start = start.mean(axis=0)
+        return self.inner.solve(fit, v, start, tol=tol)
 
 
 @dataclass(frozen=True)

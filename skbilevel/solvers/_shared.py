@@ -6,15 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from skbilevel._typing import Array
-from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem
+from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem, Task
 from skbilevel.problems._parametrizations import (
     Embedded,
     Parametrization,
     SharedStrength,
 )
+from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.solvers._base import Counts, Status
+from skbilevel.solvers._krylov_path import krylov_path
 from skbilevel.solvers._nested import (
     Direct,
     DirectRun,
@@ -22,7 +25,16 @@ from skbilevel.solvers._nested import (
     NestedRun,
     ObjectiveRun,
 )
+from skbilevel.solvers.inner import CG
 from skbilevel.solvers.outer._scalar import minimize_scalar_log
+
+# Range of a path in log v, relative to one over the largest eigenvalue: from the mean
+# alone to least squares. Weak strengths cost nothing unless they are reached.
+_PATH = (-10.0, 20.0)
+_PATH_STEP = 1.0
+_POWER_STEPS = 8
+# A minimum within this share of the loss at the end of a path is no minimum.
+_FLAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,20 +45,23 @@ class SharedSearch:
     value: float
     status: Status
     counts: Counts
-    states: tuple[Any, ...]
+    states: tuple[Any, ...] = ()
 
 
 def best_shared_strength(
     solver: Nested | Direct,
     problem: BilevelProblem | CriterionProblem,
-    v0: float,
+    v0: float = 1.0,
     *,
     bounds: tuple[float, float] = (-300.0, 300.0),
     index: Array | None = None,
     tol: float = 1e-3,
-    accuracy: float = 1e-4,
 ) -> SharedSearch:
-    """Search ``log v`` of one variance for all features, from ``v0`` outward.
+    """Search one variance for all features, on a range that widens by itself.
+
+    Where inner problems are solved by conjugate gradients, the whole path costs about
+    one solve at the best strength (`krylov_path`); otherwise value and derivative are
+    evaluated at one strength after the other.
 
     Parameters
     ----------
@@ -62,18 +77,90 @@ def best_shared_strength(
         Features that have a strength, all by default; the others keep ``v = 0``.
     tol : float
         Accuracy of ``log v``.
-    accuracy : float
-        Tolerance of inexact inner solves.
     """
+    if isinstance(solver, Nested) and isinstance(solver.inner, CG):
+        task = _shared_rows(problem)
+        if task is not None:
+            return _along_path(task, bounds, index)
     run = _shared_run(solver, problem, index)
 
     def fun(log_v: float) -> tuple[float, float]:
-        value, grad = run(np.array([log_v]), accuracy)
+        value, grad = run(np.array([log_v]), 1e-6)
         return value, float(grad[0])
 
     found = minimize_scalar_log(fun, float(np.log(v0)), bounds=bounds, tol=tol)
     v = float(np.exp(found.log_v))
     return SharedSearch(v, found.value, found.status, run.counts, run.states)
+
+
+def _shared_rows(problem: BilevelProblem | CriterionProblem) -> Task | None:
+    """The stack of all folds, if they are sets of shared rows."""
+    if isinstance(problem, CriterionProblem):
+        return None
+    tasks = problem.stacked().tasks
+    inner, outer = tasks[0].inner, tasks[0].outer
+    rows = isinstance(inner, RowsDataFit) and isinstance(outer, RowsDataFit)
+    if len(tasks) > 1 or not rows or "quadratic" not in inner.provides:
+        return None
+    return tasks[0]
+
+
+def _along_path(
+    task: Task, bounds: tuple[float, float], index: Array | None
+) -> SharedSearch:
+    fit = task.inner
+    assert isinstance(fit, RowsDataFit)
+    mask = None
+    if index is not None:
+        mask = np.zeros(fit.n_features)
+        mask[index] = 1.0
+    center = -np.log(_largest_eigenvalue(fit, mask))
+    grid = center + np.arange(_PATH[0], _PATH[1] + _PATH_STEP / 2, _PATH_STEP)
+    grid = grid[(grid >= bounds[0]) & (grid <= bounds[1])]
+    if not grid.size:
+        grid = np.array([np.clip(center, *bounds)])
+    path = krylov_path(task, grid, mask=mask)
+    known = ~np.isnan(path.value)
+    x, value = grid[known], path.value[known]
+    if not x.size:
+        return SharedSearch(np.exp(grid[0]), np.nan, Status.INNER, path.counts)
+    k = int(np.argmin(value))
+    status = Status.CONVERGED
+    if value[k] >= value[0] * (1.0 - _FLAT):
+        status = Status.AT_INFINITY
+    elif k == len(grid) - 1:
+        status = Status.AT_ZERO
+    elif k == len(x) - 1:
+        status = Status.INNER
+    log_v, best = _refined(x, value, k)
+    return SharedSearch(float(np.exp(log_v)), best, status, path.counts)
+
+
+def _refined(x: Array, value: Array, k: int) -> tuple[float, float]:
+    """Minimum of the cubic spline beside the smallest value."""
+    if not 0 < k < len(x) - 1 or len(x) < 4:
+        return float(x[k]), float(value[k])
+    fine = np.linspace(x[k - 1], x[k + 1], 201)
+    curve = CubicSpline(x, value)(fine)
+    j = int(np.argmin(curve))
+    return float(fine[j]), float(curve[j])
+
+
+def _largest_eigenvalue(fit: RowsDataFit, mask: Array | None) -> float:
+    """A lower bound of the order of the largest eigenvalue, by the power method."""
+    total = np.sqrt(fit.weight)[..., None]
+    rows = np.linspace(-1.0, 1.0, fit.design.shape[0])[:, None] * total
+    rows = rows + total * fit.target.sum(axis=-1, keepdims=True)
+    norm = 0.0
+    for _ in range(_POWER_STEPS):
+        size = float(np.sqrt((rows**2).sum()))
+        if size == 0.0:
+            break
+        W = fit.pull(total * (rows / size))
+        W = W if mask is None else W * mask[:, None]
+        rows = total * fit.push(W)
+        norm = float(np.sqrt((rows**2).sum()))
+    return norm if norm > 0.0 else 1.0
 
 
 def _shared_run(

@@ -6,8 +6,8 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 
 from skbilevel.problems import GCV, LeaveOneOut, as_design
-from skbilevel.problems import _leave_one_out as module
-from skbilevel.problems._leave_one_out import SweptRows
+from skbilevel.problems import _swept_rows as module
+from skbilevel.problems._swept_rows import SweptRows
 
 
 def make_rows(n, p, intercept=True, weighted=True, seed=0, t=2, sparse_X=False):

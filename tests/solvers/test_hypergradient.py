@@ -110,7 +110,9 @@ def parametrizations(p, rng):
 
 
 @pytest.mark.parametrize("sparse_X", [False, True])
-@pytest.mark.parametrize("kind", ["feature", "group", "shared", "metadata", "deviations"])
+@pytest.mark.parametrize(
+    "kind", ["feature", "group", "shared", "metadata", "deviations"]
+)
 @pytest.mark.parametrize("regime", REGIMES)
 def test_central_differences(regime, kind, sparse_X):
     inner, moments = REGIMES[regime]

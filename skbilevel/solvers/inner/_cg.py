@@ -24,7 +24,7 @@ class IterativeSystem:
     """``diag(1/v) + A`` through products with A; features with v = 0 stay at zero."""
 
     point: Linearization
-    active: Array
+    active: Array | None
     inverse_v: Array
     preconditioner: Operator
     max_iter: int
@@ -40,11 +40,17 @@ class IterativeSystem:
         max_iter: int,
     ) -> IterativeSystem:
         """With Jacobi's preconditioner ``1 / (1/v + diag A)`` by default."""
-        v = expand(v, fit)
-        active = v > 0
-        inverse_v = np.divide(1.0, v, out=np.zeros_like(v), where=active)
+        # In the memory order of products: mixed orders would cost more than these.
+        tall = np.empty_like(fit.cross[..., :1])
+        tall[...] = expand(v, fit)
+        removed = tall == 0.0
+        inverse_v = np.divide(1.0, tall, out=np.zeros_like(tall), where=~removed)
+        active = None
+        if removed.any():
+            active = np.empty_like(tall)
+            active[...] = ~removed
         if preconditioner is None:
-            scale = v / (1.0 + v * point.diag())
+            scale = tall / (1.0 + tall * point.diag())
 
             def jacobi(r: Array) -> Array:
                 return np.asarray(scale * r)
@@ -53,27 +59,30 @@ class IterativeSystem:
         columns = int(np.prod(fit.batch, dtype=int)) * fit.n_targets
         return cls(point, active, inverse_v, preconditioner, max_iter, columns)
 
+    def _restrict(self, x: Array) -> Array:
+        """Zero where ``v = 0``."""
+        return x if self.active is None else x * self.active
+
+    def _apply(self, x: Array) -> Array:
+        y = self.inverse_v * x
+        y += self.point.hvp(x)
+        if self.active is not None:
+            y *= self.active
+        return y
+
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
-        """Iterate from ``x0`` to a relative error of ``tol`` in the norm of the system."""
-
-        def apply(x: Array) -> Array:
-            y = self.point.hvp(x)
-            y = y + self.inverse_v * x
-            return np.where(self.active, y, 0.0)
-
-        if x0 is not None:
-            x0 = np.where(self.active, x0, 0.0)
+        """Iterate from ``x0`` to a relative error of ``tol`` in the system's norm."""
         x, n_iter, converged = conjugate_gradients(
-            apply,
-            np.where(self.active, b, 0.0),
-            x0,
+            self._apply,
+            self._restrict(b),
+            None if x0 is None else self._restrict(x0),
             self.preconditioner,
             tol=tol,
             max_iter=self.max_iter,
         )
         # One more product gives the true residual, and the pull where v = 0.
         pull = b - self.point.hvp(x)
-        residual = np.where(self.active, pull - self.inverse_v * x, 0.0)
+        residual = self._restrict(pull - self.inverse_v * x)
         hvp = n_iter + 1 + (x0 is not None and bool(x0.any()))
         counts = Counts(n_hvp=hvp, n_products=2 * hvp * self.products)
         return LinearSolution(x, pull, residual, converged, counts, n_iter)
@@ -106,5 +115,3 @@ class CG:
         system = IterativeSystem.of(fit, point, v, None, self.max_iter)
         solution = system.solve(fit.cross, state, tol=tol)
         return InnerSolution(solution, system, solution.x, solution.counts)
-
-

@@ -45,7 +45,8 @@ class CholeskySystem:
             active = np.flatnonzero(used)
             grams = grams[:, active[:, None], active]
             flat = flat[:, active]
-        factors = tuple(map(_factor, grams, flat))
+        # With nothing left there is nothing to solve: no factor, coefficients zero.
+        factors = tuple(map(_factor, grams, flat)) if flat.shape[1] else ()
         return cls(gram, d, factors, active)
 
     def precondition(self, b: Array) -> tuple[Array, Array]:
@@ -54,7 +55,7 @@ class CholeskySystem:
         flat = scaled.reshape(-1, *scaled.shape[-2:])
         omega = np.zeros_like(flat)
         index = slice(None) if self.active is None else self.active
-        for factor, rhs, out in zip(self.factors, flat, omega, strict=True):
+        for factor, rhs, out in zip(self.factors, flat, omega, strict=False):
             out[index] = lapack.dpotrs(factor, rhs[index], lower=1)[0]
         omega = omega.reshape(scaled.shape)
         return self.d[..., None] * omega, omega

@@ -10,7 +10,9 @@ import numpy as np
 from scipy.linalg import lapack
 
 from skbilevel._typing import Array
-from skbilevel.problems._datafit import DataFit, RowsDataFit, Sweep
+from skbilevel.problems._datafit import DataFit
+from skbilevel.problems._rows_datafit import RowsDataFit
+from skbilevel.problems._sweep import Sweep
 from skbilevel.solvers._base import (
     Counts,
     InnerSolution,
@@ -131,5 +133,3 @@ class Dual:
         solution = system.solve_targets()
         counts = Counts(n_factorizations=len(system.blocks)) + solution.counts
         return InnerSolution(solution, system, None, counts)
-
-

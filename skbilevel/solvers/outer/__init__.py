@@ -2,5 +2,6 @@
 
 from skbilevel.solvers.outer._lbfgsb import LBFGSB
 from skbilevel.solvers.outer._scalar import ScalarResult, minimize_scalar_log
+from skbilevel.solvers.outer._surrogate import Surrogate
 
-__all__ = ["LBFGSB", "ScalarResult", "minimize_scalar_log"]
+__all__ = ["LBFGSB", "ScalarResult", "Surrogate", "minimize_scalar_log"]

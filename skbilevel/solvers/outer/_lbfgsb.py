@@ -32,8 +32,8 @@ class LBFGSB:
 
     memory: int = 10
     first_step: float = 0.5
-    accuracy: tuple[float, float] = (1e-3, 1e-10)
-    accuracy_ratio: float = 1e-3
+    accuracy: tuple[float, float] = (1e-2, 1e-8)
+    accuracy_ratio: float = 1e-2
     max_restarts: int = 1
 
     def minimize(

@@ -11,8 +11,9 @@ from skbilevel.solvers._base import Status
 
 Scalar = Callable[[float], tuple[float, float]]
 
-# Relative slope of a loss that has reached its limit.
-_FLAT = 1e-9
+# Slope, relative to the loss, where it has reached its limit; relative to the largest
+# loss that was seen, rounding.
+_FLAT, _ROUNDING = 1e-9, 1e-13
 # A cubic step never comes closer than this to the ends, relative to the bracket.
 _MARGIN = 0.05
 
@@ -85,7 +86,7 @@ def minimize_scalar_log(
         best, other, side = _next_pair(seen)
         if other is None:
             end = bounds[0] if side < 0 else bounds[1]
-            if best.x == end or _is_flat(best):
+            if best.x == end or abs(best.slope) <= _resolution(seen, best):
                 status = Status.AT_INFINITY if side < 0 else Status.AT_ZERO
                 break
             visit(best.x + side * stride)
@@ -100,6 +101,8 @@ def minimize_scalar_log(
             break
         visit(x)
     best = min(seen, key=lambda point: point.value)
+    if status is Status.CONVERGED:
+        status = _limit(seen, best) or status
     return ScalarResult(best.x, best.value, status, len(seen))
 
 
@@ -111,8 +114,18 @@ def _next_pair(seen: list[_Point]) -> tuple[_Point, _Point | None, float]:
     return seen[k], seen[j] if 0 <= j < len(seen) else None, float(side)
 
 
-def _is_flat(point: _Point) -> bool:
-    return abs(point.slope) <= _FLAT * max(abs(point.value), np.finfo(float).tiny)
+def _resolution(seen: list[_Point], best: _Point) -> float:
+    """Differences of the loss that mean nothing."""
+    largest = max(abs(point.value) for point in seen)
+    return max(_FLAT * abs(best.value), _ROUNDING * largest)
+
+
+def _limit(seen: list[_Point], best: _Point) -> Status | None:
+    """Whether the minimum is no lower than an end of what was seen."""
+    small = _resolution(seen, best)
+    if seen[0].value - best.value <= small:
+        return Status.AT_INFINITY
+    return Status.AT_ZERO if seen[-1].value - best.value <= small else None
 
 
 def _cubic_minimum(best: _Point, other: _Point) -> float:

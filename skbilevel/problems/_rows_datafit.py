@@ -1,0 +1,243 @@
+"""Data fits known through products with rows that all folds share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._datafit import QuadraticDataFit, zeros
+from skbilevel.problems._design import Design
+from skbilevel.problems._losses import Loss, SquaredLoss
+from skbilevel.problems._sweep import Sweep
+
+_SQUARED = SquaredLoss()
+
+
+@dataclass(frozen=True)
+class RowsDataFit:
+    """A data fit known through products with the rows; X is shared, never copied.
+
+    Rows outside of a set have weight zero, so training and validation sets of all
+    folds are views of one design, and a stack of K folds costs one product with
+    ``K t`` columns.
+
+    Parameters
+    ----------
+    design : Design
+        All rows. Columns whose strength is fixed at ``v = 0`` (such as unpenalized
+        ones, which belong in ``sweep.free``) may stay in it.
+    y : ndarray of shape (n, t)
+        Targets.
+    weight : ndarray of shape (..., n)
+        Row weights, zero outside of the set.
+    sweep : Sweep or None
+        Elimination of the unpenalized columns, made from the *training* rows.
+    loss : Loss
+        Only losses of constant curvature can be swept.
+    """
+
+    design: Design
+    y: Array
+    weight: Array
+    sweep: Sweep | None = None
+    loss: Loss = _SQUARED
+
+    def __post_init__(self) -> None:
+        if self.sweep is not None and not self.loss.constant_curvature:
+            raise ValueError(
+                "Unpenalized columns can only be projected out in advance where the "
+                "curvature of the loss is constant; pass sweep=None."
+            )
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of the design."""
+        return self.design.shape[1]
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets."""
+        return int(self.y.shape[1])
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """() or (K,)."""
+        return tuple(self.weight.shape[:-1])
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Rows and two derivatives; quadratic if the loss is."""
+        words = {"rows", "twice_differentiable"}
+        return frozenset(words | ({"quadratic"} if self._quadratic else set()))
+
+    @property
+    def _quadratic(self) -> bool:
+        return self.loss.constant_curvature
+
+    @cached_property
+    def weight_sum(self) -> Array:
+        """``sum_i s_i``."""
+        return np.asarray(self.weight.sum(axis=-1))
+
+    @cached_property
+    def target(self) -> Array:
+        """Swept targets of shape (..., n, t)."""
+        y = np.asarray(self.y, dtype=np.float64)
+        if self.sweep is None:
+            return np.broadcast_to(y, (*self.batch, *y.shape))
+        return self.sweep.apply(y)
+
+    @cached_property
+    def cross(self) -> Array:
+        """Minus the gradient at ``W = 0``."""
+        return -self.at(zeros(self)).grad
+
+    @cached_property
+    def curvature_diag(self) -> Array:
+        """Diagonal of the Hessian of a quadratic loss, shape (..., p)."""
+        squares = self.design.column_squares(self.weight.T)
+        squares = squares.T if self.batch else squares
+        if self.sweep is None:
+            return np.asarray(squares)
+        # The norm of the part of each column that the unpenalized ones explain.
+        free, S = self.sweep.free, self.weight[..., None, :]
+        side = np.swapaxes(free, -1, -2) * S
+        R = np.swapaxes(side, -1, -2)
+        moment = side @ free
+        cross = self.pull_rows(R)
+        explained = ((cross @ np.linalg.pinv(moment, hermitian=True)) * cross).sum(-1)
+        return np.asarray(np.maximum(squares - explained, 0.0))
+
+    def push(self, W: Array) -> Array:
+        """Swept predictions of all rows, shape (..., n, t)."""
+        eta = self.push_rows(W)
+        return eta if self.sweep is None else self.sweep.apply(eta)
+
+    def pull(self, R: Array) -> Array:
+        """The transpose of `push`."""
+        return self.pull_rows(R if self.sweep is None else self.sweep.adjoint(R))
+
+    def push_rows(self, W: Array) -> Array:
+        """``X W`` of shape (..., n, t)."""
+        if W.ndim == 2:
+            return self.design.matvec(W)
+        K, p, t = W.shape
+        flat = self.design.matvec(np.swapaxes(W, 0, 1).reshape(p, K * t))
+        return np.swapaxes(flat.reshape(-1, K, t), 0, 1)
+
+    def pull_rows(self, R: Array) -> Array:
+        """``X^T R`` of shape (..., p, t)."""
+        if R.ndim == 2:
+            return self.design.rmatvec(R)
+        K, n, t = R.shape
+        flat = self.design.rmatvec(np.swapaxes(R, 0, 1).reshape(n, K * t))
+        return np.swapaxes(flat.reshape(-1, K, t), 0, 1)
+
+    def free_coef(self, W: Array) -> Array:
+        """Coefficients (..., m, t) of the unpenalized columns."""
+        if self.sweep is None:
+            return np.zeros((*self.batch, 0, self.n_targets))
+        return self.sweep.coef(self.y - self.push_rows(W))
+
+    def at(self, W: Array) -> RowsPoint:
+        """The oracles at ``W``."""
+        return RowsPoint(self, W)
+
+    @staticmethod
+    def stack(fits: Sequence[RowsDataFit]) -> RowsDataFit:
+        """One stack of data fits that share design and targets."""
+        first, sweeps = fits[0], [fit.sweep for fit in fits]
+        sweep = None
+        if first.sweep is not None:
+            maps = np.stack([each.maps for each in sweeps if each is not None])
+            sweep = Sweep(first.sweep.free, maps)
+        weight = np.stack([fit.weight for fit in fits])
+        return RowsDataFit(first.design, first.y, weight, sweep, first.loss)
+
+
+def moments_of(fit: RowsDataFit) -> QuadraticDataFit:
+    """The same data fit as second moments; one pass over the rows of its set."""
+    weight = fit.weight
+    if fit.batch:
+        parts = [
+            RowsDataFit(fit.design, fit.y, row, _part(fit.sweep, k), fit.loss)
+            for k, row in enumerate(weight)
+        ]
+        return QuadraticDataFit.stack([moments_of(part) for part in parts])
+    rows = np.flatnonzero(weight)
+    p = fit.n_features
+    gram, cross = np.zeros((p, p)), np.zeros((p, fit.n_targets))
+    sweep, shift = fit.sweep, None
+    if sweep is not None:
+        shift = fit.design.rmatvec(sweep.maps.T).T
+    for index, block in fit.design.iter_blocks(rows):
+        if sweep is not None:
+            block = block - sweep.free[index] @ shift
+        root = np.sqrt(weight[index])[:, None]
+        block = block * root
+        gram += block.T @ block
+        cross += block.T @ (root * fit.target[index])
+    yy = (weight[:, None] * fit.target**2).sum(axis=0)
+    return QuadraticDataFit(gram, cross, yy, fit.weight_sum)
+
+
+def _part(sweep: Sweep | None, k: int) -> Sweep | None:
+    return None if sweep is None else Sweep(sweep.free, sweep.maps[k])
+
+
+@dataclass(frozen=True)
+class RowsPoint:
+    """`RowsDataFit` at ``W``; the predictions are computed once."""
+
+    fit: RowsDataFit
+    W: Array
+
+    @cached_property
+    def eta(self) -> Array:
+        """Swept predictions."""
+        if not self.W.any():
+            shape = (*self.fit.batch, self.fit.design.shape[0], self.fit.n_targets)
+            return np.zeros(shape)
+        return self.fit.push(self.W)
+
+    @cached_property
+    def value(self) -> Array:
+        """``sum_i s_i loss_i``."""
+        loss = self.fit.loss.value(self.eta, self.fit.target)
+        return np.asarray((self.fit.weight * loss.sum(axis=-1)).sum(axis=-1))
+
+    @cached_property
+    def row_grad(self) -> Array:
+        """Derivative of the value in every swept prediction, shape (..., n, t)."""
+        grad = self.fit.loss.grad(self.eta, self.fit.target)
+        return np.asarray(self.fit.weight[..., None] * grad)
+
+    @cached_property
+    def grad(self) -> Array:
+        """Gradient."""
+        return self.fit.pull(self.row_grad)
+
+    @cached_property
+    def _row_curvature(self) -> Array:
+        weight = self.fit.weight[..., None]
+        if self.fit._quadratic:
+            return weight
+        return np.asarray(weight * self.fit.loss.curvature(self.eta, self.fit.target))
+
+    def hvp(self, D: Array) -> Array:
+        """Hessian times ``D``: one product with X and one with its transpose."""
+        return self.fit.pull(self._row_curvature * self.fit.push(D))
+
+    def diag(self) -> Array:
+        """Diagonal of the Hessian."""
+        if self.fit._quadratic:
+            return self.fit.curvature_diag[..., None]
+        curvature = self._row_curvature
+        if curvature.ndim == 2:
+            return self.fit.design.column_squares(curvature)
+        squares = [self.fit.design.column_squares(each) for each in curvature]
+        return np.stack(squares)
