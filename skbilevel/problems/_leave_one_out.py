@@ -107,7 +107,7 @@ class LeaveOneOut:
     @property
     def _use_dual(self) -> bool:
         n, p = self.rows.design.shape
-        return n < p if self.dual is None else self.dual
+        return bool(n < p) if self.dual is None else self.dual
 
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in ``v``."""
@@ -120,7 +120,7 @@ class LeaveOneOut:
             M = _dual_inverse(rows, v)
             residual = M @ rows.target
             freedom = np.diagonal(M) - rows.free_leverage
-            return residual / np.maximum(freedom, _LEAST_FREEDOM)[:, None]
+            return np.asarray(residual / np.maximum(freedom, _LEAST_FREEDOM)[:, None])
         point, out = _Primal.at(rows.moments, v), np.empty_like(rows.target)
         d = np.sqrt(v)
         S = d[:, None] * point.inverse * d

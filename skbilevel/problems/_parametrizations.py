@@ -184,7 +184,7 @@ class SharedStrength:
 
     def init(self, v: Array | float) -> Array:
         """Logarithm of the geometric mean."""
-        return log_of(v).mean().reshape(1)
+        return np.array([log_of(v).mean()])
 
     def publish(self, theta: Array) -> Array:
         """Strengths ``alpha``."""

@@ -109,7 +109,8 @@ class _Shifts:
         weight = np.atleast_2d(outer.weight)
         self.fold, self.row = np.nonzero(weight)
         share = np.atleast_1d(task.weight) / np.sum(task.weight)
-        share = share / np.atleast_1d(outer.weight_sum)
+        total = np.atleast_1d(outer.weight_sum)
+        share = share / np.where(total > 0, total, 1.0)
         self.weight = (weight * share[:, None])[self.fold, self.row]
         self.target = self._valid(outer.target)
         self.columns = int(np.prod(inner.batch, dtype=int)) * inner.n_targets

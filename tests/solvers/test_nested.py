@@ -299,3 +299,24 @@ def test_reversed_bounds():
     tasks, _ = make_tasks()
     with pytest.raises(ValueError, match="bound"):
         BilevelProblem(tasks, GROUPS, (high, low))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_fold_without_weight_does_not_count(name):
+    moments = name in ("cholesky", "stale")
+    X, y, fold = np.eye(30)[:, :8] + 0.1, np.arange(30.0)[:, None], np.arange(30) % 3
+    weight = (fold != 2).astype(float)
+    design, tasks = as_design(X), []
+    for k in range(3):
+        train, valid = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+        task = rows_task(design, y, weight, train, valid, np.ones((30, 1)))
+        if moments:
+            inner, outer = moments_of(task.inner), moments_of(task.outer)
+            task = quadratic_task(inner, outer, float(weight.sum()))
+        tasks.append(task)
+    par = SharedStrength(8)
+    problem = BilevelProblem(tuple(tasks), par, par.bounds(1e-9, 1e9)).stacked()
+    two = BilevelProblem(tuple(tasks[:2]), par, par.bounds(1e-9, 1e9)).stacked()
+    a, b = (SOLVERS[name].evaluate(each, np.zeros(1)) for each in (problem, two))
+    np.testing.assert_allclose(a.value, b.value, rtol=1e-8)
+    np.testing.assert_allclose(a.grad, b.grad, rtol=1e-6)

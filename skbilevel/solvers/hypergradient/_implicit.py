@@ -43,6 +43,8 @@ class Implicit:
             system, counts = other.system, counts + other.counts
         outer = task.outer.at(inner.W)
         weight = np.asarray(task.outer.weight_sum)
+        # Validation rows that all have weight zero have a loss of zero, not 0 / 0.
+        weight = np.where(weight > 0, weight, 1.0)
         adjoint = system.solve(outer.grad, state, tol=tol)
         value = outer.value
         residual = inner.solution.residual
