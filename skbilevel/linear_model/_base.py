@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import LeaveOneOut
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from skbilevel._sklearn_compat import (
     Interval,
@@ -31,8 +32,9 @@ from skbilevel._typing import Array
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._columns import strength_groups, unpenalized_mask
 from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
-from skbilevel.linear_model._tuning import TuningOptions, tune
+from skbilevel.linear_model._tuning import tune
 
 Splits = list[tuple[Array, Array]]
 
@@ -166,8 +168,10 @@ class BilevelLinearModel(BaseEstimator):
             groups=groups,
             seed=int(random.randint(np.iinfo(np.int32).max)),
             verbose=int(self.verbose),
+            n_jobs=self.n_jobs,
         )
-        with threadpool_limits(limits=1, user_api="blas"):
+        # Many small factorizations lose to the overhead of BLAS threads.
+        with _thread_controller().limit(limits=1, user_api="blas"):
             tuned = tune(data, resampling, options)
         if tuned.edge:
             warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=4)
@@ -241,7 +245,11 @@ class BilevelLinearModel(BaseEstimator):
         sample_weight: Any,
         params: dict[str, Any],
     ) -> float:
-        """Mean over the nested folds of the user's score, on rows not trained on."""
+        """Mean over the folds of the user's score, on rows not trained on.
+
+        Criteria in closed form have no folds: the score is then that of all rows of
+        positive weight, each predicted from the others.
+        """
         scorer = check_scoring(self, scoring=self.scoring)
         score_params = {}
         if _routing_enabled():
@@ -249,6 +257,8 @@ class BilevelLinearModel(BaseEstimator):
             score_params = dict(routed.scorer.score)
         elif sample_weight is not None:
             score_params = {"sample_weight": np.asarray(sample_weight)}
+        if parts[0].left_out is not None:
+            return self._left_out_score(scorer, X, y, parts, score_params)
         scores = []
         for fold in zip(*[part.folds for part in parts], strict=True):
             index = fold[0][0]
@@ -262,6 +272,22 @@ class BilevelLinearModel(BaseEstimator):
             }
             scores.append(scorer(model, X[index], y[index], **taken))
         return float(np.mean(scores))
+
+    def _left_out_score(
+        self, scorer: Any, X: Any, y: Array, parts: list[Published], params: dict[str, Any]
+    ) -> float:
+        """The user's score of predictions of every row from the other rows."""
+        columns = [part.left_out() for part in parts if part.left_out is not None]
+        predicted, index = np.hstack(columns), parts[0].positive
+        predicted = predicted[index, 0] if predicted.shape[1] == 1 else predicted[index]
+        model = copy.copy(self)
+        # The scorer asks an estimator; this one answers from what is known.
+        method = "decision_function" if hasattr(self, "classes_") else "predict"
+        if method == "predict" and y.ndim > 1:
+            predicted = predicted.reshape(len(index), -1)
+        setattr(model, method, lambda X: predicted)
+        taken = {key: np.asarray(value)[index] for key, value in params.items()}
+        return float(scorer(model, X[index], y[index], **taken))
 
     def get_metadata_routing(self) -> Any:
         """Metadata routing: weights for the fit and the scorer, groups to the splitter.
@@ -324,6 +350,12 @@ _EDGE = {
     1: "The best shared strength is zero: regularization does not help, and the model "
     "is close to least squares. LinearRegression is simpler, or set alpha_bounds.",
 }
+
+
+@cache
+def _thread_controller() -> ThreadpoolController:
+    """The loaded thread pools; looking for them takes longer than a small fit."""
+    return ThreadpoolController()
 
 
 def check_weight(sample_weight: Any, X: Any) -> Array:

@@ -43,11 +43,16 @@ class Averaging:
         Standard errors by which a candidate has to beat the shared strength.
     temperature : float
         ``weight ~ exp(-(n / temperature) * relative excess of the score)``.
+    doubt : float
+        The average is drawn back to the shared strength by the factor
+        ``1 - (doubt / t)^2``, ``t`` the gain of the average in standard errors
+        (positive-part James-Stein shrinkage).
     """
 
     pessimism: float = 1.0
-    gate: float = 1.0
-    temperature: float = 4.0
+    gate: float = 0.5
+    temperature: float = 8.0
+    doubt: float = 0.5
 
     def choose(self, losses: Array, weight: Array, cluster: Array) -> Choice:
         """Weigh candidates by their losses (c, n) on rows they have not seen.
@@ -66,13 +71,25 @@ class Averaging:
         kept &= error > 0
         kept[0] = True
         best = score[kept].min()
-        excess = (
-            (score - best) / best if best > 0 else np.where(score > best, np.inf, 0)
-        )
-        a = np.where(
-            kept, np.exp(-np.minimum(total / self.temperature * excess, 700)), 0
-        )
-        return Choice(loss, error, kept, a / a.sum())
+        if best > 0:
+            excess = total / self.temperature * (score - best) / best
+        else:
+            excess = np.where(score > best, np.inf, 0.0)
+        a = np.where(kept, np.exp(-np.minimum(excess, 700.0)), 0.0)
+        a = self._draw_back(a / a.sum(), difference, weight, cluster)
+        return Choice(loss, error, kept, a)
+
+    def _draw_back(
+        self, a: Array, difference: Array, weight: Array, cluster: Array
+    ) -> Array:
+        """Move weight to the first candidate where the average gains little."""
+        along = (a @ difference)[None]
+        mean = float(along[0] @ weight / weight.sum())
+        error = float(_clustered_error(along - mean, weight, cluster)[0])
+        trust = max(0.0, 1.0 - (self.doubt * error / mean) ** 2) if mean < 0 else 0.0
+        out = trust * a
+        out[0] += 1.0 - trust
+        return np.asarray(out)
 
 
 def _clustered_error(centered: Array, weight: Array, cluster: Array) -> Array:

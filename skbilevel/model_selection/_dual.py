@@ -25,6 +25,7 @@ from skbilevel.problems._spectrum import (
     SharedStrength,
     Spectrum,
     base_leverage,
+    choose_shared,
     refine_minimum,
 )
 from skbilevel.solvers.outer._gauss_newton import Deviations
@@ -48,6 +49,11 @@ class KernelTrainer:
     def rows(self) -> AugmentedRows:
         """The rows of the problem."""
         return self.kernel_rows.rows
+
+    @property
+    def sets(self) -> list[TrainingSet]:
+        """The training set, as a list."""
+        return [self.set]
 
     @cached_property
     def weight(self) -> Array:
@@ -81,6 +87,10 @@ class KernelTrainer:
     def halves(self, log_v: Array) -> Any:
         """Model of the half-sampling loss."""
         return self._half_objective.at(log_v)
+
+    def half(self, h: int, log_v: Array, share: float) -> Any:
+        """Model of the loss of one half, relative to ``share`` of all."""
+        return self._half_objective.only(h, share).at(log_v)
 
     def descend_evidence(
         self,
@@ -147,18 +157,21 @@ class KernelTrainer:
             self.rows.n_free,
         )
         grid = spectrum.grid()
+        given = self.set.shared
         if criterion == "gcv":
-            value = spectrum.gcv(grid)
-        elif self.set.shared is not None:
-            value = self._resampled_shared(grid)
+            found = refine_minimum(grid, spectrum.gcv(grid))
+        elif given is not None:
+            weight = np.array([self.kernel_rows.weight_of(b) for _, b in given])
+            found = choose_shared(grid, self._resampled_shared(grid), weight, True)
         else:
-            value = spectrum.leave_one_out(grid)
-        return SharedStrength.of([(*refine_minimum(grid, value), spectrum.ceiling())])
+            weight = self.rows.weight[train]
+            found = choose_shared(grid, spectrum.leave_one_out(grid), weight)
+        return SharedStrength.of([(*found, spectrum.ceiling())])
 
     def _resampled_shared(self, grid: Array) -> Array:
         rows = self.kernel_rows
-        value = np.zeros(len(grid))
-        for train, valid in self.set.shared or ():
+        value = np.zeros((len(self.set.shared or ()), len(grid)))
+        for h, (train, valid) in enumerate(self.set.shared or ()):
             block = self._swept_kernel(train, np.r_[train, valid])
             root, m = rows.root_weight[train], len(train)
             lam, U = np.linalg.eigh(root[:, None] * block[:m] * root)
@@ -171,7 +184,7 @@ class KernelTrainer:
             shrink = c / (1.0 + np.maximum(lam, 0.0)[:, None] * c)
             for a, b in zip((U.T @ y_train).T, y_valid.T, strict=True):
                 residual = b[:, None] - cross @ (shrink * a[:, None])
-                value += (weight * residual**2).sum(axis=0)
+                value[h] += (weight * residual**2).sum(axis=0)
         return value
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:

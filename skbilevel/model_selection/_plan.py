@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,10 @@ from skbilevel.model_selection._resampling import (
     random_sides,
 )
 
-# From this many rows on, one repeat and two halvings see enough validation noise
-# averaged, and every sum of moments is taken in one pass.
-_MANY_ROWS = 5000
+# Validation noise averages out with rows: fewer repeats and halvings are enough.
+_REPEAT_BELOW, _HALVINGS_BELOW = 1000, 600
+# From this many rows on every sum of moments is taken in one pass over the rows.
+_ONE_PASS_FROM = 5000
 _CELL_BYTES = 1 << 28
 # Below this many rows a nested choice is noise: the shared strength is used alone.
 MIN_ROWS = 20
@@ -56,27 +57,38 @@ class PlanRequest:
 
 
 def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
-    """Shuffled K-fold, twice while rows are few."""
+    """Shuffled K-fold, twice where rows are few."""
     n = len(request.rows)
-    many = n >= _MANY_ROWS
-    sides = _spread(request, random_sides(n, 2 if n >= 1000 else 5, request.rng))
+    few = n < _REPEAT_BELOW
+    n_halvings = 5 if n < _HALVINGS_BELOW else 2
+    sides = _spread(request, random_sides(n, n_halvings, request.rng))
     outer, held_out = [], []
     label = np.full(request.n_rows, -1)
-    for _ in range(1 if many else 2):
+    for _ in range(2 if few else 1):
         label[request.rows] = fold_labels(n, min(n_folds, n), request.rng)
         for k in range(min(n_folds, n)):
             train = request.rows[label[request.rows] != k]
             outer.append(TrainingSet(train, halvings(train, sides), None))
             held_out.append(np.flatnonzero(label == k))
     cell = None
-    if many:
+    if n >= _ONE_PASS_FROM:
         pattern = sides.T @ (1 << np.arange(len(sides)))
         cell = label * (1 << len(sides)) + pattern
         cell = np.where(label >= 0, cell, -1)
         if (cell.max() + 1) * 8 * request.width**2 > _CELL_BYTES:
             cell = None
     full = TrainingSet(request.rows, halvings(request.rows, sides), None)
-    return NestedPlan(full, outer, held_out, cell, np.arange(request.n_rows))
+    plan = NestedPlan(full, outer, held_out, cell, np.arange(request.n_rows))
+    return plan if cell is None else _shared_by_folds(plan, label)
+
+
+def _shared_by_folds(plan: NestedPlan, label: Array) -> NestedPlan:
+    """Choose shared strengths by the folds inside: no pass over the rows."""
+
+    def inside(training: TrainingSet) -> TrainingSet:
+        return replace(training, shared=leave_one_unit_out(training.rows, label))
+
+    return replace(plan, full=inside(plan.full), outer=[inside(s) for s in plan.outer])
 
 
 def _spread(request: PlanRequest, sides: Array) -> Array:

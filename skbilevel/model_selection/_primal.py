@@ -34,13 +34,10 @@ from skbilevel.problems._spectrum import (
     SharedStrength,
     Spectrum,
     base_leverage,
+    choose_shared,
     refine_minimum,
 )
 from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
-
-# From this many rows per column on, leave-one-out and GCV choose the same shared
-# strength, and GCV needs no pass over the rows.
-_GCV_FROM, _GCV_ROWS = 20, 2000
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,10 @@ class MomentTrainer:
         """Model of the half-sampling loss."""
         return self._half_objective.at(log_v)
 
+    def half(self, h: int, log_v: Array, share: float) -> Any:
+        """Model of the loss of one half, relative to ``share`` of all."""
+        return self._half_objective.only(h, share).at(log_v)
+
     def descend_evidence(
         self,
         theta: Array,
@@ -143,18 +144,18 @@ class MomentTrainer:
     ) -> tuple[float, int, float]:
         keep = lam > 1e-12 * max(lam.max(initial=0.0), np.finfo(float).tiny)
         lam, Q = lam[keep], Q[:, keep]
-        n, p = len(self.sets[f].rows), self.rows.n_penalized
-        many = n >= _GCV_FROM * p and n >= _GCV_ROWS
-        use_rows = criterion == "loo" and not many
-        spectrum = self._spectrum(f, lam, Q, use_rows)
+        given = self.sets[f].shared
+        spectrum = self._spectrum(f, lam, Q, criterion == "loo" and given is None)
         grid = spectrum.grid()
-        if self.sets[f].shared is not None and criterion == "loo":
-            value = self._resampled_shared(f, grid)
-        elif use_rows:
-            value = spectrum.leave_one_out(grid)
+        if criterion == "gcv":
+            found = refine_minimum(grid, spectrum.gcv(grid))
+        elif given is not None:
+            weight = np.array([self.rows.weight[b].sum() for _, b in given])
+            found = choose_shared(grid, self._resampled_shared(f, grid), weight, True)
         else:
-            value = spectrum.gcv(grid)
-        return *refine_minimum(grid, value), spectrum.ceiling()
+            weight = self.rows.weight[self.sets[f].rows]
+            found = choose_shared(grid, spectrum.leave_one_out(grid), weight)
+        return *found, spectrum.ceiling()
 
     def _spectrum(self, f: int, lam: Array, Q: Array, use_rows: bool) -> Spectrum:
         train, rows = self.train, self.rows
@@ -189,7 +190,7 @@ class MomentTrainer:
         train = scaled(self._sweep(sums, sums, weight), self.metric[f])
         rest = self._moment[f] - sums
         valid = scaled(self._sweep(sums, rest, weight), self.metric[f])
-        value = np.full(len(grid), valid.yy.sum())
+        value = np.repeat(valid.yy.sum(axis=-1)[:, None], len(grid), axis=1)
         lam, Q = np.linalg.eigh(train.gram)
         for h in range(len(weight)):
             turn = Q[h]
@@ -201,8 +202,8 @@ class MomentTrainer:
                 (turn.T @ train.cross[h]).T, (turn.T @ valid.cross[h]).T, strict=True
             ):
                 w = shrink * a[:, None]
-                value += (w * (H @ w)).sum(axis=0) - 2.0 * b @ w
-        return value
+                value[h] += (w * (H @ w)).sum(axis=0) - 2.0 * b @ w
+        return np.maximum(value, 0.0)
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path of every set as strengths."""

@@ -18,7 +18,7 @@ Both are sums over halves and targets; the products ``*`` are elementwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
@@ -27,6 +27,10 @@ from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import inverse_spd, preconditioned
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import Swept
+
+
+# From this many columns on a batch of matrices no longer fits into the cache.
+_BATCH_BELOW = 64
 
 
 @dataclass(frozen=True)
@@ -94,22 +98,51 @@ class MomentHalves:
     valid: Swept
     scale: Array
 
+    def only(self, h: int, share: float) -> MomentHalves:
+        """One half, the loss relative to ``share`` of the scale."""
+        train, valid = (
+            Swept(*(each[:, h : h + 1] for each in (m.gram, m.cross, m.yy, m.free, m.weight)))
+            for m in (self.train, self.valid)
+        )
+        return MomentHalves(train, valid, share * self.scale)
+
     def at(self, log_v: Array) -> LeastSquaresModel:
         """Model at ``log_v`` of shape (F, p)."""
-        d = np.exp(0.5 * log_v)[:, None, :]
-        inverse = inverse_spd(preconditioned(self.train.gram, d))
-        omega = inverse @ (d[..., None] * self.train.cross)
-        w = d[..., None] * omega
-        grad_w = self.valid.cross - self.valid.gram @ w
-        fit = (w * (self.valid.cross + grad_w)).sum(axis=-2)
-        value = (self.valid.yy - fit).sum(axis=(-1, -2)) / self.scale
-        pull = inverse @ (d[..., None] * grad_w)
-        scale = self.scale[:, None]
-        grad = -2.0 * (omega * pull).sum(axis=(1, 3)) / scale
-        inner = inverse @ (d[..., :, None] * self.valid.gram * d[..., None, :])
-        normal = ((inner @ inverse) * (omega @ np.swapaxes(omega, -1, -2))).sum(axis=1)
-        normal /= scale[..., None]
+        d = np.exp(0.5 * log_v)
+        F, H, p, _ = self.train.gram.shape
+        value, grad, normal = np.zeros(F), np.zeros((F, p)), np.zeros((F, p, p))
+        # Small matrices in one batch, large ones one by one: they stay in the cache.
+        step = H if p < _BATCH_BELOW else 1
+        sets = [slice(0, F)] if p < _BATCH_BELOW else [slice(f, f + 1) for f in range(F)]
+        for f in sets:
+            for h in range(0, H, step):
+                part = (f, slice(h, h + step))
+                terms = _terms(self.train, self.valid, part, d[f, None])
+                value[f] += terms[0]
+                grad[f] += terms[1]
+                normal[f] += terms[2]
+        value /= self.scale
+        grad *= -2.0 / self.scale[:, None]
+        normal /= self.scale[:, None, None]
         return LeastSquaresModel.of(value, grad, normal)
+
+
+def _terms(
+    train: Swept, valid: Swept, part: tuple[slice, slice], d: Array
+) -> tuple[Array, Array, Array]:
+    """Sums over some halves of ``|e|^2``, ``-J^T e`` and ``J^T J``."""
+    cross, gram_valid = valid.cross[part], valid.gram[part]
+    inverse = inverse_spd(preconditioned(train.gram[part], d))
+    omega = inverse @ (d[..., None] * train.cross[part])
+    w = d[..., None] * omega
+    grad_w = cross - gram_valid @ w
+    fit = (w * (cross + grad_w)).sum(axis=-2)
+    value = (valid.yy[part] - fit).sum(axis=(-1, -2))
+    pull = inverse @ (d[..., None] * grad_w)
+    grad = (omega * pull).sum(axis=(1, 3))
+    inner = inverse @ (d[..., :, None] * gram_valid * d[..., None, :])
+    outer = omega @ np.swapaxes(omega, -1, -2)
+    return value, grad, np.einsum("fhij,fhij->fij", inner @ inverse, outer)
 
 
 @dataclass(frozen=True)
@@ -124,6 +157,10 @@ class KernelHalves:
     rows: KernelRows
     pairs: Sequence[tuple[Array, Array]]
     scale: float
+
+    def only(self, h: int, share: float) -> KernelHalves:
+        """One half, the loss relative to ``share`` of the scale."""
+        return replace(self, pairs=self.pairs[h : h + 1], scale=share * self.scale)
 
     def at(self, log_v: Array) -> LeastSquaresModel:
         """Model at ``log_v`` of shape (1, p)."""

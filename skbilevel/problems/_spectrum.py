@@ -23,6 +23,8 @@ _STEP = 0.5
 # Where features explain the target exactly the loss falls to rounding; below this
 # share of its largest value the strongest regularization is as good as any.
 _TIE = 1e-10
+# Standard errors that stronger regularization may cost.
+_PATIENCE = 0.25
 
 
 @dataclass(frozen=True)
@@ -72,18 +74,21 @@ class Spectrum:
         return float(_SPAN[1] + 6.0 - np.log(self.lam.max() if self.lam.size else 1.0))
 
     def leave_one_out(self, log_c: Array) -> Array:
-        """Leave-one-out loss at each ``log c``; a weighted row leaves as a whole."""
+        """Leave-one-out errors (n, c), ``s_i |y_i - prediction without row i|^2``.
+
+        A weighted row leaves as a whole.
+        """
         if self.left is None or self.y is None or self.base is None:
             raise ValueError("this spectrum was made without its left vectors")
         shrink = _shrinkage(self.lam, log_c)
         denominator = 1.0 - self.base[:, None] - (self.left**2) @ shrink
         # A row that determines a coefficient alone has no out-of-sample residual.
         denominator = np.maximum(denominator, 1e-10)
-        loss = np.zeros(len(log_c))
+        loss = np.zeros_like(denominator)
         for target, rotated in zip(self.y.T, self.rotated.T, strict=True):
             residual = target[:, None] - self.left @ (shrink * rotated[:, None])
-            loss += ((residual / denominator) ** 2).sum(axis=0)
-        return loss / self.weight
+            loss += (residual / denominator) ** 2
+        return loss
 
     def gcv(self, log_c: Array) -> Array:
         """Generalized cross-validation at each ``log c``."""
@@ -129,22 +134,64 @@ class SharedStrength:
         )
 
 
-def refine_minimum(grid: Array, value: Array) -> tuple[float, int]:
-    """Vertex of the parabola through the smallest value and its neighbours.
+def choose_shared(
+    grid: Array, loss: Array, weight: Array, clustered: bool = False
+) -> tuple[float, int]:
+    """The strongest regularization that is no worse than the best one can tell.
+
+    Loss curves are flat for many decades below their minimum, where a single row of
+    high leverage decides: among the values whose excess over the smallest mean loss
+    is below a quarter of its own (paired) standard error, the smallest ``c`` wins.
+
+    Parameters
+    ----------
+    grid : ndarray of shape (c,)
+        Increasing ``log c``.
+    loss : ndarray of shape (m, c)
+        Total losses of rows or of validation sets.
+    weight : ndarray of shape (m,)
+        Their weights.
+    clustered : bool
+        Whether an entry is a whole set of rows; a row of weight s counts as s rows.
 
     Returns
     -------
     log_c : float
-        The minimizer.
+        The choice.
     edge : {-1, 0, 1}
         -1 where the mean alone is best, 1 where least squares is.
     """
-    k = int(np.argmin(value))
+    total = weight.sum()
+    mean = loss.sum(axis=0) / total
+    k = int(np.argmin(mean))
+    if np.ptp(mean) <= 1e-13 * mean.max(initial=0.0):
+        return float(grid[0]), 0
+    if mean[k] < _TIE * mean.max():
+        return float(grid[int(np.argmax(mean <= mean[k] + _TIE * mean.max()))]), 0
+    excess = mean[: k + 1] - mean[k]
+    spread = loss[:, : k + 1] - loss[:, [k]] - weight[:, None] * excess
+    units = np.ones_like(weight) if clustered else np.where(weight > 0, weight, np.inf)
+    error = np.sqrt((spread**2 / units[:, None]).sum(axis=0)) / total
+    margin = excess - _PATIENCE * error
+    first = int(np.argmax(margin <= 0))
+    if first == k:
+        return _vertex(grid, mean, k)
+    if first == 0:
+        return float(grid[0]), -1
+    above, below = margin[first - 1], -margin[first]
+    step = grid[first] - grid[first - 1]
+    return float(grid[first] - step * below / (above + below)), 0
+
+
+def refine_minimum(grid: Array, value: Array) -> tuple[float, int]:
+    """The smallest value of a criterion without rows, refined; see `choose_shared`."""
     if np.ptp(value) <= 1e-13 * abs(value).max(initial=0.0):
         return float(grid[0]), 0
-    tied = int(np.argmax(value <= value[k] + _TIE * value.max()))
-    if tied < k and value[k] < _TIE * value.max():
-        return float(grid[tied]), 0
+    return _vertex(grid, value, int(np.argmin(value)))
+
+
+def _vertex(grid: Array, value: Array, k: int) -> tuple[float, int]:
+    """Vertex of the parabola through the k-th value and its neighbours."""
     if k == 0 or k == len(grid) - 1:
         return float(grid[k]), -1 if k == 0 else 1
     a, b, c = value[k - 1 : k + 2]
