@@ -64,12 +64,13 @@ def relative_grid(weight: float, n_columns: int, n_points: int = 10) -> Array:
 
 
 def elastic_net_strengths(
-    oracle: LeastSquaresOracle, grid: Array, ratio: float
+    oracle: LeastSquaresOracle, grid: Array, ratio: float, limit: int | None = None
 ) -> tuple[Array, Array]:
     """Variances (c, p) and coefficients (c, p, t) along a path of c points.
 
     ``grid`` is relative to ``max_j |x_j^T y| / ratio`` of this training set, so that
-    a point means the same in every set and no set depends on another's rows.
+    a point means the same in every set and no set depends on another's rows. Where
+    more than ``limit`` columns would enter, the path stays at the point before.
     """
     top = np.sqrt((oracle.cross**2).sum(axis=1)).max(initial=0.0)
     p, t = oracle.cross.shape
@@ -83,7 +84,7 @@ def elastic_net_strengths(
             everything = np.arange(p)
             coefs = _descend(oracle, everything, penalties, ratio, None)
         else:
-            coefs = _working_sets(oracle, penalties, ratio)
+            coefs, penalties = _working_sets(oracle, penalties, ratio, limit)
     norm = np.sqrt((coefs**2).sum(axis=-1))
     l1, l2 = penalties[:, None] * ratio, penalties[:, None] * (1.0 - ratio)
     with np.errstate(divide="ignore"):
@@ -91,8 +92,13 @@ def elastic_net_strengths(
     return v, coefs
 
 
-def _working_sets(oracle: LeastSquaresOracle, penalties: Array, ratio: float) -> Array:
-    """The path by working sets: descend on few columns, check all, add the worst."""
+def _working_sets(
+    oracle: LeastSquaresOracle, penalties: Array, ratio: float, limit: int | None
+) -> tuple[Array, Array]:
+    """The path by working sets: descend on few columns, check all, add the worst.
+
+    Returns coefficients (c, p, t) and the penalties that they belong to.
+    """
     p, t = oracle.cross.shape
     coefs = np.zeros((len(penalties), p, t))
     w, gradient = coefs[0], oracle.cross
@@ -103,12 +109,18 @@ def _working_sets(oracle: LeastSquaresOracle, penalties: Array, ratio: float) ->
             active = np.union1d(active, missed)
             if not active.size or (round_ and not missed.size):
                 break
+            if limit is not None and len(active) > limit:
+                last = max(k - 1, 0)
+                coefs[k:] = coefs[last]
+                return coefs, np.append(
+                    penalties[:k], np.full(len(coefs) - k, penalties[last])
+                )
             start = w[active]
             w = np.zeros((p, t))
             w[active] = _descend(oracle, active, np.array([penalty]), ratio, start)[0]
             gradient = oracle.gradient(active, w[active])
         coefs[k] = w
-    return coefs
+    return coefs, penalties
 
 
 def _violators(gradient: Array, active: Array, l1: float) -> Array:

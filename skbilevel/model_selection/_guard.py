@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._dual import KernelTrainer
+from skbilevel.model_selection._large import RowsTrainer
+from skbilevel.model_selection._large_rows import CompactCandidates, LargeRows, is_large
+from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import (
     Candidates,
     Recipe,
@@ -23,6 +26,10 @@ from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
 
 _BATCH_BYTES = 1 << 27
+# Predictions of held-out rows are computed block by block.
+_BLOCK_BYTES = 1 << 24
+
+Made = list[tuple[Trainer | RowsTrainer, Candidates | CompactCandidates]]
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,16 @@ def guarded_strengths(
     averaging: Averaging,
     strengths: Strengths,
     members: Array | None = None,
+    metadata: Metadata | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average."""
     sets = [plan.full, *plan.outer]
     groups = _trainers(rows, sets, plan.cell)
-    made = [
-        (trainer, make_candidates(trainer, recipe, strengths)) for trainer in groups
+    made: Made = [
+        (trainer, make_candidates(trainer, recipe, strengths, metadata))
+        for trainer in groups
     ]
-    coefs = np.concatenate([t.full_coefficients(c.w) for t, c in made])
-    losses = _nested_losses(rows, plan.held_out, coefs[1:])
+    losses = _nested_losses(rows, plan.held_out, _outer_coefficients(made))
     scored = np.unique(np.concatenate(plan.held_out))
     choice = averaging.choose(
         losses[:, scored], rows.weight[scored], plan.cluster[scored]
@@ -89,15 +97,20 @@ def guarded_strengths(
     best = int(np.argmax(choice.weight))
     if loss > choice.loss[best] and (members is not None or rows.n_targets > 1):
         # The ratio is a compromise where a strength covers several coefficients.
-        v, solved = full.v[:, best], coefs[:, best : best + 1]
+        v = full.v[:, best]
+        single = [t.full_coefficients(c.w[:, best : best + 1]) for t, c in made]
+        solved = np.concatenate(single)
         loss = float(choice.loss[best])
     return GuardResult(v[0], solved[0, 0], solved[1:, 0], choice, full, loss)
 
 
 def _trainers(
     rows: AugmentedRows, sets: Sequence[TrainingSet], cell: Array | None
-) -> Sequence[Trainer]:
-    """Primal in batches that fit in memory, or dual one by one."""
+) -> Sequence[Trainer | RowsTrainer]:
+    """Primal in batches that fit in memory, dual or matrix-free one by one."""
+    if is_large(rows):
+        large = LargeRows.of(rows)
+        return [RowsTrainer(large, s) for s in sets]
     if _use_kernel(rows, sets):
         kernel_rows = KernelRows.of(rows)
         return [KernelTrainer.of(kernel_rows, s) for s in sets]
@@ -125,32 +138,51 @@ def _use_kernel(rows: AugmentedRows, sets: Sequence[TrainingSet]) -> bool:
     return bool(p > least and 2 * p > max(len(s.rows) for s in sets))
 
 
+def _outer_coefficients(made: Made) -> Iterator[Array]:
+    """Coefficients (c, n_free + p, t) of every outer fold; the first set is no fold."""
+    for k, (trainer, candidates) in enumerate(made):
+        coefs = trainer.full_coefficients(candidates.w)
+        yield from coefs[1:] if k == 0 else coefs
+
+
 def _nested_losses(
-    rows: AugmentedRows, held_out: Sequence[Array], coefs: Array
+    rows: AugmentedRows, held_out: Sequence[Array], coefs: Iterable[Array]
 ) -> Array:
     """Mean squared error (c, n) of every candidate on rows it has not seen."""
-    n_candidates, t = coefs.shape[1], rows.n_targets
-    total = np.zeros((n_candidates, rows.n_rows))
+    total: Array | None = None
     times = np.zeros(rows.n_rows)
+    step = max(256, _BLOCK_BYTES // (8 * max(rows.width, 1)))
     for index, coef in zip(held_out, coefs, strict=True):
-        flat = np.moveaxis(coef, 0, 1).reshape(coef.shape[1], -1)
-        residual = rows.predict(index, flat).reshape(len(index), n_candidates, t)
-        residual -= rows.targets(index)[:, None]
-        total[:, index] += (residual**2).sum(axis=-1).T
+        c, width, t = coef.shape
+        total = np.zeros((c, rows.n_rows)) if total is None else total
+        flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
+        for start in range(0, len(index), step):
+            part = index[start : start + step]
+            residual = rows.predict(part, flat).reshape(len(part), c, t)
+            residual -= rows.targets(part)[:, None]
+            total[:, part] += (residual**2).sum(axis=-1).T
         times[index] += 1
+    assert total is not None
     return total / np.maximum(times, 1)
 
 
 def _published(
-    trainer: Trainer,
-    candidates: Candidates,
+    trainer: Trainer | RowsTrainer,
+    candidates: Candidates | CompactCandidates,
     weight: Array,
     members: Array | None,
 ) -> tuple[Array, Array]:
     """The average of every training set as variances, and ridge re-solved there."""
-    w = np.tensordot(weight, candidates.w, axes=(0, 1))
-    u = trainer.dual_gradient(w)
-    v = np.stack([publish(a, b, members) for a, b in zip(w, u, strict=True)])
+    if (weight > 0).sum() == 1:
+        # One candidate is its own average; an iterative solution would blur it.
+        v = candidates.v[:, int(np.argmax(weight))]
+    else:
+        w = candidates.average(weight)
+        u = trainer.dual_gradient(w)
+        v = np.stack([publish(a, b, members) for a, b in zip(w, u, strict=True)])
+        if isinstance(trainer, RowsTrainer):
+            # A trainer of its own: what it keeps is dropped with it.
+            trainer = replace(trainer, start=w[0])
     v = np.minimum(v, np.exp(candidates.shared.ceiling)[:, None])
     solved = trainer.full_coefficients(trainer.solve(v[:, None]))
     return trainer.variances(v[:, None])[:, 0], solved

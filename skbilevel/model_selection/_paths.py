@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.model_selection._large import RowsTrainer
+from skbilevel.model_selection._large_candidates import large_candidates
+from skbilevel.model_selection._large_rows import CompactCandidates
+from skbilevel.model_selection._metadata import Metadata, MetadataStage
 from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._spectrum import SharedStrength
 from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
 
 # Largest departure of a log strength from the best shared one.
 _REACH = 25.0
+# The ceiling of log variances lies this far above one over the largest eigenvalue.
+_CEILING = 28.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Recipe:
     ----------
     half : tuple of float
         Hyperpenalties of the smooth path under the half-sampling loss, decreasing.
+    metadata : tuple of float
+        Hyperpenalties of strengths that are a function of metadata, decreasing.
     evidence : tuple of float
         Hyperpenalties of the smooth path under the evidence, decreasing.
     evidence_steps : int
@@ -37,6 +45,7 @@ class Recipe:
     """
 
     half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
+    metadata: tuple[float, ...] = (0.1, 0.01)
     evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
     evidence_steps: int = 5
     elastic_net: int = 10
@@ -73,7 +82,8 @@ class Strengths:
         if self.metadata is None:
             return Deviations(np.full((1, g, 1), 1.0 / np.sqrt(g)))
         Q, _ = np.linalg.qr(self.metadata)
-        return Deviations(Q)
+        # A column of zeros fills up the stack: it frees no direction.
+        return Deviations(Q * self.metadata.any(axis=-2, keepdims=True))
 
     def reduce(self, grad: Array) -> Array:
         """Gradient (F, g) in ``theta`` from one (F, p) in ``log v``."""
@@ -108,32 +118,55 @@ class Candidates:
     w: Array
     shared: SharedStrength
 
+    def average(self, weight: Array) -> Array:
+        """Weighted sum (F, p, t) of the coefficients."""
+        return np.asarray(np.tensordot(weight, self.w, axes=(0, 1)))
+
 
 def make_candidates(
-    trainer: Trainer, recipe: Recipe, strengths: Strengths
-) -> Candidates:
+    trainer: Trainer | RowsTrainer,
+    recipe: Recipe,
+    strengths: Strengths,
+    metadata: Metadata | None = None,
+) -> Candidates | CompactCandidates:
     """Paths from the best shared strength outwards, in every training set."""
+    if isinstance(trainer, RowsTrainer):
+        members = None if strengths.A is None else strengths.A.argmax(axis=1)
+        return large_candidates(trainer, recipe, members, metadata)
     shared = trainer.shared(recipe.shared)
     p = trainer.rows.n_penalized
     base = np.repeat(shared.log_v[:, None], strengths.size(p), axis=1)
     family, value, log_v = ["shared"], [np.nan], [strengths.expand(base)]
     ceiling = np.broadcast_to(shared.ceiling[:, None], base.shape)
     bounds = (base - _REACH, np.minimum(base + _REACH, ceiling))
+    if metadata is not None and recipe.half:
+        stage = MetadataStage.of(trainer, metadata, strengths.A)
+        strengths = replace(strengths, metadata=stage.full)
+        # From an infinite shared strength no step finds the way back.
+        start = np.maximum(base, ceiling - _CEILING)
+        path = stage.path(trainer, recipe.metadata, strengths, start, bounds)
+        for lam, theta in zip(recipe.metadata, path, strict=True):
+            family.append("metadata")
+            value.append(lam)
+            log_v.append(strengths.expand(theta))
+        base = path[-1]
     for lam, theta in zip(
         recipe.half, _half_path(trainer, recipe, strengths, base, bounds), strict=True
     ):
-        family.append("half"), value.append(lam)
+        family.append("half")
+        value.append(lam)
         log_v.append(strengths.expand(theta))
     for lam, theta in zip(
         recipe.evidence,
         _evidence_path(trainer, recipe, strengths, base, bounds),
         strict=True,
     ):
-        family.append("evidence"), value.append(lam)
+        family.append("evidence")
+        value.append(lam)
         log_v.append(strengths.expand(theta))
     v = np.exp(np.stack(log_v, axis=1))
     w = trainer.solve(v)
-    if recipe.elastic_net and strengths.A is None and strengths.metadata is None:
+    if recipe.elastic_net and strengths.A is None:
         v_net, w_net = trainer.elastic_net(recipe.elastic_net, recipe.ratio)
         family += ["elastic_net"] * recipe.elastic_net
         value += list(range(recipe.elastic_net))

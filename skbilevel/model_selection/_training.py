@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from skbilevel._typing import Array
+from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import SharedStrength
 from skbilevel.solvers.outer._gauss_newton import Deviations
@@ -35,6 +37,10 @@ class Trainer(Protocol):
         """The rows of the problem."""
 
     @property
+    def sets(self) -> Sequence[TrainingSet]:
+        """The training sets."""
+
+    @property
     def weight(self) -> Array:
         """Sums of row weights."""
 
@@ -47,6 +53,9 @@ class Trainer(Protocol):
 
     def halves(self, log_v: Array) -> Any:
         """Model of the half-sampling loss at ``log_v`` (F, p)."""
+
+    def half(self, h: int, log_v: Array, share: float) -> Any:
+        """Model of the loss of one half, relative to ``share`` of all."""
 
     def descend_evidence(
         self,

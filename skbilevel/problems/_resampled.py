@@ -101,7 +101,12 @@ class MomentHalves:
     def only(self, h: int, share: float) -> MomentHalves:
         """One half, the loss relative to ``share`` of the scale."""
         train, valid = (
-            Swept(*(each[:, h : h + 1] for each in (m.gram, m.cross, m.yy, m.free, m.weight)))
+            Swept(
+                *(
+                    each[:, h : h + 1]
+                    for each in (m.gram, m.cross, m.yy, m.free, m.weight)
+                )
+            )
             for m in (self.train, self.valid)
         )
         return MomentHalves(train, valid, share * self.scale)
@@ -113,7 +118,9 @@ class MomentHalves:
         value, grad, normal = np.zeros(F), np.zeros((F, p)), np.zeros((F, p, p))
         # Small matrices in one batch, large ones one by one: they stay in the cache.
         step = H if p < _BATCH_BELOW else 1
-        sets = [slice(0, F)] if p < _BATCH_BELOW else [slice(f, f + 1) for f in range(F)]
+        sets = (
+            [slice(0, F)] if p < _BATCH_BELOW else [slice(f, f + 1) for f in range(F)]
+        )
         for f in sets:
             for h in range(0, H, step):
                 part = (f, slice(h, h + step))

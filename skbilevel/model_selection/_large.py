@@ -1,0 +1,258 @@
+"""A training set known through products with X only: n and p both large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._column_statistics import emphasis, intrinsic_metadata
+from skbilevel.model_selection._elastic_net import elastic_net_strengths, relative_grid
+from skbilevel.model_selection._large_rows import Budget, LargeRows
+from skbilevel.model_selection._resampling import TrainingSet
+from skbilevel.model_selection._rows_oracle import RowsOracle
+from skbilevel.problems import (
+    BilevelProblem,
+    Centered,
+    Design,
+    Embedded,
+    GroupStrengths,
+    MetadataStrengths,
+    Parametrization,
+    RowsDataFit,
+    Sweep,
+    Task,
+    metadata_transform,
+)
+from skbilevel.problems import SharedStrength as OneStrength
+from skbilevel.problems._moments import AugmentedRows, unit_metric
+from skbilevel.problems._spectrum import SharedStrength
+from skbilevel.solvers import (
+    CG,
+    LBFGSB,
+    SOLVERS,
+    Implicit,
+    Nested,
+    Status,
+    best_shared_strength,
+)
+
+# Variances whose product with the largest squared column norm exceeds this are
+# beyond what products in double precision can tell from infinity.
+_SAFE = 1e12
+_EDGE = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
+
+
+@dataclass(frozen=True)
+class RowsTrainer:
+    """One training set, matrix-free; answers what `MomentTrainer` answers.
+
+    Parameters
+    ----------
+    large : LargeRows
+        Shared by all training sets.
+    set : TrainingSet
+        Its rows; ``halves`` are the inner hold-outs on which strengths are tuned.
+    budget : Budget
+        Limits of the work.
+    start : ndarray of shape (p, t) or None
+        A guess at the coefficients, for `solve`.
+    """
+
+    large: LargeRows
+    set: TrainingSet
+    budget: Budget = field(default_factory=Budget)
+    start: Array | None = None
+
+    @property
+    def rows(self) -> AugmentedRows:
+        """The rows of the problem."""
+        return self.large.rows
+
+    @property
+    def sets(self) -> list[TrainingSet]:
+        """The training set, as a list."""
+        return [self.set]
+
+    @cached_property
+    def weight(self) -> Array:
+        """Sum of the row weights."""
+        return np.array([self.train.weight_sum])
+
+    @property
+    def variance(self) -> Array:
+        """Total variance of the swept targets."""
+        return np.array([self.yy]) / self.weight
+
+    @cached_property
+    def yy(self) -> float:
+        """Weighted sum of squared swept targets."""
+        fit = self.train
+        return float((fit.weight[:, None] * fit.target**2).sum())
+
+    def _fit(self, design: Design, index: Array) -> RowsDataFit:
+        weight = np.zeros(self.rows.n_rows)
+        weight[index] = self.rows.weight[index]
+        sweep = Sweep.of(self.large.free, weight) if self.rows.n_free else None
+        return RowsDataFit(design, self.large.y, weight, sweep)
+
+    @cached_property
+    def _metric(self) -> Array:
+        """Factors of all columns; ones unless a shared strength needs them."""
+        out = np.ones(self.large.design.shape[1])
+        if self.rows.standardize:
+            plain = self._fit(self.large.design, self.set.rows)
+            out = unit_metric(plain.curvature_diag, float(plain.weight_sum))
+        return out
+
+    @cached_property
+    def train(self) -> RowsDataFit:
+        """The training rows as a data fit; columns are scaled by the metric."""
+        design = self.large.design
+        if self.rows.standardize:
+            design = Centered(design, np.zeros(len(self._metric)), 1.0 / self._metric)
+        return self._fit(design, self.set.rows)
+
+    @cached_property
+    def _tasks(self) -> tuple[Task, ...]:
+        tasks = []
+        for train, valid in self.set.halves:
+            inner = self._fit(self.train.design, train)
+            weight = np.zeros(self.rows.n_rows)
+            weight[valid] = self.rows.weight[valid]
+            outer = RowsDataFit(inner.design, inner.y, weight, inner.sweep)
+            tasks.append(Task(inner, outer, outer.weight_sum))
+        return tuple(tasks)
+
+    def _embedded(self, inner: Parametrization) -> Parametrization:
+        return Embedded(inner, self.rows.penalized, self.train.n_features)
+
+    @cached_property
+    def _ceiling(self) -> float:
+        top = self.train.curvature_diag[self.rows.penalized].max(initial=0.0)
+        return float(np.log(_SAFE / top)) if top > 0 else 0.0
+
+    def shared(self, criterion: str) -> SharedStrength:
+        """Best shared ``log v`` on the inner hold-outs.
+
+        Closed forms need a factorization, so every ``criterion`` is answered by the
+        hold-outs.
+        """
+        ceiling = self._ceiling
+        if not self._tasks or not self.yy > 0:
+            return SharedStrength.of([(ceiling - np.log(_SAFE), 0, ceiling)])
+        p = self.train.n_features
+        box = (np.array([-np.inf]), np.array([np.inf]))
+        problem = BilevelProblem(self._tasks, OneStrength(p), box)
+        diagonal = self.train.curvature_diag[self.rows.penalized]
+        v0 = 1.0 / max(float(diagonal.mean()), np.exp(-ceiling))
+        found = best_shared_strength(
+            SOLVERS["amigo"],
+            problem,
+            v0,
+            bounds=(-300.0, max(ceiling, -299.0)),
+            index=self.rows.penalized,
+        )
+        edge = _EDGE.get(found.status, 0)
+        return SharedStrength.of([(float(np.log(found.v)), edge, ceiling)])
+
+    def metadata(self, shared: SharedStrength, Z: list[Array]) -> Array:
+        """Variances (p,) as a tuned function of metadata.
+
+        ``Z`` holds the columns of the training set and of the training part of
+        every inner hold-out, so that no hold-out row speaks about its own error.
+        """
+        T = metadata_transform(Z[0], emphasis(self.train, self.rows.penalized))
+        made = []
+        while Z:
+            # What is transformed is dropped: these are the longest arrays here.
+            made.append(self._of_metadata(Z.pop(0) @ T, shared))
+        return self._tune(made[0], made[1:])
+
+    def _of_metadata(self, Z: Array, shared: SharedStrength) -> Parametrization:
+        offset, (low, high) = float(shared.log_v[0]), self.budget.reach
+        top = max(min(offset + high, float(shared.ceiling[0])), offset + low + 1e-6)
+        return self._embedded(MetadataStrengths(Z, offset, offset + low, top))
+
+    def groups(self, shared: SharedStrength, members: Array) -> Array:
+        """Variances (p,), one tuned for every label."""
+        v0 = float(np.exp(shared.log_v[0]))
+        own = self._embedded(GroupStrengths(members, v0))
+        return self._tune(own, [own] * len(self._tasks), own.init(v0))
+
+    def _tune(
+        self,
+        full: Parametrization,
+        inner: list[Parametrization],
+        start: Array | None = None,
+    ) -> Array:
+        budget = self.budget
+        tasks = tuple(
+            Task(t.inner, t.outer, t.weight, 1.0, (own,))
+            for t, own in zip(self._tasks, inner, strict=True)
+        )
+        box = full.bounds(np.exp(-300.0), np.exp(self._ceiling))
+        problem = BilevelProblem(tasks, full, box)
+        outer = LBFGSB(accuracy=budget.tuning_accuracy)
+        solver = Nested(CG(budget.max_iter), Implicit(), outer)
+        start = np.zeros(full.size) if start is None else start
+        found = solver.solve(problem, start, tol=1e-4, max_iter=budget.outer_steps)
+        return np.asarray(found.v[self.rows.penalized])
+
+    def metadata_columns(self, given: list[Array] | None) -> list[Array]:
+        """Intrinsic columns of every fit, those of the user beside them."""
+        fits = [self.train] + [task.inner for task in self._tasks]
+        out = []
+        for k, fit in enumerate(fits):
+            assert isinstance(fit, RowsDataFit)
+            Z = intrinsic_metadata(fit, self.rows.penalized)
+            out.append(Z if given is None else np.hstack([Z, given[k]]))
+        return out
+
+    def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
+        """The elastic-net path by working sets, as strengths."""
+        n_points = min(n_points, self.budget.elastic_net)
+        oracle = RowsOracle(self.train, self.rows.penalized, self.yy)
+        grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
+        v, w = elastic_net_strengths(oracle, grid, ratio, self.budget.columns)
+        return v[None], w[None]
+
+    def solve(self, v: Array) -> Array:
+        """Coefficients at variances (1, c, p), each started at the one before."""
+        penalized = self.rows.penalized
+        full_v = np.zeros(self.train.n_features)
+        state = None if self.start is None else self._lift(self.start)
+        out = np.empty((1, v.shape[1], len(penalized), self.rows.n_targets))
+        solver = CG(self.budget.max_iter)
+        for k, each in enumerate(v[0]):
+            full_v[penalized] = each
+            found = solver.solve(self.train, full_v, state, tol=self.budget.accuracy)
+            state = found.W
+            out[0, k] = state[penalized]
+        return out
+
+    def _lift(self, w: Array) -> Array:
+        """Coefficients of all columns; zero where there is no penalty."""
+        out = np.zeros((self.train.n_features, *w.shape[1:]))
+        out[self.rows.penalized] = w
+        return out
+
+    def dual_gradient(self, w: Array) -> Array:
+        """``u = X^T (y - X W)`` for coefficients (1, p, t)."""
+        return -self.train.at(self._lift(w[0])).grad[self.rows.penalized][None]
+
+    def full_coefficients(self, w: Array) -> Array:
+        """Coefficients with those of the free columns in front."""
+        _, c, p, t = w.shape
+        m, metric = self.rows.n_free, self._metric[self.rows.penalized][:, None]
+        out = np.empty((1, c, m + p, t))
+        for k in range(c):
+            out[0, k, :m] = self.train.free_coef(self._lift(w[0, k]))
+            np.multiply(metric, w[0, k], out=out[0, k, m:])
+        return out
+
+    def variances(self, v: Array) -> Array:
+        """Variances (1, c, p) for the columns as they are."""
+        return np.asarray(v * self._metric[self.rows.penalized] ** 2)
