@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._data import PreparedData
-from skbilevel.linear_model._tuning import Tuned
+from skbilevel.linear_model._options import Tuned
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Published:
         Reports of the search.
     folds : list of (rows, coef, intercept)
         Models of the nested folds.
+    positive : ndarray of int
+        Rows of positive weight.
+    left_out : callable or None
+        Computes targets of every row predicted from the other rows.
     """
 
     coef: Array
@@ -46,6 +51,8 @@ class Published:
     history: dict[str, Array]
     hyperpenalty: dict[str, Array]
     folds: list[tuple[Array, Array, Array]]
+    positive: Array
+    left_out: Callable[[], Array] | None
 
 
 def publish_attributes(
@@ -71,4 +78,6 @@ def publish_attributes(
         tuned.history,
         tuned.hyperpenalty,
         folds,
+        data.positive,
+        tuned.left_out,
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._data import PreparedData
+from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.linear_model._tuned_criterion import tune_criterion
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._guard import GuardResult, guarded_strengths
+from skbilevel.model_selection._large_plan import large_plan
+from skbilevel.model_selection._large_rows import is_large
+from skbilevel.model_selection._metadata import Metadata, check_metadata
 from skbilevel.model_selection._paths import Recipe, Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
@@ -20,62 +24,18 @@ from skbilevel.model_selection._plan import (
     split_plan,
 )
 from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._search import check_solver
 
 if TYPE_CHECKING:
     from skbilevel.linear_model._base import Resampling
 
 
-@dataclass(frozen=True)
-class TuningOptions:
-    """The estimator's parameters that the search depends on."""
-
-    hyperpenalty: Any
-    solver: Any
-    alpha_init: Any
-    alpha_bounds: Any
-    tol: float
-    max_iter: int
-    metadata: Any
-    groups: Groups | None
-    seed: int
-    verbose: int
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """Strengths, coefficients at them, and what is reported of the search.
-
-    Parameters
-    ----------
-    v : ndarray of shape (p,)
-        Variances of the penalized columns.
-    coef : ndarray of shape (n_free + p, t)
-        Coefficients, those of unpenalized columns first.
-    score : float
-        Negative mean squared error that the search saw last, in working units.
-    n_iter : int
-        Outer steps.
-    history, hyperpenalty : dict of ndarray
-        Published as they are.
-    folds : list of (rows, coef)
-        Held-out rows and the coefficients fitted without them.
-    edge : {-1, 0, 1}
-        Where the shared strength ended.
-    """
-
-    v: Array
-    coef: Array
-    score: float
-    n_iter: int
-    history: dict[str, Array]
-    hyperpenalty: dict[str, Array]
-    folds: list[tuple[Array, Array]]
-    edge: int
-
-
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:
     """Search the strengths as the options say."""
-    return _guarded(data, resampling, options)
+    check_solver(options.solver)
+    if isinstance(options.hyperpenalty, str):
+        return _guarded(data, resampling, options)
+    return tune_criterion(data, resampling, options)
 
 
 def _guarded(
@@ -96,8 +56,19 @@ def _guarded(
         recipe = replace(recipe, half=())
     if few:
         recipe = replace(recipe, evidence=(), elastic_net=0)
-    found = guarded_strengths(data.rows, plan, recipe, Averaging(), strengths, members)
+    metadata = _metadata(data, options.metadata)
+    found = guarded_strengths(
+        data.rows, plan, recipe, Averaging(), strengths, members, metadata
+    )
     return _report(data, plan, recipe, found)
+
+
+def _metadata(data: PreparedData, given: Any) -> Metadata | None:
+    if given is None:
+        return None
+    if not callable(given):
+        given = check_metadata(given, data.rows.X.shape[1])
+    return Metadata(given, data.y_scale)
 
 
 def _plan(
@@ -111,8 +82,13 @@ def _plan(
         np.random.default_rng(options.seed),
     )
     if resampling.splits is None:
-        return default_plan(request, resampling.n_folds)
-    plan = split_plan(request, resampling.splits, resampling.by_membership)
+        plan = default_plan(request, resampling.n_folds)
+    else:
+        plan = split_plan(request, resampling.splits, resampling.by_membership)
+    if is_large(data.rows):
+        X = data.rows.X
+        given, rowwise = resampling.splits is not None, resampling.by_membership
+        return large_plan(plan, request, given, rowwise, int(X.size))
     if not resampling.repeat:
         return plan
     again = split_plan(request, resampling.repeat, resampling.by_membership)

@@ -1,0 +1,241 @@
+"""What is searched: strengths, their limits and their hyperpenalty as an outer vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._criterion import OuterVector
+from skbilevel.model_selection._metadata import Metadata, check_metadata
+from skbilevel.model_selection._resampling import Pair
+from skbilevel.problems import (
+    FeatureStrengths,
+    GroupStrengths,
+    Hyperpenalty,
+    MetadataStrengths,
+    Parametrization,
+    SmoothPenalty,
+    SparsePenalty,
+    metadata_transform,
+)
+from skbilevel.problems._moments import AugmentedRows
+
+# Variances never exceed this over the trace of the Gram matrix: beyond it ridge is
+# least squares to rounding, and factorizations lose definiteness.
+_LARGEST = 1e12
+# Limits of log v around its start where a logarithm is taken of it.
+_REACH = 25.0
+
+@dataclass(frozen=True)
+class FoldMetadata:
+    """Metadata of the penalized columns, and of the same columns in every fold.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (p, r)
+        A constant column and the given ones, turned orthonormal over the features.
+    per_fold : tuple of ndarray or None
+        The same turn applied to what was computed in every training set; None where
+        metadata do not depend on rows.
+    """
+
+    Z: Array
+    per_fold: tuple[Array, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        value: Any,
+        rows: AugmentedRows,
+        y_scale: float,
+        positive: Array,
+        splits: Sequence[Pair],
+    ) -> FoldMetadata:
+        """From a matrix, a data frame, or a function of training rows."""
+        if not callable(value):
+            value = check_metadata(value, rows.X.shape[1])
+        metadata = Metadata(value, y_scale)
+        plain = _with_constant(metadata.of(rows, positive))
+        turn = metadata_transform(plain, _feature_weight(rows))
+        if not metadata.depends_on_rows or not splits:
+            return cls(plain @ turn)
+        folds = [_with_constant(metadata.of(rows, train)) @ turn for train, _ in splits]
+        return cls(plain @ turn, tuple(folds))
+
+
+def _with_constant(Z: Array) -> Array:
+    return np.column_stack([np.ones(len(Z)), Z])
+
+
+def _feature_weight(rows: AugmentedRows) -> Array | None:
+    """Common features count more: half equal, half by the root of their counts."""
+    p = rows.n_penalized
+    if not sparse.issparse(rows.X) or not p:
+        return None
+    counts = np.bincount(rows.X.indices, minlength=rows.X.shape[1])[rows.penalized]
+    root = np.sqrt(counts)
+    return 0.5 / p + 0.5 * root / max(float(root.sum()), 1.0)
+
+
+@dataclass(frozen=True)
+class OuterSpace:
+    """All that the user says about strengths, in variances of scaled columns.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of penalized columns p.
+    members : ndarray of shape (p,) or None
+        Label of the strength of every column, None for one each.
+    metadata : FoldMetadata or None
+        Strengths as a function of metadata.
+    low, high : ndarray of shape (p,)
+        Limits of the variances, low = 0 where a feature may be removed.
+    family : {"none", "smooth", "sparse"}
+        Hyperpenalty.
+    value : float
+        Its factor, relative to the loss of the mean.
+    """
+
+    n_features: int
+    members: Array | None
+    metadata: FoldMetadata | None
+    low: Array
+    high: Array
+    family: str
+    value: float
+
+    @property
+    def one_strength(self) -> bool:
+        """Whether all columns share one strength."""
+        return self.members is not None and not self.members.any()
+
+    def outer_vector(self, v_ref: float, unit: float) -> OuterVector:
+        """Coordinates around a reference variance.
+
+        ``unit`` is the loss of the mean: hyperpenalties are relative to it.
+        """
+        smooth = self.family == "smooth"
+        low, high = self.low, np.maximum(self.high, self.low)
+        if smooth:
+            low = np.minimum(np.maximum(low, v_ref * np.exp(-_REACH)), high)
+        if self.metadata is not None:
+            return self._with_metadata(self.metadata, v_ref, low, high, unit)
+        # With its reference at the lower limit the coordinate is a logarithm.
+        v0 = float(low.min()) if smooth and low.min() > 0 else v_ref
+        parametrization: Parametrization = (
+            FeatureStrengths(self.n_features, v0)
+            if self.members is None
+            else GroupStrengths(self.members, v0)
+        )
+        bounds = (parametrization.init(low), parametrization.init(high))
+        penalty = self._penalty(v_ref, unit, None)
+        return OuterVector(parametrization, bounds, penalty)
+
+    def _with_metadata(
+        self, metadata: FoldMetadata, v_ref: float, low: Array, high: Array, unit: float
+    ) -> OuterVector:
+        centre = float(np.log(v_ref))
+        lower = centre - _REACH if low.min() <= 0 else float(np.log(low.min()))
+        upper = max(float(np.log(high.max())), lower)
+        free = self.family == "smooth"
+
+        def make(Z: Array) -> MetadataStrengths:
+            return MetadataStrengths(Z, centre, lower, upper, deviations=free)
+
+        parametrization = make(metadata.Z)
+        folds = metadata.per_fold
+        basis = np.linalg.qr(metadata.Z)[0]
+        bounds = parametrization.bounds(np.exp(lower), np.exp(upper))
+        return OuterVector(
+            parametrization,
+            bounds,
+            self._penalty(v_ref, unit, basis),
+            None if folds is None else tuple(make(Z) for Z in folds),
+        )
+
+    def _penalty(
+        self, v_ref: float, unit: float, basis: Array | None
+    ) -> Hyperpenalty | None:
+        if self.family == "smooth":
+            index = None
+            if self.members is not None:
+                index = np.unique(self.members, return_index=True)[1]
+            return SmoothPenalty(self.value * unit, index, basis)
+        if self.family == "sparse":
+            return SparsePenalty(self.value * unit, v_ref * self.n_features)
+        return None
+
+
+def variance_limits(
+    alpha_bounds: tuple[float, float] | None, trace: float, metric: Array
+) -> tuple[Array, Array]:
+    """Limits of the variances of scaled columns, from Ridge units or from the data."""
+    p = len(metric)
+    high = np.full(p, _LARGEST / trace if trace > 0 else 1.0)
+    if alpha_bounds is None:
+        return np.zeros(p), high
+    weakest, strongest = alpha_bounds
+    with np.errstate(over="ignore"):
+        low, top = 1.0 / (strongest * metric**2), 1.0 / (weakest * metric**2)
+    return low, np.maximum(np.minimum(top, 1e2 * high), low)
+
+
+def check_alpha_bounds(value: Any) -> tuple[float, float] | None:
+    """A pair of strengths, the lower one positive; raises with the reason."""
+    if value is None:
+        return None
+    try:
+        low, high = (float(each) for each in value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"alpha_bounds={value!r} is not a pair of two numbers (lowest, highest)."
+        ) from None
+    if not low > 0:
+        raise ValueError(f"alpha_bounds={value!r}: the lower bound must be positive.")
+    if not high >= low:
+        raise ValueError(
+            f"alpha_bounds={value!r}: the lower bound exceeds the upper one."
+        )
+    return low, high
+
+
+def check_alpha_init(value: Any, penalized: Array, n_features: int) -> Array | None:
+    """Strengths (p,) of the penalized columns to start from."""
+    if value is None:
+        return None
+    alpha = np.asarray(value, dtype=np.float64)
+    if alpha.ndim and alpha.shape != (n_features,):
+        raise ValueError(
+            f"alpha_init has shape {alpha.shape}, but X has {n_features} features: "
+            "give one number or one per feature."
+        )
+    alpha = np.broadcast_to(alpha, n_features)[penalized]
+    if not (alpha > 0).all():
+        raise ValueError(
+            "alpha_init must be positive for penalized features (inf removes one)."
+        )
+    return alpha
+
+
+def check_hyperpenalty(value: Any) -> tuple[str, float]:
+    """Family and factor of ``None`` or ``(family, value)``."""
+    if value is None:
+        return "none", 0.0
+    message = (
+        f"hyperpenalty={value!r} is not known; give 'auto', None, ('smooth', value) or "
+        "('sparse', value) with a value that is not negative."
+    )
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise ValueError(message)
+    family, factor = value
+    if family not in ("smooth", "sparse") or not np.isscalar(factor):
+        raise ValueError(message)
+    if isinstance(factor, str) or not 0 <= float(factor) < np.inf:
+        raise ValueError(message)
+    return family, float(factor)

@@ -1,0 +1,178 @@
+"""Bounded quasi-Newton steps that start from a known curvature, for few strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.solvers._base import IterInfo, Objective, OnIter, OuterResult, Status
+from skbilevel.solvers.outer._lbfgsb import stationarity
+
+# Actual over predicted decrease: below the first a step is taken back, below the
+# second the region shrinks, above the third it grows.
+_ACCEPT, _SHRINK, _GROW = 1e-4, 0.25, 0.75
+_LARGEST_RADIUS = 4.0
+# A predicted decrease below this share of the value is rounding.
+_ROUNDING = 1e-14
+# Added to the diagonal of the curvature, relative to its largest entry.
+_DAMPING = 1e-6
+_QP_STEPS = 50
+# Powell's damping keeps the quasi-Newton matrix positive definite.
+_POWELL = 0.2
+
+
+@dataclass(frozen=True)
+class TrustRegion:
+    """Quasi-Newton on a box in a trust region, with the curvature given at the start.
+
+    The matrix starts as ``curvature(theta0)``, such as the Gauss-Newton matrix of a
+    validation loss, and is updated by damped BFGS. Use it where a matrix of the size
+    of theta may be factored: it needs a third of the evaluations of L-BFGS-B.
+
+    Parameters
+    ----------
+    curvature : callable
+        Positive semidefinite matrix (g, g) at a point.
+    radius : float
+        Largest change of a coordinate in the first step.
+    accuracy : float
+        Tolerance asked of inner and adjoint solves.
+    """
+
+    curvature: Callable[[Array], Array]
+    radius: float = 2.0
+    accuracy: float = 1e-10
+
+    def minimize(
+        self,
+        objective: Objective,
+        theta0: Array,
+        bounds: tuple[Array, Array],
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        on_iter: OnIter | None = None,
+    ) -> OuterResult:
+        """Minimize; an iteration is an evaluation of the objective."""
+        theta = np.clip(np.asarray(theta0, dtype=float), *bounds)
+        value, grad = objective(theta, self.accuracy)
+        size = abs(value) if value != 0.0 else 1.0
+        norm = _norm(theta, grad, bounds)
+        trace = [(value, norm, self.accuracy)]
+        status = Status.CONVERGED if norm <= tol * size else None
+        B, radius = None, self.radius
+        n_iter = 0
+        while status is None:
+            if B is None:
+                B = self._start(theta)
+            low = np.maximum(bounds[0] - theta, -radius)
+            high = np.minimum(bounds[1] - theta, radius)
+            step = box_quadratic(B, grad, low, high)
+            predicted = -float(grad @ step + 0.5 * step @ (B @ step))
+            if predicted <= _ROUNDING * size:
+                status = Status.FLAT
+                break
+            # Adding a bound's difference need not give the bound.
+            trial = np.clip(theta + step, *bounds)
+            trial = np.where(step <= bounds[0] - theta, bounds[0], trial)
+            new_value, new_grad = objective(trial, self.accuracy)
+            ratio = (value - new_value) / predicted
+            B = _updated(B, step, new_grad - grad)
+            length = float(np.abs(step).max())
+            if ratio < _SHRINK:
+                radius = 0.4 * length
+            elif ratio > _GROW and length > 0.9 * radius:
+                radius = min(2.0 * radius, _LARGEST_RADIUS)
+            n_iter += 1
+            if ratio > _ACCEPT:
+                theta, value, grad = trial, new_value, new_grad
+            norm = _norm(theta, grad, bounds)
+            trace.append((value, norm, self.accuracy))
+            stop = False
+            if on_iter is not None:
+                info = IterInfo(n_iter, theta, value, norm, self.accuracy)
+                stop = bool(on_iter(info))
+            status = _status(norm <= tol * size, stop, n_iter >= max_iter)
+        columns = np.array(trace, dtype=float).T
+        history = dict(zip(("value", "grad_norm", "tol"), columns, strict=True))
+        return OuterResult(theta, value, norm, status, n_iter, history)
+
+    def _start(self, theta: Array) -> Array:
+        B = np.array(self.curvature(theta), dtype=float)
+        diagonal = B.reshape(-1)[:: len(theta) + 1]
+        top = float(diagonal.max(initial=0.0))
+        diagonal += _DAMPING * top if top > 0 else 1.0
+        return B
+
+
+def _norm(theta: Array, grad: Array, bounds: tuple[Array, Array]) -> float:
+    return float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
+
+
+def _status(converged: bool, stopped: bool, exhausted: bool) -> Status | None:
+    if converged:
+        return Status.CONVERGED
+    if stopped:
+        return Status.STOPPED
+    return Status.MAX_ITER if exhausted else None
+
+
+def _updated(B: Array, s: Array, y: Array) -> Array:
+    """Damped BFGS."""
+    Bs = B @ s
+    curvature = float(s @ Bs)
+    if curvature <= 0.0:
+        return B
+    along = float(s @ y)
+    if along < _POWELL * curvature:
+        share = (1.0 - _POWELL) * curvature / (curvature - along)
+        y = share * y + (1.0 - share) * Bs
+        along = float(s @ y)
+    return B - np.outer(Bs, Bs) / curvature + np.outer(y, y) / along
+
+
+def box_quadratic(B: Array, g: Array, low: Array, high: Array) -> Array:
+    """Minimum of ``g . s + 0.5 s . B s`` on a box that holds zero.
+
+    Newton steps in the coordinates that are not pushed against a bound, cut back at
+    the first bound where a projected step is of no use.
+    """
+    s, value = np.zeros_like(g), 0.0
+    small = 1e-9 * float(np.abs(g).max(initial=0.0))
+    for _ in range(_QP_STEPS):
+        slope = g + B @ s
+        free = ~(((s <= low) & (slope >= 0)) | ((s >= high) & (slope <= 0)))
+        if np.abs(slope[free]).max(initial=0.0) <= small:
+            break
+        direction = _free_newton(B, slope, free, s <= low, s >= high)
+        trial = np.clip(s + direction, low, high)
+        new = float(g @ trial + 0.5 * trial @ (B @ trial))
+        if new >= value:
+            moving = direction != 0
+            ends = np.where(direction > 0, high, low)[moving] - s[moving]
+            reach = min(1.0, float((ends / direction[moving]).min(initial=1.0)))
+            trial = np.clip(s + reach * direction, low, high)
+            new = float(g @ trial + 0.5 * trial @ (B @ trial))
+            if new >= value:
+                break
+        s, value = trial, new
+    return s
+
+
+def _free_newton(
+    B: Array, slope: Array, free: Array, at_low: Array, at_high: Array
+) -> Array:
+    """Newton direction that no coordinate at a bound leaves through it."""
+    free = free.copy()
+    direction = np.zeros_like(slope)
+    while free.any():
+        direction[:] = 0.0
+        direction[free] = -np.linalg.solve(B[free][:, free], slope[free])
+        leaving = free & ((at_low & (direction < 0)) | (at_high & (direction > 0)))
+        if not leaving.any():
+            break
+        free &= ~leaving
+    return direction
