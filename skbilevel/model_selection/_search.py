@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from skbilevel.solvers import (
     resolve,
 )
 from skbilevel.solvers._base import OnIter, OuterOptimizer
-from skbilevel.solvers._curvature import gauss_newton, has_curvature
+from skbilevel.solvers._curvature import has_curvature
 from skbilevel.solvers._nested import DirectRun, MapTasks
 from skbilevel.solvers.outer._surrogate import Surrogate
 from skbilevel.solvers.outer._trust_region import TrustRegion
@@ -215,8 +214,11 @@ class Search:
         cheap = CriterionProblem(
             guide, outer.parametrization, outer.bounds, outer.hyperpenalty
         )
+        run = DirectRun(cheap)
         inner = _optimizer(Direct(LBFGSB()), cheap)
-        return Surrogate(DirectRun(cheap), inner, own)
+        if isinstance(inner, TrustRegion):
+            inner = TrustRegion(run.curvature)
+        return Surrogate(run, inner, own)
 
     def _solve(
         self, source: Source, outer: OuterVector, guide: Any, theta0: Array
@@ -247,7 +249,7 @@ def _optimizer(
     iterative = isinstance(inner, CG)
     if not small or iterative or not has_curvature(problem):
         return LBFGSB()
-    return TrustRegion(partial(gauss_newton, inner, problem))
+    return TrustRegion()
 
 
 def _least(outer: OuterVector, v_ref: float) -> float:

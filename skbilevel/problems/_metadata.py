@@ -80,14 +80,24 @@ class MetadataStrengths:
         """Prior variances."""
         return np.asarray(np.exp(np.clip(self._log_v(theta), self.lower, self.upper)))
 
-    def vjp(self, theta: Array, grad: Array) -> Array:
-        """Gradient in ``theta``; zero through features that are clipped."""
+    def _slope(self, theta: Array) -> Array:
+        """Derivative of the variances in ``log v``; zero where it is clipped."""
         log_v = self._log_v(theta)
         inside = (log_v > self.lower) & (log_v < self.upper)
-        inner = np.where(inside, np.exp(np.clip(log_v, self.lower, self.upper)), 0.0)
-        inner = inner * grad
+        slope = np.exp(np.clip(log_v, self.lower, self.upper))
+        return np.asarray(np.where(inside, slope, 0.0))
+
+    def vjp(self, theta: Array, grad: Array) -> Array:
+        """Gradient in ``theta``; zero through features that are clipped."""
+        inner = self._slope(theta) * grad
         beta = self.Z.T @ inner
         return np.concatenate([beta, inner]) if self.deviations else np.asarray(beta)
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the variances."""
+        slope = self._slope(theta)
+        beta = slope[:, None] * self.Z
+        return np.hstack([beta, np.diag(slope)]) if self.deviations else beta
 
     def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
         """No coefficient may carry a feature further than the box is wide."""

@@ -37,6 +37,9 @@ class Parametrization(Protocol):
     def vjp(self, theta: Array, grad: Array) -> Array:
         """Gradient in ``theta`` from the gradient in ``v``."""
 
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative ``dv / dtheta`` of shape (p, g)."""
+
     def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
         """Box of ``theta`` that keeps ``v`` in ``[v_min, v_max]``."""
 
@@ -93,6 +96,10 @@ class FeatureStrengths:
         """Gradient in ``theta``."""
         return np.asarray(self.v0 * _linear_then_exp(theta)[1] * grad)
 
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the variances."""
+        return np.diag(self.vjp(theta, np.ones(self.n_features)))
+
     def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
         """Box of ``theta``."""
         low, high = self.init(v_min), self.init(v_max)
@@ -137,6 +144,13 @@ class GroupStrengths:
         total = np.bincount(self.labels, weights=grad, minlength=self.size)
         return np.asarray(self.v0 * _linear_then_exp(theta)[1] * total)
 
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the variances."""
+        out = np.zeros((len(self.labels), self.size))
+        slope = self.v0 * _linear_then_exp(theta)[1]
+        out[np.arange(len(out)), self.labels] = slope[self.labels]
+        return out
+
     def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
         """Box of ``theta``."""
         return self.init(v_min), self.init(v_max)
@@ -177,6 +191,10 @@ class SharedStrength:
     def vjp(self, theta: Array, grad: Array) -> Array:
         """Gradient in ``theta``."""
         return np.array([np.exp(theta[0]) * grad.sum()])
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the variances."""
+        return self.v(theta)[:, None]
 
     def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
         """Box of ``theta``; a logarithm has no zero."""
@@ -231,6 +249,12 @@ class Embedded:
     def vjp(self, theta: Array, grad: Array) -> Array:
         """Gradient in ``theta``."""
         return self.inner.vjp(theta, grad[self.index])
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the variances."""
+        out = np.zeros((self.n_features, self.size))
+        out[self.index] = self.inner.jacobian(theta)
+        return out
 
     def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
         """Box of ``theta``."""

@@ -7,6 +7,8 @@ With ``u = b - A W = W / v`` of the inner solution, ``dW = (I - S A) (dv * u)`` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from skbilevel._typing import Array
@@ -25,35 +27,29 @@ from skbilevel.problems._closed_form_curvature import (
     gcv_curvature,
     leave_one_out_curvature,
 )
-from skbilevel.solvers._base import InnerSolver
+from skbilevel.solvers._base import InnerSolution
 
 # Accuracy of iterative solves: a curvature needs few digits.
 _ACCURACY = 1e-3
 
 
-def jacobian(parametrization: Parametrization, theta: Array, p: int) -> Array:
-    """``dv / dtheta`` of shape (p, g)."""
-    return np.stack([parametrization.vjp(theta, row) for row in np.eye(p)])
-
-
 def gauss_newton(
-    inner: InnerSolver | None,
     problem: BilevelProblem | CriterionProblem,
     theta: Array,
+    inner: Sequence[InnerSolution] = (),
 ) -> Array:
-    """Curvature (g, g) of the outer loss and its hyperpenalty."""
+    """Curvature (g, g) of the outer loss and its hyperpenalty.
+
+    ``inner`` are the solutions of all tasks at ``theta``; their factors are reused.
+    """
     parametrization = problem.parametrization
+    D = parametrization.jacobian(theta)
     if isinstance(problem, CriterionProblem):
-        p = problem.criterion.n_features
-        D = jacobian(parametrization, theta, p)
         out = _of_criterion(problem.criterion, parametrization.v(theta), D)
     else:
-        assert inner is not None
-        p = problem.tasks[0].inner.n_features
-        D = jacobian(parametrization, theta, p)
         out = np.zeros((len(theta), len(theta)))
-        for task in problem.tasks:
-            out += _of_task(inner, task, parametrization, theta, D)
+        for task, solved in zip(problem.tasks, inner, strict=True):
+            out += _of_task(solved, task, theta, D)
         out /= problem.total_weight
     if problem.hyperpenalty is not None:
         out += _of_penalty(problem.hyperpenalty, parametrization, theta)
@@ -75,14 +71,10 @@ def _of_criterion(criterion: Criterion, v: Array, D: Array) -> Array:
     raise ValueError(f"{type(criterion).__name__} has no Gauss-Newton matrix.")
 
 
-def _of_task(
-    inner: InnerSolver, task: Task, shared: Parametrization, theta: Array, D: Array
-) -> Array:
-    fit, v = task.inner, task.variances(shared, theta)
-    solved = inner.solve(fit, v, tol=_ACCURACY)
-    own = task.parametrization
+def _of_task(solved: InnerSolution, task: Task, theta: Array, D: Array) -> Array:
+    fit, own = task.inner, task.parametrization
     if own is not None:
-        each = [jacobian(par, theta, fit.n_features) for par in own]
+        each = [par.jacobian(theta) for par in own]
         D = np.stack(each) if fit.batch else each[0]
     scale = np.asarray(task.v_scale)[..., None, None]
     weight = np.asarray(task.weight) / np.asarray(task.outer.weight_sum)

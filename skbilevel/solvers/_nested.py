@@ -17,6 +17,7 @@ from skbilevel.solvers._base import (
     Counts,
     Hypergradient,
     InnerSolution,
+    InnerSolution,
     InnerSolver,
     OnIter,
     OuterOptimizer,
@@ -25,10 +26,13 @@ from skbilevel.solvers._base import (
     Status,
     TaskEval,
 )
+from skbilevel.solvers._curvature import gauss_newton
 
+# A curvature needs few digits of the inner solutions.
+_ACCURACY = 1e-6
 # Inner solution state and adjoint of a task.
 TaskState = tuple[Any, Any]
-TaskDone = tuple[TaskEval, TaskState]
+TaskDone = tuple[TaskEval, TaskState, InnerSolution]
 MapTasks = Callable[[Callable[[Any], TaskDone], Iterable[Any]], Iterable[TaskDone]]
 
 
@@ -42,16 +46,23 @@ class ObjectiveRun(Protocol):
     def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
         """Value and gradient at theta."""
 
+    def curvature(self, theta: Array) -> Array:
+        """Gauss-Newton matrix at theta."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Outer value and gradient at one theta, and the states to go on from."""
+    """Outer value and gradient at one theta, and the states to go on from.
+
+    ``inner`` are the solutions of the tasks, with their factors.
+    """
 
     value: float
     grad: Array
     states: tuple[TaskState, ...]
     counts: Counts
     converged: bool
+    inner: tuple[InnerSolution, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,13 +100,14 @@ class Nested:
             v = task.variances(problem.parametrization, theta)
             inner = self.inner.solve(task.inner, v, inner_state, tol=tol)
             done = self.hypergradient.evaluate(task, v, inner, adjoint, tol=tol)
-            return done, (inner.state, done.state)
+            return done, (inner.state, done.state), inner
 
         total, value, grad = problem.total_weight, 0.0, np.zeros(len(theta))
         counts, converged = Counts(n_evaluations=1), True
         after: list[TaskState] = []
+        solutions: list[InnerSolution] = []
         pairs: Any = zip(problem.tasks, states, strict=True)
-        for task, (done, state) in zip(
+        for task, (done, state, inner) in zip(
             problem.tasks, map_tasks(one, pairs), strict=True
         ):
             weight = np.asarray(task.weight, dtype=float) / total
@@ -104,8 +116,11 @@ class Nested:
             grad += task.pull_back(problem.parametrization, theta, grad_v)
             counts, converged = counts + done.counts, converged and done.converged
             after.append(state)
+            solutions.append(inner)
         value, grad = _add_penalty(problem, theta, value, grad)
-        return Evaluation(value, grad, tuple(after), counts, converged)
+        return Evaluation(
+            value, grad, tuple(after), counts, converged, tuple(solutions)
+        )
 
     def solve(
         self,
@@ -197,14 +212,24 @@ class NestedRun:
         self.solver, self.problem, self.map_tasks = solver, problem, map_tasks
         self.states: tuple[TaskState, ...] = ()
         self.counts, self.converged = Counts(), True
+        self._last: tuple[Array, tuple[InnerSolution, ...]] | None = None
 
     def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
         done = self.solver.evaluate(
             self.problem, theta, self.states, tol=tol, map_tasks=self.map_tasks
         )
+        self._last = theta.copy(), done.inner
         self.states, self.counts = done.states, self.counts + done.counts
         self.converged = done.converged
         return done.value, done.grad
+
+
+    def curvature(self, theta: Array) -> Array:
+        """Gauss-Newton matrix; reuses the solutions of the last call if it was here."""
+        if self._last is None or not np.array_equal(self._last[0], theta):
+            self(theta, _ACCURACY)
+        assert self._last is not None
+        return gauss_newton(self.problem, theta, self._last[1])
 
 
 class DirectRun:
@@ -222,6 +247,10 @@ class DirectRun:
         grad = problem.parametrization.vjp(theta, grad_v)
         self.counts += Counts(n_factorizations=1, n_evaluations=1)
         return _add_penalty(problem, theta, value, grad)
+
+    def curvature(self, theta: Array) -> Array:
+        """Gauss-Newton matrix."""
+        return gauss_newton(self.problem, theta)
 
 
 def _add_penalty(
