@@ -16,9 +16,20 @@ HEADER = ("n x p", "solver", "value", "outer", "evaluations", "factorizations")
 HEADER += ("Hessian products", "products with X", "cpu s")
 
 
-def make_problem(n: int, p: int) -> Any:
-    """Return the bilevel problem and where to start."""
-    from skbilevel.problems import BilevelProblem, GroupStrengths, as_design, rows_task
+# These factor a Gram matrix, so they take moments in place of rows.
+NEED_MOMENTS = frozenset({"cholesky", "stale"})
+
+
+def make_problem(n: int, p: int, moments: bool) -> Any:
+    """Return the bilevel problem, kept as rows or as moments of the folds."""
+    from skbilevel.problems import (
+        BilevelProblem,
+        GroupStrengths,
+        as_design,
+        moments_of,
+        quadratic_task,
+        rows_task,
+    )
 
     rng = np.random.default_rng(0)
     groups = np.arange(p) % N_GROUPS
@@ -37,6 +48,11 @@ def make_problem(n: int, p: int) -> Any:
         )
         for k in range(5)
     )
+    if moments:
+        tasks = tuple(
+            quadratic_task(moments_of(task.inner), moments_of(task.outer), n)
+            for task in tasks
+        )
     strengths = GroupStrengths(groups, 1.0 / n)
     return BilevelProblem(tasks, strengths, strengths.bounds(0, 1e6))
 
@@ -45,7 +61,7 @@ def run_solver(n: int, p: int, name: str) -> dict[str, Any]:
     """Solve once and return the row of the table."""
     from skbilevel.solvers import SOLVERS
 
-    problem = make_problem(n, p)
+    problem = make_problem(n, p, name in NEED_MOMENTS)
     solver, start = SOLVERS[name], np.ones(N_GROUPS)
     result, seconds = cpu_time(lambda: solver.solve(problem, start))
     counts = result.counts

@@ -74,13 +74,15 @@ def score_set(
     ratios = log_ratios(results, peers[reference], splits)
     keys = [str(split) for split in splits if str(split) in results]
     spread = np.std(ratios, ddof=1) if len(ratios) > 1 else np.nan
+    # Without the slowest peer there is nothing to be a multiple of.
+    slow = peers.get(slowest, {})
     return SetScore(
         ratio=float(np.mean(ratios)),
         error=float(spread / np.sqrt(len(ratios))),
         to_best=float(np.mean(ratios)) - best_peer(peers, reference, splits, rivals)[1],
         seconds=float(sum(results[key]["cpu"] for key in keys)),
         slowdowns=tuple(
-            results[key]["cpu"] / peers[slowest][key]["cpu"] for key in keys
+            results[key]["cpu"] / slow[key]["cpu"] for key in keys if key in slow
         ),
     )
 
@@ -104,5 +106,5 @@ def summarize(scores: Sequence[SetScore]) -> dict[str, float]:
         "to best peer": float(to_best.mean()),
         "within 2 % of best": float(np.mean(to_best <= MARGIN)),
         "cpu s": float(sum(score.seconds for score in known)),
-        "median x slowest": float(np.median(slowdowns)),
+        "median x slowest": float(np.median(slowdowns or [np.nan])),
     }

@@ -65,6 +65,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="repeatable"
     )
+    parser.add_argument(
+        "--peers", help=f"names, separated by commas, {REFERENCE} among them"
+    )
     parser.add_argument("--cache", type=Path, help="folder of the peers' results")
     parser.add_argument(
         "--cached", action="store_true", help="use only peers that are in the cache"
@@ -103,15 +106,17 @@ def collect(args: argparse.Namespace) -> Iterator[tuple[Dataset, dict, list[int]
     cache = PeerCache(folder / "guard" if guard else folder)
     names = args.sets.split(",") if args.sets else None
     battery = (load_guard_battery if guard else load_battery)(names)
+    rivals = args.peers.split(",") if args.peers else FOUR if guard else RIVALS
     for data in battery:
         wanted = range(len(data.splits))
         if args.splits:
             wanted = [int(split) for split in args.splits.split(",")]
         if not args.cached:
-            for job in schedule([data], list(wanted), FOUR if guard else RIVALS):
+            for job in schedule([data], list(wanted), rivals):
                 cache.fill(*job)
         peers = cache.read(data)
-        ready = complete_splits(data, peers, FOUR if guard else RIVALS)
+        ready = complete_splits(data, peers, rivals)
+        peers = {name: peers[name] for name in rivals if name in peers}
         yield data, peers, [split for split in wanted if split in ready]
 
 
