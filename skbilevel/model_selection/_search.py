@@ -218,7 +218,9 @@ class Search:
         inner = _optimizer(Direct(LBFGSB()), cheap)
         if isinstance(inner, TrustRegion):
             inner = TrustRegion(run.curvature)
-        return Surrogate(run, inner, own)
+        # For folds it gives the start: their own steps cost little more than its own.
+        rounds = 6 if isinstance(problem, CriterionProblem) else 0
+        return Surrogate(run, inner, own, max_rounds=rounds)
 
     def _solve(
         self, source: Source, outer: OuterVector, guide: Any, theta0: Array
