@@ -1,7 +1,7 @@
 """The only place that imports names which scikit-learn does not document."""
 
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -12,6 +12,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import _check_feature_names, _check_sample_weight
 
 __all__ = [
+    "HasMethods",
     "Interval",
     "MetadataRouter",
     "MethodMapping",

@@ -20,6 +20,7 @@ from sklearn.utils.validation import validate_data
 from threadpoolctl import ThreadpoolController
 
 from skbilevel._sklearn_compat import (
+    HasMethods,
     Interval,
     MetadataRouter,
     MethodMapping,
@@ -35,6 +36,7 @@ from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._tuning import tune
+from skbilevel.solvers import INNER, SOLVERS
 
 Splits = list[tuple[Array, Array]]
 
@@ -84,7 +86,10 @@ class BilevelLinearModel(BaseEstimator):
         ],
         "hyperpenalty": [StrOptions({"auto"}), tuple, None],
         "cv": ["cv_object", StrOptions({"loo", "gcv"})],
-        "solver": [str, object],
+        "solver": [
+            StrOptions({"auto", "exact", *SOLVERS, *INNER}),
+            HasMethods(["solve"]),
+        ],
         "scoring": [str, callable, None],
         "alpha_init": [Interval(Real, 0, None, closed="neither"), "array-like", None],
         "alpha_bounds": [tuple, list, None],
@@ -265,8 +270,9 @@ class BilevelLinearModel(BaseEstimator):
             model = copy.copy(self)
             coef = np.concatenate([coef for _, coef, _ in fold])
             intercept = np.concatenate([intercept for _, _, intercept in fold])
-            model.coef_ = coef[0] if y.ndim == 1 else coef
-            model.intercept_ = intercept[0] if y.ndim == 1 else intercept
+            flat = np.ndim(self.coef_) == 1
+            model.coef_ = coef[0] if flat else coef
+            model.intercept_ = intercept[0] if flat else intercept
             taken = {
                 key: np.asarray(value)[index] for key, value in score_params.items()
             }
@@ -274,7 +280,12 @@ class BilevelLinearModel(BaseEstimator):
         return float(np.mean(scores))
 
     def _left_out_score(
-        self, scorer: Any, X: Any, y: Array, parts: list[Published], params: dict[str, Any]
+        self,
+        scorer: Any,
+        X: Any,
+        y: Array,
+        parts: list[Published],
+        params: dict[str, Any],
     ) -> float:
         """The user's score of predictions of every row from the other rows."""
         columns = [part.left_out() for part in parts if part.left_out is not None]
@@ -312,6 +323,10 @@ class BilevelLinearModel(BaseEstimator):
             )
         return router
 
+
+class ScoringMixin:
+    """``score`` by the user's scorer; stands left of scikit-learn's own mixins."""
+
     def score(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> float:
         """Score predictions: R2 or accuracy, or ``scoring`` where it was given.
 
@@ -332,7 +347,8 @@ class BilevelLinearModel(BaseEstimator):
             Greater is better.
         """
         if self.scoring is None:
-            return float(super().score(X, y, sample_weight=sample_weight))
+            default: float = super().score(X, y, sample_weight=sample_weight)  # type: ignore[misc]
+            return float(default)
         scorer = check_scoring(self, scoring=self.scoring)
         if _routing_enabled():
             routed = process_routing(

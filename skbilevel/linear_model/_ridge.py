@@ -1,4 +1,4 @@
-"""BilevelRidgeCV: ridge regression whose strengths are tuned by bilevel optimization."""
+"""BilevelRidgeCV: ridge regression with tuned strengths."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
     Resampling,
+    ScoringMixin,
     check_weight,
     linear_prediction,
 )
 from skbilevel.linear_model._publish import Published
 
 
-class BilevelRidgeCV(MultiOutputMixin, RegressorMixin, BilevelLinearModel):
+class BilevelRidgeCV(
+    ScoringMixin, MultiOutputMixin, RegressorMixin, BilevelLinearModel
+):
     """Ridge regression with one tuned strength per feature.
 
     Put it where `RidgeCV` or a grid search over `Ridge` stood.

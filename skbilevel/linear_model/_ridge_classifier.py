@@ -14,12 +14,13 @@ from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
+    ScoringMixin,
     check_weight,
     linear_prediction,
 )
 
 
-class BilevelRidgeClassifierCV(ClassifierMixin, BilevelLinearModel):
+class BilevelRidgeClassifierCV(ScoringMixin, ClassifierMixin, BilevelLinearModel):
     """Classifier by ridge regression on class indicators, strengths tuned."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

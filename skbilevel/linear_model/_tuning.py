@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skbilevel._typing import Array
 from skbilevel.linear_model._data import PreparedData
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion

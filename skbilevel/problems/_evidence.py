@@ -91,14 +91,12 @@ class KernelEvidence:
             factor[0], root[:, None] * project, lower=True, check_finite=False
         )
         lifted = project.T @ (root[:, None] * a)
-        full = np.zeros((rows.rows.n_rows, m))
-        full[train] = white.T
-        target = np.zeros((rows.rows.n_rows, a.shape[1]))
-        target[train] = lifted
+        full = np.zeros((rows.rows.n_rows, m + a.shape[1]))
+        full[train] = np.hstack([white.T, lifted])
         grad = np.empty_like(v)
         scale = (n - 1) / Q
-        for index, block in rows.column_blocks():
-            spread = ((block.T @ full) ** 2).sum(axis=1)
-            pull = ((block.T @ target) ** 2 * scale).mean(axis=1)
-            grad[index] = v[index] * (spread - pull) / n
+        for index, pulled in rows.pull_blocks(full):
+            square = pulled**2
+            spread = square[:, :m].sum(axis=1)
+            grad[index] = v[index] * (spread - (square[:, m:] * scale).mean(axis=1)) / n
         return float(value), grad

@@ -27,14 +27,14 @@ class KernelRows:
     ----------
     rows : AugmentedRows
         The rows.
-    X : ndarray or CSR array of shape (n, p)
+    X : ndarray or CSC array of shape (n, p)
         Their penalized columns in double precision.
     metric : ndarray of shape (p,)
         Factors by which the columns count; variances refer to scaled columns.
     """
 
     rows: AugmentedRows
-    X: Array | sparse.csr_array
+    X: Array | sparse.csc_array
     metric: Array
 
     @classmethod
@@ -42,7 +42,8 @@ class KernelRows:
         """All rows; a view wherever nothing has to be taken out or converted."""
         X = rows.X if rows.trivial_columns else rows.X[:, rows.penalized]
         if sparse.issparse(X):
-            X = sparse.csr_array(X.astype(np.float64))
+            # Blocks of columns are slices of a CSC matrix.
+            X = sparse.csc_array(X.astype(np.float64))
         else:
             shift = rows.shift[rows.penalized]
             X = np.asarray(X, dtype=np.float64)
@@ -54,7 +55,10 @@ class KernelRows:
         free, E = self.sweep_map(train), self.free[train]
         s = self.rows.weight[train]
         metric = np.empty(self.rows.n_penalized)
-        for index, block in self.column_blocks():
+        for start in range(0, len(metric), _COLUMNS):
+            index = slice(start, start + _COLUMNS)
+            block = self.X[:, index]
+            block = block.toarray() if sparse.issparse(block) else block
             rest = block[train] - E @ (free @ block[train])
             metric[index] = unit_metric(s @ rest**2, float(s.sum()))
         return replace(self, metric=metric)
@@ -90,7 +94,7 @@ class KernelRows:
         """``X diag(v) X^T`` of all rows."""
         root = np.sqrt(v) * self.metric
         if sparse.issparse(self.X):
-            scaled = sparse.csr_array(self.X.multiply(root[None, :]))
+            scaled = sparse.csc_array(self.X.multiply(root[None, :]))
             return np.asarray((scaled @ scaled.T).toarray())
         total = np.zeros((self.rows.n_rows, self.rows.n_rows))
         for start in range(0, len(v), _COLUMNS):
@@ -104,15 +108,11 @@ class KernelRows:
         block = block.toarray() if sparse.issparse(block) else block
         return np.asarray(block * self.metric[active])
 
-    def column_blocks(self) -> Iterator[tuple[slice, Array]]:
-        """Dense blocks of a few thousand columns, for sums over columns."""
-        p = self.rows.n_penalized
-        X = self.X.tocsc() if sparse.issparse(self.X) else self.X
-        for start in range(0, p, _COLUMNS):
-            index = slice(start, min(start + _COLUMNS, p))
-            block = X[:, index]
-            block = block.toarray() if sparse.issparse(block) else block
-            yield index, block * self.metric[index]
+    def pull_blocks(self, R: Array) -> Iterator[tuple[slice, Array]]:
+        """``X^T R`` a few thousand columns at a time, where all would be too large."""
+        for start in range(0, self.rows.n_penalized, _COLUMNS):
+            index = slice(start, start + _COLUMNS)
+            yield index, self.metric[index, None] * (self.X[:, index].T @ R)
 
     def sweep_map(self, train: Array) -> Array:
         """Matrix (n_free, n_train) that regresses a column on the free columns."""
