@@ -145,7 +145,8 @@ def draw(path, results: dict[str, list[list]]) -> None:
     figure, axes = new_figure(len(results))
     for axis, (title, rows) in zip(np.ravel(axes), results.items(), strict=True):
         ratios = [row[2] for row in rows]
-        axis.barh(range(len(rows)), ratios, color="C0")
+        theirs = [not row[0].startswith(("groups", "default")) for row in rows]
+        axis.barh(range(len(rows)), ratios, color=np.where(theirs, "C7", "C0"))
         axis.set_yticks(range(len(rows)), [row[0] for row in rows])
         axis.axvline(1, color="black", linewidth=0.8)
         axis.set(xscale="log", xlabel="time / yardstick", title=title)
