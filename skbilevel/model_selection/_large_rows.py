@@ -52,11 +52,11 @@ class Budget:
     outer_folds: int = 3
     single_holdout_above: int = 100_000_000
     holdout: float = 0.25
-    outer_steps: int = 8
+    outer_steps: int = 5
     reach: tuple[float, float] = (-6.0, 4.0)
     elastic_net: int = 5
     columns: int = 400
-    tuning_accuracy: tuple[float, float] = (1e-3, 1e-4)
+    tuning_accuracy: tuple[float, float] = (2e-3, 1e-3)
     accuracy: float = 1e-5
     max_iter: int = 1000
 

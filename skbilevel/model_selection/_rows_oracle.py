@@ -52,7 +52,9 @@ def _weighted_gram(design: Design, columns: Array, weight: Array) -> Array:
         return np.asarray(gram / np.outer(scale, scale))
     if isinstance(design, SparseDesign):
         block = design.X[:, columns]
-        return np.asarray((block.T @ block.multiply(weight[:, None])).toarray())
+        weighted = block.copy()
+        weighted.data *= weight[block.indices]
+        return np.asarray((block.T @ weighted).toarray())
     gram = np.zeros((len(columns), len(columns)))
     step = max(1, _BLOCK_BYTES // (8 * max(design.shape[1], 1)))
     rows = np.flatnonzero(weight)

@@ -1,0 +1,315 @@
+"""The matrix-free trainer of the guard agrees with the exact ones, and never leaks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import Ridge
+
+from skbilevel import BilevelRidgeCV
+from skbilevel.model_selection._dual import KernelTrainer
+from skbilevel.model_selection._large import RowsTrainer
+from skbilevel.model_selection._large_candidates import large_candidates
+from skbilevel.model_selection._large_plan import large_plan
+from skbilevel.model_selection._large_rows import Budget, LargeRows, is_large
+from skbilevel.model_selection._metadata import Metadata
+from skbilevel.model_selection._paths import Recipe
+from skbilevel.model_selection._plan import PlanRequest, default_plan, split_plan
+from skbilevel.model_selection._primal import MomentTrainer
+from skbilevel.model_selection._resampling import TrainingSet
+from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._moments import AugmentedRows, RowMoments
+
+TIGHT = Budget(accuracy=1e-13)
+
+
+def make_rows(
+    n,
+    p,
+    seed=0,
+    n_free=0,
+    intercept=True,
+    standardize=False,
+    targets=1,
+    as_sparse=False,
+):
+    """Rows with uneven weights; half of the entries of X are zero."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p)) * (rng.random((n, p)) < 0.5)
+    if standardize:
+        X *= np.logspace(-2, 2, p)
+    w = rng.standard_normal((p, targets)) / np.sqrt((X**2).sum(axis=0) / n)[:, None]
+    y = X @ w / np.sqrt(p) + 0.5 * rng.standard_normal((n, targets)) + 3.0
+    return AugmentedRows(
+        sparse.csr_array(X) if as_sparse else X,
+        y,
+        rng.uniform(0.5, 2.0, n),
+        np.arange(n_free),
+        np.arange(n_free, p),
+        intercept,
+        np.zeros(p),
+        np.zeros(targets),
+        standardize,
+    )
+
+
+def training_set(rows, seed=1):
+    """Two thirds of the rows, a quarter of them held out inside."""
+    order = np.random.default_rng(seed).permutation(rows.n_rows)
+    train, inner = np.sort(order[: 2 * rows.n_rows // 3]), len(order) // 6
+    mine = np.random.default_rng(seed).permutation(train)
+    return TrainingSet(train, [(np.sort(mine[inner:]), np.sort(mine[:inner]))], None)
+
+
+def large_trainer(rows, training, budget=TIGHT):
+    return RowsTrainer(LargeRows.of(rows), training, budget)
+
+
+CASES = {
+    "plain": {},
+    "unpenalized": {"n_free": 3},
+    "no intercept": {"intercept": False},
+    "unpenalized, no intercept": {"n_free": 2, "intercept": False},
+    "standardized": {"standardize": True},
+    "sparse": {"as_sparse": True, "n_free": 2},
+    "two targets": {"targets": 2},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("shape", [(90, 12), (60, 80)])
+def test_same_answers_as_the_exact_trainers(case, shape):
+    rows = make_rows(*shape, **CASES[case])
+    training = training_set(rows)
+    large = large_trainer(rows, training)
+    if shape[1] < shape[0]:
+        exact = MomentTrainer(rows, [training], RowMoments(rows))
+    else:
+        exact = KernelTrainer.of(KernelRows.of(rows), training)
+    v = np.random.default_rng(2).lognormal(size=(1, 2, rows.n_penalized)) / 30
+    v[0, 1, :4] = 0.0
+    w = exact.solve(v)
+    np.testing.assert_allclose(large.solve(v), w, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(
+        large.full_coefficients(w), exact.full_coefficients(w), rtol=1e-8, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        large.dual_gradient(w[:, 0]), exact.dual_gradient(w[:, 0]), rtol=1e-8, atol=1e-8
+    )
+    np.testing.assert_allclose(large.variances(v), exact.variances(v))
+    np.testing.assert_allclose(large.variance, exact.variance)
+
+
+def test_elastic_net_is_that_of_the_exact_trainer():
+    rows = make_rows(300, 150, as_sparse=True, n_free=2)
+    training = training_set(rows)
+    v, w = large_trainer(rows, training).elastic_net(5, 0.5)
+    exact = MomentTrainer(rows, [training], RowMoments(rows))
+    v_exact, w_exact = exact.elastic_net(5, 0.5)
+    np.testing.assert_allclose(w, w_exact, atol=1e-4 * abs(w_exact).max())
+    assert ((v > 0) == (w[..., 0] != 0)).all()
+    assert v.shape == v_exact.shape
+
+
+def test_elastic_net_stays_within_its_working_set():
+    rows = make_rows(300, 150)
+    training = training_set(rows)
+    trainer = large_trainer(rows, training, Budget(columns=30))
+    v, _ = trainer.elastic_net(5, 0.5)
+    kept = (v[0] > 0).sum(axis=1)
+    assert kept.max() <= 30
+    np.testing.assert_array_equal(v[0, -1], v[0, -2])
+
+
+@pytest.mark.parametrize("n_free", [0, 2])
+def test_shared_strength_minimizes_the_loss_of_the_hold_out(n_free):
+    rows = make_rows(200, 60, n_free=n_free)
+    training = training_set(rows)
+    trainer = large_trainer(rows, training)
+    found = trainer.shared("loo")
+    inner, outer = training.halves[0]
+    inside = large_trainer(rows, TrainingSet(inner, (), None))
+    grid = found.log_v[0] + np.linspace(-2, 2, 41)
+    v = np.repeat(np.exp(grid)[None, :, None], rows.n_penalized, axis=2)
+    coefs = inside.full_coefficients(inside.solve(v))[0, :, :, 0]
+    residual = rows.predict(outer, coefs.T) - rows.y[outer]
+    loss = rows.weight[outer] @ residual**2
+    assert abs(grid[np.argmin(loss)] - found.log_v[0]) < 0.25
+    assert found.edge == 0
+
+
+def test_no_signal_ends_at_the_edge():
+    rows = make_rows(60, 20)
+    flat = AugmentedRows(
+        rows.X, np.ones((60, 1)), *(getattr(rows, k) for k in _AFTER_Y)
+    )
+    trainer = large_trainer(flat, training_set(flat))
+    assert np.isfinite(trainer.shared("loo").log_v).all()
+
+
+_AFTER_Y = (
+    "weight",
+    "free",
+    "penalized",
+    "intercept",
+    "shift",
+    "y_shift",
+    "standardize",
+)
+
+
+def candidates(rows, training, budget=None, metadata=None):
+    trainer = large_trainer(rows, training, Budget() if budget is None else budget)
+    return large_candidates(trainer, Recipe(), None, metadata)
+
+
+def test_sparse_equals_dense():
+    budget = Budget(accuracy=1e-12, tuning_accuracy=(1e-9, 1e-9), outer_steps=50)
+    shared, tuned, path, solved = [], [], [], []
+    for as_sparse in (False, True):
+        rows = make_rows(150, 40, as_sparse=as_sparse, n_free=1)
+        trainer = large_trainer(rows, training_set(rows), budget)
+        columns = np.stack([np.ones(39), np.linspace(-1, 1, 39)], axis=1)
+        shared.append(trainer.shared("loo").log_v)
+        start = replace(trainer.shared("loo"), log_v=np.array([-3.0]))
+        tuned.append(trainer.metadata(start, [columns, columns]))
+        path.append(trainer.elastic_net(3, 0.5)[1])
+        solved.append(trainer.solve(np.full((1, 1, 39), 0.1)))
+    # The search for the shared strength stops early; everything else is exact.
+    np.testing.assert_allclose(shared[1], shared[0], atol=5e-3)
+    np.testing.assert_allclose(tuned[1], tuned[0], rtol=1e-2)
+    np.testing.assert_allclose(path[1], path[0], atol=1e-8)
+    np.testing.assert_allclose(solved[1], solved[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_held_out_rows_change_nothing(as_sparse):
+    rows = make_rows(150, 200, as_sparse=as_sparse, n_free=1, standardize=True)
+    training = training_set(rows)
+    outside = np.setdiff1d(np.arange(150), training.rows)
+    other = make_rows(150, 200, seed=9, as_sparse=as_sparse, n_free=1, standardize=True)
+    X, y, weight = rows.X.copy(), rows.y.copy(), rows.weight.copy()
+    keep = np.ones(150)
+    keep[outside] = 0.0
+    if as_sparse:
+        keep_in = sparse.diags_array(keep)
+        X = sparse.csr_array(
+            keep_in @ rows.X + (sparse.eye_array(150) - keep_in) @ other.X
+        )
+    else:
+        X[outside] = other.X[outside]
+    y[outside], weight[outside] = other.y[outside], other.weight[outside]
+    changed = AugmentedRows(
+        X, y, weight, *(getattr(rows, k) for k in _AFTER_Y if k != "weight")
+    )
+    first, second = candidates(rows, training), candidates(changed, training)
+    np.testing.assert_array_equal(first.v, second.v)
+    np.testing.assert_array_equal(first.w, second.w)
+
+
+def test_metadata_of_the_user_reach_the_large_trainer():
+    rows = make_rows(200, 30)
+    seen = []
+
+    def columns(X, y, sample_weight):
+        seen.append(len(y))
+        assert X.shape == (len(y), 30)
+        assert sample_weight.shape == y.shape
+        return np.arange(30.0)
+
+    training = training_set(rows)
+    made = candidates(rows, training, metadata=Metadata(columns))
+    assert made.family[:2] == ("shared", "metadata")
+    assert seen == [len(training.rows), len(training.halves[0][0])]
+
+
+def test_plan_keeps_groups_and_time_together():
+    n = 120
+    request = PlanRequest(np.arange(n), n, 30, None, np.random.default_rng(0))
+    plan = large_plan(default_plan(request, 5), request, False, False, 10)
+    assert len(plan.outer) == Budget().outer_folds
+    for s in (plan.full, *plan.outer):
+        ((inner, outer),) = s.halves
+        np.testing.assert_array_equal(np.sort(np.r_[inner, outer]), np.sort(s.rows))
+    assert (
+        len(large_plan(default_plan(request, 5), request, False, False, 10**9).outer)
+        == 1
+    )
+
+    past = [(np.arange(k), np.arange(k, k + 30)) for k in (30, 60, 90)]
+    plan = large_plan(split_plan(request, past, False), request, True, False, 10)
+    assert len(plan.outer) == 3
+    for s in plan.outer:
+        ((inner, outer),) = s.halves
+        assert inner.max() < outer.min()
+
+    groups = np.repeat(np.arange(12), 10)
+    request = PlanRequest(np.arange(n), n, 30, groups, np.random.default_rng(0))
+    splits = [
+        (np.flatnonzero(groups % 3 != k), np.flatnonzero(groups % 3 == k))
+        for k in range(3)
+    ]
+    plan = large_plan(split_plan(request, splits, False), request, True, False, 10)
+    for s in plan.outer:
+        ((inner, outer),) = s.halves
+        assert not set(groups[inner]) & set(groups[outer])
+
+
+def sparse_problem(n=3100, p=3300, seed=0):
+    """More rows and columns than the exact regimes take."""
+    rng = np.random.default_rng(seed)
+    X = sparse.random_array((n, p), density=0.01, format="csr", rng=rng)
+    w = rng.standard_normal(p) * (np.arange(p) < 300)
+    signal = X @ w
+    return X, signal + 0.5 * signal.std() * rng.standard_normal(n) + 1.0
+
+
+def test_estimator_beyond_the_exact_regimes():
+    X, y = sparse_problem()
+    train, test = np.arange(2400, 3100), np.arange(2400)
+    before = X.copy()
+    model = BilevelRidgeCV().fit(X, y)
+    assert (before != X).nnz == 0
+    assert set(model.hyperpenalty_["family"]) == {"shared", "metadata", "elastic_net"}
+    alpha = np.where(np.isfinite(model.alpha_), model.alpha_, 1e12)
+    root = sparse.diags_array(1 / np.sqrt(alpha))
+    reference = Ridge(alpha=1.0, solver="sparse_cg", tol=1e-10).fit(X @ root, y)
+    np.testing.assert_allclose(
+        model.coef_, root @ reference.coef_, atol=2e-3 * abs(model.coef_).max()
+    )
+    again = BilevelRidgeCV().fit(X, y)
+    np.testing.assert_array_equal(model.coef_, again.coef_)
+    assert len(train) < len(test)
+
+
+def test_estimator_with_unpenalized_columns_and_no_intercept():
+    X, y = sparse_problem()
+    y = y + 20 * X[:, [5]].toarray().ravel()
+    model = BilevelRidgeCV(unpenalized=[5], fit_intercept=False).fit(X, y)
+    assert model.alpha_[5] == 0.0
+    assert model.intercept_ == 0.0
+    assert abs(model.coef_[5] - 20) < 6
+    # The residual of an unpenalized column is orthogonal to it.
+    residual = y - model.predict(X)
+    scale = np.linalg.norm(residual) * np.sqrt((X[:, [5]].power(2)).sum())
+    assert abs(X[:, [5]].T @ residual).max() < 1e-6 * scale
+
+
+def test_estimator_with_groups_shares_strengths():
+    X, y = sparse_problem()
+    groups = (np.arange(X.shape[1]) < 300).astype(int)
+    model = BilevelRidgeCV(feature_groups=groups).fit(X, y)
+    assert model.group_alpha_[1] < model.group_alpha_[0]
+    assert len(np.unique(model.alpha_)) == 2
+
+
+def test_rule_of_the_regime():
+    assert is_large(make_rows(50, 20)) is False
+    X, y = sparse_problem()
+    n, p = X.shape
+    rows = AugmentedRows(
+        X, y[:, None], np.ones(n), np.array([], int), np.arange(p), True,
+        np.zeros(p), np.zeros(1),
+    )  # fmt: skip
+    assert is_large(rows)
