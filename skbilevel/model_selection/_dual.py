@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._elastic_net import (
@@ -29,6 +28,7 @@ from skbilevel.problems._spectrum import (
     refine_minimum,
 )
 from skbilevel.solvers.outer._gauss_newton import Deviations
+from skbilevel.solvers.outer._lbfgs import LimitedMemory
 
 
 @dataclass(frozen=True)
@@ -114,15 +114,12 @@ class KernelTrainer:
                 grad + 2.0 * weight * deviation,
             )
 
-        result = minimize(
-            objective,
-            theta[0],
-            jac=True,
-            method="L-BFGS-B",
-            bounds=np.stack([bounds[0][0], bounds[1][0]], axis=1),
-            options={"maxiter": 3 * n_steps},
-        )
-        return np.asarray(result.x)[None]
+        start = theta[0]
+        fisher = evidence.value_grad_curvature(strengths.expand(theta)[0])[2]
+        curvature = abs(strengths.reduce(fisher[None])[0]) + 2.0 * weight
+        box = (bounds[0][0], bounds[1][0])
+        descent = LimitedMemory()
+        return descent.descend(objective, start, curvature, n_steps, box)[None]
 
     @cached_property
     def _plain_kernel(self) -> Array:

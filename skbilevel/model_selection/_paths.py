@@ -47,7 +47,7 @@ class Recipe:
     half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
     metadata: tuple[float, ...] = (0.1, 0.01)
     evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
-    evidence_steps: int = 5
+    evidence_steps: int = 7
     elastic_net: int = 10
     ratio: float = 0.5
     shared: str = "loo"

@@ -73,6 +73,11 @@ class KernelEvidence:
 
     def value_and_grad(self, log_v: Array) -> tuple[float, Array]:
         """Value and gradient with respect to ``log v`` of shape (p,)."""
+        value, grad, _ = self.value_grad_curvature(log_v)
+        return value, grad
+
+    def value_grad_curvature(self, log_v: Array) -> tuple[float, Array, Array]:
+        """Value, gradient and the diagonal of the expected Hessian."""
         rows, train = self.rows, self.train
         v = np.exp(log_v)
         sweep_train, E = rows.sweep_map(train), rows.free[train]
@@ -93,10 +98,11 @@ class KernelEvidence:
         lifted = project.T @ (root[:, None] * a)
         full = np.zeros((rows.rows.n_rows, m + a.shape[1]))
         full[train] = np.hstack([white.T, lifted])
-        grad = np.empty_like(v)
+        grad, leverage = np.empty_like(v), np.empty_like(v)
         scale = (n - 1) / Q
         for index, pulled in rows.pull_blocks(full):
             square = pulled**2
-            spread = square[:, :m].sum(axis=1)
-            grad[index] = v[index] * (spread - (square[:, m:] * scale).mean(axis=1)) / n
-        return float(value), grad
+            leverage[index] = v[index] * square[:, :m].sum(axis=1)
+            pull = v[index] * (square[:, m:] * scale).mean(axis=1)
+            grad[index] = (leverage[index] - pull) / n
+        return float(value), grad, leverage**2 / n
