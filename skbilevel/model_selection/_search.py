@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, Source
@@ -28,13 +29,17 @@ from skbilevel.solvers import (
 )
 from skbilevel.solvers._base import OnIter, OuterOptimizer
 from skbilevel.solvers._curvature import has_curvature
-from skbilevel.solvers._nested import DirectRun, MapTasks
+from skbilevel.solvers._nested import DirectRun, MapTasks, NestedRun
 from skbilevel.solvers.outer._surrogate import Surrogate
 from skbilevel.solvers.outer._trust_region import TrustRegion
 
 # Range of log v relative to the trace: from the mean alone to least squares.
 _SPAN = (-14.0, 22.0)
 _MEMORY = 1 << 30
+# A loss below this share of the loss of the mean consists of rounding errors.
+_EXACT = 1e-10
+# Working targets have a variance near one unless they are constant.
+_CONSTANT = 1e-20
 # Up to this many strengths their curvature is formed and factored.
 _CURVATURE_UP_TO = 300
 
@@ -132,13 +137,15 @@ class Search:
     def run(self, source: Source, space: OuterSpace, v_init: Array | None) -> Found:
         """Strengths from a start, or from the best shared strength."""
         p = space.n_features
-        if not p or not source.trace > 0:
+        if not p or not source.trace > 0 or source.variance < _CONSTANT:
             return _nothing(p, 0.5 * source.variance)
         guide = source.guide()
         edge = 0
         if v_init is None:
-            v_shared, edge = self._shared(source, space, guide)
-            v_init = np.full(p, v_shared)
+            shared = self._shared(source, space, guide)
+            v_init, edge = np.full(p, shared.v), shared.edge
+            if shared.exact:
+                return _found_shared(shared, p)
         v_init = np.clip(v_init, space.low, space.high)
         positive = v_init[v_init > 0]
         v_ref = float(np.exp(np.log(positive).mean())) if positive.size else 0.0
@@ -158,9 +165,7 @@ class Search:
             _final_edge(edge, result.v, source.trace),
         )
 
-    def _shared(
-        self, source: Source, space: OuterSpace, guide: Any
-    ) -> tuple[float, int]:
+    def _shared(self, source: Source, space: OuterSpace, guide: Any) -> _Shared:
         """The best shared variance and the end of its range it was found at."""
         p, trace = space.n_features, source.trace
         box = (np.array([-np.inf]), np.array([np.inf]))
@@ -175,19 +180,25 @@ class Search:
                 min(high, float(np.log(space.high.max()))),
             )
         if bounds[0] >= bounds[1]:
-            return float(np.exp(np.clip(0.0, *sorted(bounds)))), 0
+            middle = float(np.clip(0.0, *sorted(bounds)))
+            return _Shared(float(np.exp(middle)), np.nan, 0, False)
+        solver = self._solver(problem)
         found = best_shared_strength(
-            self._solver(problem),
+            solver,
             problem,
             p / trace,
             bounds=bounds,
             tol=1e-3 if space.one_strength else 1e-2,
         )
+        floor = _EXACT * 0.5 * source.variance
+        if found.value <= floor:
+            v = _strongest(solver, problem, floor, bounds[0], float(np.log(found.v)))
+            return _Shared(v, floor, 0, True)
         edges = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
         edge = edges.get(found.status, 0)
         if (edge < 0 and bounds[0] > low) or (edge > 0 and bounds[1] < high):
             edge = 0
-        return found.v, edge
+        return _Shared(found.v, found.value, edge, False)
 
     def _solver(self, problem: BilevelProblem | CriterionProblem) -> Nested | Direct:
         if isinstance(problem, CriterionProblem):
@@ -242,6 +253,52 @@ class Search:
         )
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """The best shared variance; ``exact`` where it leaves no error to be reduced."""
+
+    v: float
+    value: float
+    edge: int
+    exact: bool
+
+
+def _strongest(
+    solver: Nested | Direct,
+    problem: BilevelProblem | CriterionProblem,
+    floor: float,
+    low: float,
+    high: float,
+) -> float:
+    """The least shared variance whose loss is as small as ``floor``.
+
+    Features that explain held-out targets exactly leave a loss of rounding errors,
+    which has no meaningful minimum: the strongest regularization that does is taken.
+    """
+    run: Any
+    if isinstance(problem, CriterionProblem):
+        run = DirectRun(problem)
+    else:
+        assert isinstance(solver, Nested)
+        run = NestedRun(solver, problem.stacked(), map)
+    tiny = np.finfo(float).tiny
+
+    def excess(log_v: float) -> float:
+        value = run(np.array([log_v]), 1e-10)[0]
+        return float(np.log(max(value, tiny) / floor))
+
+    if excess(low) <= 0.0:
+        return float(np.exp(low))
+    return float(np.exp(brentq(excess, low, high, xtol=1e-13)))
+
+
+def _found_shared(shared: _Shared, p: int) -> Found:
+    one = np.ones(1)
+    history = {"value": shared.value * one, "grad_norm": 0.0 * one, "tol": 0.0 * one}
+    v = np.full(p, shared.v)
+    return Found(v, shared.value, Status.CONVERGED, 1, history, 0)
+
+
 def _optimizer(
     solver: Nested | Direct, problem: BilevelProblem | CriterionProblem
 ) -> OuterOptimizer:
@@ -262,7 +319,7 @@ def _least(outer: OuterVector, v_ref: float) -> float:
 
 
 def _nothing(p: int, loss: float) -> Found:
-    """Columns that do not vary have no strength to find; the loss is in-sample."""
+    """Constant columns or targets: no strength to find; the loss is in-sample."""
     zero = np.zeros(1)
     history = {"value": zero + loss, "grad_norm": zero, "tol": zero}
     return Found(np.zeros(p), loss, Status.CONVERGED, 1, history, 0)
