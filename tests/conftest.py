@@ -4,8 +4,12 @@ import importlib.util
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import sparse
 from threadpoolctl import threadpool_limits
+
+from skbilevel.problems._moments import AugmentedRows
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,3 +47,65 @@ def pyplot():
 
     yield plt
     plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def make_rows():
+    """Return a function that draws augmented rows with three useful columns."""
+
+    def draw(
+        n,
+        p,
+        *,
+        t=1,
+        intercept=True,
+        free=(),
+        weighted=False,
+        sparse_X=False,
+        standardize=False,
+        seed=0,
+    ):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((n, p)) + 0.3
+        if sparse_X:
+            X[rng.random((n, p)) < 0.6] = 0.0
+        W = rng.standard_normal((min(3, p), t))
+        y = X[:, : len(W)] @ W + 0.5 * rng.standard_normal((n, t)) + 1.0
+        weight = rng.uniform(0.2, 3.0, n) if weighted else np.ones(n)
+        free = np.array(free, dtype=int)
+        return AugmentedRows(
+            sparse.csr_array(X) if sparse_X else X,
+            y,
+            weight,
+            free,
+            np.setdiff1d(np.arange(p), free),
+            intercept,
+            np.zeros(p),
+            np.zeros(t),
+            standardize,
+        )
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def explicit_ridge():
+    """Return a function that fits ridge on some rows by stacked least squares.
+
+    ``fit(rows, index, v) -> coef (n_free + p, t)``; where ``v`` is zero so is the
+    coefficient. Nothing of the package is used but the columns themselves.
+    """
+
+    def fit(rows, index, v):
+        z = rows.dense(index)
+        m, p = rows.n_free, rows.n_penalized
+        root = np.sqrt(rows.weight[index])[:, None]
+        used = np.r_[np.arange(m), m + np.flatnonzero(v > 0)]
+        penalty = np.diag(np.r_[np.zeros(m), 1.0 / np.sqrt(v[v > 0])])[m:]
+        A = np.vstack([root * z[:, used], penalty])
+        b = np.vstack([root * z[:, m + p :], np.zeros((len(penalty), rows.n_targets))])
+        coef = np.zeros((m + p, rows.n_targets))
+        coef[used] = np.linalg.lstsq(A, b, rcond=None)[0]
+        return coef
+
+    return fit

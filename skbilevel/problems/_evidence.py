@@ -34,7 +34,8 @@ from skbilevel.problems._resampled import LeastSquaresModel
 # Where features explain the target exactly the evidence has no maximum: a share of
 # the target's variance always counts as noise.
 _NOISE_FLOOR = 1e-6
-_TINY = np.finfo(float).tiny
+# A constant target has no variance at all; the reciprocal of this is still finite.
+_TINY = 1e-250
 
 
 @dataclass(frozen=True)

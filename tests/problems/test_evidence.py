@@ -1,0 +1,149 @@
+"""The evidence: its formula by dense algebra, differences, primal against dual."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from skbilevel.problems._evidence import KernelEvidence, MomentEvidence
+from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._moments import RowMoments, Swept, sweep, sweep_map
+
+SETTINGS = [
+    {},
+    {"intercept": False},
+    {"free": (1, 4)},
+    {"weighted": True, "t": 2},
+    {"sparse_X": True, "free": (2,), "weighted": True, "t": 2},
+]
+SHAPES = [(40, 6), (24, 30)]
+TRAIN = np.arange(0, 24, 1)[::-1]
+
+
+def primal(rows, train):
+    m, p = rows.n_free, rows.n_penalized
+    moment = RowMoments(rows).sums([train])
+    weight = np.array([rows.weight[train].sum()])
+    return MomentEvidence(sweep(moment, m, p, weight, sweep_map(moment, m)))
+
+
+def dual(rows, train):
+    return KernelEvidence(KernelRows.of(rows), train)
+
+
+def brute_force(rows, train, log_v):
+    """``log N(y; 0, s (I + X diag(v) X^T))`` of swept rows, s profiled out."""
+    if hasattr(rows.X, "toarray"):
+        rows = replace(rows, X=rows.X.toarray())
+    z, m, p = rows.dense(train), rows.n_free, rows.n_penalized
+    z = np.sqrt(rows.weight[train])[:, None] * z
+    if m:
+        z = z - z[:, :m] @ np.linalg.lstsq(z[:, :m], z, rcond=None)[0]
+    X, y = z[:, m : m + p], z[:, m + p :]
+    C = np.eye(len(train)) + (X * np.exp(log_v)) @ X.T
+    n = rows.weight[train].sum()
+    Q = (y * np.linalg.solve(C, y)).sum(axis=0) + 1e-6 * (y * y).sum(axis=0)
+    return ((n - 1) * np.log(Q / n).mean() + np.linalg.slogdet(C)[1]) / n
+
+
+def point(p):
+    return np.random.default_rng(3).uniform(-4.0, 1.0, p)
+
+
+def slope_of(fun, x, h=1e-3):
+    out = []
+    for e in np.eye(len(x)) * h:
+        near, far = fun(x + e) - fun(x - e), fun(x + 2 * e) - fun(x - 2 * e)
+        out.append((8 * near - far) / (12 * h))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_value_and_gradient(make_rows, shape, setting):
+    rows = make_rows(*shape, **setting)
+    log_v = point(rows.n_penalized)
+    model = primal(rows, TRAIN).at(log_v[None])
+    value, grad = dual(rows, TRAIN).value_and_grad(log_v)
+    expected = brute_force(rows, TRAIN, log_v)
+    assert_allclose([model.value[0], value], expected, rtol=1e-9, atol=1e-10)
+    slope = slope_of(lambda x: brute_force(rows, TRAIN, x), log_v)
+    bound = 1e-6 * abs(slope).max()
+    assert abs(model.grad[0] - slope).max() < bound
+    assert abs(grad - slope).max() < bound
+    assert_allclose(model.grad[0], grad, atol=1e-8 * abs(grad).max())
+
+
+def test_curvature_is_half_the_expected_hessian(make_rows):
+    """The mean over targets drawn from the model, the noise variance known."""
+    rows = make_rows(40, 4)
+    train, log_v = np.arange(40), point(4)
+    N = primal(rows, train).at(log_v[None]).normal[0]
+    z = rows.dense(train)
+    X = z[:, 1:5] - z[:, 1:5].mean(axis=0)
+    C = np.eye(40) + (X * np.exp(log_v)) @ X.T
+    outer = [np.exp(log_v[j]) * np.outer(X[:, j], X[:, j]) for j in range(4)]
+    solved = [np.linalg.solve(C, each) for each in outer]
+    fisher = [[np.trace(a @ b) for b in solved] for a in solved]
+    assert_allclose(2 * N, np.array(fisher) / 40, rtol=1e-9)
+    assert np.linalg.eigvalsh(N).min() >= -1e-14
+
+
+def test_weight_is_repetition(make_rows):
+    rows = make_rows(25, 4)
+    times = np.arange(25) % 3
+    index = np.repeat(np.arange(25), times)
+    a = primal(replace(rows, weight=times.astype(float)), np.arange(25))
+    b = primal(
+        replace(rows, X=rows.X[index], y=rows.y[index], weight=np.ones(len(index))),
+        np.arange(len(index)),
+    )
+    log_v = point(4)[None]
+    assert_allclose(a.at(log_v).value, b.at(log_v).value, rtol=1e-11)
+    assert_allclose(a.at(log_v).grad, b.at(log_v).grad, rtol=1e-8, atol=1e-12)
+
+
+def test_features_that_explain_everything(make_rows):
+    """The evidence stays finite where the target lies in the span of the columns."""
+    rows = make_rows(30, 4)
+    rows = replace(rows, y=rows.X[:, :1] * 2.0)
+    for log_v in (np.full((1, 4), 20.0), np.full((1, 4), -20.0)):
+        model = primal(rows, np.arange(30)).at(log_v)
+        assert np.isfinite(model.value).all()
+        assert np.isfinite(model.grad).all()
+
+
+def test_constant_target(make_rows):
+    rows = make_rows(30, 4)
+    rows = replace(rows, y=np.zeros((30, 1)))
+    model = primal(rows, np.arange(30)).at(np.zeros((1, 4)))
+    assert np.isfinite(model.grad).all()
+    value, grad = dual(rows, np.arange(30)).value_and_grad(np.zeros(4))
+    assert np.isfinite(value)
+    assert_allclose(grad, model.grad[0], atol=1e-10)
+
+
+def test_many_columns_in_blocks(make_rows, monkeypatch):
+    rows = make_rows(24, 30, t=2)
+    whole = dual(rows, TRAIN).value_and_grad(point(30))
+    monkeypatch.setattr("skbilevel.problems._kernel._COLUMNS", 7)
+    parts = dual(rows, TRAIN).value_and_grad(point(30))
+    assert_allclose(parts[0], whole[0], rtol=1e-12)
+    assert_allclose(parts[1], whole[1], rtol=1e-9, atol=1e-14)
+
+
+def test_stack_is_each_set(make_rows):
+    rows = make_rows(40, 6)
+    sets = [np.arange(20), np.arange(10, 40)]
+    each = [primal(rows, s) for s in sets]
+    names = ("gram", "cross", "yy", "free", "weight")
+    both = MomentEvidence(
+        Swept(*(np.concatenate([getattr(e.train, k) for e in each]) for k in names))
+    )
+    log_v = np.stack([point(6), -point(6)])
+    model = both.at(log_v)
+    for f in range(2):
+        single = each[f].at(log_v[f : f + 1])
+        assert_allclose(model.value[f], single.value[0], rtol=1e-12)
+        assert_allclose(model.grad[f], single.grad[0], rtol=1e-10)
