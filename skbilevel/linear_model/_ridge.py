@@ -27,7 +27,128 @@ class BilevelRidgeCV(
 ):
     """Ridge regression with one tuned strength per feature.
 
-    Put it where `RidgeCV` or a grid search over `Ridge` stood.
+    Put it where `RidgeCV` or a grid search over `Ridge` stood. It minimizes ::
+
+        0.5 sum_i s_i |y_i - b - x_i W|^2 + 0.5 sum_j alpha_j |W_j|^2
+
+    over ``W`` and ``b``, and chooses the strengths ``alpha_j`` by following the
+    gradient of a validation loss, which implicit differentiation of the minimizer
+    gives. With the default ``hyperpenalty="auto"`` a guard keeps many strengths from
+    overfitting that loss.
+
+    Parameters
+    ----------
+    fit_intercept : bool, default=True
+        Whether an unpenalized intercept is fitted.
+    feature_groups : None, "shared" or array-like of shape (n_features,), default=None
+        None tunes one strength per feature, "shared" one for all, an array one per
+        distinct label. Labels of rows are ``groups``, which goes to the splitter.
+    feature_metadata : array-like, callable or None, default=None
+        What is known about the features, Z of shape (n_features, q):
+        ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable
+        ``f(X, y, sample_weight)`` that returns Z is evaluated on the training rows
+        of every fold, so that nothing leaks.
+    unpenalized : None, str, int or array-like, default=None
+        Columns whose strength is 0: a boolean mask, indices or column names.
+    hyperpenalty : "auto", None or tuple, default="auto"
+        "auto" is the guard: candidates from several criteria are scored by nested
+        cross-validation and averaged. None tunes the criterion of ``cv`` as it is;
+        ``("smooth", value)`` adds ``value`` times the mean squared deviation of the
+        log strengths from their mean, ``("sparse", value)`` a price on ``1/alpha``.
+    cv : None, int, "loo", "gcv", splitter or iterable, default=None
+        Under "auto" it gives the nested outer folds: None is shuffled 5-fold, twice
+        below 1000 rows; another splitter is used once, and again with another seed
+        if it takes one; "loo" and "gcv" choose the criterion of the shared strength
+        while the nested folds stay. Otherwise it is the criterion itself; one split
+        is a hold-out. "loo" leaves out a weighted row as a whole.
+    solver : str or solver value, default="auto"
+        "auto" chooses by the rule of the user guide; "exact" forces factorizations,
+        "amigo" warm-started conjugate gradients. A value is used as it is.
+    scoring : str, callable or None, default=None
+        Reporting only: `score` and ``best_score_`` use it. What is optimized is
+        always the squared error.
+    alpha_init : float, array-like of shape (n_features,) or None, default=None
+        Start of the search in units of Ridge; None searches the best shared strength.
+    alpha_bounds : tuple of two floats or None, default=None
+        Box of the strengths in units of Ridge; None is wide and scale-free.
+    alpha_per_target : bool, default=False
+        With several targets: one set of strengths per target instead of a shared one.
+    tol : float, default=1e-4
+        Tolerance of the outer problem where ``hyperpenalty`` is not "auto".
+    max_iter : int, default=100
+        Largest number of outer iterations there.
+    n_jobs : int or None, default=None
+        Threads over parts that are independent of each other.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
+    verbose : int, default=0
+        Positive values print one line per outer iteration.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Coefficients; exactly 0 for removed features. float32 where X is.
+    intercept_ : float or ndarray of shape (n_targets,)
+        Intercept.
+    alpha_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Strengths in units of Ridge; inf where a feature is removed, 0 where it is
+        unpenalized. ``coef_`` is the ridge solution at these strengths.
+    group_alpha_ : ndarray of shape (n_groups,)
+        Strengths by label; only with ``feature_groups``.
+    group_labels_ : ndarray of shape (n_groups,)
+        Their labels; only with ``feature_groups``.
+    best_score_ : float
+        Nested score of the published model, greater is better: ``scoring``, or minus
+        the mean squared error averaged over targets. It is optimistic by
+        the choice among the candidates.
+    n_iter_ : int
+        Outer steps.
+    history_ : dict of ndarray
+        Course of the search, ready to plot.
+    hyperpenalty_ : dict of ndarray
+        What was chosen: family, value, nested score, standard error, weight and
+        strengths of every candidate.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    BilevelRidgeClassifierCV : The same for classes.
+    sklearn.linear_model.RidgeCV : One strength for all features, from a grid.
+    sklearn.linear_model.ARDRegression : Strengths from the evidence, no validation.
+
+    Notes
+    -----
+    Put a scaler in front: one strength for all features, the start of every search,
+    means the same only for columns of one scale. Where the scales of the columns
+    differ by more than a factor of 100, the start counts them as if they had been
+    scaled. Below 20 rows the shared strength is used alone.
+
+    With ``alpha_per_target=True`` and several targets, ``history_`` and
+    ``hyperpenalty_`` are lists with one entry per target.
+
+    References
+    ----------
+    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
+    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
+
+    D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992 (the
+    evidence, one of the criteria that candidates come from).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skbilevel import BilevelRidgeCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), BilevelRidgeCV()).fit(X, y)
+    >>> print(f"{model.score(X, y):.2f}")
+    0.51
+    >>> model[-1].alpha_.shape
+    (10,)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

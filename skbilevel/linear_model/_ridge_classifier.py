@@ -21,7 +21,118 @@ from skbilevel.linear_model._base import (
 
 
 class BilevelRidgeClassifierCV(ScoringMixin, ClassifierMixin, BilevelLinearModel):
-    """Classifier by ridge regression on class indicators, strengths tuned."""
+    """Classifier by ridge regression on class indicators, strengths tuned.
+
+    It stands beside `BilevelRidgeCV` as `RidgeClassifierCV` stands beside `RidgeCV`:
+    targets are -1 and 1, one column for two classes and one per class otherwise, and
+    the strengths are shared by the columns. With ``s_i`` the row weights it
+    minimizes ::
+
+        0.5 sum_i s_i |Y_i - b - x_i W|^2 + 0.5 sum_j alpha_j |W_j|^2
+
+    Parameters
+    ----------
+    fit_intercept : bool, default=True
+        Whether an unpenalized intercept is fitted.
+    feature_groups : None, "shared" or array-like of shape (n_features,), default=None
+        None tunes one strength per feature, "shared" one for all, an array one per
+        distinct label. Labels of rows are ``groups``, which goes to the splitter.
+    feature_metadata : array-like, callable or None, default=None
+        What is known about the features, Z of shape (n_features, q):
+        ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable
+        ``f(X, y, sample_weight)`` that returns Z is evaluated on the training rows
+        of every fold, so that nothing leaks.
+    unpenalized : None, str, int or array-like, default=None
+        Columns whose strength is 0: a boolean mask, indices or column names.
+    hyperpenalty : "auto", None or tuple, default="auto"
+        "auto" is the guard: candidates from several criteria are scored by nested
+        cross-validation and averaged. None tunes the criterion of ``cv`` as it is;
+        ``("smooth", value)`` adds ``value`` times the mean squared deviation of the
+        log strengths from their mean, ``("sparse", value)`` a price on ``1/alpha``.
+    cv : None, int, "loo", "gcv", splitter or iterable, default=None
+        Under "auto" it gives the nested outer folds: None is shuffled 5-fold, twice
+        below 1000 rows; another splitter is used once, and again with another seed
+        if it takes one; "loo" and "gcv" choose the criterion of the shared strength
+        while the nested folds stay. Otherwise it is the criterion itself; one split
+        is a hold-out. "loo" leaves out a weighted row as a whole.
+    solver : str or solver value, default="auto"
+        "auto" chooses by the rule of the user guide; "exact" forces factorizations,
+        "amigo" warm-started conjugate gradients. A value is used as it is.
+    scoring : str, callable or None, default=None
+        Reporting only: `score` and ``best_score_`` use it. What is optimized is
+        always the squared error.
+    alpha_init : float, array-like of shape (n_features,) or None, default=None
+        Start of the search in units of Ridge; None searches the best shared strength.
+    alpha_bounds : tuple of two floats or None, default=None
+        Box of the strengths in units of Ridge; None is wide and scale-free.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied into ``sample_weight``.
+    tol : float, default=1e-4
+        Tolerance of the outer problem where ``hyperpenalty`` is not "auto".
+    max_iter : int, default=100
+        Largest number of outer iterations there.
+    n_jobs : int or None, default=None
+        Threads over parts that are independent of each other.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
+    verbose : int, default=0
+        Positive values print one line per outer iteration.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients; exactly 0 for removed features. float32 where X is.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    alpha_ : ndarray of shape (n_features,)
+        Strengths in units of Ridge; inf where a feature is removed, 0 where it is
+        unpenalized. ``coef_`` is the ridge solution at these strengths.
+    group_alpha_ : ndarray of shape (n_groups,)
+        Strengths by label; only with ``feature_groups``.
+    group_labels_ : ndarray of shape (n_groups,)
+        Their labels; only with ``feature_groups``.
+    best_score_ : float
+        Nested score of the published model, greater is better: ``scoring``, or minus
+        the mean squared error of the indicators. It is optimistic by
+        the choice among the candidates.
+    n_iter_ : int
+        Outer steps.
+    history_ : dict of ndarray
+        Course of the search, ready to plot.
+    hyperpenalty_ : dict of ndarray
+        What was chosen: family, value, nested score, standard error, weight and
+        strengths of every candidate.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    BilevelRidgeCV : The same for numbers.
+    sklearn.linear_model.RidgeClassifierCV : One strength for all features.
+
+    References
+    ----------
+    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
+    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
+
+    D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992 (the
+    evidence, one of the criteria that candidates come from).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skbilevel import BilevelRidgeClassifierCV
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), BilevelRidgeClassifierCV()).fit(X, y)
+    >>> bool(model.score(X, y) > 0.95)
+    True
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelLinearModel._parameter_constraints,
