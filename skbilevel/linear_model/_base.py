@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -14,7 +12,6 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import LeaveOneOut
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from threadpoolctl import ThreadpoolController
@@ -32,41 +29,12 @@ from skbilevel._sklearn_compat import (
 from skbilevel._typing import Array
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._columns import strength_groups, unpenalized_mask
+from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._tuning import tune
 from skbilevel.solvers import INNER, SOLVERS
-
-Splits = list[tuple[Array, Array]]
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """What ``cv`` and the metadata of ``fit`` say about rows.
-
-    Parameters
-    ----------
-    criterion : {"folds", "loo", "gcv"}
-        Closed forms replace folds where the user asks for them.
-    n_folds : int
-        Shuffled folds where no splits are given.
-    splits : list of (train, valid) or None
-        Splits of a splitter or of an iterable.
-    repeat : list of (train, valid)
-        The same splitter with another seed; empty where it takes none.
-    by_membership : bool
-        Splits were given row by row.
-    groups : ndarray or None
-        Labels of rows that stay together.
-    """
-
-    criterion: str
-    n_folds: int
-    splits: Splits | None
-    repeat: Splits
-    by_membership: bool
-    groups: Array | None
 
 
 class BilevelLinearModel(BaseEstimator):
@@ -141,7 +109,7 @@ class BilevelLinearModel(BaseEstimator):
         return tags
 
     def _validate(self, X: Any, y: Any, **kwargs: Any) -> tuple[Any, Any]:
-        return validate_data(  # type: ignore[no-any-return]
+        return validate_data(
             self,
             X,
             y,
@@ -188,7 +156,7 @@ class BilevelLinearModel(BaseEstimator):
         self.alpha_ = np.stack([p.alpha for p in parts]) if several else first.alpha
         if first.group_labels is not None:
             self.group_labels_ = first.group_labels
-            groups = [p.group_alpha for p in parts]
+            groups: list[Any] = [p.group_alpha for p in parts]
             self.group_alpha_ = np.stack(groups) if several else first.group_alpha
         self.n_iter_ = max(part.n_iter for part in parts)
         self.history_ = [p.history for p in parts] if several else first.history
@@ -198,49 +166,20 @@ class BilevelLinearModel(BaseEstimator):
         self.best_score_ = float(np.mean([part.score for part in parts]))
 
     def _resampling(
-        self, X: Any, y: Any, weight: Array, given: Any, params: dict[str, Any]
+        self, X: Any, y: Any, given: Any, params: dict[str, Any]
     ) -> Resampling:
         """Splits and groups from ``cv`` and the metadata of ``fit``."""
-        cv = "loo" if isinstance(self.cv, LeaveOneOut) else self.cv
-        if isinstance(cv, Integral) and cv < 2:
-            raise ValueError(f"cv={cv} folds: at least 2 are needed.")
-        criterion = cv if isinstance(cv, str) else "folds"
         if _routing_enabled():
             routed = process_routing(self, "fit", sample_weight=given, **params)
-            split_params = dict(routed.splitter.split)
-        else:
-            unknown = sorted(set(params) - {"groups"})
-            if unknown:
-                raise ValueError(
-                    f"fit got metadata {unknown} that it cannot use; only "
-                    "sample_weight and groups are passed without metadata routing "
-                    "(sklearn.set_config(enable_metadata_routing=True))."
-                )
-            split_params = params
-        groups = split_params.get("groups")
-        if groups is not None:
-            groups = np.asarray(groups)
-            if groups.shape != (X.shape[0],):
-                raise ValueError(
-                    f"groups has shape {groups.shape}, but X has {X.shape[0]} rows."
-                )
-        splits, repeat = None, []
-        by_membership = False
-        if groups is not None and (cv is None or isinstance(cv, (str, Integral))):
-            splits = _group_splits(groups, cv, X, y)
-        elif not isinstance(cv, str) and hasattr(cv, "split"):
-            from skbilevel.model_selection._plan import repeated
-
-            splits = list(cv.split(X, y, **split_params))
-            other = repeated(cv, np.random.default_rng(0))
-            repeat = [] if other is None else list(other.split(X, y, **split_params))
-        elif isinstance(cv, Iterable) and not isinstance(cv, str):
-            splits, by_membership = (
-                [(np.asarray(a), np.asarray(b)) for a, b in cv],
-                True,
+            return read_resampling(self.cv, dict(routed.splitter.split), X, y)
+        unknown = sorted(set(params) - {"groups"})
+        if unknown:
+            raise ValueError(
+                f"fit got metadata {unknown} that it cannot use; only sample_weight "
+                "and groups are passed without metadata routing "
+                "(sklearn.set_config(enable_metadata_routing=True))."
             )
-        n_folds = int(cv) if isinstance(cv, Integral) else 5
-        return Resampling(criterion, n_folds, splits, repeat, by_membership, groups)
+        return read_resampling(self.cv, params, X, y)
 
     def _nested_score(
         self,
@@ -327,6 +266,8 @@ class BilevelLinearModel(BaseEstimator):
 class ScoringMixin:
     """``score`` by the user's scorer; stands left of scikit-learn's own mixins."""
 
+    scoring: Any
+
     def score(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> float:
         """Score predictions: R2 or accuracy, or ``scoring`` where it was given.
 
@@ -380,17 +321,6 @@ def check_weight(sample_weight: Any, X: Any) -> Array:
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
     return np.asarray(weight, dtype=np.float64)
-
-
-def _group_splits(groups: Array, cv: Any, X: Any, y: Any) -> Splits:
-    """Group folds where groups are given without a splitter."""
-    from sklearn.model_selection import GroupKFold
-
-    n_groups = len(np.unique(groups))
-    n_folds = min(int(cv) if isinstance(cv, Integral) else 5, n_groups)
-    if n_folds < 2:
-        raise ValueError("groups holds one label only; at least two are needed.")
-    return list(GroupKFold(n_folds).split(X, y, groups))
 
 
 def linear_prediction(X: Any, coef: Array, intercept: Any) -> Array:

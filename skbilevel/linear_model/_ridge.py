@@ -14,11 +14,11 @@ from skbilevel._sklearn_compat import _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
-    Resampling,
     ScoringMixin,
     check_weight,
     linear_prediction,
 )
+from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._publish import Published
 
 
@@ -225,7 +225,7 @@ class BilevelRidgeCV(
         X, y = self._validate(X, y, multi_output=True, y_numeric=True)
         weight = check_weight(sample_weight, X)
         Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-        resampling = self._resampling(X, y, weight, sample_weight, params)
+        resampling = self._resampling(X, y, sample_weight, params)
         columns = [slice(k, k + 1) for k in range(Y.shape[1])]
         if not self.alpha_per_target or Y.shape[1] == 1:
             columns = [slice(None)]

@@ -216,7 +216,7 @@ class BilevelRidgeClassifierCV(ScoringMixin, ClassifierMixin, BilevelLinearModel
         weight = check_weight(sample_weight, X)
         if self.class_weight is not None:
             weight = weight * compute_sample_weight(self.class_weight, y)
-        resampling = self._resampling(X, y, weight, sample_weight, params)
+        resampling = self._resampling(X, y, sample_weight, params)
         part = self._fit_part(X, _indicators(codes), weight, resampling)
         dtype = X.dtype
         self.coef_ = part.coef.astype(dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.model_selection._criterion import MomentFolds, RowSource
@@ -26,9 +27,6 @@ from skbilevel.model_selection._outer_space import (
 from skbilevel.model_selection._resampling import Pair, fold_labels
 from skbilevel.model_selection._search import Found, Regime, Search, choose
 from skbilevel.solvers import IterInfo, Status
-
-if TYPE_CHECKING:
-    from skbilevel.linear_model._base import Resampling
 
 # A closed form needs a matrix of this size at most to be factored.
 _CLOSED_UP_TO = 6000

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion
@@ -24,9 +25,6 @@ from skbilevel.model_selection._plan import (
 )
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._search import check_solver
-
-if TYPE_CHECKING:
-    from skbilevel.linear_model._base import Resampling
 
 
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:

@@ -28,9 +28,17 @@ _FIRST, _ROUNDS = 20, 20
 class LeastSquaresOracle(Protocol):
     """What coordinate descent has to know of a training set."""
 
-    yy: float
-    weight: float
-    cross: Array
+    @property
+    def yy(self) -> float:
+        """Sum of squares of the target."""
+
+    @property
+    def weight(self) -> float:
+        """Sum of the row weights."""
+
+    @property
+    def cross(self) -> Array:
+        """``X^T y`` of shape (p, t)."""
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some columns."""
@@ -71,11 +79,15 @@ def elastic_net_strengths(
     ``grid`` is relative to ``max_j |x_j^T y| / ratio`` of this training set, so that
     a point means the same in every set and no set depends on another's rows. Where
     more than ``limit`` columns would enter, the path stays at the point before.
+    ``ratio`` holds for targets of unit variance, which makes the path independent of
+    their unit.
     """
     top = np.sqrt((oracle.cross**2).sum(axis=1)).max(initial=0.0)
     p, t = oracle.cross.shape
     if not top > 0:
         return np.zeros((len(grid), p)), np.zeros((len(grid), p, t))
+    unit = np.sqrt(oracle.yy / (t * oracle.weight))
+    ratio = ratio / (ratio + (1.0 - ratio) / unit)
     penalties = top / ratio * grid
     with warnings.catch_warnings():
         # The candidates are scored anyway; the user has no parameter to act on.

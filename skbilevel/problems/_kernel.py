@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
@@ -34,7 +35,7 @@ class KernelRows:
     """
 
     rows: AugmentedRows
-    X: Array | sparse.csc_array
+    X: Any
     metric: Array
 
     @classmethod

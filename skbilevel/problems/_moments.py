@@ -1,9 +1,11 @@
-"""Second moments of augmented rows: what least squares needs to know of a set of rows."""
+"""Second moments of augmented rows: all that least squares knows of a set of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -41,7 +43,7 @@ class AugmentedRows:
         training set) rather than to the columns as they are.
     """
 
-    X: Array | sparse.csr_array
+    X: Any
     y: Array
     weight: Array
     free: Array
@@ -162,10 +164,7 @@ class CellMoments:
         """One pass over the rows; ``cell`` numbers each row's cell from 0."""
         order = np.argsort(cell, kind="stable")
         bounds = np.searchsorted(cell[order], np.arange(cell.max() + 2))
-        stack = [
-            rows.moment(order[a:b])
-            for a, b in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
+        stack = [rows.moment(order[a:b]) for a, b in pairwise(bounds)]
         return cls(cell, np.stack(stack))
 
     def sums(self, sets: Sequence[Array]) -> Array:

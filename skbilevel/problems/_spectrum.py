@@ -63,7 +63,9 @@ class Spectrum:
     def grid(self) -> Array:
         """Values of ``log c`` that no optimum can leave."""
         top = self.lam.max() if self.lam.size else 1.0
-        return np.arange(_SPAN[0], _SPAN[1] + _STEP / 2, _STEP) - np.log(top)
+        return np.asarray(
+            np.arange(_SPAN[0], _SPAN[1] + _STEP / 2, _STEP) - np.log(top)
+        )
 
     def ceiling(self) -> float:
         """Largest ``log v`` at which ``I + d G d`` is safely positive definite.
@@ -88,7 +90,7 @@ class Spectrum:
         for target, rotated in zip(self.y.T, self.rotated.T, strict=True):
             residual = target[:, None] - self.left @ (shrink * rotated[:, None])
             loss += (residual / denominator) ** 2
-        return loss
+        return np.asarray(loss)
 
     def gcv(self, log_c: Array) -> Array:
         """Generalized cross-validation at each ``log c``."""
@@ -97,7 +99,7 @@ class Spectrum:
         outside = max(self.yy - power.sum(), 0.0)
         rss = outside + ((1.0 - shrink) ** 2).T @ power
         freedom = self.weight - self.n_free - shrink.sum(axis=0)
-        return self.weight * rss / np.maximum(freedom, 1e-10) ** 2
+        return np.asarray(self.weight * rss / np.maximum(freedom, 1e-10) ** 2)
 
 
 def _shrinkage(lam: Array, log_c: Array) -> Array:

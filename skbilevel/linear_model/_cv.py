@@ -1,0 +1,86 @@
+"""What ``cv`` and the metadata of ``fit`` say about rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import GroupKFold, LeaveOneOut
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._plan import repeated
+
+Splits = list[tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """What ``cv`` and the metadata of ``fit`` say about rows.
+
+    Parameters
+    ----------
+    criterion : {"folds", "loo", "gcv"}
+        Closed forms replace folds where the user asks for them.
+    n_folds : int
+        Shuffled folds where no splits are given.
+    splits : list of (train, valid) or None
+        Splits of a splitter or of an iterable.
+    repeat : list of (train, valid)
+        The same splitter with another seed; empty where it takes none.
+    by_membership : bool
+        Splits were given row by row.
+    groups : ndarray or None
+        Labels of rows that stay together.
+    """
+
+    criterion: str
+    n_folds: int
+    splits: Splits | None
+    repeat: Splits
+    by_membership: bool
+    groups: Array | None
+
+
+def read_resampling(
+    cv: Any, split_params: dict[str, Any], X: Any, y: Any
+) -> Resampling:
+    """Splits, groups and criterion from ``cv`` and what is passed to the splitter."""
+    cv = "loo" if isinstance(cv, LeaveOneOut) else cv
+    if isinstance(cv, Integral) and cv < 2:
+        raise ValueError(f"cv={cv} folds: at least 2 are needed.")
+    groups = _check_groups(split_params.get("groups"), X.shape[0])
+    criterion = cv if isinstance(cv, str) else "folds"
+    n_folds = int(cv) if isinstance(cv, Integral) else 5
+    splits: Splits | None = None
+    repeat: Splits = []
+    named = cv is None or isinstance(cv, str | Integral)
+    if named and groups is not None:
+        splits = _group_splits(groups, n_folds, X, y)
+    elif not named and hasattr(cv, "split"):
+        splits = list(cv.split(X, y, **split_params))
+        other = repeated(cv, np.random.default_rng(0))
+        repeat = [] if other is None else list(other.split(X, y, **split_params))
+    elif not named and isinstance(cv, Iterable):
+        splits = [(np.asarray(a), np.asarray(b)) for a, b in cv]
+    by_membership = splits is not None and not named and not hasattr(cv, "split")
+    return Resampling(criterion, n_folds, splits, repeat, by_membership, groups)
+
+
+def _check_groups(groups: Any, n_rows: int) -> Array | None:
+    if groups is None:
+        return None
+    groups = np.asarray(groups)
+    if groups.shape != (n_rows,):
+        raise ValueError(f"groups has shape {groups.shape}, but X has {n_rows} rows.")
+    return groups
+
+
+def _group_splits(groups: Array, n_folds: int, X: Any, y: Any) -> Splits:
+    """Group folds where groups are given without a splitter."""
+    n_folds = min(n_folds, len(np.unique(groups)))
+    if n_folds < 2:
+        raise ValueError("groups holds one label only; at least two are needed.")
+    return list(GroupKFold(n_folds).split(X, y, groups))
