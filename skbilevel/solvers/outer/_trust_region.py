@@ -16,8 +16,8 @@ from skbilevel.solvers.outer._lbfgsb import stationarity
 _ACCEPT, _SHRINK, _GROW = 1e-4, 0.25, 0.75
 # A predicted decrease below this share of the value is rounding.
 _ROUNDING = 1e-14
-# Added to the diagonal of the curvature, relative to its largest entry.
-_DAMPING = 1e-6
+# Added to the diagonal of the curvature, relative to each entry.
+_DAMPING = 1e-5
 _QP_STEPS = 50
 
 
@@ -100,7 +100,8 @@ def _damped(B: Array) -> Array:
     B = np.array(B, dtype=float)
     diagonal = B.reshape(-1)[:: len(B) + 1]
     top = float(diagonal.max(initial=0.0))
-    diagonal += _DAMPING * top if top > 0 else 1.0
+    diagonal *= 1.0 + _DAMPING
+    diagonal += _DAMPING**2 * top if top > 0 else 1.0
     return B
 
 
@@ -133,15 +134,24 @@ def box_quadratic(B: Array, g: Array, low: Array, high: Array) -> Array:
         trial = np.clip(s + direction, low, high)
         new = float(g @ trial + 0.5 * trial @ (B @ trial))
         if new >= value:
-            moving = direction != 0
-            ends = np.where(direction > 0, high, low)[moving] - s[moving]
-            reach = min(1.0, float((ends / direction[moving]).min(initial=1.0)))
-            trial = np.clip(s + reach * direction, low, high)
+            trial = _first_bound(s, direction, low, high)
             new = float(g @ trial + 0.5 * trial @ (B @ trial))
             if new >= value:
                 break
         s, value = trial, new
     return s
+
+
+def _first_bound(s: Array, direction: Array, low: Array, high: Array) -> Array:
+    """The point where the first coordinate meets its bound, and exactly that."""
+    ends = np.where(direction > 0, high, low)
+    room = np.full(len(s), np.inf)
+    np.divide(ends - s, direction, out=room, where=direction != 0)
+    first = int(np.argmin(room))
+    trial = np.clip(s + min(1.0, float(room[first])) * direction, low, high)
+    if room[first] <= 1.0:
+        trial[first] = ends[first]
+    return np.asarray(trial)
 
 
 def _free_newton(
