@@ -231,11 +231,18 @@ class BilevelLinearModel(BaseEstimator):
         predicted, index = np.hstack(columns), parts[0].positive
         predicted = predicted[index, 0] if predicted.shape[1] == 1 else predicted[index]
         model = copy.copy(self)
+
         # The scorer asks an estimator; this one answers from what is known.
-        method = "decision_function" if hasattr(self, "classes_") else "predict"
-        if method == "predict" and y.ndim > 1:
-            predicted = predicted.reshape(len(index), -1)
-        setattr(model, method, lambda X: predicted)
+        def decision_function(X: Any) -> Array:
+            return predicted
+
+        def predict(X: Any) -> Array:
+            return predicted if y.ndim == 1 else predicted.reshape(len(index), -1)
+
+        if hasattr(self, "classes_"):
+            model.decision_function = decision_function
+        else:
+            model.predict = predict
         taken = {key: np.asarray(value)[index] for key, value in params.items()}
         return float(scorer(model, X[index], y[index], **taken))
 

@@ -92,8 +92,9 @@ def minimize_scalar_log(
             visit(best.x + side * stride)
             stride *= 1.5
             continue
-        # A bracket that did not shrink by half is halved.
-        halve = abs(other.x - best.x) > 0.5 * width
+        # A bracket that did not shrink by half is halved; one that did so exactly, by
+        # halving, must not be judged by rounding.
+        halve = abs(other.x - best.x) > 0.5001 * width
         width = abs(other.x - best.x)
         x = 0.5 * (best.x + other.x) if halve else _cubic_minimum(best, other)
         if best.slope == 0.0 or width <= tol or abs(x - best.x) <= 0.5 * tol:
