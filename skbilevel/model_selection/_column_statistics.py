@@ -12,12 +12,12 @@ from skbilevel.problems import Centered, Design, RowsDataFit, SparseDesign
 def intrinsic_metadata(fit: RowsDataFit, index: Array) -> Array:
     """Columns (len(index), q) from the rows of one training set only.
 
-    The constant, the logarithm of the scale of every column, of the number of rows in
+    The logarithm of the scale of every column, of the number of rows in
     which it is not zero (with its square; sparse designs only), and of its squared
     correlation with the targets in units of what noise would give.
     """
     square = fit.curvature_diag[index]
-    columns = [np.ones(len(index)), 0.5 * _log(square)]
+    columns = [0.5 * _log(square)]
     count = occurrences(fit, index)
     if count is not None:
         frequency = np.log1p(count)

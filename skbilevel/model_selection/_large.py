@@ -10,6 +10,10 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._column_statistics import emphasis, intrinsic_metadata
 from skbilevel.model_selection._elastic_net import elastic_net_strengths, relative_grid
+from skbilevel.model_selection._large_metadata import (
+    MetadataSearch,
+    common_coordinates,
+)
 from skbilevel.model_selection._large_rows import Budget, LargeRows
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._rows_oracle import RowsOracle
@@ -19,12 +23,10 @@ from skbilevel.problems import (
     Design,
     Embedded,
     GroupStrengths,
-    MetadataStrengths,
     Parametrization,
     RowsDataFit,
     Sweep,
     Task,
-    metadata_transform,
 )
 from skbilevel.problems import SharedStrength as OneStrength
 from skbilevel.problems._moments import AugmentedRows, unit_metric
@@ -164,41 +166,32 @@ class RowsTrainer:
         ``Z`` holds the columns of the training set and of the training part of
         every inner hold-out, so that no hold-out row speaks about its own error.
         """
-        T = metadata_transform(Z[0], emphasis(self.train, self.rows.penalized))
-        made = []
-        while Z:
-            # What is transformed is dropped: these are the longest arrays here.
-            made.append(self._of_metadata(Z.pop(0) @ T, shared))
-        return self._tune(made[0], made[1:])
-
-    def _of_metadata(self, Z: Array, shared: SharedStrength) -> Parametrization:
-        offset, (low, high) = float(shared.log_v[0]), self.budget.reach
-        top = max(min(offset + high, float(shared.ceiling[0])), offset + low + 1e-6)
-        return self._embedded(MetadataStrengths(Z, offset, offset + low, top))
+        budget, center = self.budget, float(shared.log_v[0])
+        low, high = center + budget.reach[0], center + budget.reach[1]
+        high = max(min(high, float(shared.ceiling[0])), low + 1e-6)
+        parts = common_coordinates(Z, emphasis(self.train, self.rows.penalized))
+        weight = sum(float(task.weight) for task in self._tasks)
+        search = MetadataSearch(
+            self._tasks,
+            self.rows.penalized,
+            center,
+            (low, high),
+            weight * float(self.variance[0]),
+            budget.tuning_accuracy,
+            budget.max_iter,
+        )
+        return search.run(parts[0], parts[1:], budget.lam, budget.metadata_steps)
 
     def groups(self, shared: SharedStrength, members: Array) -> Array:
         """Variances (p,), one tuned for every label."""
-        v0 = float(np.exp(shared.log_v[0]))
+        budget, v0 = self.budget, float(np.exp(shared.log_v[0]))
         own = self._embedded(GroupStrengths(members, v0))
-        return self._tune(own, [own] * len(self._tasks), own.init(v0))
-
-    def _tune(
-        self,
-        full: Parametrization,
-        inner: list[Parametrization],
-        start: Array | None = None,
-    ) -> Array:
-        budget = self.budget
-        tasks = tuple(
-            Task(t.inner, t.outer, t.weight, 1.0, (own,))
-            for t, own in zip(self._tasks, inner, strict=True)
-        )
-        box = full.bounds(np.exp(-300.0), np.exp(self._ceiling))
-        problem = BilevelProblem(tasks, full, box)
-        outer = LBFGSB(accuracy=budget.tuning_accuracy)
+        box = own.bounds(np.exp(-300.0), np.exp(self._ceiling))
+        problem = BilevelProblem(self._tasks, own, box)
+        outer = LBFGSB(accuracy=(budget.tuning_accuracy[0],) * 2)
         solver = Nested(CG(budget.max_iter), Implicit(), outer)
-        start = np.zeros(full.size) if start is None else start
-        found = solver.solve(problem, start, tol=1e-4, max_iter=budget.outer_steps)
+        steps = budget.group_steps
+        found = solver.solve(problem, own.init(v0), tol=1e-4, max_iter=steps)
         return np.asarray(found.v[self.rows.penalized])
 
     def metadata_columns(self, given: list[Array] | None) -> list[Array]:

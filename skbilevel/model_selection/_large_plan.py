@@ -60,8 +60,12 @@ def large_plan(
         valid = np.isin(own, request.rng.permutation(labels)[:size])
         return TrainingSet(s.rows, [(s.rows[~valid], s.rows[valid])], None)
 
-    k = len(plan.outer) if given else min(len(plan.outer), budget.outer_folds)
-    k = 1 if n_values > budget.single_holdout_above else k
+    k = len(plan.outer)
+    if not given:
+        scored = np.cumsum([len(held_out) for held_out in plan.held_out])
+        k = min(k, 1 + int(np.searchsorted(scored, budget.scored_rows)))
+    if n_values > budget.single_holdout_above:
+        k = 1
     return NestedPlan(
         make(plan.full),
         [make(s) for s in plan.outer[:k]],

@@ -26,14 +26,19 @@ class Budget:
     ----------
     exact_columns : int
         Up to this many columns (and fewer than rows) Gram matrices are formed.
-    outer_folds : int
-        Most outer folds that are scored where no splits are given.
+    scored_rows : int
+        Where no splits are given, outer folds are scored until they hold out so many
+        rows; small problems score all of them.
     single_holdout_above : int
         With more stored values of X only the first outer fold is scored.
     holdout : float
         Share of a training set on which its strengths are tuned.
-    outer_steps : int
-        Quasi-Newton steps on a function of metadata.
+    metadata_steps : int
+        Gauss-Newton steps on a function of metadata.
+    lam : float
+        Weight of its mean squared departure from a shared strength.
+    group_steps : int
+        Quasi-Newton steps on strengths of labels.
     reach : tuple of float
         How far it may carry a log variance below and above the shared one.
     elastic_net : int
@@ -41,7 +46,7 @@ class Budget:
     columns : int
         Largest working set of the elastic net; later points repeat the last one.
     tuning_accuracy : tuple of float
-        Loosest and tightest relative accuracy of inner solves while tuning.
+        Relative accuracy of coefficients and of their derivatives while tuning.
     accuracy : float
         Relative accuracy of the candidates' and the published coefficients.
     max_iter : int
@@ -49,14 +54,16 @@ class Budget:
     """
 
     exact_columns: int = 1500
-    outer_folds: int = 3
+    scored_rows: int = 5000
     single_holdout_above: int = 100_000_000
     holdout: float = 0.25
-    outer_steps: int = 5
+    metadata_steps: int = 2
+    lam: float = 0.001
+    group_steps: int = 10
     reach: tuple[float, float] = (-6.0, 4.0)
     elastic_net: int = 5
     columns: int = 400
-    tuning_accuracy: tuple[float, float] = (2e-3, 1e-3)
+    tuning_accuracy: tuple[float, float] = (5e-4, 3e-2)
     accuracy: float = 1e-5
     max_iter: int = 1000
 

@@ -165,7 +165,7 @@ def candidates(rows, training, budget=None, metadata=None):
 
 
 def test_sparse_equals_dense():
-    budget = Budget(accuracy=1e-12, tuning_accuracy=(1e-9, 1e-9), outer_steps=50)
+    budget = Budget(accuracy=1e-12, tuning_accuracy=(1e-9, 1e-9), metadata_steps=20)
     shared, tuned, path, solved = [], [], [], []
     for as_sparse in (False, True):
         rows = make_rows(150, 40, as_sparse=as_sparse, n_free=1)
@@ -228,7 +228,7 @@ def test_plan_keeps_groups_and_time_together():
     n = 120
     request = PlanRequest(np.arange(n), n, 30, None, np.random.default_rng(0))
     plan = large_plan(default_plan(request, 5), request, False, False, 10)
-    assert len(plan.outer) == Budget().outer_folds
+    assert len(plan.outer) == len(default_plan(request, 5).outer)
     for s in (plan.full, *plan.outer):
         ((inner, outer),) = s.halves
         np.testing.assert_array_equal(np.sort(np.r_[inner, outer]), np.sort(s.rows))
@@ -313,3 +313,16 @@ def test_rule_of_the_regime():
         np.zeros(p), np.zeros(1),
     )  # fmt: skip
     assert is_large(rows)
+
+
+def test_plan_scores_as_many_rows_as_needed():
+    n = 12_000
+    request = PlanRequest(np.arange(n), n, 30, None, np.random.default_rng(0))
+    plan = large_plan(default_plan(request, 5), request, False, False, 10)
+    assert [len(b) for b in plan.held_out] == [2400, 2400, 2400]
+    splits = [
+        (np.arange(9000), np.arange(9000, n)),
+        (np.arange(3000, n), np.arange(3000)),
+    ]
+    given = large_plan(split_plan(request, splits, False), request, True, False, 10)
+    assert len(given.outer) == 2
