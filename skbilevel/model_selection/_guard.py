@@ -81,11 +81,8 @@ def guarded_strengths(
     choice = averaging.choose(
         losses[:, scored], rows.weight[scored], plan.cluster[scored]
     )
-    published = [_published(t, c, choice.weight, members) for t, c in made]
-    v = np.concatenate([p[0] for p in published])
-    solved = np.concatenate([p[1] for p in published])
-    nested = _nested_losses(rows, plan.held_out, solved[1:])[0]
-    loss = float(nested[scored] @ rows.weight[scored] / rows.weight[scored].sum())
+    scoring = (rows, plan.held_out, scored)
+    v, solved, loss = _published_everywhere(made, choice.weight, members, *scoring)
     trainer, first = made[0]
     full = Candidates(
         first.family,
@@ -97,11 +94,26 @@ def guarded_strengths(
     best = int(np.argmax(choice.weight))
     if loss > choice.loss[best] and (members is not None or rows.n_targets > 1):
         # The ratio is a compromise where a strength covers several coefficients.
-        v = full.v[:, best]
-        single = [t.full_coefficients(c.w[:, best : best + 1]) for t, c in made]
-        solved = np.concatenate(single)
-        loss = float(choice.loss[best])
+        alone = np.eye(len(choice.weight))[best]
+        v, solved, loss = _published_everywhere(made, alone, members, *scoring)
     return GuardResult(v[0], solved[0, 0], solved[1:, 0], choice, full, loss)
+
+
+def _published_everywhere(
+    made: Made,
+    weight: Array,
+    members: Array | None,
+    rows: AugmentedRows,
+    held_out: Sequence[Array],
+    scored: Array,
+) -> tuple[Array, Array, float]:
+    """An average as variances and coefficients of every set, and its nested loss."""
+    published = [_published(t, c, weight, members) for t, c in made]
+    v = np.concatenate([p[0] for p in published])
+    solved = np.concatenate([p[1] for p in published])
+    nested = _nested_losses(rows, held_out, solved[1:])[0]
+    row_weight = rows.weight[scored]
+    return v, solved, float(nested[scored] @ row_weight / row_weight.sum())
 
 
 def _trainers(
