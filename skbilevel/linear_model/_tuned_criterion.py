@@ -15,7 +15,7 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
 from skbilevel.linear_model._options import Tuned, TuningOptions
-from skbilevel.model_selection._criterion import MomentFolds, RowSource
+from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
     OuterSpace,
@@ -24,8 +24,10 @@ from skbilevel.model_selection._outer_space import (
     check_hyperpenalty,
     variance_limits,
 )
+from skbilevel.model_selection._regime import Regime, choose
 from skbilevel.model_selection._resampling import Pair, fold_labels
-from skbilevel.model_selection._search import Found, Regime, Search, choose
+from skbilevel.model_selection._row_criteria import RowSource
+from skbilevel.model_selection._search import Found, Search
 from skbilevel.solvers import IterInfo, Status
 
 # A closed form needs a matrix of this size at most to be factored.

@@ -19,12 +19,13 @@ from skbilevel.model_selection._metadata import Metadata, check_metadata
 from skbilevel.model_selection._paths import Recipe, Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
+    ONE_PASS_FROM,
     PlanRequest,
     default_plan,
     split_plan,
 )
+from skbilevel.model_selection._regime import check_solver
 from skbilevel.model_selection._resampling import NestedPlan
-from skbilevel.model_selection._search import check_solver
 
 
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:
@@ -45,9 +46,9 @@ def _guarded(
     if groups is not None:
         members = groups.members
         strengths = Strengths(np.eye(len(groups.labels))[members])
-        recipe = replace(recipe, elastic_net=0)
-        if len(groups.labels) < 2:
-            recipe = replace(recipe, half=(), evidence=())
+        recipe = recipe.for_groups(len(groups.labels), data.rows.n_penalized)
+    elif len(data.positive) >= ONE_PASS_FROM:
+        recipe = recipe.thinned()
     few = len(data.positive) < MIN_ROWS
     if few or not all(s.halves for s in (plan.full, *plan.outer)):
         recipe = replace(recipe, half=())

@@ -1,9 +1,10 @@
-"""What is searched: strengths, their limits and their hyperpenalty as an outer vector."""
+"""What is searched: strengths, limits and hyperpenalty as one outer vector."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from skbilevel.problems._moments import AugmentedRows
 _LARGEST = 1e12
 # Limits of log v around its start where a logarithm is taken of it.
 _REACH = 25.0
+
 
 @dataclass(frozen=True)
 class FoldMetadata:
@@ -234,8 +236,9 @@ def check_hyperpenalty(value: Any) -> tuple[str, float]:
     if not isinstance(value, tuple) or len(value) != 2:
         raise ValueError(message)
     family, factor = value
-    if family not in ("smooth", "sparse") or not np.isscalar(factor):
+    if family not in ("smooth", "sparse") or not isinstance(factor, Real):
         raise ValueError(message)
-    if isinstance(factor, str) or not 0 <= float(factor) < np.inf:
+    number = float(factor)
+    if not 0.0 <= number < np.inf:
         raise ValueError(message)
-    return family, float(factor)
+    return family, number

@@ -6,7 +6,8 @@ row i by ``-((B * B) D)_i``::
 
     leave-one-out   J = (e * ((B * B) D) - B R) / D_i,    H = J^T J / S
     GCV             c = D^T (|B_j|^2),  q = R^T T^T u
-                    H = S ( (B R)^T (B R) / f^2 - (q c^T + c q^T) / f^3 + |r|^2 c c^T / f^4 )
+                    H = S ( (B R)^T (B R) / f^2 - (q c^T + c q^T) / f^3
+                            + |r|^2 c c^T / f^4 )
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def leave_one_out_curvature(criterion: LeaveOneOut, v: Array, D: Array) -> Array
     T = point.columns_of_T(rows.moments.gram, slice(None))
     # R is known before the rows are: T R once, and products with few columns.
     steps = [T @ (D * point.u[:, k : k + 1]) for k in range(t)]
-    for index, X in rows.row_blocks():
+    for block, X in rows.row_blocks():
         B = X @ T
-        freedom = 1.0 - (B * X) @ v - rows.free_leverage[index]
-        residual = rows.target[index] - X @ point.W
+        freedom = 1.0 - (B * X) @ v - rows.free_leverage[block]
+        residual = rows.target[block] - X @ point.W
         images = np.stack([X @ step for step in steps])
         out += _sum_of_squares(residual, freedom, images, (B * B) @ D)
     return out / total

@@ -325,7 +325,9 @@ def test_errors_name_the_parameter(params, match):
 def test_groups_cannot_be_kept_together_by_leaving_out_rows():
     X, y, _ = make_data()
     with pytest.raises(ValueError, match="groups"):
-        BilevelRidgeCV(hyperpenalty=None, cv="loo").fit(X, y, groups=np.arange(120) // 4)
+        BilevelRidgeCV(hyperpenalty=None, cv="loo").fit(
+            X, y, groups=np.arange(120) // 4
+        )
     model = BilevelRidgeCV(hyperpenalty=None, cv=4, feature_groups="shared")
     model.fit(X, y, groups=np.arange(120) // 4)
 

@@ -6,12 +6,13 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 
 from skbilevel.linear_model._data import prepare
-from skbilevel.model_selection._criterion import MomentFolds, RowSource
+from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
     OuterSpace,
     variance_limits,
 )
+from skbilevel.model_selection._row_criteria import RowSource
 from skbilevel.problems import CriterionProblem
 from skbilevel.solvers import INNER, LBFGSB, Implicit, Nested
 from skbilevel.solvers._nested import DirectRun, NestedRun
@@ -54,9 +55,7 @@ def make_data(t=2, sparse_X=False, free=(3,)):
     weight[[2, 17]] = 0.0
     mask = np.zeros(X.shape[1], dtype=bool)
     mask[list(free)] = True
-    data = prepare(
-        sparse.csr_array(X) if sparse_X else X, Y, weight, mask, True, True
-    )
+    data = prepare(sparse.csr_array(X) if sparse_X else X, Y, weight, mask, True, True)
     label = np.where(weight > 0, rng.permutation(N) % 4, -1)
     splits = [
         (np.flatnonzero((label != k) & (label >= 0)), np.flatnonzero(label == k))
@@ -118,7 +117,7 @@ def central(fun, x):
     out = np.empty(len(x))
     for j, e in enumerate(np.eye(len(x))):
         h = 1e-3
-        near, far = fun(x + h * e) - fun(x - h * e), fun(x + 2 * h * e) - fun(x - 2 * h * e)
+        near, far = (fun(x + k * h * e) - fun(x - k * h * e) for k in (1, 2))
         out[j] = (8 * near - far) / (12 * h)
     return out
 
@@ -147,7 +146,8 @@ def test_regimes_agree(sparse_X):
     for criterion, regime in REGIMES:
         source = make_source(data, splits, criterion, regime)
         outer = make_space("feature", data, splits, source).outer_vector(0.02, 1.0)
-        value, grad = make_run(source, outer, regime)(outer.parametrization.init(v), 1e-13)
+        run = make_run(source, outer, regime)
+        value, grad = run(outer.parametrization.init(v), 1e-13)
         coefs = [source.coefficients(v), *source.fold_coefficients(v)]
         found.setdefault(criterion, []).append(
             (value, grad, source.trace, source.variance, *coefs)
@@ -212,7 +212,7 @@ def test_curvature_is_that_of_the_errors(criterion, regime, name):
             rss = (root**2 * residual**2).sum()
             return root * residual * np.sqrt(2 * value / rss)
         parts, weights = [], 0.0
-        for k, (train, valid) in enumerate(splits):
+        for k, (_, valid) in enumerate(splits):
             par = parametrization if outer.per_fold is None else outer.per_fold[k]
             coef = source.fold_coefficients(par.v(theta))[k]
             residual = rows.targets(valid) - rows.predict(valid, coef)
@@ -240,9 +240,7 @@ def test_rows_without_weight_do_not_matter(criterion, regime):
     for scale in (1.0, 50.0):
         X[gone] *= scale
         Y[gone] -= scale
-        rows = prepare(
-            X, Y, weight, np.arange(P + 1) == 3, True, True
-        )
+        rows = prepare(X, Y, weight, np.arange(P + 1) == 3, True, True)
         source = make_source(rows, splits, criterion, regime)
         outer = make_space("feature", rows, splits, source).outer_vector(0.02, 1.0)
         value, grad = make_run(source, outer, regime)(interior(outer), 1e-13)
@@ -286,7 +284,7 @@ def test_callable_metadata_see_training_rows_only():
 
 
 def test_shared_tasks_of_large_folds_are_those_of_a_stack(monkeypatch):
-    from skbilevel.model_selection import _criterion as module
+    from skbilevel.model_selection import _fold_moments as module
 
     _, _, _, data, splits = make_data()
     values = []

@@ -15,7 +15,7 @@ from skbilevel.solvers._base import (
     OuterResult,
     Status,
 )
-from skbilevel.solvers.outer._lbfgsb import LBFGSB, stationarity
+from skbilevel.solvers.outer._lbfgsb import stationarity
 
 # A round that does not reduce the projected gradient by this factor is the last.
 _LEAST_PROGRESS = 0.5
@@ -47,8 +47,8 @@ class Surrogate:
     """
 
     cheap: Objective
-    inner: OuterOptimizer = LBFGSB()
-    finish: OuterOptimizer = LBFGSB()
+    inner: OuterOptimizer
+    finish: OuterOptimizer
     trust: float = 1.0
     max_rounds: int = 6
 
@@ -94,7 +94,9 @@ class Surrogate:
             status = Status.STOPPED if stopped else status
             history = _history(trace)
             return OuterResult(theta, value, norm, status, len(trace), history)
-        return self._finish(objective, theta, bounds, trace, size, tol, max_iter, on_iter)
+        return self._finish(
+            objective, theta, bounds, trace, size, tol, max_iter, on_iter
+        )
 
     def _round(
         self,
@@ -144,7 +146,12 @@ class Surrogate:
             key: np.concatenate([first[key], rest.history[key][1:]]) for key in first
         }
         return OuterResult(
-            rest.theta, rest.value, rest.grad_norm, rest.status, done + rest.n_iter, history
+            rest.theta,
+            rest.value,
+            rest.grad_norm,
+            rest.status,
+            done + rest.n_iter,
+            history,
         )
 
 

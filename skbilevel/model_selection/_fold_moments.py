@@ -1,0 +1,160 @@
+"""Folds in the primal: moments of all sets from one pass over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._criterion import OuterVector, is_guided
+from skbilevel.model_selection._resampling import Pair
+from skbilevel.problems import (
+    GCV,
+    BilevelProblem,
+    Criterion,
+    QuadraticDataFit,
+    Task,
+    quadratic_task,
+    transfer,
+)
+from skbilevel.problems._moments import (
+    AugmentedRows,
+    CellMoments,
+    RowMoments,
+    Swept,
+    scaled,
+    sweep,
+    sweep_map,
+    unit_metric,
+)
+from skbilevel.problems._ridge import solve_moments
+
+_CELL_BYTES = 1 << 28
+# From this many columns on, tasks are worth a thread each, and stay apart.
+_TASKS_APART_FROM = 300
+
+
+@dataclass(frozen=True)
+class MomentFolds:
+    """Swept moments of the full data, of training sets and of validation sets."""
+
+    rows: AugmentedRows
+    metric: Array
+    n_positive: int
+    full: Swept
+    train: Swept
+    valid: Swept
+
+    @classmethod
+    def of(
+        cls,
+        rows: AugmentedRows,
+        positive: Array,
+        splits: Sequence[Pair],
+        standardize: bool,
+    ) -> MomentFolds:
+        """From splits of rows of positive weight."""
+        sums = _moments(rows, positive, splits)
+        weight = np.array(
+            [rows.weight[positive].sum()]
+            + [rows.weight[a].sum() for a, _ in splits]
+            + [rows.weight[b].sum() for _, b in splits]
+        )
+        K, m, p = len(splits), rows.n_free, rows.n_penalized
+        free = sweep_map(sums[: K + 1], m)
+        full = sweep(sums[0], m, p, weight[0], free[0])
+        train = sweep(sums[1 : K + 1], m, p, weight[1 : K + 1], free[1:])
+        valid = sweep(sums[K + 1 :], m, p, weight[K + 1 :], free[1:])
+        metric = np.ones(p)
+        if standardize:
+            square = np.maximum(np.diagonal(full.gram), 0.0)
+            metric = unit_metric(square, float(weight[0]))
+            full, train, valid = (scaled(s, metric) for s in (full, train, valid))
+        return cls(rows, metric, len(positive), full, train, valid)
+
+    @property
+    def trace(self) -> float:
+        """Trace of the Gram matrix of the full data."""
+        return float(np.trace(self.full.gram))
+
+    @property
+    def variance(self) -> float:
+        """Total variance of the swept targets."""
+        return float(self.full.yy.sum() / self.full.weight)
+
+    def problem(self, outer: OuterVector) -> BilevelProblem:
+        """One stack of folds; tasks of their own where p is large."""
+        train, valid = _fit(self.train), _fit(self.valid)
+        weight_full = float(self.full.weight)
+        if self.rows.n_penalized < _TASKS_APART_FROM:
+            scale = 1.0 / transfer(1.0, train.weight_sum, weight_full)
+            tasks = [Task(train, valid, valid.weight_sum, scale, outer.per_fold)]
+        else:
+            own = outer.per_fold or (None,) * len(self.train.weight)
+            tasks = [
+                quadratic_task(_part(train, k), _part(valid, k), weight_full, each)
+                for k, each in enumerate(own)
+            ]
+        return BilevelProblem(
+            tuple(tasks), outer.parametrization, outer.bounds, outer.hyperpenalty
+        )
+
+    def coefficients(self, v: Array) -> Array:
+        """Coefficients on the full data."""
+        return self._solve(self.full.gram, self.full.cross, self.full.free, v)
+
+    def fold_coefficients(self, v: Array) -> list[Array]:
+        """Coefficients of every training set, at strengths moved to it."""
+        train = self.train
+        scale = 1.0 / transfer(1.0, train.weight, float(self.full.weight))
+        return [
+            self._solve(gram, cross, free, v * factor)
+            for gram, cross, free, factor in zip(
+                train.gram, train.cross, train.free, scale, strict=True
+            )
+        ]
+
+    def _solve(self, gram: Array, cross: Array, free: Array, v: Array) -> Array:
+        w = self.metric[:, None] * solve_moments(gram, cross, v[None])[0]
+        p = len(v)
+        return np.concatenate([free[:, p:] - free[:, :p] @ w, w])
+
+    def guide(self) -> Criterion | None:
+        """GCV of the full data: one factorization where the folds take several."""
+        if not is_guided(self.rows, self.n_positive, float(self.full.weight)):
+            return None
+        return GCV(_fit(self.full), float(self.rows.n_free))
+
+
+def _fit(moments: Swept) -> QuadraticDataFit:
+    return QuadraticDataFit(moments.gram, moments.cross, moments.yy, moments.weight)
+
+
+def _part(fit: QuadraticDataFit, k: int) -> QuadraticDataFit:
+    """One data fit of a stack: views, not copies."""
+    return QuadraticDataFit(fit.gram[k], fit.cross[k], fit.yy[k], fit.weight_sum[k])
+
+
+def _moments(rows: AugmentedRows, positive: Array, splits: Sequence[Pair]) -> Array:
+    """Moments of all rows, of the training sets, and of the validation sets."""
+    sets = [positive, *(a for a, _ in splits), *(b for _, b in splits)]
+    cell = _cells(rows.n_rows, positive, sets[1:])
+    n_cells = 0 if cell is None else int(cell.max()) + 1
+    few = n_cells <= len(sets) and n_cells * 8 * rows.width**2 <= _CELL_BYTES
+    if cell is not None and few:
+        return CellMoments.of(rows, cell).sums(sets)
+    return RowMoments(rows).sums(sets)
+
+
+def _cells(n_rows: int, positive: Array, sets: Sequence[Array]) -> Array | None:
+    """Rows that no set tells apart share a cell; rows without weight have none."""
+    if len(sets) > 60:
+        return None
+    code = np.zeros(n_rows, dtype=np.int64)
+    for bit, index in enumerate(sets):
+        code[index] |= 1 << bit
+    cell = np.full(n_rows, -1)
+    cell[positive] = np.unique(code[positive], return_inverse=True)[1].ravel()
+    return cell

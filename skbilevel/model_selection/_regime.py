@@ -1,0 +1,105 @@
+"""Which form of the data and which solvers suit a problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skbilevel.problems import BilevelProblem, CriterionProblem
+from skbilevel.solvers import (
+    CG,
+    INNER,
+    LBFGSB,
+    SOLVERS,
+    Direct,
+    Implicit,
+    InnerSolver,
+    Nested,
+    choose_regime,
+    resolve,
+)
+from skbilevel.solvers._base import OuterOptimizer
+from skbilevel.solvers._curvature import has_curvature
+from skbilevel.solvers.outer._trust_region import TrustRegion
+
+# Moments of all folds may take this many bytes.
+_MEMORY = 1 << 30
+# Up to this many strengths their curvature is formed and factored.
+_CURVATURE_UP_TO = 300
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Which form of the data suits, and who solves inner problems on it.
+
+    ``given`` is what the user asked for: an optimizer that is part of it stays.
+    """
+
+    name: str
+    solver: Nested | None
+    given: Any = "auto"
+
+    @property
+    def inner(self) -> InnerSolver:
+        """Inner solver for rows."""
+        if self.solver is not None:
+            return self.solver.inner
+        return INNER["dual" if self.name == "dual" else "cg"]
+
+    def solver_of(self, problem: BilevelProblem | CriterionProblem) -> Nested | Direct:
+        """Evaluates a problem; its outer search is replaced where another suits."""
+        if isinstance(problem, CriterionProblem):
+            return Direct(LBFGSB())
+        solver = self.solver
+        if solver is None and self.name == "primal":
+            by_size = resolve("auto", problem)
+            assert isinstance(by_size, Nested)
+            solver = by_size
+        if solver is None:
+            solver = Nested(self.inner, Implicit(), LBFGSB())
+        return solver
+
+
+def check_solver(solver: Any) -> None:
+    """Raise with the known names unless it is one of them, or a solver."""
+    known = list(dict.fromkeys(["auto", "exact", *SOLVERS, *INNER]))
+    if isinstance(solver, str) and solver in known:
+        return
+    if not isinstance(solver, Nested):
+        names = ", ".join(repr(each) for each in known)
+        raise ValueError(
+            f"solver={solver!r} is not known; choose one of {names}, or give a "
+            "skbilevel.solvers.Nested."
+        )
+
+
+def choose(solver: Any, n: int, p: int, sparse: bool, n_folds: int) -> Regime:
+    """Regime of a solver name or value; see `skbilevel.solvers.choose_regime`."""
+    check_solver(solver)
+    if isinstance(solver, Nested):
+        needs = solver.inner.requires
+        if "dense_hessian" in needs:
+            return Regime("primal", solver, solver)
+        name = "dual" if "rows" in needs else "matrix-free"
+        return Regime(name, solver, solver)
+    if solver in ("auto", "exact"):
+        name = choose_regime(n, p, sparse)
+        if solver == "exact":
+            name = "primal" if p <= n else "dual"
+        elif name == "primal" and 16 * (n_folds + 1) * p**2 > _MEMORY:
+            name = "matrix-free"
+        return Regime(name, None, solver)
+    value = SOLVERS.get(solver) or Nested(INNER[solver], Implicit(), LBFGSB())
+    return replace(choose(value, n, p, sparse, n_folds), given=solver)
+
+
+def optimizer(
+    solver: Nested | Direct, problem: BilevelProblem | CriterionProblem
+) -> OuterOptimizer:
+    """Quasi-Newton from the Gauss-Newton matrix where that is cheap to have."""
+    small = len(problem.bounds[0]) <= _CURVATURE_UP_TO
+    inner = solver.inner if isinstance(solver, Nested) else None
+    iterative = isinstance(inner, CG)
+    if not small or iterative or not has_curvature(problem):
+        return LBFGSB()
+    return TrustRegion()

@@ -1,0 +1,182 @@
+"""Criteria that read rows: folds in the dual and matrix-free, and closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._criterion import OuterVector, is_guided
+from skbilevel.model_selection._resampling import Pair
+from skbilevel.problems import (
+    GCV,
+    BilevelProblem,
+    Centered,
+    Criterion,
+    CriterionProblem,
+    Design,
+    LeaveOneOut,
+    RowsDataFit,
+    SweptRows,
+    Task,
+    as_design,
+    rows_task,
+)
+from skbilevel.problems._moments import AugmentedRows, unit_metric
+from skbilevel.problems._ridge import solve_moments
+from skbilevel.solvers import InnerSolver
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """Criteria that read the rows: folds in the dual and matrix-free, closed forms.
+
+    Parameters
+    ----------
+    rows : AugmentedRows
+        The rows.
+    metric : ndarray of shape (p,)
+        Scales of the columns.
+    design : Design
+        Penalized columns, shifted and scaled implicitly.
+    splits : sequence of (train, valid)
+        Folds; none for a closed form.
+    criterion : {"folds", "loo", "gcv"}
+        What is tuned.
+    dual : bool or None
+        Whether closed forms work on kernels.
+    inner : InnerSolver
+        For folds and final coefficients.
+    """
+
+    rows: AugmentedRows
+    metric: Array
+    design: Design
+    splits: Sequence[Pair]
+    criterion: str
+    dual: bool | None
+    inner: InnerSolver
+
+    @classmethod
+    def of(
+        cls,
+        rows: AugmentedRows,
+        splits: Sequence[Pair],
+        criterion: str,
+        dual: bool | None,
+        inner: InnerSolver,
+        standardize: bool,
+    ) -> RowSource:
+        """Scales from all rows of positive weight; no column is copied for them."""
+        ones = np.ones(rows.n_penalized)
+        plain = cls(rows, ones, _design(rows, ones), splits, criterion, dual, inner)
+        if not standardize:
+            return plain
+        metric = unit_metric(plain.fit.curvature_diag, float(plain.fit.weight_sum))
+        return replace(plain, metric=metric, design=_design(rows, metric))
+
+    @cached_property
+    def swept(self) -> SweptRows:
+        """All rows, for closed forms."""
+        rows = self.rows
+        everything = np.arange(rows.n_rows)
+        free = rows.free_block(everything) if rows.n_free else None
+        return SweptRows(self.design, rows.targets(everything), rows.weight, free)
+
+    @property
+    def fit(self) -> RowsDataFit:
+        """All rows as a data fit."""
+        return self.swept.fit
+
+    @cached_property
+    def trace(self) -> float:
+        """Trace of the Gram matrix of the full data."""
+        return float(self.fit.curvature_diag.sum())
+
+    @property
+    def variance(self) -> float:
+        """Total variance of the swept targets."""
+        return float((self.swept.target**2).sum() / self.fit.weight_sum)
+
+    @cached_property
+    def _closed(self) -> Criterion:
+        if self.criterion == "loo":
+            return LeaveOneOut(self.swept, self.dual)
+        return GCV.of(self.swept, self.dual)
+
+    def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
+        """Folds as weights on shared rows, or the closed form."""
+        parametrization, bounds = outer.parametrization, outer.bounds
+        if self.criterion != "folds":
+            return CriterionProblem(
+                self._closed, parametrization, bounds, outer.hyperpenalty
+            )
+        own = outer.per_fold or (None,) * len(self.splits)
+        tasks = tuple(
+            replace(task, parametrization=None if each is None else (each,))
+            for task, each in zip(self._tasks, own, strict=True)
+        )
+        return BilevelProblem(tasks, parametrization, bounds, outer.hyperpenalty)
+
+    @cached_property
+    def _tasks(self) -> list[Task]:
+        swept = self.swept
+        return [
+            rows_task(self.design, swept.y, swept.weight, train, valid, swept.free)
+            for train, valid in self.splits
+        ]
+
+    def coefficients(self, v: Array) -> Array:
+        """Coefficients on the full data."""
+        primal = self.criterion != "folds" and not _is_dual(self.design, self.dual)
+        if primal:
+            moments = self.swept.moments
+            return self._full(
+                self.fit, solve_moments(moments.gram, moments.cross, v[None])[0]
+            )
+        return self._full(self.fit, self.inner.solve(self.fit, v).W)
+
+    def fold_coefficients(self, v: Array) -> list[Array]:
+        """Coefficients of every training set, at strengths moved to it."""
+        out = []
+        for task in self._tasks if self.criterion == "folds" else ():
+            assert isinstance(task.inner, RowsDataFit)
+            W = self.inner.solve(task.inner, v * np.asarray(task.v_scale)).W
+            out.append(self._full(task.inner, W))
+        return out
+
+    def _full(self, fit: RowsDataFit, W: Array) -> Array:
+        return np.concatenate([fit.free_coef(W), self.metric[:, None] * W])
+
+    def left_out_predictions(self, v: Array) -> Array:
+        """Shifted targets (n, t) of every row predicted from the others."""
+        error = LeaveOneOut(self.swept, self.dual).errors(v)
+        root = self.swept.root[:, None]
+        safe = np.where(root > 0, root, 1.0)
+        inside = self.rows.predict(np.arange(self.rows.n_rows), self.coefficients(v))
+        return np.where(root > 0, self.swept.y - error / safe, inside)
+
+    def guide(self) -> Criterion | None:
+        """GCV where leave-one-out is asked for and rows are many."""
+        weight = self.rows.weight
+        many = is_guided(self.rows, int((weight > 0).sum()), float(weight.sum()))
+        if self.criterion != "loo" or not many or self.dual:
+            return None
+        return GCV(self.swept.moments, self.swept.free_rank)
+
+
+def _is_dual(design: Design, dual: bool | None) -> bool:
+    n, p = design.shape
+    return bool(n < p) if dual is None else dual
+
+
+def _design(rows: AugmentedRows, metric: Array) -> Design:
+    """Penalized columns; a view wherever no column has to be taken out."""
+    X = rows.X if rows.trivial_columns else rows.X[:, rows.penalized]
+    base, shift = as_design(X), rows.shift[rows.penalized]
+    if not shift.any() and (metric == 1.0).all():
+        return base
+    return Centered(base, shift, 1.0 / metric)

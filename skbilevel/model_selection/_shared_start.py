@@ -1,0 +1,103 @@
+"""The best shared strength of a criterion: the start of its search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from skbilevel.model_selection._criterion import OuterVector, Source
+from skbilevel.model_selection._outer_space import OuterSpace
+from skbilevel.model_selection._regime import Regime
+from skbilevel.problems import (
+    BilevelProblem,
+    Criterion,
+    CriterionProblem,
+    SharedStrength,
+)
+from skbilevel.solvers import Direct, Nested, Status, best_shared_strength
+from skbilevel.solvers._nested import DirectRun, NestedRun
+
+# Range of log v relative to the trace: from the mean alone to least squares.
+_SPAN = (-14.0, 22.0)
+# A loss below this share of the loss of the mean consists of rounding errors.
+_EXACT = 1e-10
+
+
+@dataclass(frozen=True)
+class SharedStart:
+    """The best shared variance; ``exact`` where it leaves no error to be reduced."""
+
+    v: float
+    value: float
+    edge: int
+    exact: bool
+
+
+def shared_start(
+    regime: Regime, source: Source, space: OuterSpace, guide: Criterion | None
+) -> SharedStart:
+    """The best shared variance and the end of its range it was found at."""
+    p, trace = space.n_features, source.trace
+    box = (np.array([-np.inf]), np.array([np.inf]))
+    outer = OuterVector(SharedStrength(p), box)
+    problem = source.problem(outer)
+    if guide is not None:
+        problem = CriterionProblem(guide, outer.parametrization, box)
+    low, high = (each - np.log(trace) for each in _SPAN)
+    with np.errstate(divide="ignore"):
+        bounds = (
+            max(low, float(np.log(space.low.min()))),
+            min(high, float(np.log(space.high.max()))),
+        )
+    if bounds[0] >= bounds[1]:
+        middle = float(np.clip(0.0, *sorted(bounds)))
+        return SharedStart(float(np.exp(middle)), np.nan, 0, False)
+    solver = regime.solver_of(problem)
+    found = best_shared_strength(
+        solver,
+        problem,
+        p / trace,
+        bounds=bounds,
+        tol=1e-3 if space.one_strength else 1e-2,
+    )
+    floor = _EXACT * 0.5 * source.variance
+    if found.value <= floor:
+        v = _strongest(solver, problem, floor, bounds[0], float(np.log(found.v)))
+        return SharedStart(v, floor, 0, True)
+    edges = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
+    edge = edges.get(found.status, 0)
+    if (edge < 0 and bounds[0] > low) or (edge > 0 and bounds[1] < high):
+        edge = 0
+    return SharedStart(found.v, found.value, edge, False)
+
+
+def _strongest(
+    solver: Nested | Direct,
+    problem: BilevelProblem | CriterionProblem,
+    floor: float,
+    low: float,
+    high: float,
+) -> float:
+    """The least shared variance whose loss is as small as ``floor``.
+
+    Features that explain held-out targets exactly leave a loss of rounding errors,
+    which has no meaningful minimum: the strongest regularization that does is taken.
+    """
+    run: Any
+    if isinstance(problem, CriterionProblem):
+        run = DirectRun(problem)
+    else:
+        assert isinstance(solver, Nested)
+        run = NestedRun(solver, problem.stacked(), map)
+    tiny = np.finfo(float).tiny
+
+    def excess(log_v: float) -> float:
+        value = run(np.array([log_v]), 1e-10)[0]
+        return float(np.log(max(value, tiny) / floor))
+
+    if excess(low) <= 0.0:
+        return float(np.exp(low))
+    return float(np.exp(brentq(excess, low, high, xtol=1e-13)))
