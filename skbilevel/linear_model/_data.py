@@ -118,7 +118,7 @@ def _column_statistics(X: Any, rows: Array) -> tuple[Array, Array]:
             else:
                 block = X[rows[start : start + step]]
             block = np.asarray(block, dtype=np.float64)
-            total += block.sum(axis=0)
+            total += np.ones(len(block)) @ block
             square += np.einsum("ij,ij->j", block, block)
         mean, square = total / n, square / n
     variance = square - mean**2

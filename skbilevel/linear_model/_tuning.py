@@ -16,6 +16,7 @@ from skbilevel.model_selection._guard import GuardResult, guarded_strengths
 from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import is_large
 from skbilevel.model_selection._metadata import Metadata, check_metadata
+from skbilevel.model_selection._outer_space import check_alpha_bounds
 from skbilevel.model_selection._paths import Recipe, Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
@@ -31,6 +32,8 @@ from skbilevel.model_selection._resampling import NestedPlan
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:
     """Search the strengths as the options say."""
     check_solver(options.solver)
+    if len(data.positive) < 2:
+        raise ValueError("At least 2 rows of positive weight are needed.")
     if isinstance(options.hyperpenalty, str):
         return _guarded(data, resampling, options)
     return tune_criterion(data, resampling, options)
@@ -49,16 +52,29 @@ def _guarded(
         recipe = recipe.for_groups(len(groups.labels), data.rows.n_penalized)
     elif len(data.positive) >= ONE_PASS_FROM:
         recipe = recipe.thinned()
-    few = len(data.positive) < MIN_ROWS
+    few = len(data.positive) < MIN_ROWS or not data.rows.n_penalized
     if few or not all(s.halves for s in (plan.full, *plan.outer)):
         recipe = replace(recipe, half=())
     if few:
         recipe = replace(recipe, evidence=(), elastic_net=0)
     metadata = _metadata(data, options.metadata)
     found = guarded_strengths(
-        data.rows, plan, recipe, Averaging(), strengths, members, metadata
+        data.rows,
+        plan,
+        recipe,
+        Averaging(),
+        strengths,
+        members,
+        metadata,
+        _limits(options),
     )
     return _report(data, plan, recipe, found)
+
+
+def _limits(options: TuningOptions) -> tuple[float, float]:
+    """Smallest and largest variance that may be published."""
+    bounds = check_alpha_bounds(options.alpha_bounds)
+    return (0.0, np.inf) if bounds is None else (1.0 / bounds[1], 1.0 / bounds[0])
 
 
 def _metadata(data: PreparedData, given: Any) -> Metadata | None:

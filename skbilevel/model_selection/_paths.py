@@ -11,6 +11,7 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_candidates import large_candidates
 from skbilevel.model_selection._large_rows import CompactCandidates
+from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, MetadataStage
 from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._spectrum import SharedStrength
@@ -52,6 +53,29 @@ class Recipe:
     ratio: float = 0.5
     shared: str = "loo"
 
+    def for_groups(self, n_groups: int, n_features: int) -> Recipe:
+        """Few strengths for many features need less of a hyperpenalty.
+
+        The weight of one deviation, ``lam / g``, stays what it is for one strength
+        per feature, and the path goes on to where it hardly counts. The elastic net
+        has no strengths per group.
+        """
+        if n_groups < 2:
+            return replace(self, half=(), evidence=(), elastic_net=0)
+        share = n_groups / n_features
+        half = tuple(lam * share for lam in (*self.half, 0.03, 0.01))
+        evidence = tuple(lam * share for lam in (*self.evidence, 0.01))
+        return replace(self, half=half, evidence=evidence, elastic_net=0)
+
+    def thinned(self) -> Recipe:
+        """Half of the points, for so many rows that strengths hardly matter."""
+        return replace(
+            self,
+            half=self.half[1::2],
+            evidence=self.evidence[1::2],
+            elastic_net=self.elastic_net // 2,
+        )
+
 
 @dataclass(frozen=True)
 class Strengths:
@@ -80,7 +104,7 @@ class Strengths:
         """Penalty on what the unpenalized directions do not explain."""
         g = self.size(p)
         if self.metadata is None:
-            return Deviations(np.full((1, g, 1), 1.0 / np.sqrt(g)))
+            return Deviations(np.full((1, g, 1), 1.0 / np.sqrt(max(g, 1))))
         Q, _ = np.linalg.qr(self.metadata)
         # A column of zeros fills up the stack: it frees no direction.
         return Deviations(Q * self.metadata.any(axis=-2, keepdims=True))
@@ -128,17 +152,22 @@ def make_candidates(
     recipe: Recipe,
     strengths: Strengths,
     metadata: Metadata | None = None,
+    limits: Limits | None = None,
 ) -> Candidates | CompactCandidates:
     """Paths from the best shared strength outwards, in every training set."""
+    limits = limits or Limits()
     if isinstance(trainer, RowsTrainer):
         members = None if strengths.A is None else strengths.A.argmax(axis=1)
         return large_candidates(trainer, recipe, members, metadata)
     shared = trainer.shared(recipe.shared)
     p = trainer.rows.n_penalized
     base = np.repeat(shared.log_v[:, None], strengths.size(p), axis=1)
-    family, value, log_v = ["shared"], [np.nan], [strengths.expand(base)]
     ceiling = np.broadcast_to(shared.ceiling[:, None], base.shape)
     bounds = (base - _REACH, np.minimum(base + _REACH, ceiling))
+    bounds = limits.narrow(trainer, strengths, bounds)
+    base = np.clip(base, *bounds)
+    family, value, log_v = ["shared"], [np.nan], [strengths.expand(base)]
+    base = np.clip(limits.begin(trainer, strengths, base), *bounds)
     if metadata is not None and recipe.half:
         stage = MetadataStage.of(trainer, metadata, strengths.A)
         strengths = replace(strengths, metadata=stage.full)
@@ -168,6 +197,9 @@ def make_candidates(
     w = trainer.solve(v)
     if recipe.elastic_net and strengths.A is None:
         v_net, w_net = trainer.elastic_net(recipe.elastic_net, recipe.ratio)
+        if not limits.open:
+            v_net = limits.clip(trainer, v_net)
+            w_net = trainer.solve(v_net)
         family += ["elastic_net"] * recipe.elastic_net
         value += list(range(recipe.elastic_net))
         v, w = np.concatenate([v, v_net], 1), np.concatenate([w, w_net], 1)

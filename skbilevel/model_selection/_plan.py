@@ -25,7 +25,7 @@ from skbilevel.model_selection._resampling import (
 # Validation noise averages out with rows: fewer repeats and halvings are enough.
 _REPEAT_BELOW, _HALVINGS_BELOW = 1000, 600
 # From this many rows on every sum of moments is taken in one pass over the rows.
-_ONE_PASS_FROM = 5000
+ONE_PASS_FROM = 5000
 _CELL_BYTES = 1 << 28
 # Below this many rows a nested choice is noise: the shared strength is used alone.
 MIN_ROWS = 20
@@ -71,7 +71,7 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
             outer.append(TrainingSet(train, halvings(train, sides), None))
             held_out.append(np.flatnonzero(label == k))
     cell = None
-    if n >= _ONE_PASS_FROM:
+    if n >= ONE_PASS_FROM:
         pattern = sides.T @ (1 << np.arange(len(sides)))
         cell = label * (1 << len(sides)) + pattern
         cell = np.where(label >= 0, cell, -1)
@@ -161,7 +161,7 @@ def _inner_resamples(
         sides[:, rows] = drawn[:, inverse]
         shared = leave_one_unit_out(rows, atom) if together else None
         if shared is not None and not shared:
-            shared = halvings(rows, sides)
+            shared = halvings(rows, sides) or None
         return TrainingSet(rows, halvings(rows, sides), shared)
 
     return make

@@ -82,10 +82,11 @@ def forward_pairs(rows: Array, n_splits: int) -> list[Pair]:
 
 def leave_one_unit_out(rows: Array, unit: Array) -> list[Pair]:
     """One pair for every unit present in ``rows``."""
-    labels = np.unique(unit[rows])
+    own = unit[rows]
+    labels = np.unique(own)
     if len(labels) < 2:
         return []
-    return [(rows[unit[rows] != u], rows[unit[rows] == u]) for u in labels]
+    return [(rows[own != u], rows[own == u]) for u in labels]
 
 
 def membership_atoms(n_rows: int, splits: Sequence[Pair]) -> Array:

@@ -18,11 +18,12 @@ def inverse_spd(K: Array) -> Array:
         return np.linalg.inv(K)
     out = np.empty_like(K)
     for source, target in zip(K.reshape(-1, p, p), out.reshape(-1, p, p), strict=True):
-        factor, info = lapack.dpotrf(source, lower=1)
+        # A symmetric matrix is its transpose, and LAPACK wants columns first.
+        factor, info = lapack.dpotrf(source.T, lower=1)
         if info:
             target[...] = np.linalg.inv(source)
             continue
-        inverse, _ = lapack.dpotri(factor, lower=1)
+        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
         # potri fills one triangle and leaves zeros in the other.
         np.add(inverse, inverse.T, out=target)
         target.flat[:: p + 1] *= 0.5

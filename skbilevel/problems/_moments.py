@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,8 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 
-_BLOCK_BYTES = 1 << 24
+# A block of rows and its product stay in the cache.
+_BLOCK_BYTES = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -100,34 +101,43 @@ class AugmentedRows:
         """Augmented rows as a dense array of shape (n_rows, width)."""
         out = np.empty((len(rows), self.width))
         out[:, : self.n_free] = self.free_block(rows)
-        block = self.X[rows]
         stop = self.n_free + self.n_penalized
-        if self.trivial_columns:
-            np.subtract(block, self.shift, out=out[:, self.n_free : stop])
-        else:
-            out[:, self.n_free : stop] = (block - self.shift)[:, self.penalized]
+        block = self.X[rows]
+        if not self.trivial_columns:
+            block = block[:, self.penalized]
+        np.subtract(block, self.shift[self.penalized], out=out[:, self.n_free : stop])
         out[:, stop:] = self.targets(rows)
         return out
 
     def predict(self, rows: Array, coef: Array) -> Array:
         """``(e_i, x_i) @ coef`` of some rows, for coefficients (n_free + p, k)."""
         m = self.n_free
-        out = self.free_block(rows) @ coef[:m]
-        block = self.X[rows]
-        if not self.trivial_columns:
-            block = block[:, self.penalized]
-        shift = self.shift[self.penalized] @ coef[m:]
-        return np.asarray(out + block @ coef[m:] - shift)
+        out = np.asarray(self.free_block(rows) @ coef[:m])
+        out -= self.shift[self.penalized] @ coef[m:]
+        for part in self._blocks(len(rows)):
+            block = self.X[rows[part]]
+            if not self.trivial_columns:
+                block = block[:, self.penalized]
+            out[part] += block @ coef[m:]
+        return out
+
+    def _blocks(self, n_rows: int) -> Iterator[slice]:
+        step = max(256, _BLOCK_BYTES // (8 * self.width))
+        if sparse.issparse(self.X):
+            step = max(1, n_rows)
+        return (slice(start, start + step) for start in range(0, n_rows, step))
 
     def moment(self, rows: Array) -> Array:
         """``sum_i s_i z_i z_i^T`` over some rows, shape (width, width)."""
         if sparse.issparse(self.X):
             return self._sparse_moment(rows)
         total = np.zeros((self.width, self.width))
-        step = max(256, _BLOCK_BYTES // (8 * self.width))
-        for start in range(0, len(rows), step):
-            block = self.dense(rows[start : start + step])
-            block *= np.sqrt(self.weight[rows[start : start + step]])[:, None]
+        root = np.sqrt(self.weight[rows])
+        weighted = bool((root != 1.0).any())
+        for part in self._blocks(len(rows)):
+            block = self.dense(rows[part])
+            if weighted:
+                block *= root[part, None]
             total += block.T @ block
         return total
 
@@ -221,7 +231,12 @@ def sweep(
     a training set it gives the moments of its validation rows.
     """
     rest = moment[..., n_free:, n_free:]
-    if n_free:
+    if n_free == 1:
+        f, c = free[..., 0, :], moment[..., 0, 1:]
+        half = c - 0.5 * moment[..., :1, 0] * f
+        rest = rest - f[..., :, None] * half[..., None, :]
+        rest -= half[..., :, None] * f[..., None, :]
+    elif n_free:
         cross = np.swapaxes(free, -1, -2) @ moment[..., :n_free, n_free:]
         both = np.swapaxes(free, -1, -2) @ (moment[..., :n_free, :n_free] @ free)
         rest = rest - cross - np.swapaxes(cross, -1, -2) + both
