@@ -137,11 +137,7 @@ class RowsTrainer:
         return float(np.log(_SAFE / top)) if top > 0 else 0.0
 
     def shared(self, criterion: str) -> SharedStrength:
-        """Best shared ``log v`` on the inner hold-outs.
-
-        Closed forms need a factorization, so every ``criterion`` is answered by the
-        hold-outs.
-        """
+        """Best shared ``log v`` on the inner hold-outs: closed forms need a factor."""
         ceiling = self._ceiling
         if not self._tasks or not self.yy > 0:
             return SharedStrength.of([(ceiling - np.log(_SAFE), 0, ceiling)])

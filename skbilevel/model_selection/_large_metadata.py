@@ -23,7 +23,7 @@ from skbilevel.solvers import CG, InnerSolution
 from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
 
 # Right-hand sides solved at a time: bounds memory, not the number of columns.
-_TOGETHER = 6
+_TOGETHER = 3
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class MetadataStage:
             if self.halves is None:
                 log_v = strengths.expand(theta_of(self.full, beta))
                 found = strengths.pull_back(trainer.halves(log_v))
-                return found.pull_back(self.full)  # type: ignore[no-any-return]
+                return found.pull_back(self.full)
             parts = []
             for h, Z in enumerate(self.halves):
                 log_v = strengths.expand(theta_of(Z, beta))
