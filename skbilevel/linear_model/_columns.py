@@ -80,7 +80,7 @@ def strength_groups(value: Any, free: Array) -> Groups | None:
             )
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
             raise ValueError("feature_groups holds NaN or inf; give every feature one.")
-        if labels.dtype.kind in "OU" and any(x is None or x == "" for x in labels):
+        if labels.dtype.kind in "OU" and any(_is_empty(x) for x in labels):
             raise ValueError(
                 "feature_groups holds an empty label; give every feature a label."
             )
@@ -88,3 +88,8 @@ def strength_groups(value: Any, free: Array) -> Groups | None:
         labels = labels.astype(str)
     distinct, members = np.unique(labels[~free], return_inverse=True)
     return Groups(distinct, members.ravel())
+
+
+def _is_empty(label: Any) -> bool:
+    """Whether a label is missing: None, an empty string, or not equal to itself."""
+    return label is None or label == "" or bool(label != label)

@@ -23,6 +23,12 @@ _STEP = 0.5
 # Where features explain the target exactly the loss falls to rounding; below this
 # share of its largest value the strongest regularization is as good as any.
 _TIE = 1e-10
+# Leverage that the rows leave to noise: below the first it is rounding, and where the
+# strength leaves no more than the second a row determines a coefficient alone.
+_REACHED, _ALONE = 1e-12, 1e-10
+# Curves that vary less than this are flat: with two rows, say, leave-one-out predicts
+# the other row's target at any strength, and the rest is rounding.
+_FLAT = 1e-6
 # Standard errors that stronger regularization may cost.
 _PATIENCE = 0.25
 
@@ -82,15 +88,20 @@ class Spectrum:
         """
         if self.left is None or self.y is None or self.base is None:
             raise ValueError("this spectrum was made without its left vectors")
-        shrink = _shrinkage(self.lam, log_c)
-        denominator = 1.0 - self.base[:, None] - (self.left**2) @ shrink
+        rest = _shrinkage(self.lam, -log_c, -1.0)
+        # What no strength reaches, apart: near least squares the differences of
+        # shares close to one would be rounding.
+        outside = 1.0 - self.base - (self.left**2).sum(axis=1)
+        reached = outside < _REACHED
+        outside = np.where(reached, 0.0, outside)
         # A row that determines a coefficient alone has no out-of-sample residual.
-        denominator = np.maximum(denominator, 1e-10)
+        denominator = np.maximum(outside[:, None] + (self.left**2) @ rest, _ALONE)
         loss = np.zeros_like(denominator)
         for target, rotated in zip(self.y.T, self.rotated.T, strict=True):
-            residual = target[:, None] - self.left @ (shrink * rotated[:, None])
+            beyond = np.where(reached, 0.0, target - self.left @ rotated)
+            residual = beyond[:, None] + self.left @ (rest * rotated[:, None])
             loss += (residual / denominator) ** 2
-        return np.asarray(loss)
+        return loss
 
     def gcv(self, log_c: Array) -> Array:
         """Generalized cross-validation at each ``log c``."""
@@ -102,9 +113,12 @@ class Spectrum:
         return np.asarray(self.weight * rss / np.maximum(freedom, 1e-10) ** 2)
 
 
-def _shrinkage(lam: Array, log_c: Array) -> Array:
-    """``c lam / (1 + c lam)`` for all pairs, without overflow."""
-    x = log_c[None, :] + np.log(lam)[:, None]
+def _shrinkage(lam: Array, log_c: Array, power: float = 1.0) -> Array:
+    """``c lam / (1 + c lam)`` for all pairs, without overflow.
+
+    With ``power=-1`` and ``-log c`` it is what is left, ``1 / (1 + c lam)``.
+    """
+    x = log_c[None, :] + power * np.log(lam)[:, None]
     return np.asarray(expit(x))
 
 
@@ -166,7 +180,7 @@ def choose_shared(
     total = weight.sum()
     mean = loss.sum(axis=0) / total
     k = int(np.argmin(mean))
-    if np.ptp(mean) <= 1e-13 * mean.max(initial=0.0):
+    if np.ptp(mean) <= _FLAT * mean.max(initial=0.0):
         return float(grid[0]), 0
     if mean[k] < _TIE * mean.max():
         return float(grid[int(np.argmax(mean <= mean[k] + _TIE * mean.max()))]), 0
@@ -187,7 +201,7 @@ def choose_shared(
 
 def refine_minimum(grid: Array, value: Array) -> tuple[float, int]:
     """The smallest value of a criterion without rows, refined; see `choose_shared`."""
-    if np.ptp(value) <= 1e-13 * abs(value).max(initial=0.0):
+    if np.ptp(value) <= _FLAT * abs(value).max(initial=0.0):
         return float(grid[0]), 0
     return _vertex(grid, value, int(np.argmin(value)))
 
