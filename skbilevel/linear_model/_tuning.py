@@ -15,8 +15,9 @@ from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._guard import GuardResult, guarded_strengths
 from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import is_large
+from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, check_metadata
-from skbilevel.model_selection._outer_space import check_alpha_bounds
+from skbilevel.model_selection._outer_space import check_alpha_bounds, check_alpha_init
 from skbilevel.model_selection._paths import Recipe, Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
@@ -57,7 +58,7 @@ def _guarded(
         recipe = replace(recipe, half=())
     if few:
         recipe = replace(recipe, evidence=(), elastic_net=0)
-    metadata = _metadata(data, options.metadata)
+    metadata, limits = _metadata(data, options.metadata), _limits(data, options)
     found = guarded_strengths(
         data.rows,
         plan,
@@ -66,15 +67,18 @@ def _guarded(
         strengths,
         members,
         metadata,
-        _limits(options),
+        limits,
     )
-    return _report(data, plan, recipe, found)
+    tuned = _report(data, plan, recipe, found)
+    # An optimum on a limit that the user set is no surprise.
+    return tuned if limits.open else replace(tuned, edge=0)
 
 
-def _limits(options: TuningOptions) -> tuple[float, float]:
-    """Smallest and largest variance that may be published."""
-    bounds = check_alpha_bounds(options.alpha_bounds)
-    return (0.0, np.inf) if bounds is None else (1.0 / bounds[1], 1.0 / bounds[0])
+def _limits(data: PreparedData, options: TuningOptions) -> Limits:
+    """The user's limits, and the strengths to start from."""
+    n_features = data.rows.X.shape[1]
+    start = check_alpha_init(options.alpha_init, data.rows.penalized, n_features)
+    return Limits.of(check_alpha_bounds(options.alpha_bounds), start)
 
 
 def _metadata(data: PreparedData, given: Any) -> Metadata | None:

@@ -12,6 +12,7 @@ from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_rows import CompactCandidates, LargeRows, is_large
+from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import (
     Candidates,
@@ -68,12 +69,14 @@ def guarded_strengths(
     strengths: Strengths,
     members: Array | None = None,
     metadata: Metadata | None = None,
+    limits: Limits | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average."""
+    limits = limits or Limits()
     sets = [plan.full, *plan.outer]
     groups = _trainers(rows, sets, plan.cell)
     made: Made = [
-        (trainer, make_candidates(trainer, recipe, strengths, metadata))
+        (trainer, make_candidates(trainer, recipe, strengths, metadata, limits))
         for trainer in groups
     ]
     losses = _nested_losses(rows, plan.held_out, _outer_coefficients(made))
@@ -81,8 +84,8 @@ def guarded_strengths(
     choice = averaging.choose(
         losses[:, scored], rows.weight[scored], plan.cluster[scored]
     )
-    scoring = (rows, plan.held_out, scored)
-    v, solved, loss = _published_everywhere(made, choice.weight, members, *scoring)
+    rest = (members, limits, rows, plan.held_out, scored)
+    v, solved, loss = _published_everywhere(made, choice.weight, *rest)
     trainer, first = made[0]
     full = Candidates(
         first.family,
@@ -95,7 +98,7 @@ def guarded_strengths(
     if loss > choice.loss[best] and (members is not None or rows.n_targets > 1):
         # The ratio is a compromise where a strength covers several coefficients.
         alone = np.eye(len(choice.weight))[best]
-        v, solved, loss = _published_everywhere(made, alone, members, *scoring)
+        v, solved, loss = _published_everywhere(made, alone, *rest)
     return GuardResult(v[0], solved[0, 0], solved[1:, 0], choice, full, loss)
 
 
@@ -103,12 +106,13 @@ def _published_everywhere(
     made: Made,
     weight: Array,
     members: Array | None,
+    limits: Limits,
     rows: AugmentedRows,
     held_out: Sequence[Array],
     scored: Array,
 ) -> tuple[Array, Array, float]:
     """An average as variances and coefficients of every set, and its nested loss."""
-    published = [_published(t, c, weight, members) for t, c in made]
+    published = [_published(t, c, weight, members, limits) for t, c in made]
     v = np.concatenate([p[0] for p in published])
     solved = np.concatenate([p[1] for p in published])
     nested = _nested_losses(rows, held_out, solved[1:])[0]
@@ -183,6 +187,7 @@ def _published(
     candidates: Candidates | CompactCandidates,
     weight: Array,
     members: Array | None,
+    limits: Limits,
 ) -> tuple[Array, Array]:
     """The average of every training set as variances, and ridge re-solved there."""
     if (weight > 0).sum() == 1:
@@ -196,5 +201,6 @@ def _published(
             # A trainer of its own: what it keeps is dropped with it.
             trainer = replace(trainer, start=w[0])
     v = np.minimum(v, np.exp(candidates.shared.ceiling)[:, None])
+    v = limits.clip(trainer, v[:, None])[:, 0]
     solved = trainer.full_coefficients(trainer.solve(v[:, None]))
     return trainer.variances(v[:, None])[:, 0], solved

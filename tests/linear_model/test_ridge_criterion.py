@@ -357,3 +357,22 @@ def test_groups_informative():
         excess["ours"] += ((ours.coef_ - w) ** 2).sum()
         excess["ridge"] += ((ridge.coef_ - w) ** 2).sum()
     assert excess["ours"] < 0.65 * excess["ridge"]
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(24) % 4, "shared"])
+@pytest.mark.parametrize("scale", [1.0, 10.0 ** np.linspace(-3, 3, 24)])
+def test_the_guard_respects_bounds_and_starts(groups, scale):
+    X, y, _ = make_data()
+    model = BilevelRidgeCV(feature_groups=groups, alpha_bounds=(2.0, 30.0))
+    model.fit(X * scale, y)
+    assert model.alpha_.min() >= 2.0 * (1 - 1e-9)
+    assert model.alpha_.max() <= 30.0 * (1 + 1e-9)
+    fixed = BilevelRidgeCV(feature_groups=groups, alpha_bounds=(5.0, 5.0))
+    fixed.fit(X * scale, y)
+    np.testing.assert_allclose(fixed.alpha_, 5.0, rtol=1e-9)
+    ridge = Ridge(alpha=5.0, solver="cholesky").fit(X * scale, y)
+    np.testing.assert_allclose(fixed.coef_ * scale, ridge.coef_ * scale, atol=1e-8)
+    start = 1.0 / np.abs(ridge.coef_ * scale)
+    near = BilevelRidgeCV(feature_groups=groups, alpha_init=start).fit(X, y)
+    plain = BilevelRidgeCV(feature_groups=groups).fit(X, y)
+    np.testing.assert_allclose(near.best_score_, plain.best_score_, rtol=0.1)
