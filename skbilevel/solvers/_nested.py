@@ -17,7 +17,6 @@ from skbilevel.solvers._base import (
     Counts,
     Hypergradient,
     InnerSolution,
-    InnerSolution,
     InnerSolver,
     OnIter,
     OuterOptimizer,
