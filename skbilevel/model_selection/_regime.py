@@ -25,7 +25,9 @@ from skbilevel.solvers.outer._trust_region import TrustRegion
 # Moments of all folds may take this many bytes.
 _MEMORY = 1 << 30
 # Up to this many strengths their curvature is formed and factored.
-_CURVATURE_UP_TO = 300
+_CURVATURE_UP_TO = 500
+# The same for folds that are known by rows: a product with X for each strength.
+_CURVATURE_IN_ROWS = 60
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,11 @@ def optimizer(
     solver: Nested | Direct, problem: BilevelProblem | CriterionProblem
 ) -> OuterOptimizer:
     """Quasi-Newton from the Gauss-Newton matrix where that is cheap to have."""
-    small = len(problem.bounds[0]) <= _CURVATURE_UP_TO
+    limit = _CURVATURE_UP_TO
+    if isinstance(problem, BilevelProblem):
+        in_rows = "dense_hessian" not in problem.tasks[0].inner.provides
+        limit = _CURVATURE_IN_ROWS if in_rows else limit
+    small = len(problem.bounds[0]) <= limit
     inner = solver.inner if isinstance(solver, Nested) else None
     iterative = isinstance(inner, CG)
     if not small or iterative or not has_curvature(problem):

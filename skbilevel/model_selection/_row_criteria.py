@@ -137,16 +137,21 @@ class RowSource:
             return self._full(
                 self.fit, solve_moments(moments.gram, moments.cross, v[None])[0]
             )
-        return self._full(self.fit, self.inner.solve(self.fit, v).W)
+        return self._full(self.fit, self._inner_solution(self.fit, v))
 
     def fold_coefficients(self, v: Array) -> list[Array]:
         """Coefficients of every training set, at strengths moved to it."""
         out = []
         for task in self._tasks if self.criterion == "folds" else ():
             assert isinstance(task.inner, RowsDataFit)
-            W = self.inner.solve(task.inner, v * np.asarray(task.v_scale)).W
+            W = self._inner_solution(task.inner, v * np.asarray(task.v_scale))
             out.append(self._full(task.inner, W))
         return out
+
+    def _inner_solution(self, fit: RowsDataFit, v: Array) -> Array:
+        if not len(v):
+            return np.zeros((0, fit.n_targets))
+        return self.inner.solve(fit, v).W
 
     def _full(self, fit: RowsDataFit, W: Array) -> Array:
         return np.concatenate([fit.free_coef(W), self.metric[:, None] * W])

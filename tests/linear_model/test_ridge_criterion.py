@@ -1,6 +1,7 @@
 """BilevelRidgeCV without the guard: strengths tuned on a criterion as it is."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -162,16 +163,19 @@ def test_unpenalized_columns():
         np.testing.assert_allclose(shared.coef_[:24], ridge.coef_, rtol=1e-7)
 
 
-def test_nothing_is_penalized_or_nothing_varies():
+@pytest.mark.parametrize("solver", ["auto", "dual", "amigo"])
+@pytest.mark.parametrize("cv", [SPLITS, "loo", "gcv"])
+def test_nothing_is_penalized_or_nothing_varies(cv, solver):
     X, y, _ = make_data(p=3)
-    free = fitted(X, y, unpenalized=[0, 1, 2])
+    fit = partial(fitted, cv=cv, solver=solver)
+    free = fit(X, y, unpenalized=[0, 1, 2])
     np.testing.assert_allclose(
         free.coef_, np.linalg.lstsq(X - X.mean(0), y - y.mean(), rcond=None)[0]
     )
-    constant = fitted(np.ones((120, 2)), y)
+    constant = fit(np.ones((120, 2)), y)
     np.testing.assert_array_equal(constant.coef_, 0.0)
     np.testing.assert_allclose(constant.intercept_, y.mean())
-    same = fitted(X, np.full(120, 7.0))
+    same = fit(X, np.full(120, 7.0))
     np.testing.assert_allclose(same.predict(X), 7.0)
 
 

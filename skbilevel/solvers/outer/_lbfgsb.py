@@ -85,7 +85,9 @@ class _Search:
         restarts = 0
         while status is None:
             status = self._descend()
-            if status is Status.LINE_SEARCH and restarts < self.options.max_restarts:
+            # Evaluations that are too loose fail a line search, or look flat.
+            failed = status in (Status.LINE_SEARCH, Status.FLAT)
+            if failed and restarts < self.options.max_restarts:
                 restarts += 1
                 if self.inner_tol > self.options.accuracy[1]:
                     self.inner_tol = self.options.accuracy[1]
