@@ -101,7 +101,7 @@ class Spectrum:
             beyond = np.where(reached, 0.0, target - self.left @ rotated)
             residual = beyond[:, None] + self.left @ (rest * rotated[:, None])
             loss += (residual / denominator) ** 2
-        return loss
+        return np.asarray(loss)
 
     def gcv(self, log_c: Array) -> Array:
         """Generalized cross-validation at each ``log c``."""
