@@ -64,9 +64,15 @@ def read_resampling(
         other = repeated(cv, np.random.default_rng(0))
         repeat = [] if other is None else list(other.split(X, y, **split_params))
     elif not named and isinstance(cv, Iterable):
-        splits = [(np.asarray(a), np.asarray(b)) for a, b in cv]
+        splits = [(_indices(a), _indices(b)) for a, b in cv]
     by_membership = splits is not None and not named and not hasattr(cv, "split")
     return Resampling(criterion, n_folds, splits, repeat, by_membership, groups)
+
+
+def _indices(rows: Any) -> Array:
+    """Row indices from indices or a mask."""
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
 def _check_groups(groups: Any, n_rows: int) -> Array | None:

@@ -69,11 +69,15 @@ def prepare(
     zero = np.zeros_like(mean)
     dense = not sparse.issparse(X)
     shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0) if dense else zero
+    if dense and intercept and free.any():
+        # Beside centred columns the intercept takes no part in a minimum norm.
+        index = np.flatnonzero(free)
+        shift[index] = _weighted_mean(X, index, weight)
     scale, y_shift = _target_units(y[positive], weight[positive], intercept)
     penalized = np.flatnonzero(~free)
     rows = AugmentedRows(
         X,
-        y / scale,
+        _settled(y / scale, y_shift, positive) if intercept else y / scale,
         weight,
         np.flatnonzero(free),
         penalized,
@@ -95,6 +99,19 @@ def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Arra
     # Targets that do not vary keep their unit: nothing is there to be scaled.
     second = _power_of_two(spread) if spread > 1e-12 else 1.0
     return first * second, mean / second
+
+
+def _settled(y: Array, mean: Array, rows: Array) -> Array:
+    """Targets that differ from their mean by rounding only are set to it."""
+    noise = 4.0 * np.finfo(float).eps * abs(mean)
+    constant = (abs(y[rows] - mean) <= noise).all(axis=0)
+    return np.where(constant, mean, y) if constant.any() else y
+
+
+def _weighted_mean(X: Array, columns: Array, weight: Array) -> Array:
+    rows = np.flatnonzero(weight)
+    block = np.asarray(X[np.ix_(rows, columns)], dtype=np.float64)
+    return weight[rows] @ block / weight[rows].sum()
 
 
 def _power_of_two(size: float) -> float:

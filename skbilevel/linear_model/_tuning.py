@@ -120,29 +120,34 @@ def _plan(
 def _report(
     data: PreparedData, plan: NestedPlan, recipe: Recipe, found: GuardResult
 ) -> Tuned:
-    unit = data.y_scale**2 / data.rows.n_targets
+    def squared(loss: Any) -> Any:
+        """A loss in the units of y; too large a one is infinite."""
+        with np.errstate(over="ignore"):
+            return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
+
     choice = found.choice
+    score = -squared(choice.loss)
     with np.errstate(divide="ignore"):
         alpha = 1.0 / found.candidates.v[0]
     hyperpenalty = {
         "family": np.array(found.candidates.family),
         "value": found.candidates.value,
-        "score": -choice.loss * unit,
-        "standard_error": choice.error * unit,
+        "score": score,
+        "standard_error": squared(choice.error),
         "kept": choice.kept,
         "weight": choice.weight,
         "alpha": alpha,
     }
     history = {
         "candidate": np.arange(len(choice.loss)),
-        "score": -choice.loss * unit,
+        "score": score,
         "weight": choice.weight,
     }
     steps = len(recipe.half) + recipe.evidence_steps * len(recipe.evidence)
     return Tuned(
         found.v,
         found.coef,
-        -found.loss * unit,
+        -float(squared(found.loss)),
         max(1, steps + recipe.elastic_net),
         history,
         hyperpenalty,

@@ -12,6 +12,9 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 
+# Smallest eigenvalue of correlations at which columns count as independent, and the
+# relative size of eigenvalues that are zero but for rounding.
+_COLLINEAR, _RANK = 1e-11, 1e-13
 # A block of rows and its product stay in the cache.
 _BLOCK_BYTES = 1 << 21
 
@@ -218,8 +221,27 @@ def sweep_map(moment: Array, n_free: int) -> Array:
         head = moment[..., :1, :1]
         safe = np.where(head > 0, head, 1.0)
         return np.asarray(moment[..., :1, 1:] / safe)
-    inverse = np.linalg.pinv(moment[..., :n_free, :n_free], hermitian=True)
-    return np.asarray(inverse @ moment[..., :n_free, n_free:])
+    shape = (*moment.shape[:-2], n_free, moment.shape[-1] - n_free)
+    out = np.empty(shape)
+    if n_free == 0:
+        return out
+    width = moment.shape[-1]
+    for source, target in zip(
+        moment.reshape(-1, width, width), out.reshape(-1, *shape[-2:]), strict=True
+    ):
+        target[...] = _solve_free(source[:n_free, :n_free], source[:n_free, n_free:])
+    return out
+
+
+def _solve_free(gram: Array, cross: Array) -> Array:
+    """Least squares from moments, of minimum norm only where columns are collinear."""
+    size = np.sqrt(np.maximum(np.diagonal(gram), 0.0))
+    if (size > 0).all():
+        unit = gram / size[:, None] / size
+        if np.linalg.eigvalsh(unit)[0] > _COLLINEAR:
+            solved = np.linalg.solve(unit, cross / size[:, None])
+            return np.asarray(solved / size[:, None])
+    return np.asarray(np.linalg.pinv(gram, rcond=_RANK, hermitian=True) @ cross)
 
 
 def sweep(
