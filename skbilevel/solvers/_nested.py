@@ -222,7 +222,6 @@ class NestedRun:
         self.converged = done.converged
         return done.value, done.grad
 
-
     def curvature(self, theta: Array) -> Array:
         """Gauss-Newton matrix; reuses the solutions of the last call if it was here."""
         if self._last is None or not np.array_equal(self._last[0], theta):

@@ -380,3 +380,38 @@ def test_the_guard_respects_bounds_and_starts(groups, scale):
     near = BilevelRidgeCV(feature_groups=groups, alpha_init=start).fit(X, y)
     plain = BilevelRidgeCV(feature_groups=groups).fit(X, y)
     np.testing.assert_allclose(near.best_score_, plain.best_score_, rtol=0.1)
+
+
+def test_threads_change_nothing(monkeypatch):
+    from skbilevel.model_selection import _fold_moments as module
+
+    monkeypatch.setattr(module, "_TASKS_APART_FROM", 0)
+    X, y, labels = make_data()
+    for groups in (labels, None):
+        a = fitted(X, y, feature_groups=groups, n_jobs=1)
+        b = fitted(X, y, feature_groups=groups, n_jobs=2)
+        np.testing.assert_array_equal(a.coef_, b.coef_)
+        np.testing.assert_array_equal(a.alpha_, b.alpha_)
+
+
+def test_types_of_input():
+    pd = pytest.importorskip("pandas")
+    X, y, labels = make_data()
+    wanted = fitted(X, y, feature_groups=labels)
+    single = fitted(X.astype(np.float32), y, feature_groups=labels)
+    assert single.coef_.dtype == np.float32
+    np.testing.assert_allclose(single.coef_, wanted.coef_, atol=1e-4)
+    frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(24)])
+    named = fitted(frame, y, feature_groups=labels, unpenalized=["x3"])
+    np.testing.assert_array_equal(
+        named.coef_, fitted(X, y, feature_groups=labels, unpenalized=3).coef_
+    )
+    Z = pd.DataFrame({"a": labels, "b": labels**2})
+    np.testing.assert_array_equal(
+        fitted(frame, y, feature_metadata=Z).coef_,
+        fitted(X, y, feature_metadata=Z.to_numpy()).coef_,
+    )
+    for cv in (SPLITS, "loo", "gcv"):
+        dense = fitted(X, y, cv=cv, feature_groups=labels)
+        rows = fitted(sparse.csr_array(X), y, cv=cv, feature_groups=labels)
+        np.testing.assert_allclose(rows.coef_, dense.coef_, rtol=1e-6, atol=1e-8)

@@ -1,0 +1,28 @@
+"""scikit-learn's own checks where strengths are tuned without the guard."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skbilevel import BilevelRidgeClassifierCV, BilevelRidgeCV
+
+SETTINGS = [
+    {},
+    {"cv": "loo"},
+    {"cv": "gcv"},
+    {"feature_groups": "shared"},
+    {"solver": "amigo"},
+    {"solver": "dual"},
+    {"hyperpenalty": ("smooth", 0.1)},
+]
+ESTIMATORS = [BilevelRidgeCV(**{"hyperpenalty": None, **s}) for s in SETTINGS]
+ESTIMATORS.append(BilevelRidgeClassifierCV(hyperpenalty=None))
+
+
+# Targets of the checks are noise or are fitted exactly: the search says so.
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(ESTIMATORS)
+def test_sklearn_checks(estimator, check):
+    check(estimator)
