@@ -153,6 +153,8 @@ class BilevelLinearModel(BaseEstimator):
     def _set_search_attributes(self, parts: list[Published]) -> None:
         """Attributes that do not depend on the shape of the targets."""
         first, several = parts[0], len(parts) > 1
+        for name in ("group_labels_", "group_alpha_"):
+            vars(self).pop(name, None)  # of an earlier fit
         self.alpha_ = np.stack([p.alpha for p in parts]) if several else first.alpha
         if first.group_labels is not None:
             self.group_labels_ = first.group_labels
@@ -171,7 +173,9 @@ class BilevelLinearModel(BaseEstimator):
         """Splits and groups from ``cv`` and the metadata of ``fit``."""
         if _routing_enabled():
             routed = process_routing(self, "fit", sample_weight=given, **params)
-            return read_resampling(self.cv, dict(routed.splitter.split), X, y)
+            # Only what is in the router gets an entry: here, a splitter.
+            splitter = routed.get("splitter", {"split": {}})
+            return read_resampling(self.cv, dict(splitter["split"]), X, y)
         unknown = sorted(set(params) - {"groups"})
         if unknown:
             raise ValueError(

@@ -152,5 +152,6 @@ def _report(
         history,
         hyperpenalty,
         list(zip(plan.held_out, found.fold_coef, strict=True)),
-        found.candidates.shared.edge,
+        # Where other candidates help, the end of the shared strength says little.
+        found.candidates.shared.edge if choice.weight[0] > 0.5 else 0,
     )
