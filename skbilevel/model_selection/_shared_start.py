@@ -61,7 +61,7 @@ def shared_start(
         problem,
         p / trace,
         bounds=bounds,
-        tol=1e-3 if space.one_strength else 1e-2,
+        tol=1e-3 if space.one_strength else 0.1,
     )
     floor = _EXACT * 0.5 * source.variance
     if found.value <= floor:
