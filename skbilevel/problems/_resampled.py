@@ -28,7 +28,6 @@ from skbilevel.problems._dense_spd import inverse_spd, preconditioned
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import Swept
 
-
 # From this many columns on a batch of matrices no longer fits into the cache.
 _BATCH_BELOW = 64
 
