@@ -22,6 +22,9 @@ _REACH = 25.0
 # The ceiling of log variances lies this far above one over the largest eigenvalue.
 _CEILING = 28.0
 
+# Family, hyperpenalty, and strengths (F, g) of a candidate.
+Point = tuple[str, float, Array]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -166,33 +169,20 @@ def make_candidates(
     bounds = (base - _REACH, np.minimum(base + _REACH, ceiling))
     bounds = limits.narrow(trainer, strengths, bounds)
     base = np.clip(base, *bounds)
-    family, value, log_v = ["shared"], [np.nan], [strengths.expand(base)]
+    made: list[Point] = [("shared", np.nan, base)]
     base = np.clip(limits.begin(trainer, strengths, base), *bounds)
     if metadata is not None and recipe.half:
-        stage = MetadataStage.of(trainer, metadata, strengths.A)
-        strengths = replace(strengths, metadata=stage.full)
         # From an infinite shared strength no step finds the way back.
-        start = np.maximum(base, ceiling - _CEILING)
-        path = stage.path(trainer, recipe.metadata, strengths, start, bounds)
-        for lam, theta in zip(recipe.metadata, path, strict=True):
-            family.append("metadata")
-            value.append(lam)
-            log_v.append(strengths.expand(theta))
-        base = path[-1]
-    for lam, theta in zip(
-        recipe.half, _half_path(trainer, recipe, strengths, base, bounds), strict=True
-    ):
-        family.append("half")
-        value.append(lam)
-        log_v.append(strengths.expand(theta))
-    for lam, theta in zip(
-        recipe.evidence,
-        _evidence_path(trainer, recipe, strengths, base, bounds),
-        strict=True,
-    ):
-        family.append("evidence")
-        value.append(lam)
-        log_v.append(strengths.expand(theta))
+        start = np.clip(np.maximum(base, ceiling - _CEILING), *bounds)
+        made += _metadata_paths(trainer, recipe, strengths, metadata, start, bounds)
+        # Where metadata mislead, the nested choice can do without them.
+        recipe = replace(recipe, half=recipe.half[:3], evidence=recipe.evidence[:1])
+    path = _half_path(trainer, recipe.half, strengths, base, bounds)
+    made += [("half", *each) for each in zip(recipe.half, path, strict=True)]
+    path = _evidence_path(trainer, recipe, strengths, base, bounds)
+    made += [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
+    family, value = [each[0] for each in made], [each[1] for each in made]
+    log_v = [strengths.expand(each[2]) for each in made]
     v = np.exp(np.stack(log_v, axis=1))
     w = trainer.solve(v)
     if recipe.elastic_net and strengths.A is None:
@@ -206,8 +196,35 @@ def make_candidates(
     return Candidates(tuple(family), np.array(value), v, w, shared)
 
 
+def _metadata_paths(
+    trainer: Trainer,
+    recipe: Recipe,
+    strengths: Strengths,
+    metadata: Metadata,
+    theta: Array,
+    bounds: Any,
+) -> list[Point]:
+    """A function of metadata, then deviations of single strengths from it."""
+    stage = MetadataStage.of(trainer, metadata, strengths.A)
+    path = stage.path(trainer, recipe.metadata, strengths, theta, bounds)
+    made: list[Point] = [
+        ("metadata", *each) for each in zip(recipe.metadata, path, strict=True)
+    ]
+    around, start = replace(strengths, metadata=stage.full), path[-1]
+    path = _half_path(trainer, recipe.half, around, start, bounds)
+    pairs = zip(recipe.half, path, strict=True)
+    made += [("metadata_half", *each) for each in pairs]
+    path = _evidence_path(trainer, recipe, around, start, bounds)
+    pairs = zip(recipe.evidence, path, strict=True)
+    return made + [("metadata_evidence", *each) for each in pairs]
+
+
 def _half_path(
-    trainer: Trainer, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
+    trainer: Trainer,
+    lambdas: tuple[float, ...],
+    strengths: Strengths,
+    theta: Array,
+    bounds: Any,
 ) -> list[Array]:
     """One Gauss-Newton step per hyperpenalty, warm-started along the path."""
     penalty = strengths.deviations(trainer.rows.n_penalized)
@@ -216,8 +233,8 @@ def _half_path(
         return strengths.pull_back(trainer.halves(strengths.expand(x)))
 
     path = []
-    point = model(theta) if recipe.half else None
-    for lam in recipe.half:
+    point = model(theta) if lambdas else None
+    for lam in lambdas:
         theta, point = GaussNewton().steps(model, theta, point, lam, penalty, 1, bounds)
         path.append(theta)
     return path
