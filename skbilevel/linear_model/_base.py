@@ -154,7 +154,8 @@ class BilevelLinearModel(BaseEstimator):
         """Attributes that do not depend on the shape of the targets."""
         first, several = parts[0], len(parts) > 1
         for name in ("group_labels_", "group_alpha_"):
-            vars(self).pop(name, None)  # of an earlier fit
+            if hasattr(self, name):  # of an earlier fit
+                delattr(self, name)
         self.alpha_ = np.stack([p.alpha for p in parts]) if several else first.alpha
         if first.group_labels is not None:
             self.group_labels_ = first.group_labels
