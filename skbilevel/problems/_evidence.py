@@ -32,8 +32,9 @@ from skbilevel.problems._moments import Swept
 from skbilevel.problems._resampled import LeastSquaresModel
 
 # Where features explain the target exactly the evidence has no maximum: a share of
-# the target's variance always counts as noise.
-_NOISE_FLOOR = 1e-6
+# the target's variance always counts as noise. With a smaller share rounding decides
+# between strengths: weights and repeated rows would no longer agree to 1e-7.
+_NOISE_FLOOR = 1e-4
 # A constant target has no variance at all; the reciprocal of this is still finite.
 _TINY = 1e-250
 

@@ -1,0 +1,40 @@
+"""scikit-learn's own checks of the guard, none of them expected to fail.
+
+Settings without the guard stand in ``linear_model/test_criterion_checks.py``.
+"""
+
+import inspect
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skbilevel import BilevelRidgeClassifierCV, BilevelRidgeCV
+
+ESTIMATORS = [
+    BilevelRidgeCV(),
+    BilevelRidgeCV(cv="loo"),
+    BilevelRidgeCV(feature_groups="shared"),
+    BilevelRidgeCV(hyperpenalty=("sparse", 0.1), cv=3),
+    BilevelRidgeClassifierCV(),
+]
+# The data of many checks are noise or a handful of rows: strengths at an end of their
+# range, and searches that stop at rounding, are what one should get there.
+EXPECTED = [
+    "ignore::skbilevel.exceptions.BoundaryWarning",
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    # Some checks skip themselves where an optional dependency is missing.
+    "ignore::sklearn.exceptions.SkipTestWarning",
+]
+
+
+@pytest.mark.filterwarnings(*EXPECTED)
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", [BilevelRidgeCV, BilevelRidgeClassifierCV])
+def test_every_parameter_has_a_constraint(estimator):
+    names = set(inspect.signature(estimator).parameters)
+    assert set(estimator._parameter_constraints) == names
+    estimator()._validate_params()
