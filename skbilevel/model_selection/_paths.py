@@ -207,16 +207,14 @@ def _metadata_paths(
     """A function of metadata, then deviations of single strengths from it."""
     stage = MetadataStage.of(trainer, metadata, strengths.A)
     path = stage.path(trainer, recipe.metadata, strengths, theta, bounds)
-    made: list[Point] = [
-        ("metadata", *each) for each in zip(recipe.metadata, path, strict=True)
-    ]
+    made: list[Point] = []
+    made += [("metadata", *k) for k in zip(recipe.metadata, path, strict=True)]
     around, start = replace(strengths, metadata=stage.full), path[-1]
     path = _half_path(trainer, recipe.half, around, start, bounds)
-    pairs = zip(recipe.half, path, strict=True)
-    made += [("metadata_half", *each) for each in pairs]
+    made += [("metadata_half", *k) for k in zip(recipe.half, path, strict=True)]
     path = _evidence_path(trainer, recipe, around, start, bounds)
-    pairs = zip(recipe.evidence, path, strict=True)
-    return made + [("metadata_evidence", *each) for each in pairs]
+    last = zip(recipe.evidence, path, strict=True)
+    return made + [("metadata_evidence", *each) for each in last]
 
 
 def _half_path(
