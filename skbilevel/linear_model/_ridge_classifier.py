@@ -106,7 +106,7 @@ class BilevelRidgeClassifierCV(ScoringMixin, ClassifierMixin, BilevelLinearModel
         strengths of every candidate.
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X has string column names.
 
     See Also
