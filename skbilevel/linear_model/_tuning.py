@@ -29,6 +29,10 @@ from skbilevel.model_selection._plan import (
 from skbilevel.model_selection._regime import check_solver
 from skbilevel.model_selection._resampling import NestedPlan
 
+# Multiplications of one kernel, for n < p; the evidence needs some twenty of them
+# in every training set, three quarters of a fit.
+_EVIDENCE_UP_TO = 2e9
+
 
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:
     """Search the strengths as the options say."""
@@ -44,20 +48,12 @@ def _guarded(
     data: PreparedData, resampling: Resampling, options: TuningOptions
 ) -> Tuned:
     plan = _plan(data, resampling, options)
-    recipe = Recipe(shared="gcv" if resampling.criterion == "gcv" else "loo")
+    recipe = _recipe(data, resampling, options, plan)
     groups = options.groups
     strengths, members = Strengths(), None
     if groups is not None:
         members = groups.members
         strengths = Strengths(np.eye(len(groups.labels))[members])
-        recipe = recipe.for_groups(len(groups.labels), data.rows.n_penalized)
-    elif len(data.positive) >= ONE_PASS_FROM:
-        recipe = recipe.thinned()
-    few = len(data.positive) < MIN_ROWS or not data.rows.n_penalized
-    if few or not all(s.halves for s in (plan.full, *plan.outer)):
-        recipe = replace(recipe, half=())
-    if few:
-        recipe = replace(recipe, evidence=(), elastic_net=0)
     metadata, limits = _metadata(data, options.metadata), _limits(data, options)
     found = guarded_strengths(
         data.rows,
@@ -72,6 +68,24 @@ def _guarded(
     tuned = _report(data, plan, recipe, found)
     # An optimum on a limit that the user set is no surprise.
     return tuned if limits.open else replace(tuned, edge=0)
+
+
+def _recipe(
+    data: PreparedData, resampling: Resampling, options: TuningOptions, plan: NestedPlan
+) -> Recipe:
+    """Which candidates the amount of data allows and pays for."""
+    recipe = Recipe(shared="gcv" if resampling.criterion == "gcv" else "loo")
+    n, p = len(data.positive), data.rows.n_penalized
+    if options.groups is not None:
+        recipe = recipe.for_groups(len(options.groups.labels), p)
+    elif n >= ONE_PASS_FROM:
+        recipe = recipe.thinned()
+    elif n < p and p * n**2 > _EVIDENCE_UP_TO:
+        recipe = replace(recipe, evidence=())
+    few = n < MIN_ROWS or not p
+    if few or not all(s.halves for s in (plan.full, *plan.outer)):
+        recipe = replace(recipe, half=())
+    return replace(recipe, evidence=(), elastic_net=0) if few else recipe
 
 
 def _limits(data: PreparedData, options: TuningOptions) -> Limits:
