@@ -9,7 +9,7 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.validation import _check_feature_names, _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight
 
 __all__ = [
     "HasMethods",
@@ -17,7 +17,6 @@ __all__ = [
     "MetadataRouter",
     "MethodMapping",
     "StrOptions",
-    "_check_feature_names",
     "_check_sample_weight",
     "_fit_context",
     "_raise_for_params",

@@ -332,6 +332,8 @@ def check_weight(sample_weight: Any, X: Any) -> Array:
     weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
+    if not weight.any():  # scikit-learn's own check came with 1.9
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     return np.asarray(weight, dtype=np.float64)
 
 

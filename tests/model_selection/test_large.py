@@ -259,7 +259,7 @@ def test_plan_keeps_groups_and_time_together():
 def sparse_problem(n=3100, p=3300, seed=0):
     """More rows and columns than the exact regimes take."""
     rng = np.random.default_rng(seed)
-    X = sparse.random_array((n, p), density=0.01, format="csr", rng=rng)
+    X = sparse.csr_array(rng.standard_normal((n, p)) * (rng.random((n, p)) < 0.01))
     w = rng.standard_normal(p) * (np.arange(p) < 300)
     signal = X @ w
     return X, signal + 0.5 * signal.std() * rng.standard_normal(n) + 1.0
