@@ -161,6 +161,12 @@ def draw(path: Path, results: dict[str, list[dict]], titles: dict[str, str]) -> 
             second.loglog(points, [r["peak"] / MEGA for r in known], f"C{k}:")
         axis.set(xlabel=titles[name], ylabel="CPU seconds", title=name)
         second.set_ylabel("peak MiB beyond X (dotted)")
+        for one in (axis, second):
+            # A decade at least: what does not vary should look as if it did not.
+            low, high = one.get_ylim()
+            middle = np.sqrt(low * high)
+            one.set_ylim(min(low, middle / 3.2), max(high, middle * 3.2))
+            one.minorticks_off()
         axis.legend()
     save_figure(figure, path)
 
