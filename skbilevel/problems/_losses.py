@@ -28,7 +28,10 @@ class Loss(Protocol):
         """Derivative with respect to ``eta``."""
 
     def curvature(self, eta: Array, y: Array) -> Array:
-        """Second derivative with respect to ``eta``."""
+        """Diagonal of the second derivative with respect to ``eta``."""
+
+    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
+        """Second derivative times ``D``; couples the entries of a row at most."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,7 @@ class SquaredLoss:
     def curvature(self, eta: Array, y: Array) -> Array:
         """One."""
         return np.ones_like(eta)
+
+    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
+        """``D`` itself."""
+        return D

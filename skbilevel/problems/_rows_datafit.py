@@ -221,22 +221,23 @@ class RowsPoint:
         """Gradient."""
         return self.fit.pull(self.row_grad)
 
-    @cached_property
-    def _row_curvature(self) -> Array:
-        weight = self.fit.weight[..., None]
-        if self.fit._quadratic:
-            return weight
-        return np.asarray(weight * self.fit.loss.curvature(self.eta, self.fit.target))
+    def row_hessian(self, D: Array) -> Array:
+        """Second derivative of the value in the predictions, times ``D``."""
+        fit = self.fit
+        if not fit._quadratic:  # whose curvature needs no predictions
+            D = fit.loss.apply_curvature(self.eta, fit.target, D)
+        return np.asarray(fit.weight[..., None] * D)
 
     def hvp(self, D: Array) -> Array:
         """Hessian times ``D``: one product with X and one with its transpose."""
-        return self.fit.pull(self._row_curvature * self.fit.push(D))
+        return self.fit.pull(self.row_hessian(self.fit.push(D)))
 
     def diag(self) -> Array:
         """Diagonal of the Hessian."""
         if self.fit._quadratic:
             return self.fit.curvature_diag[..., None]
-        curvature = self._row_curvature
+        fit = self.fit
+        curvature = fit.loss.curvature(self.eta, fit.target) * fit.weight[..., None]
         if curvature.ndim == 2:
             return self.fit.design.column_squares(curvature)
         squares = [self.fit.design.column_squares(each) for each in curvature]

@@ -1,0 +1,197 @@
+"""Losses of generalized linear models, as functions of the linear predictor.
+
+All are convex in ``eta`` and written so that no finite ``eta`` overflows before the
+loss itself does. Half-deviances are zero where the prediction equals the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from skbilevel._typing import Array
+
+# Beyond this, exp overflows in double precision.
+_EXP_LIMIT = 700.0
+
+
+def _exp(eta: Array) -> Array:
+    return np.exp(np.minimum(eta, _EXP_LIMIT))
+
+
+@dataclass(frozen=True)
+class LogisticLoss:
+    """``log(1 + exp(eta)) - y eta`` for y in [0, 1] (1 is the second class)."""
+
+    @property
+    def constant_curvature(self) -> bool:
+        """False."""
+        return False
+
+    def value(self, eta: Array, y: Array) -> Array:
+        """Negative log likelihood of the label."""
+        return np.asarray(np.logaddexp(0.0, eta) - y * eta)
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """Probability minus label."""
+        return np.asarray(special.expit(eta) - y)
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """``p (1 - p)``."""
+        # expit(-eta) keeps the digits that 1 - expit(eta) loses.
+        return np.asarray(special.expit(eta) * special.expit(-eta))
+
+    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
+        """Second derivative times D."""
+        return np.asarray(self.curvature(eta, y) * D)
+
+    def mean(self, eta: Array) -> Array:
+        """Probability of the second class."""
+        return np.asarray(special.expit(eta))
+
+
+@dataclass(frozen=True)
+class SoftmaxLoss:
+    """``log sum_c exp(eta_c) - sum_c y_c eta_c`` for class indicators y.
+
+    The value of a row is spread over its entries, whose sum is the loss.
+    """
+
+    @property
+    def constant_curvature(self) -> bool:
+        """False."""
+        return False
+
+    def value(self, eta: Array, y: Array) -> Array:
+        """Entries whose sum over classes is the negative log likelihood."""
+        return np.asarray(-y * special.log_softmax(eta, axis=-1))
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """Probabilities minus indicators."""
+        total = y.sum(axis=-1, keepdims=True)
+        return np.asarray(total * special.softmax(eta, axis=-1) - y)
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """Diagonal ``p_c (1 - p_c)`` of the second derivative."""
+        P = special.softmax(eta, axis=-1)
+        return np.asarray(P * (1.0 - P))
+
+    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
+        """``(diag(p) - p p^T) D`` of every row."""
+        P = special.softmax(eta, axis=-1)
+        return np.asarray(P * (D - (P * D).sum(axis=-1, keepdims=True)))
+
+    def mean(self, eta: Array) -> Array:
+        """Class probabilities."""
+        return np.asarray(special.softmax(eta, axis=-1))
+
+
+@dataclass(frozen=True)
+class PoissonLoss:
+    """Half Poisson deviance ``y log(y / mu) - y + mu`` with ``mu = exp(eta)``."""
+
+    @property
+    def constant_curvature(self) -> bool:
+        """False."""
+        return False
+
+    def value(self, eta: Array, y: Array) -> Array:
+        """Half deviance."""
+        return np.asarray(special.xlogy(y, y) - y - y * eta + _exp(eta))
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """Mean minus target."""
+        return np.asarray(_exp(eta) - y)
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """The mean."""
+        return _exp(eta)
+
+    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
+        """Second derivative times D."""
+        return np.asarray(_exp(eta) * D)
+
+    def mean(self, eta: Array) -> Array:
+        """``exp(eta)``."""
+        return _exp(eta)
+
+
+@dataclass(frozen=True)
+class GammaLoss:
+    """Half Gamma deviance ``log(mu / y) + y / mu - 1`` with ``mu = exp(eta)``, y > 0."""
+
+    @property
+    def constant_curvature(self) -> bool:
+        """False."""
+        return False
+
+    def value(self, eta: Array, y: Array) -> Array:
+        """Half deviance."""
+        return np.asarray(eta - np.log(y) + y * _exp(-eta) - 1.0)
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """``1 - y / mu``."""
+        return np.asarray(1.0 - y * _exp(-eta))
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """``y / mu``."""
+        return np.asarray(y * _exp(-eta))
+
+    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
+        """Second derivative times D."""
+        return np.asarray(self.curvature(eta, y) * D)
+
+    def mean(self, eta: Array) -> Array:
+        """``exp(eta)``."""
+        return _exp(eta)
+
+
+@dataclass(frozen=True)
+class TweedieLoss:
+    """Half Tweedie deviance with a log link, variance ``mu^power``, 1 < power < 2.
+
+    ::
+
+        y^(2 - r) / ((1 - r) (2 - r)) - y mu^(1 - r) / (1 - r) + mu^(2 - r) / (2 - r)
+
+    Powers 1 and 2 are `PoissonLoss` and `GammaLoss`; powers above 2 (y > 0) are not
+    convex in ``eta`` for every y, but their Fisher information is positive.
+
+    Parameters
+    ----------
+    power : float
+        ``r`` of the variance function.
+    """
+
+    power: float = 1.5
+
+    @property
+    def constant_curvature(self) -> bool:
+        """False."""
+        return False
+
+    def value(self, eta: Array, y: Array) -> Array:
+        """Half deviance."""
+        a, b = 1.0 - self.power, 2.0 - self.power
+        constant = np.maximum(y, 0.0) ** b / (a * b)
+        return np.asarray(constant - y * _exp(a * eta) / a + _exp(b * eta) / b)
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """``mu^(2 - r) - y mu^(1 - r)``."""
+        a, b = 1.0 - self.power, 2.0 - self.power
+        return np.asarray(_exp(b * eta) - y * _exp(a * eta))
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """``(2 - r) mu^(2 - r) - (1 - r) y mu^(1 - r)``."""
+        a, b = 1.0 - self.power, 2.0 - self.power
+        return np.asarray(b * _exp(b * eta) - a * y * _exp(a * eta))
+
+    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
+        """Second derivative times D."""
+        return np.asarray(self.curvature(eta, y) * D)
+
+    def mean(self, eta: Array) -> Array:
+        """``exp(eta)``."""
+        return _exp(eta)
