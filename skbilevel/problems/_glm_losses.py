@@ -120,7 +120,7 @@ class PoissonLoss:
 
 @dataclass(frozen=True)
 class GammaLoss:
-    """Half Gamma deviance ``log(mu / y) + y / mu - 1`` with ``mu = exp(eta)``, y > 0."""
+    """Half Gamma deviance ``log(mu / y) + y / mu - 1``, ``mu = exp(eta)``, y > 0."""
 
     @property
     def constant_curvature(self) -> bool:

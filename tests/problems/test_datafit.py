@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 
 from skbilevel.problems import (
+    LogisticLoss,
     QuadraticDataFit,
     RowsDataFit,
     SquaredLoss,
@@ -15,22 +16,6 @@ from skbilevel.problems import (
 )
 
 N, P, T = 20, 6, 2
-
-
-class Logistic:
-    """A loss whose curvature is not constant."""
-
-    constant_curvature = False
-
-    def value(self, eta, y):
-        return np.logaddexp(0.0, eta) - y * eta
-
-    def grad(self, eta, y):
-        return 1.0 / (1.0 + np.exp(-eta)) - y
-
-    def curvature(self, eta, y):
-        mu = 1.0 / (1.0 + np.exp(-eta))
-        return mu * (1.0 - mu)
 
 
 def make(free="intercept", as_sparse=False, loss=None, weighted=True):
@@ -78,7 +63,7 @@ def test_rows_are_moments(free, as_sparse):
         np.testing.assert_allclose(a.value[k], 0.5 * (root**2 * residual**2).sum())
 
 
-@pytest.mark.parametrize("loss", [None, Logistic()])
+@pytest.mark.parametrize("loss", [None, LogisticLoss()])
 def test_derivatives(loss):
     fit, _, _ = make(None if loss else "columns", loss=loss)
     rng = np.random.default_rng(2)
@@ -127,10 +112,10 @@ def test_capabilities():
     fit, _, _ = make()
     assert fit.provides == {"rows", "quadratic", "twice_differentiable"}
     assert "dense_hessian" in moments_of(fit).provides
-    logistic, _, _ = make(None, loss=Logistic())
+    logistic, _, _ = make(None, loss=LogisticLoss())
     assert "quadratic" not in logistic.provides
     with pytest.raises(ValueError, match="constant"):
-        make("intercept", loss=Logistic())
+        make("intercept", loss=LogisticLoss())
 
 
 def test_validation_rows_do_not_move_the_sweep():
