@@ -12,9 +12,14 @@ import numpy as np
 from scipy import special
 
 from skbilevel._typing import Array
+from skbilevel.problems._losses import LinearMap
 
 # Beyond this, exp overflows in double precision.
 _EXP_LIMIT = 700.0
+
+
+def _times(h: Array) -> LinearMap:
+    return lambda D: np.asarray(h * D)
 
 
 def _exp(eta: Array) -> Array:
@@ -43,9 +48,9 @@ class LogisticLoss:
         # expit(-eta) keeps the digits that 1 - expit(eta) loses.
         return np.asarray(special.expit(eta) * special.expit(-eta))
 
-    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
-        """Second derivative times D."""
-        return np.asarray(self.curvature(eta, y) * D)
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
+        """Multiplication by the curvature."""
+        return _times(self.curvature(eta, y))
 
     def mean(self, eta: Array) -> Array:
         """Probability of the second class."""
@@ -70,18 +75,22 @@ class SoftmaxLoss:
 
     def grad(self, eta: Array, y: Array) -> Array:
         """Probabilities minus indicators."""
-        total = y.sum(axis=-1, keepdims=True)
-        return np.asarray(total * special.softmax(eta, axis=-1) - y)
+        return np.asarray(special.softmax(eta, axis=-1) - y)
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """Diagonal ``p_c (1 - p_c)`` of the second derivative."""
         P = special.softmax(eta, axis=-1)
         return np.asarray(P * (1.0 - P))
 
-    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """``(diag(p) - p p^T) D`` of every row."""
         P = special.softmax(eta, axis=-1)
-        return np.asarray(P * (D - (P * D).sum(axis=-1, keepdims=True)))
+
+        def apply(D: Array) -> Array:
+            PD = P * D
+            return np.asarray(PD - P * PD.sum(axis=-1, keepdims=True))
+
+        return apply
 
     def mean(self, eta: Array) -> Array:
         """Class probabilities."""
@@ -109,9 +118,9 @@ class PoissonLoss:
         """The mean."""
         return _exp(eta)
 
-    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
-        """Second derivative times D."""
-        return np.asarray(_exp(eta) * D)
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
+        """Multiplication by the curvature."""
+        return _times(self.curvature(eta, y))
 
     def mean(self, eta: Array) -> Array:
         """``exp(eta)``."""
@@ -139,9 +148,9 @@ class GammaLoss:
         """``y / mu``."""
         return np.asarray(y * _exp(-eta))
 
-    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
-        """Second derivative times D."""
-        return np.asarray(self.curvature(eta, y) * D)
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
+        """Multiplication by the curvature."""
+        return _times(self.curvature(eta, y))
 
     def mean(self, eta: Array) -> Array:
         """``exp(eta)``."""
@@ -188,9 +197,9 @@ class TweedieLoss:
         a, b = 1.0 - self.power, 2.0 - self.power
         return np.asarray(b * _exp(b * eta) - a * y * _exp(a * eta))
 
-    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
-        """Second derivative times D."""
-        return np.asarray(self.curvature(eta, y) * D)
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
+        """Multiplication by the curvature."""
+        return _times(self.curvature(eta, y))
 
     def mean(self, eta: Array) -> Array:
         """``exp(eta)``."""

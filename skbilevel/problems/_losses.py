@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from skbilevel._typing import Array
+
+LinearMap = Callable[[Array], Array]
 
 
 class Loss(Protocol):
@@ -30,8 +33,8 @@ class Loss(Protocol):
     def curvature(self, eta: Array, y: Array) -> Array:
         """Diagonal of the second derivative with respect to ``eta``."""
 
-    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
-        """Second derivative times ``D``; couples the entries of a row at most."""
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
+        """The map ``D -> loss'' D``; couples the entries of a row at most."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,6 @@ class SquaredLoss:
         """One."""
         return np.ones_like(eta)
 
-    def apply_curvature(self, eta: Array, y: Array, D: Array) -> Array:
-        """``D`` itself."""
-        return D
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
+        """The identity."""
+        return lambda D: D

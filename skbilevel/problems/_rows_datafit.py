@@ -11,7 +11,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import QuadraticDataFit, zeros
 from skbilevel.problems._design import Design
-from skbilevel.problems._losses import Loss, SquaredLoss
+from skbilevel.problems._losses import LinearMap, Loss, SquaredLoss
 from skbilevel.problems._sweep import Sweep
 
 _SQUARED = SquaredLoss()
@@ -223,10 +223,13 @@ class RowsPoint:
 
     def row_hessian(self, D: Array) -> Array:
         """Second derivative of the value in the predictions, times ``D``."""
-        fit = self.fit
-        if not fit._quadratic:  # whose curvature needs no predictions
-            D = fit.loss.apply_curvature(self.eta, fit.target, D)
-        return np.asarray(fit.weight[..., None] * D)
+        if not self.fit._quadratic:
+            D = self._second_derivative(D)
+        return np.asarray(self.fit.weight[..., None] * D)
+
+    @cached_property
+    def _second_derivative(self) -> LinearMap:
+        return self.fit.loss.second_derivative(self.eta, self.fit.target)
 
     def hvp(self, D: Array) -> Array:
         """Hessian times ``D``: one product with X and one with its transpose."""

@@ -1,0 +1,284 @@
+"""Newton's method for a loss of dense features with a unit penalty.
+
+In the coordinates of the prior, ``w = sqrt(v) u``, every penalized problem is::
+
+    min over T of  sum_i s_i loss(o_i + z_i T, y_i) + 0.5 |T_penalized|^2
+
+which is 1-strongly convex but for the unpenalized columns, whatever the strengths
+are. ``Z = [E, X sqrt(v)]``, or any Z with ``Z Z^T = X diag(v) X^T`` where rows are
+fewer than columns: then ``w = v X^T a`` with ``a = -s loss'`` at the solution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from skbilevel._typing import Array
+from skbilevel.problems._losses import LinearMap, Loss
+
+# Up to this many unknowns the Hessian over all classes is formed and factored.
+_DENSE_UP_TO = 400
+_MAX_ITER, _MAX_HALVINGS = 100, 30
+# Smallest curvature of unpenalized columns, relative to the mean of the diagonal.
+_RIDGE = 1e-10
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """The problem of the module docstring.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, m + r)
+        Features, the unpenalized ones first.
+    n_free : int
+        Number m of unpenalized columns.
+    y : ndarray of shape (n, t)
+        Targets.
+    weight : ndarray of shape (n,)
+        Row weights.
+    loss : Loss
+        The loss.
+    offset : ndarray of shape (n, t) or None
+        Added to the predictions.
+    """
+
+    Z: Array
+    n_free: int
+    y: Array
+    weight: Array
+    loss: Loss
+    offset: Array | None = None
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets or classes."""
+        return int(self.y.shape[1])
+
+    def eta(self, T: Array) -> Array:
+        """Predictions."""
+        eta = self.Z @ T
+        return eta if self.offset is None else eta + self.offset
+
+    def value(self, T: Array, eta: Array) -> float:
+        """The objective."""
+        loss = self.loss.value(eta, self.y).sum(axis=-1)
+        return float(self.weight @ loss + 0.5 * (T[self.n_free :] ** 2).sum())
+
+    def row_grad(self, eta: Array) -> Array:
+        """``s_i loss'`` of every row, shape (n, t)."""
+        return np.asarray(self.weight[:, None] * self.loss.grad(eta, self.y))
+
+    def grad(self, T: Array, eta: Array) -> Array:
+        """Gradient of the objective."""
+        out = self.Z.T @ self.row_grad(eta)
+        out[self.n_free :] += T[self.n_free :]
+        return np.asarray(out)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """The Hessian of `Whitened` at one point; solves systems with it.
+
+    One target: a Cholesky factor. Several, few unknowns: a factor over all of them.
+    Several, many unknowns: conjugate gradients, preconditioned by a factor of the
+    curvature averaged over the classes.
+    """
+
+    problem: Whitened
+    eta: Array
+
+    @cached_property
+    def _factor(self) -> tuple[Array, bool]:
+        problem = self.problem
+        t, width = problem.n_targets, problem.Z.shape[1]
+        if t == 1 or not self.dense:
+            H = _gram(problem.Z, self._mean_curvature)
+            _regularize(H, problem.n_free)
+        else:
+            H = self._all_classes().reshape(width * t, width * t)
+        return linalg.cho_factor(H, lower=True, check_finite=False, overwrite_a=True)
+
+    @property
+    def dense(self) -> bool:
+        """Whether the factor is that of the whole Hessian."""
+        t = self.problem.n_targets
+        return t == 1 or t * self.problem.Z.shape[1] <= _DENSE_UP_TO
+
+    @cached_property
+    def _second_derivative(self) -> LinearMap:
+        return self.problem.loss.second_derivative(self.eta, self.problem.y)
+
+    @cached_property
+    def _row_curvature(self) -> Array:
+        problem = self.problem
+        curvature = problem.loss.curvature(self.eta, problem.y)
+        return np.asarray(problem.weight[:, None] * curvature)
+
+    @property
+    def _mean_curvature(self) -> Array:
+        """One number a row; exact at even class probabilities."""
+        t = self.problem.n_targets
+        mean = self._row_curvature.mean(axis=1)
+        return mean if t == 1 else mean * (t / (t - 1.0))
+
+    def _all_classes(self) -> Array:
+        """Hessian of shape (width, t, width, t)."""
+        problem = self.problem
+        Z, m, t = problem.Z, problem.n_free, problem.n_targets
+        width = Z.shape[1]
+        H = np.empty((width, t, width, t))
+        unit = np.zeros((len(Z), t))
+        for c in range(t):
+            unit[:, c] = problem.weight
+            block = self._second_derivative(unit)
+            unit[:, c] = 0.0
+            for d in range(c + 1):
+                H[:, c, :, d] = (Z * block[:, d, None]).T @ Z
+                if d < c:
+                    H[:, d, :, c] = H[:, c, :, d].T
+            part = H[:, c, :, c]
+            _regularize(part, m)
+        # A common shift of an unpenalized column changes no prediction: a penalty
+        # in that direction alone fixes it at zero.
+        for j in range(m):
+            H[j, :, j, :] += max(float(np.trace(H[j, :, j, :])), 1.0) / t
+        return H
+
+    def apply(self, D: Array) -> Array:
+        """Hessian times D (m + r, t)."""
+        problem = self.problem
+        curved = self._second_derivative(problem.Z @ D)
+        out = problem.Z.T @ (problem.weight[:, None] * curved)
+        out[problem.n_free :] += D[problem.n_free :]
+        return np.asarray(out)
+
+    def _precondition(self, R: Array) -> Array:
+        if self.dense and self.problem.n_targets > 1:
+            flat = linalg.cho_solve(self._factor, R.reshape(-1), check_finite=False)
+            return np.asarray(flat).reshape(R.shape)
+        return np.asarray(linalg.cho_solve(self._factor, R, check_finite=False))
+
+    def solve(self, B: Array, tol: float = 1e-12, max_iter: int = 500) -> Array:
+        """``H^-1 B`` for B of shape (m + r, t); ``tol`` is relative."""
+        if self.dense:
+            return self._precondition(B)
+        return _conjugate_gradients(self.apply, B, self._precondition, tol, max_iter)
+
+
+@dataclass(frozen=True)
+class WhitenedSolution:
+    """Where Newton's method ended.
+
+    Parameters
+    ----------
+    T : ndarray of shape (m + r, t)
+        Coefficients.
+    eta : ndarray of shape (n, t)
+        Predictions.
+    grad : ndarray of shape (m + r, t)
+        Gradient that is left.
+    converged : bool
+        Whether the decrement fell below the tolerance.
+    n_iter : int
+        Newton steps.
+    """
+
+    T: Array
+    eta: Array
+    grad: Array
+    converged: bool
+    n_iter: int
+
+
+def minimize_whitened(
+    problem: Whitened,
+    start: Array | None = None,
+    *,
+    tol: float = 1e-10,
+    max_iter: int = _MAX_ITER,
+) -> WhitenedSolution:
+    """Newton's method with backtracking; predictions are updated, not recomputed.
+
+    Parameters
+    ----------
+    problem : Whitened
+        The problem.
+    start : ndarray of shape (m + r, t), optional
+        Zero by default.
+    tol : float
+        The search ends where the decrement ``g^T H^-1 g``, an estimate of twice the
+        distance to the minimum, is below ``tol`` times the sum of the weights.
+    max_iter : int
+        Most steps.
+    """
+    shape = (problem.Z.shape[1], problem.n_targets)
+    T = np.zeros(shape) if start is None else np.array(start, dtype=np.float64)
+    eta = problem.eta(T)
+    value = problem.value(T, eta)
+    enough = tol * max(float(problem.weight.sum()), np.finfo(float).tiny)
+    accuracy = np.clip(np.sqrt(tol), 1e-9, 0.03)
+    for n_iter in range(1, max_iter + 1):
+        grad = problem.grad(T, eta)
+        step = -Curvature(problem, eta).solve(grad, tol=float(accuracy))
+        slope = float((grad * step).sum())
+        T, eta, value, moved = _line_search(problem, T, eta, value, step, slope)
+        # The last step is taken, too: it costs nothing and squares the error.
+        if -slope <= enough or not moved:
+            grad = problem.grad(T, eta)
+            return WhitenedSolution(T, eta, grad, -slope <= 1e4 * enough, n_iter)
+    return WhitenedSolution(T, eta, problem.grad(T, eta), False, max_iter)
+
+
+def _line_search(
+    problem: Whitened, T: Array, eta: Array, value: float, step: Array, slope: float
+) -> tuple[Array, Array, float, bool]:
+    """Halve the step until the objective falls; one product with Z in all."""
+    along = problem.Z @ step
+    length, noise = 1.0, 1e-12 * abs(value)
+    for _ in range(_MAX_HALVINGS):
+        new_T, new_eta = T + length * step, eta + length * along
+        new = problem.value(new_T, new_eta)
+        if new <= value + 1e-4 * length * slope + noise:
+            return new_T, new_eta, new, True
+        length *= 0.5
+    return T, eta, value, False
+
+
+def _gram(Z: Array, d: Array) -> Array:
+    """``Z^T diag(d) Z``."""
+    scaled = np.sqrt(np.maximum(d, 0.0))[:, None] * Z
+    return np.asarray(scaled.T @ scaled)
+
+
+def _regularize(H: Array, n_free: int) -> None:
+    """Add the penalty; a trace of one where unpenalized columns have none."""
+    index = np.arange(n_free, len(H))
+    H[index, index] += 1.0
+    if n_free:
+        index = np.arange(n_free)
+        H[index, index] += _RIDGE * max(float(H[index, index].mean()), 1.0)
+
+
+def _conjugate_gradients(
+    apply: LinearMap, B: Array, precondition: LinearMap, tol: float, max_iter: int
+) -> Array:
+    """Solve until the preconditioned residual has fallen by the factor ``tol``."""
+    X, R = np.zeros_like(B), B
+    Z = precondition(R)
+    D, rz = Z, float((R * Z).sum())
+    enough = tol**2 * rz
+    for _ in range(max_iter):
+        if rz <= enough or rz <= 0.0:
+            break
+        HD = apply(D)
+        step = rz / float((D * HD).sum())
+        X, R = X + step * D, R - step * HD
+        Z = precondition(R)
+        rz, before = float((R * Z).sum()), rz
+        D = Z + (rz / before) * D
+    return np.asarray(X)

@@ -1,0 +1,105 @@
+"""Newton's method on whitened features, against scikit-learn and first principles."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, PoissonRegressor
+
+from skbilevel.problems import (
+    GammaLoss,
+    LogisticLoss,
+    PoissonLoss,
+    SoftmaxLoss,
+    TweedieLoss,
+)
+from skbilevel.solvers import _whitened
+from skbilevel.solvers._whitened import Curvature, Whitened, minimize_whitened
+
+LOSSES = [
+    LogisticLoss(),
+    SoftmaxLoss(),
+    PoissonLoss(),
+    GammaLoss(),
+    TweedieLoss(1.4),
+]
+
+
+def make(loss, n=60, p=5, seed=0, offset=False):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    eta = X @ rng.standard_normal((p, 4)) * 0.6
+    if isinstance(loss, SoftmaxLoss):
+        y = np.eye(4)[(eta + rng.gumbel(size=eta.shape)).argmax(axis=1)]
+    elif isinstance(loss, LogisticLoss):
+        y = (eta[:, :1] + rng.logistic(size=(n, 1)) > 0).astype(float)
+    else:
+        y = rng.gamma(2.0, np.exp(eta[:, :1]) / 2.0)
+        y = np.round(y) if isinstance(loss, PoissonLoss) else y
+    shift = 0.3 * rng.standard_normal(y.shape) if offset else None
+    Z = np.column_stack([np.ones(n), X])
+    return Whitened(Z, 1, y, rng.uniform(0.5, 2.0, n), loss, shift)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_gradient_vanishes(loss, dense, monkeypatch):
+    monkeypatch.setattr(_whitened, "_DENSE_UP_TO", 1000 if dense else 0)
+    problem = make(loss, offset=True)
+    found = minimize_whitened(problem, tol=1e-14)
+    assert found.converged
+    assert abs(found.grad).max() < 1e-6
+    np.testing.assert_allclose(found.eta, problem.eta(found.T), atol=1e-9)
+    if isinstance(loss, SoftmaxLoss):  # no class takes a common shift
+        np.testing.assert_allclose(found.T.sum(axis=1), 0.0, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_curvature_is_the_derivative_of_the_gradient(loss, dense, monkeypatch):
+    monkeypatch.setattr(_whitened, "_DENSE_UP_TO", 1000 if dense else 0)
+    problem = make(loss)
+    rng = np.random.default_rng(1)
+    T, D = rng.standard_normal((2, 6, problem.n_targets)) * 0.3
+    if isinstance(loss, SoftmaxLoss):
+        D -= D.mean(axis=1, keepdims=True)
+    h = 1e-6
+    up, down = T + h * D, T - h * D
+    difference = problem.grad(up, problem.eta(up)) - problem.grad(
+        down, problem.eta(down)
+    )
+    curvature = Curvature(problem, problem.eta(T))
+    np.testing.assert_allclose(curvature.apply(D), difference / (2 * h), atol=1e-5)
+    np.testing.assert_allclose(curvature.solve(curvature.apply(D)), D, atol=1e-6)
+
+
+def test_scikit_learn_agrees():
+    for loss in (LogisticLoss(), SoftmaxLoss()):
+        problem = make(loss)
+        codes = (
+            problem.y.argmax(axis=1) if problem.n_targets > 1 else problem.y[:, 0] > 0
+        )
+        peer = LogisticRegression(tol=1e-10, max_iter=10_000)
+        peer.fit(problem.Z[:, 1:], codes, problem.weight)
+        found = minimize_whitened(problem, tol=1e-14)
+        np.testing.assert_allclose(found.T[1:].T, peer.coef_, atol=1e-5)
+        intercept = peer.intercept_ - peer.intercept_.mean()
+        mine = found.T[0] - found.T[0].mean()
+        np.testing.assert_allclose(mine, intercept, atol=1e-5)
+    problem = make(PoissonLoss())
+    peer = PoissonRegressor(alpha=1.0 / problem.weight.sum(), tol=1e-10, max_iter=1000)
+    peer.fit(problem.Z[:, 1:], problem.y[:, 0], problem.weight)
+    found = minimize_whitened(problem, tol=1e-14)
+    np.testing.assert_allclose(found.T[1:, 0], peer.coef_, atol=1e-5)
+
+
+def test_separable_classes_and_counts_that_are_all_zero_stay_finite():
+    Z = np.column_stack([np.ones(8), 1e4 * np.r_[-np.ones(4), np.ones(4)]])
+    y = np.r_[np.zeros(4), np.ones(4)][:, None]
+    found = minimize_whitened(Whitened(Z, 1, y, np.ones(8), LogisticLoss()))
+    assert found.converged
+    assert np.isfinite(found.T).all()
+    Z[:, 1] /= 1e4
+    zero = Whitened(Z, 1, np.zeros((8, 1)), np.ones(8), PoissonLoss())
+    found = minimize_whitened(zero)
+    assert found.converged
+    assert np.isfinite(found.T).all()
+    assert (np.exp(found.eta) < 1e-6).all()
