@@ -69,19 +69,24 @@ def suits(name: str, data: Dataset) -> bool:
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError inside the block after so many seconds (POSIX only)."""
+def time_limit(seconds: float, cpu: bool = False) -> Iterator[None]:
+    """Raise TimeoutError inside the block after so many seconds (POSIX only).
+
+    They are seconds of the clock, or CPU seconds of this process.
+    """
+    timer = signal.ITIMER_PROF if cpu else signal.ITIMER_REAL
+    alarm = signal.SIGPROF if cpu else signal.SIGALRM
 
     def ring(signum: int, frame: object) -> None:
         raise TimeoutError
 
-    previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    previous = signal.signal(alarm, ring)
+    signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(timer, 0)
+        signal.signal(alarm, previous)
 
 
 def measure(estimator: RegressorMixin, data: Dataset, split: int) -> dict[str, float]:
