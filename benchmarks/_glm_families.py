@@ -135,14 +135,17 @@ class Family:
     peers: Mapping[str, Peer]
     # Whom losses are divided by.
     reference: str
-    # From whom the best is picked per set, with hindsight; times are compared
-    # with theirs together and with the reference alone.
+    # From whom the best is picked per set, with hindsight.
     rivals: tuple[str, ...]
+    # Those whose times are added up; the reference's alone is given too.
+    timed: tuple[str, ...]
     # Added to both losses of a ratio: near zero a ratio means nothing.
     offset: float
     # Sets on which the reference loses at least this much are also reported
     # on their own: on the others the ratio is that of two small numbers.
     ordinary: float
+    # Figures of the summary that the default has to reach.
+    targets: tuple[tuple[str, str, float], ...]
 
 
 FAMILIES = {
@@ -163,8 +166,16 @@ FAMILIES = {
         },
         reference=L2,
         rivals=(L2, L1),
+        timed=(L2, L1),
         offset=0.01,
         ordinary=0.15,
+        targets=(
+            ("clipped mean", "<=", -0.04),
+            ("worst set", "<=", 0.15),
+            ("to best, clipped mean", "<=", 0.0),
+            ("accuracy, points", ">=", 0.2),
+            ("time / all peers", "<=", 1.0),
+        ),
     ),
     "counts": Family(
         name="counts",
@@ -178,8 +189,14 @@ FAMILIES = {
             BEST: Peer(poisson_grid, measure_grid),
         },
         reference=GRID,
-        rivals=(GRID,),
+        rivals=(BEST,),
+        timed=(GRID,),
         offset=0.0,
         ordinary=0.0,
+        targets=(
+            ("clipped mean", "<", 0.0),
+            ("worst set", "<=", 0.01),
+            ("worst to best", "<=", 0.01),
+        ),
     ),
 }

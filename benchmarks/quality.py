@@ -47,14 +47,6 @@ OURS = "this estimator"
 HINDSIGHT = "best peer per set"
 
 
-def parse_value(text: str) -> Any:
-    """Return a Python literal, or the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
 def parse_args() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(
@@ -80,14 +72,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--skip-noise", action="store_true")
     add_output_options(parser)
     return parser.parse_args()
-
-
-def make_estimator(args: argparse.Namespace) -> Any:
-    """Return the estimator that the options name."""
-    module, _, name = args.estimator.rpartition(".")
-    pairs = (item.partition("=") for item in args.param)
-    params = {key: parse_value(value) for key, _, value in pairs}
-    return getattr(importlib.import_module(module), name)(**params)
 
 
 def run_set(data: Dataset, splits: list[int], args: argparse.Namespace) -> dict:
@@ -142,22 +126,6 @@ def print_summary(scores: dict[str, list[SetScore]]) -> dict[str, dict]:
     header = ["method", *next(iter(summary.values()))]
     print(table(header, [[name, *row.values()] for name, row in summary.items()]))
     return summary
-
-
-def draw(path: Path, rows: list[list]) -> None:
-    """Draw every set: against RidgeCV and against the best peer."""
-    rows = sorted(rows, key=lambda row: row[3])
-    figure, axes = new_figure(2, height=0.18 * len(rows) + 2)
-    panels = ((3, "RidgeCV"), (6, "the best peer"))
-    for axis, (column, rival) in zip(axes, panels, strict=True):
-        values = np.array([row[column] for row in rows], dtype=float)
-        colours = np.where(values > 0, "C3", "C0")
-        axis.barh(range(len(rows)), np.clip(values, -0.4, 0.4), color=colours)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(xlabel=f"log(MSE / MSE of {rival}), cut at 0.4", xlim=(-0.42, 0.42))
-    axes[0].set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=7)
-    axes[1].set_yticks([])
-    save_figure(figure, path)
 
 
 def main() -> None:

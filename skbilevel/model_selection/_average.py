@@ -47,12 +47,16 @@ class Averaging:
         The average is drawn back to the shared strength by the factor
         ``1 - (doubt / t)^2``, ``t`` the gain of the average in standard errors
         (positive-part James-Stein shrinkage).
+    nats : bool
+        Whether losses are negative log likelihoods: ``excess`` is then absolute, since
+        a relative one is arbitrarily sharp where the loss tends to zero.
     """
 
     pessimism: float = 1.0
     gate: float = 0.5
     temperature: float = 8.0
     doubt: float = 0.5
+    nats: bool = False
 
     def choose(self, losses: Array, weight: Array, cluster: Array) -> Choice:
         """Weigh candidates by their losses (c, n) on rows they have not seen.
@@ -71,7 +75,9 @@ class Averaging:
         kept &= error > 0
         kept[0] = True
         best = score[kept].min()
-        if best > 0:
+        if self.nats:
+            excess = total / self.temperature * (score - best)
+        elif best > 0:
             excess = total / self.temperature * (score - best) / best
         else:
             excess = np.where(score > best, np.inf, 0.0)

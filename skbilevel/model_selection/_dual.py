@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from skbilevel.model_selection._elastic_net import (
     relative_grid,
 )
 from skbilevel.model_selection._resampling import TrainingSet
-from skbilevel.model_selection._training import LogLinear
+from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._evidence import KernelEvidence
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows
@@ -33,10 +33,14 @@ from skbilevel.solvers.outer._lbfgs import LimitedMemory
 
 @dataclass(frozen=True)
 class KernelTrainer:
-    """Dual: one training set of fewer rows than columns."""
+    """Dual: one training set of fewer rows than columns.
+
+    ``likelihood`` is that of working responses.
+    """
 
     kernel_rows: KernelRows
     set: TrainingSet
+    likelihood: Likelihood | None = None
 
     @classmethod
     def of(cls, kernel_rows: KernelRows, training: TrainingSet) -> KernelTrainer:
@@ -73,7 +77,9 @@ class KernelTrainer:
 
     @cached_property
     def variance(self) -> Array:
-        """Total variance of the swept targets."""
+        """Total variance of the swept targets, or what a likelihood has in its place."""
+        if self.likelihood is not None:
+            return 2.0 * self.likelihood.null * self.likelihood.weight / self.weight
         return np.asarray((self._y**2).sum() / self.weight)
 
     @cached_property
@@ -103,6 +109,9 @@ class KernelTrainer:
     ) -> Array:
         """Bounded quasi-Newton steps: no (p, p) matrix exists here."""
         evidence = KernelEvidence(self.kernel_rows, self.set.rows)
+        if self.likelihood is not None:
+            given = self.likelihood
+            evidence = replace(evidence, noise=given.noise, unit=given.weight)
         weight = lam / theta.shape[-1]
 
         def objective(x: Array) -> tuple[float, Array]:
@@ -188,7 +197,8 @@ class KernelTrainer:
         """The elastic-net path as strengths."""
         oracle = KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
-        v, w = elastic_net_strengths(oracle, grid, ratio)
+        unit = None if self.likelihood is None else 1.0
+        v, w = elastic_net_strengths(oracle, grid, ratio, unit=unit)
         return v[None], w[None]
 
     def solve(self, v: Array) -> Array:

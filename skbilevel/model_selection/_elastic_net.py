@@ -72,21 +72,26 @@ def relative_grid(weight: float, n_columns: int, n_points: int = 10) -> Array:
 
 
 def elastic_net_strengths(
-    oracle: LeastSquaresOracle, grid: Array, ratio: float, limit: int | None = None
+    oracle: LeastSquaresOracle,
+    grid: Array,
+    ratio: float,
+    limit: int | None = None,
+    unit: float | None = None,
 ) -> tuple[Array, Array]:
     """Variances (c, p) and coefficients (c, p, t) along a path of c points.
 
     ``grid`` is relative to ``max_j |x_j^T y| / ratio`` of this training set, so that
     a point means the same in every set and no set depends on another's rows. Where
     more than ``limit`` columns would enter, the path stays at the point before.
-    ``ratio`` holds for targets of unit variance, which makes the path independent of
-    their unit.
+    ``ratio`` holds for targets of which one ``unit`` (by default their standard
+    deviation) is one, which makes the path independent of how they are measured.
     """
     top = np.sqrt((oracle.cross**2).sum(axis=1)).max(initial=0.0)
     p, t = oracle.cross.shape
     if not top > 0:
         return np.zeros((len(grid), p)), np.zeros((len(grid), p, t))
-    unit = np.sqrt(oracle.yy / (t * oracle.weight))
+    if unit is None:
+        unit = float(np.sqrt(oracle.yy / (t * oracle.weight)))
     ratio = ratio / (ratio + (1.0 - ratio) / unit)
     penalties = top / ratio * grid
     with warnings.catch_warnings():

@@ -9,9 +9,9 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
-from skbilevel.model_selection._dual import KernelTrainer
+from skbilevel.model_selection._family import Family, LeastSquares
 from skbilevel.model_selection._large import RowsTrainer
-from skbilevel.model_selection._large_rows import CompactCandidates, LargeRows, is_large
+from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import (
@@ -20,13 +20,10 @@ from skbilevel.model_selection._paths import (
     Strengths,
     make_candidates,
 )
-from skbilevel.model_selection._primal import MomentTrainer
-from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
+from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._training import Trainer
-from skbilevel.problems._kernel import KernelRows
-from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
+from skbilevel.problems._moments import AugmentedRows
 
-_BATCH_BYTES = 1 << 27
 # Predictions of held-out rows are computed block by block.
 _BLOCK_BYTES = 1 << 24
 
@@ -70,21 +67,21 @@ def guarded_strengths(
     members: Array | None = None,
     metadata: Metadata | None = None,
     limits: Limits | None = None,
+    family: Family | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average."""
-    limits = limits or Limits()
-    sets = [plan.full, *plan.outer]
-    groups = _trainers(rows, sets, plan.cell)
+    limits, family = limits or Limits(), family or LeastSquares()
     made: Made = [
         (trainer, make_candidates(trainer, recipe, strengths, metadata, limits))
-        for trainer in groups
+        for trainer in family.trainers(rows, plan)
     ]
-    losses = _nested_losses(rows, plan.held_out, _outer_coefficients(made))
-    scored = np.unique(np.concatenate(plan.held_out))
+    held_out = plan.held_out
+    losses = _nested_losses(rows, family, held_out, _outer_coefficients(made))
+    scored = np.unique(np.concatenate(held_out))
     choice = averaging.choose(
         losses[:, scored], rows.weight[scored], plan.cluster[scored]
     )
-    rest = (members, limits, rows, plan.held_out, scored)
+    rest = (members, limits, rows, family, held_out, scored)
     v, solved, loss = _published_everywhere(made, choice.weight, *rest)
     trainer, first = made[0]
     full = Candidates(
@@ -108,6 +105,7 @@ def _published_everywhere(
     members: Array | None,
     limits: Limits,
     rows: AugmentedRows,
+    family: Family,
     held_out: Sequence[Array],
     scored: Array,
 ) -> tuple[Array, Array, float]:
@@ -115,43 +113,9 @@ def _published_everywhere(
     published = [_published(t, c, weight, members, limits) for t, c in made]
     v = np.concatenate([p[0] for p in published])
     solved = np.concatenate([p[1] for p in published])
-    nested = _nested_losses(rows, held_out, solved[1:])[0]
+    nested = _nested_losses(rows, family, held_out, solved[1:])[0]
     row_weight = rows.weight[scored]
     return v, solved, float(nested[scored] @ row_weight / row_weight.sum())
-
-
-def _trainers(
-    rows: AugmentedRows, sets: Sequence[TrainingSet], cell: Array | None
-) -> Sequence[Trainer | RowsTrainer]:
-    """Primal in batches that fit in memory, dual or matrix-free one by one."""
-    if is_large(rows):
-        large = LargeRows.of(rows)
-        return [RowsTrainer(large, s) for s in sets]
-    if _use_kernel(rows, sets):
-        kernel_rows = KernelRows.of(rows)
-        return [KernelTrainer.of(kernel_rows, s) for s in sets]
-    source = RowMoments(rows) if cell is None else CellMoments.of(rows, cell)
-    per_set = 64 * rows.width**2 * max(1, len(sets[0].halves))
-    step = max(1, _BATCH_BYTES // per_set)
-    batches: list[list[TrainingSet]] = []
-    for s in sets:
-        same = batches and len(batches[-1][0].halves) == len(s.halves)
-        if same and len(batches[-1]) < step:
-            batches[-1].append(s)
-        else:
-            batches.append([s])
-    return [MomentTrainer(rows, batch, source) for batch in batches]
-
-
-def _use_kernel(rows: AugmentedRows, sets: Sequence[TrainingSet]) -> bool:
-    """Dual where columns outnumber rows, counted by weight.
-
-    An integer weight counts as that many rows, so that weighting and repeating rows
-    take the same path; tiny weights do not make a tall problem wide.
-    """
-    p = rows.n_penalized
-    least = min(rows.weight[s.rows].sum() for s in sets)
-    return bool(p > least and 2 * p > max(len(s.rows) for s in sets))
 
 
 def _outer_coefficients(made: Made) -> Iterator[Array]:
@@ -162,9 +126,12 @@ def _outer_coefficients(made: Made) -> Iterator[Array]:
 
 
 def _nested_losses(
-    rows: AugmentedRows, held_out: Sequence[Array], coefs: Iterable[Array]
+    rows: AugmentedRows,
+    family: Family,
+    held_out: Sequence[Array],
+    coefs: Iterable[Array],
 ) -> Array:
-    """Mean squared error (c, n) of every candidate on rows it has not seen."""
+    """Mean loss (c, n) of every candidate on rows it has not seen."""
     total: Array | None = None
     times = np.zeros(rows.n_rows)
     step = max(256, _BLOCK_BYTES // (8 * max(rows.width, 1)))
@@ -174,9 +141,8 @@ def _nested_losses(
         flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
         for start in range(0, len(index), step):
             part = index[start : start + step]
-            residual = rows.predict(part, flat).reshape(len(part), c, t)
-            residual -= rows.targets(part)[:, None]
-            total[:, part] += (residual**2).sum(axis=-1).T
+            eta = rows.predict(part, flat).reshape(len(part), c, t)
+            total[:, part] += family.losses(rows, part, eta).T
         times[index] += 1
     assert total is not None
     return total / np.maximum(times, 1)
@@ -189,7 +155,7 @@ def _published(
     members: Array | None,
     limits: Limits,
 ) -> tuple[Array, Array]:
-    """The average of every training set as variances, and ridge re-solved there."""
+    """The average of every training set as variances, re-solved there."""
     if (weight > 0).sum() == 1:
         # One candidate is its own average; an iterative solution would blur it.
         v = candidates.v[:, int(np.argmax(weight))]

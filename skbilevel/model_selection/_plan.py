@@ -47,6 +47,9 @@ class PlanRequest:
         Labels of rows that must stay together.
     rng : numpy.random.Generator
         Draws folds and halves.
+    strata : ndarray or None
+        Labels of all rows (classes) that folds and halves share out evenly. Shared
+        strengths are then chosen by the folds inside.
     """
 
     rows: Array
@@ -54,6 +57,11 @@ class PlanRequest:
     width: int
     groups: Array | None
     rng: np.random.Generator
+    strata: Array | None = None
+
+    def strata_of(self, rows: Array) -> Array | None:
+        """Labels of some rows."""
+        return None if self.strata is None else self.strata[rows]
 
 
 def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
@@ -61,14 +69,16 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
     n = len(request.rows)
     few = n < _REPEAT_BELOW
     n_halvings = 5 if n < _HALVINGS_BELOW else 2
-    sides = _spread(request, random_sides(n, n_halvings, request.rng))
+    strata = request.strata_of(request.rows)
+    sides = _spread(request, random_sides(n, n_halvings, request.rng, strata))
     outer, held_out = [], []
     label = np.full(request.n_rows, -1)
     for _ in range(2 if few else 1):
-        label[request.rows] = fold_labels(n, min(n_folds, n), request.rng)
+        label[request.rows] = fold_labels(n, min(n_folds, n), request.rng, strata)
         for k in range(min(n_folds, n)):
             train = request.rows[label[request.rows] != k]
-            outer.append(TrainingSet(train, halvings(train, sides), None))
+            shared = None if strata is None else leave_one_unit_out(train, label)
+            outer.append(TrainingSet(train, halvings(train, sides), shared))
             held_out.append(np.flatnonzero(label == k))
     cell = None
     if n >= ONE_PASS_FROM:
@@ -77,7 +87,8 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
         cell = np.where(label >= 0, cell, -1)
         if (cell.max() + 1) * 8 * request.width**2 > _CELL_BYTES:
             cell = None
-    full = TrainingSet(request.rows, halvings(request.rows, sides), None)
+    shared = None if strata is None else leave_one_unit_out(request.rows, label)
+    full = TrainingSet(request.rows, halvings(request.rows, sides), shared)
     plan = NestedPlan(full, outer, held_out, cell, np.arange(request.n_rows))
     return plan if cell is None else _shared_by_folds(plan, label)
 

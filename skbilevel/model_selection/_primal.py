@@ -16,7 +16,7 @@ from skbilevel.model_selection._elastic_net import (
     relative_grid,
 )
 from skbilevel.model_selection._resampling import TrainingSet
-from skbilevel.model_selection._training import LogLinear
+from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._evidence import MomentEvidence
 from skbilevel.problems._moments import (
     AugmentedRows,
@@ -42,11 +42,15 @@ from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
 
 @dataclass(frozen=True)
 class MomentTrainer:
-    """Primal: Gram matrices of all sets at once."""
+    """Primal: Gram matrices of all sets at once.
+
+    ``likelihood`` is that of working responses, for one set.
+    """
 
     rows: AugmentedRows
     sets: Sequence[TrainingSet]
     source: CellMoments | RowMoments
+    likelihood: Likelihood | None = None
 
     @cached_property
     def _moment(self) -> Array:
@@ -80,7 +84,10 @@ class MomentTrainer:
 
     @property
     def variance(self) -> Array:
-        """Total variance of the swept targets."""
+        """Total variance of the swept targets, or what a likelihood has in its place."""
+        if self.likelihood is not None:
+            # Half a weighted square is a loss: twice the null loss is its variance.
+            return 2.0 * self.likelihood.null * self.likelihood.weight / self.weight
         return np.asarray(self.train.yy.sum(axis=-1) / self.weight)
 
     @cached_property
@@ -123,6 +130,9 @@ class MomentTrainer:
     ) -> Array:
         """Fisher-scoring steps on the evidence and its hyperpenalty."""
         evidence = MomentEvidence(self.train)
+        if self.likelihood is not None:
+            unit = np.array([self.likelihood.weight])
+            evidence = MomentEvidence(self.train, self.likelihood.noise, unit)
 
         def model(x: Array) -> Any:
             return strengths.pull_back(evidence.at(strengths.expand(x)))
@@ -216,7 +226,8 @@ class MomentTrainer:
                 float(weight),
             )
             grid = relative_grid(float(weight), self.rows.n_penalized, n_points)
-            out.append(elastic_net_strengths(oracle, grid, ratio))
+            unit = None if self.likelihood is None else 1.0
+            out.append(elastic_net_strengths(oracle, grid, ratio, unit=unit))
         return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
 
     def solve(self, v: Array) -> Array:

@@ -56,10 +56,15 @@ class NestedPlan:
     cluster: Array
 
 
-def random_sides(n_units: int, n_splits: int, rng: np.random.Generator) -> Array:
+def random_sides(
+    n_units: int,
+    n_splits: int,
+    rng: np.random.Generator,
+    strata: Array | None = None,
+) -> Array:
     """Sides (n_splits, n_units) of random halvings, as even as possible."""
-    base = np.arange(n_units) % 2
-    return np.stack([rng.permutation(base) for _ in range(n_splits)]).astype(bool)
+    sides = [fold_labels(n_units, 2, rng, strata) for _ in range(n_splits)]
+    return np.stack(sides).astype(bool)
 
 
 def both_ways(rows: Array, side: Array) -> list[Pair]:
@@ -99,6 +104,14 @@ def membership_atoms(n_rows: int, splits: Sequence[Pair]) -> Array:
     return np.asarray(atom).ravel()
 
 
-def fold_labels(n_rows: int, n_folds: int, rng: np.random.Generator) -> Array:
-    """Shuffled folds of equal size."""
-    return rng.permutation(np.arange(n_rows) % n_folds)
+def fold_labels(
+    n_rows: int, n_folds: int, rng: np.random.Generator, strata: Array | None = None
+) -> Array:
+    """Shuffled folds of equal size, which share out every stratum evenly."""
+    if strata is None:
+        return rng.permutation(np.arange(n_rows) % n_folds)
+    order = np.lexsort((rng.random(n_rows), strata))
+    label = np.empty(n_rows, dtype=int)
+    # Dealing goes on from stratum to stratum, so that the folds stay even in all.
+    label[order] = np.arange(n_rows) % n_folds
+    return label

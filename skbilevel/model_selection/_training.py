@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from skbilevel._typing import Array
@@ -10,6 +11,25 @@ from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import SharedStrength
 from skbilevel.solvers.outer._gauss_newton import Deviations
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What least squares on working responses stands for.
+
+    Parameters
+    ----------
+    weight : float
+        Sum of the row weights, without the curvatures that working weights contain.
+    null : float
+        Mean loss of the unpenalized columns alone, the unit of half-sampling losses.
+    noise : float or None
+        Variance of the working responses, None where the dispersion is not known.
+    """
+
+    weight: float
+    null: float
+    noise: float | None
 
 
 class LogLinear(Protocol):

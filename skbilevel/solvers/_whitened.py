@@ -2,7 +2,7 @@
 
 In the coordinates of the prior, ``w = sqrt(v) u``, every penalized problem is::
 
-    min over T of  sum_i s_i loss(o_i + z_i T, y_i) + 0.5 |T_penalized|^2
+    min over T of  sum_i s_i loss(o_i + z_i T, y_i) + 0.5 c |T_penalized|^2,   c = 1
 
 which is 1-strongly convex but for the unpenalized columns, whatever the strengths
 are. ``Z = [E, X sqrt(v)]``, or any Z with ``Z Z^T = X diag(v) X^T`` where rows are
@@ -45,6 +45,8 @@ class Whitened:
         The loss.
     offset : ndarray of shape (n, t) or None
         Added to the predictions.
+    penalty : float
+        ``c``; other values serve paths of one shared strength, where Z stays.
     """
 
     Z: Array
@@ -53,6 +55,7 @@ class Whitened:
     weight: Array
     loss: Loss
     offset: Array | None = None
+    penalty: float = 1.0
 
     @property
     def n_targets(self) -> int:
@@ -67,7 +70,8 @@ class Whitened:
     def value(self, T: Array, eta: Array) -> float:
         """The objective."""
         loss = self.loss.value(eta, self.y).sum(axis=-1)
-        return float(self.weight @ loss + 0.5 * (T[self.n_free :] ** 2).sum())
+        square = self.penalty * (T[self.n_free :] ** 2).sum()
+        return float(self.weight @ loss + 0.5 * square)
 
     def row_grad(self, eta: Array) -> Array:
         """``s_i loss'`` of every row, shape (n, t)."""
@@ -76,7 +80,7 @@ class Whitened:
     def grad(self, T: Array, eta: Array) -> Array:
         """Gradient of the objective."""
         out = self.Z.T @ self.row_grad(eta)
-        out[self.n_free :] += T[self.n_free :]
+        out[self.n_free :] += self.penalty * T[self.n_free :]
         return np.asarray(out)
 
 
@@ -98,10 +102,11 @@ class Curvature:
         t, width = problem.n_targets, problem.Z.shape[1]
         if t == 1 or not self.dense:
             H = _gram(problem.Z, self._mean_curvature)
-            _regularize(H, problem.n_free)
+            _regularize(H, problem.n_free, problem.penalty)
         else:
             H = self._all_classes().reshape(width * t, width * t)
-        return linalg.cho_factor(H, lower=True, check_finite=False, overwrite_a=True)
+        factor = linalg.cho_factor(H, lower=True, check_finite=False, overwrite_a=True)
+        return factor[0], True
 
     @property
     def dense(self) -> bool:
@@ -142,7 +147,7 @@ class Curvature:
                 if d < c:
                     H[:, d, :, c] = H[:, c, :, d].T
             part = H[:, c, :, c]
-            _regularize(part, m)
+            _regularize(part, m, problem.penalty)
         # A common shift of an unpenalized column changes no prediction: a penalty
         # in that direction alone fixes it at zero.
         for j in range(m):
@@ -154,7 +159,7 @@ class Curvature:
         problem = self.problem
         curved = self._second_derivative(problem.Z @ D)
         out = problem.Z.T @ (problem.weight[:, None] * curved)
-        out[problem.n_free :] += D[problem.n_free :]
+        out[problem.n_free :] += problem.penalty * D[problem.n_free :]
         return np.asarray(out)
 
     def _precondition(self, R: Array) -> Array:
@@ -255,10 +260,10 @@ def _gram(Z: Array, d: Array) -> Array:
     return np.asarray(scaled.T @ scaled)
 
 
-def _regularize(H: Array, n_free: int) -> None:
+def _regularize(H: Array, n_free: int, penalty: float) -> None:
     """Add the penalty; a trace of one where unpenalized columns have none."""
     index = np.arange(n_free, len(H))
-    H[index, index] += 1.0
+    H[index, index] += penalty
     if n_free:
         index = np.arange(n_free)
         H[index, index] += _RIDGE * max(float(H[index, index].mean()), 1.0)

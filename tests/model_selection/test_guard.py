@@ -10,9 +10,10 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit
 
 from skbilevel import BilevelRidgeCV
-from skbilevel.model_selection import _guard as module
+from skbilevel.model_selection import _family as module
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._dual import KernelTrainer
+from skbilevel.model_selection._family import LeastSquares
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._paths import Recipe, Strengths, make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan, split_plan
@@ -59,7 +60,7 @@ def replaced(rows, held_out, seed=9):
 
 def candidates_of_fold(rows, plan, fold, strengths=None):
     """Candidates (v, w) of one outer fold, made as the guard makes them."""
-    groups = module._trainers(rows, [plan.full, *plan.outer], plan.cell)
+    groups = LeastSquares().trainers(rows, plan)
     place = fold + 1
     for trainer in groups:
         size = len(trainer.sets)

@@ -1,0 +1,75 @@
+"""What the guard has to know of a family: trainers, and losses of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._dual import KernelTrainer
+from skbilevel.model_selection._large import RowsTrainer
+from skbilevel.model_selection._large_rows import LargeRows, is_large
+from skbilevel.model_selection._primal import MomentTrainer
+from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
+from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
+
+_BATCH_BYTES = 1 << 27
+
+
+class Family(Protocol):
+    """A loss, and how training sets of it are solved."""
+
+    def trainers(self, rows: AugmentedRows, plan: NestedPlan) -> Sequence[Any]:
+        """Trainers of the full set and of the outer folds, in this order."""
+
+    def losses(self, rows: AugmentedRows, index: Array, eta: Array) -> Array:
+        """Losses (r, c) of rows ``index`` for predictions (r, c, t) of ``rows``."""
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """Squared error, summed over targets."""
+
+    def trainers(
+        self, rows: AugmentedRows, plan: NestedPlan
+    ) -> Sequence[MomentTrainer | KernelTrainer | RowsTrainer]:
+        """Primal in batches that fit in memory, dual or matrix-free one by one."""
+        sets = [plan.full, *plan.outer]
+        if is_large(rows):
+            large = LargeRows.of(rows)
+            return [RowsTrainer(large, s) for s in sets]
+        if _use_kernel(rows, sets):
+            kernel_rows = KernelRows.of(rows)
+            return [KernelTrainer.of(kernel_rows, s) for s in sets]
+        cell = plan.cell
+        source = RowMoments(rows) if cell is None else CellMoments.of(rows, cell)
+        per_set = 64 * rows.width**2 * max(1, len(sets[0].halves))
+        step = max(1, _BATCH_BYTES // per_set)
+        batches: list[list[TrainingSet]] = []
+        for s in sets:
+            same = batches and len(batches[-1][0].halves) == len(s.halves)
+            if same and len(batches[-1]) < step:
+                batches[-1].append(s)
+            else:
+                batches.append([s])
+        return [MomentTrainer(rows, batch, source) for batch in batches]
+
+    def losses(self, rows: AugmentedRows, index: Array, eta: Array) -> Array:
+        """Squared errors."""
+        residual = eta - rows.targets(index)[:, None]
+        return np.asarray((residual**2).sum(axis=-1))
+
+
+def _use_kernel(rows: AugmentedRows, sets: Sequence[TrainingSet]) -> bool:
+    """Dual where columns outnumber rows, counted by weight.
+
+    An integer weight counts as that many rows, so that weighting and repeating rows
+    take the same path; tiny weights do not make a tall problem wide.
+    """
+    p = rows.n_penalized
+    least = min(rows.weight[s.rows].sum() for s in sets)
+    return bool(p > least and 2 * p > max(len(s.rows) for s in sets))
