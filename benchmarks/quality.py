@@ -2,31 +2,35 @@
 
 Every set is split as its rows demand (``_data.py``), every method sits behind a
 StandardScaler, and the test error is compared with that of RidgeCV and with
-that of the best peer of each set, chosen with hindsight.
+that of the best peer of each set, chosen with hindsight. The batteries
+``classification`` (log loss, against LogisticRegressionCV) and ``counts``
+(Poisson deviance, against a grid search) are described in ``_glm_data.py``.
 
     python benchmarks/quality.py
     python benchmarks/quality.py --sets hitters,riboflavin --splits 0,1
     python benchmarks/quality.py --param hyperpenalty=None --cached
     python benchmarks/quality.py --battery guard --json guard.json --plot guard.png
+    python benchmarks/quality.py --battery classification --splits 0,1 --cached
+    python benchmarks/quality.py --battery counts
 
 Peers take hours in all; their results are kept in --cache. Times are CPU
 seconds of one thread.
 """
 
 import argparse
-import ast
-import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from _data import Dataset, load_battery
+from _glm_families import FAMILIES
+from _glm_quality import run_family
 from _guard_data import NOTES, load_guard_battery
 from _noise import noise_rows
+from _options import draw_sets, make_estimator, texts
 from _peers import (
     BASELINE,
     FOUR,
@@ -39,7 +43,7 @@ from _peers import (
     measure,
     schedule,
 )
-from _report import add_output_options, cell, new_figure, save_figure, table, write_json
+from _report import add_output_options, cell, table, write_json
 from _scores import SetScore, best_peer, score_set, summarize
 
 OURS = "this estimator"
@@ -52,15 +56,18 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--battery", choices=("main", "guard"), default="main")
+    parser.add_argument(
+        "--battery", choices=("main", "guard", *FAMILIES), default="main"
+    )
     parser.add_argument("--sets", help="names, separated by commas (default: all)")
     parser.add_argument("--splits", help="numbers, separated by commas (default: all)")
-    parser.add_argument("--estimator", default="skbilevel.BilevelRidgeCV")
+    parser.add_argument("--estimator", help="default: the battery's own")
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="repeatable"
     )
     parser.add_argument(
-        "--peers", help=f"names, separated by commas, {REFERENCE} among them"
+        "--peers",
+        help=f"of main and guard: names, separated by commas, {REFERENCE} among them",
     )
     parser.add_argument("--cache", type=Path, help="folder of the peers' results")
     parser.add_argument(
@@ -69,9 +76,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--peers-only", action="store_true", help="compare the peers with each other"
     )
-    parser.add_argument("--skip-noise", action="store_true")
+    parser.add_argument(
+        "--skip-noise", action="store_true", help="of main and guard: no permutations"
+    )
     add_output_options(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.estimator is None:
+        family = FAMILIES.get(args.battery)
+        args.estimator = family.estimator if family else "skbilevel.BilevelRidgeCV"
+    return args
 
 
 def run_set(data: Dataset, splits: list[int], args: argparse.Namespace) -> dict:
@@ -134,6 +147,14 @@ def main() -> None:
     if not args.peers_only:
         # A wrong name or parameter should be told before the hours of peers.
         make_estimator(args)
+    if args.battery in FAMILIES:
+        run_family(FAMILIES[args.battery], args)
+    else:
+        run_regression(args)
+
+
+def run_regression(args: argparse.Namespace) -> None:
+    """Run the main battery or that of the guard."""
     settings = {"reference": REFERENCE, "slowest": SLOWEST}
     methods = [*RIVALS] if args.peers_only else [OURS, *RIVALS]
     scores: dict[str, list[SetScore]] = {name: [] for name in (*methods, HINDSIGHT)}
@@ -166,14 +187,18 @@ def main() -> None:
         print(table(("set", OURS, REFERENCE), [[k, *v] for k, v in noise.items()]))
     if args.battery == "guard":
         print(f"\n{NOTES}")
-    content = {"options": vars(args) | {"cache": None}, "summary": summary}
-    content["options"] = {k: str(v) for k, v in content["options"].items()}
+    content = {"options": texts(args), "summary": summary}
     content |= {"per_set": [dict(zip(PER_SET, row, strict=True)) for row in rows]}
     content |= {"fits": fits, "noise": noise}
     content["scores"] = {k: [asdict(s) for s in v] for k, v in scores.items()}
     write_json(args.json, content)
     if args.plot:
-        draw(args.plot, rows)
+        panels = (("RidgeCV", 3), ("the best peer", 6))
+        draw_sets(
+            args.plot,
+            [row[0] for row in rows],
+            {f"log(MSE / MSE of {rival})": [r[k] for r in rows] for rival, k in panels},
+        )
 
 
 if __name__ == "__main__":
