@@ -1,0 +1,172 @@
+"""Exact coefficients of a training set at any variances, primal or dual."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._glm_shared import RotatedRows
+from skbilevel.problems import Loss
+from skbilevel.solvers._whitened import Whitened, minimize_whitened
+
+# Accuracy of candidates, as a share of the loss of a row.
+_TOL = 1e-9
+# Added to a kernel, relative to its mean diagonal, so that it has a factor.
+_JITTER = 1e-12
+
+
+@dataclass(frozen=True)
+class State:
+    """A solution that others start from: heads, predictions and row gradients."""
+
+    head: Array
+    eta: Array
+    row_grad: Array
+    T: Array
+
+
+@dataclass(frozen=True)
+class Null:
+    """The unpenalized columns alone: coefficients, predictions, mean loss."""
+
+    head: Array
+    eta: Array
+    loss: float
+
+
+@dataclass(frozen=True)
+class TrainingProblem:
+    """``sum_i s_i loss(o_i + e_i B + x_i W, y_i) + 0.5 sum_j |W_j|^2 / v_j``.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+        Penalized columns.
+    free : ndarray of shape (n, m)
+        Unpenalized columns.
+    y, weight, offset : ndarray
+        Targets (n, t), weights (n,) and offsets (n, t) or None.
+    loss : Loss
+        The loss.
+    """
+
+    X: Array
+    free: Array
+    y: Array
+    weight: Array
+    offset: Array | None
+    loss: Loss
+
+    def _whitened(self, Z: Array) -> Whitened:
+        return Whitened(
+            np.hstack([self.free, Z]),
+            self.free.shape[1],
+            self.y,
+            self.weight,
+            self.loss,
+            self.offset,
+        )
+
+    @cached_property
+    def null(self) -> Null:
+        """The unpenalized columns alone."""
+        found = minimize_whitened(self._whitened(self.X[:, :0]), tol=1e-12)
+        loss = self.weight @ self.loss.value(found.eta, self.y).sum(axis=1)
+        # Targets that are all the same leave nothing to compare a loss with.
+        mean = max(float(loss / self.weight.sum()), 1e-10)
+        return Null(found.T, found.eta, mean)
+
+    @cached_property
+    def rotated(self) -> RotatedRows:
+        """Columns of which no more are left than there are rows."""
+        n, p = self.X.shape
+        Z = self.X
+        if p > n:
+            lam, U = np.linalg.eigh(self.X @ self.X.T)
+            keep = lam > 1e-12 * max(float(lam[-1]), 1e-300)
+            Z = U[:, keep] * np.sqrt(lam[keep])
+        return RotatedRows(
+            np.hstack([self.free, Z]),
+            self.free.shape[1],
+            self.y,
+            self.weight,
+            self.offset,
+            self.loss,
+        )
+
+    @cached_property
+    def scale(self) -> float:
+        """Largest eigenvalue of the Hessian of the loss at the null model."""
+        rows = self.rotated
+        d = self.weight * self.loss.curvature(self.null.eta, self.y).mean(axis=1)
+        Z = rows.Z[:, rows.n_free :]
+        mean = d @ Z / max(float(d.sum()), 1e-300) if rows.n_free else 0.0
+        Z = np.sqrt(d)[:, None] * (Z - mean)
+        return float(np.linalg.eigvalsh(Z.T @ Z)[-1]) if Z.shape[1] else 1.0
+
+    @cached_property
+    def largest_square(self) -> float:
+        """Largest weighted squared norm of a column."""
+        return float((self.weight @ self.X**2).max(initial=0.0))
+
+    def solve_shared(self, v: float) -> State:
+        """The solution at one variance for all columns."""
+        found = self.rotated.solve(np.arange(len(self.y)), v)
+        return self._state(found.T, found.eta)
+
+    def _state(self, T: Array, eta: Array) -> State:
+        row_grad = self.weight[:, None] * self.loss.grad(eta, self.y)
+        return State(T[: self.free.shape[1]], eta, row_grad, T)
+
+    def solve(self, v: Array, start: State) -> State:
+        """The solution at variances (p,), from that at others.
+
+        At a solution ``T = -Z^T loss'``, whatever the variances are, which is what a
+        start is made from.
+        """
+        problem = self._whitened(self._features(v))
+        T = np.vstack([start.head, -problem.Z[:, len(start.head) :].T @ start.row_grad])
+        found = minimize_whitened(problem, T, tol=_TOL)
+        return self._state(found.T, found.eta)
+
+    def _features(self, v: Array) -> Array:
+        """Z with ``Z Z^T = X diag(v) X^T`` and as few columns as can be."""
+        active = np.flatnonzero(v)
+        X = self.X if len(active) == len(v) else self.X[:, active]
+        Z = X * np.sqrt(v[active])
+        n = len(Z)
+        if Z.shape[1] <= n:
+            return np.asarray(Z)
+        K = Z @ Z.T
+        K[np.arange(n), np.arange(n)] += _JITTER * float(np.trace(K)) / n
+        return np.asarray(linalg.cholesky(K, lower=True, check_finite=False))
+
+    def coefficients(self, v: Array, state: State) -> Array:
+        """Coefficients (p, t) of a solution."""
+        active = np.flatnonzero(v)
+        out = np.zeros((len(v), self.y.shape[1]))
+        if len(active) <= len(self.y):
+            T = state.T[self.free.shape[1] :]
+            out[active] = np.sqrt(v[active])[:, None] * T
+        else:
+            out = -v[:, None] * (self.X.T @ state.row_grad)
+        return out
+
+    def head(self, w: Array) -> tuple[Array, Array]:
+        """Best coefficients (m, t) of the unpenalized columns, and predictions."""
+        eta = self.X @ w
+        if self.offset is not None:
+            eta = eta + self.offset
+        problem = replace(self._whitened(self.X[:, :0]), offset=eta)
+        found = minimize_whitened(problem, self.null.head, tol=1e-14)
+        return found.T, found.eta
+
+    def dual_gradient(self, w: Array) -> Array:
+        """``-X^T loss'`` at coefficients (p, t)."""
+        _, eta = self.head(w)
+        grad = self.weight[:, None] * self.loss.grad(eta, self.y)
+        return np.asarray(-self.X.T @ grad)

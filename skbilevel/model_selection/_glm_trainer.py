@@ -1,0 +1,249 @@
+"""A training set of a generalized linear model.
+
+Candidates come from least squares on *working responses*: around predictions ``eta``
+the loss of a row is, to second order,
+
+    0.5 d (z - x w)^2 + constant,    d = s loss'',   z = eta - loss' / loss''
+
+so that paths under half-sampling, evidence and elastic net are those of ridge, with
+row weights d and targets z. They are expanded around predictions of rows that were
+not trained on (the folds that chose the shared strength): where a fit is close to
+separating the classes, its own predictions have no curvature left. Every candidate is
+then solved exactly, and only exact solutions are scored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._dual import KernelTrainer
+from skbilevel.model_selection._glm_rows import GLMRows
+from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
+from skbilevel.model_selection._glm_solve import State, TrainingProblem
+from skbilevel.model_selection._primal import MomentTrainer
+from skbilevel.model_selection._resampling import Pair, TrainingSet
+from skbilevel.model_selection._training import Likelihood, LogLinear
+from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
+from skbilevel.problems._spectrum import SharedStrength, refine_minimum
+from skbilevel.solvers.outer._gauss_newton import Deviations
+
+# Largest variance times the largest squared norm of a column.
+_CEILING = np.log(1e8)
+# Working responses need a curvature; rows that have less count as having this share
+# of the mean.
+_CURVATURE = 1e-4
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Where the loss is expanded, and the shared strength that led there.
+
+    Parameters
+    ----------
+    shared : SharedStrength
+        The best shared strength.
+    eta : ndarray of shape (n_train, t)
+        Predictions of the training rows from folds that leave them out.
+    state : State
+        The solution at the shared strength.
+    """
+
+    shared: SharedStrength
+    eta: Array
+    state: State
+
+
+@dataclass(frozen=True)
+class GLMTrainer:
+    """One training set; answers what `MomentTrainer` answers.
+
+    Parameters
+    ----------
+    glm : GLMRows
+        Shared by all training sets.
+    set : TrainingSet
+        Its rows; ``shared`` are the folds that choose the shared strength.
+    """
+
+    glm: GLMRows
+    set: TrainingSet
+
+    @property
+    def rows(self) -> AugmentedRows:
+        """The rows of the problem."""
+        return self.glm.rows
+
+    @property
+    def sets(self) -> list[TrainingSet]:
+        """The training set, as a list."""
+        return [self.set]
+
+    @cached_property
+    def weight(self) -> Array:
+        """Sum of the row weights."""
+        return np.array([self.rows.weight[self.set.rows].sum()])
+
+    @cached_property
+    def metric(self) -> Array:
+        """Factors (p,) of the columns; variances refer to scaled columns."""
+        p = self.rows.n_penalized
+        if not self.rows.standardize:
+            return np.ones(p)
+        s = self.rows.weight[self.set.rows]
+        X, E = self.glm.X[self.set.rows], self.glm.free[self.set.rows]
+        root = np.sqrt(s)[:, None]
+        rest = root * X - root * E @ np.linalg.lstsq(root * E, root * X, rcond=None)[0]
+        return unit_metric((rest**2).sum(axis=0), float(s.sum()))
+
+    @cached_property
+    def problem(self) -> TrainingProblem:
+        """The training rows, ready to be solved at any variances."""
+        index, glm = self.set.rows, self.glm
+        X = glm.X[index]
+        X = X * self.metric if self.rows.standardize else X
+        return TrainingProblem(
+            X,
+            glm.free[index],
+            self.rows.y[index],
+            self.rows.weight[index],
+            glm.offset_of(index),
+            glm.loss,
+        )
+
+    @property
+    def variance(self) -> Array:
+        """Twice the null loss: half a weighted square is a loss."""
+        return np.array([2.0 * self.problem.null.loss])
+
+    @cached_property
+    def expansion(self) -> Expansion:
+        """Choose the shared strength and predict every row without itself."""
+        problem = self.problem
+        rotated = problem.rotated
+        pairs = self._pairs
+        top = _CEILING - np.log(max(problem.largest_square, 1e-300))
+        if not pairs:
+            log_v, edge = -np.log(max(problem.scale, 1e-300)), 0
+        else:
+            path = shared_path(rotated, pairs, problem.scale, top)
+            log_v, edge = refine_minimum(path.grid, path.mean)
+        state = problem.solve_shared(float(np.exp(log_v)))
+        eta = self._left_out(rotated, pairs, log_v, state.eta)
+        return Expansion(SharedStrength.of([(log_v, edge, top)]), eta, state)
+
+    @cached_property
+    def _pairs(self) -> list[Pair]:
+        """Folds in positions of the training rows."""
+        place = np.full(self.rows.n_rows, -1)
+        place[self.set.rows] = np.arange(len(self.set.rows))
+        return [(place[a], place[b]) for a, b in self.set.shared or ()]
+
+    def _left_out(
+        self, rotated: RotatedRows, pairs: list[Pair], log_v: float, eta: Array
+    ) -> Array:
+        out = eta.copy()
+        for a, b in pairs:
+            found = rotated.solve(a, float(np.exp(log_v)))
+            out[b] = rotated.eta(b, found.T)
+        return out
+
+    def shared(self, criterion: str) -> SharedStrength:
+        """The best shared strength; the criterion is always that of the folds."""
+        return self.expansion.shared
+
+    @cached_property
+    def _working(self) -> MomentTrainer | KernelTrainer:
+        """Least squares on working responses."""
+        problem, glm, rows = self.problem, self.glm, self.rows
+        eta = self.expansion.eta
+        curvature = glm.loss.curvature(eta, problem.y)
+        t = rows.n_targets
+        d = curvature.mean(axis=1) * (t / (t - 1.0) if t > 1 else 1.0)
+        d = np.maximum(d, _CURVATURE * max(float(d.mean()), 1e-300))
+        z = eta - glm.loss.grad(eta, problem.y) / d[:, None]
+        if problem.offset is not None:
+            z = z - problem.offset
+        weight, y = np.zeros(rows.n_rows), np.zeros(rows.y.shape)
+        weight[self.set.rows], y[self.set.rows] = problem.weight * d, z
+        working = replace(
+            rows,
+            X=self._scaled_columns,
+            y=y,
+            weight=weight,
+            y_shift=np.zeros(t),
+            standardize=False,
+            shift=rows.shift * self._full_metric,
+        )
+        known = Likelihood(float(self.weight[0]), problem.null.loss, glm.noise)
+        if rows.n_penalized > len(self.set.rows):
+            return KernelTrainer(KernelRows.of(working), self.set, known)
+        return MomentTrainer(working, [self.set], RowMoments(working), known)
+
+    @property
+    def _full_metric(self) -> Array:
+        out = np.ones(len(self.rows.shift))
+        out[self.rows.penalized] = self.metric
+        return out
+
+    @property
+    def _scaled_columns(self) -> Any:
+        if not self.rows.standardize:
+            return self.rows.X
+        factors = self._full_metric
+        X = self.rows.X
+        return X.multiply(factors[None]).tocsr() if hasattr(X, "tocsr") else X * factors
+
+    def halves(self, log_v: Array) -> Any:
+        """Model of the half-sampling loss."""
+        return self._working.halves(log_v)
+
+    def half(self, h: int, log_v: Array, share: float) -> Any:
+        """Model of the loss of one half, relative to ``share`` of all."""
+        return self._working.half(h, log_v, share)
+
+    def descend_evidence(
+        self,
+        theta: Array,
+        lam: float,
+        penalty: Deviations,
+        expand: LogLinear,
+        n_steps: int,
+        bounds: tuple[Array, Array],
+    ) -> Array:
+        """Steps on Laplace's evidence and its hyperpenalty."""
+        return self._working.descend_evidence(
+            theta, lam, penalty, expand, n_steps, bounds
+        )
+
+    def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
+        """The elastic-net path of the working responses as strengths."""
+        v, _ = self._working.elastic_net(n_points, ratio)
+        return v, self.solve(v)
+
+    def solve(self, v: Array) -> Array:
+        """Coefficients (1, c, p, t) at variances (1, c, p)."""
+        state = self.expansion.state
+        found = []
+        for each in v[0]:
+            state = self.problem.solve(each, state)
+            found.append(self.problem.coefficients(each, state))
+        return np.stack(found)[None]
+
+    def dual_gradient(self, w: Array) -> Array:
+        """``u = -X^T loss'`` for coefficients (1, p, t), the intercept at its best."""
+        return self.problem.dual_gradient(w[0])[None]
+
+    def full_coefficients(self, w: Array) -> Array:
+        """Coefficients with those of the free columns in front."""
+        heads = np.stack([self.problem.head(each)[0] for each in w[0]])
+        return np.concatenate([heads, self.metric[:, None] * w[0]], axis=1)[None]
+
+    def variances(self, v: Array) -> Array:
+        """Variances (1, c, p) for the columns as they are."""
+        return np.asarray(v * self.metric**2)
