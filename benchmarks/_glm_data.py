@@ -82,12 +82,12 @@ def names_of(*tasks: str) -> list[str]:
     return [name for name, row in manifest.items() if row["task"].startswith(tasks)]
 
 
-def pick_columns(X: Any, rng: np.random.Generator) -> np.ndarray:
+def pick_columns(X: Any, limit: int, rng: np.random.Generator) -> np.ndarray:
     """Return the columns to keep, in their order."""
-    if X.shape[1] <= MAX_COLUMNS or not sp.issparse(X):
-        return np.sort(pick_rows(X.shape[1], MAX_COLUMNS, False, rng))
+    if X.shape[1] <= limit or not sp.issparse(X):
+        return np.sort(pick_rows(X.shape[1], limit, False, rng))
     frequency = X.getnnz(axis=0)
-    return np.sort(np.argsort(-frequency, kind="stable")[:MAX_COLUMNS])
+    return np.sort(np.argsort(-frequency, kind="stable")[:limit])
 
 
 def dense(X: Any) -> np.ndarray:
@@ -96,8 +96,10 @@ def dense(X: Any) -> np.ndarray:
 
 
 @cache
-def load_classification(name: str) -> WeightedSet:
-    """Return one classification set."""
+def load_classification(
+    name: str, max_columns: int | None = MAX_COLUMNS
+) -> WeightedSet:
+    """Return one classification set; None keeps all columns."""
     X, y, _ = loader().load(name, onehot=True)
     rng = np.random.default_rng(SEED)
     rows = np.sort(pick_rows(len(y), MAX_ROWS, False, rng))
@@ -105,7 +107,7 @@ def load_classification(name: str) -> WeightedSet:
     keep = members[labels] >= MIN_MEMBERS
     rows, labels = rows[keep], np.unique(labels[keep], return_inverse=True)[1]
     X = X[rows]
-    X = dense(X[:, pick_columns(X, rng)])
+    X = dense(X[:, pick_columns(X, max_columns or X.shape[1], rng)])
     splitter = StratifiedShuffleSplit(N_SPLITS, test_size=0.3, random_state=SEED)
     splits = () if len(np.unique(labels)) < 2 else tuple(splitter.split(X, labels))
     kind = "stratified 70/30"

@@ -11,6 +11,9 @@ case's yardstick. What is not installed is left out.
 Cases: groups-large (5000 x 500, 50 groups), groups-small (300 x 60, 6 groups),
 default (5000 x 50), tall (100,000 x 200 beside one X.T @ X), wide (riboflavin
 71 x 4088; needs SKBILEVEL_DATA), excess (six groups, error beyond the noise).
+Of logistic regression: logistic-shared (breast cancer, one strength), logistic-
+groups (600 x 60, six groups, also log loss), microarrays (13 sets with p >> n;
+needs SKBILEVEL_DATA).
 """
 
 import argparse
@@ -35,6 +38,13 @@ from _contenders import (
 )
 from _data import load_set
 from _groups_case import run_groups
+from _logistic_cases import (
+    ONE,
+    breast_cancer,
+    run_logistic_groups,
+    run_microarrays,
+    shared_strength,
+)
 from _report import add_output_options, new_figure, save_figure, table, write_json
 from _timing import medians, race
 from sklearn.preprocessing import scale
@@ -120,7 +130,32 @@ def cases() -> dict[str, Case]:
             "ElasticNetCV",
             no_ard | {"default": ours},
         ),
+        "logistic-shared": Case(
+            "breast cancer, 569 x 30", breast_cancer, ONE, shared_strength()
+        ),
     }
+
+
+def studies(args: argparse.Namespace) -> dict[str, tuple[str, Callable]]:
+    """Return the cases with a table of their own: title and how to fill it."""
+    return {
+        "excess": (
+            "six groups, 300 x 60: error beyond the noise",
+            lambda: run_groups(args.seeds, args.slow_seeds),
+        ),
+        "logistic-groups": (
+            "six groups, 600 x 60, two classes; CV is LogisticRegressionCV, 30 Cs",
+            lambda: run_logistic_groups(args.seeds),
+        ),
+        "microarrays": (
+            "p >> n, all columns",
+            lambda: run_microarrays(args.rounds, args.budget),
+        ),
+    }
+
+
+# These read data that are not part of the repository.
+NEED_DATA = ("wide", "microarrays")
 
 
 def run_case(case: Case, rounds: int, budget: float) -> list[list]:
@@ -145,7 +180,9 @@ def draw(path, results: dict[str, list[list]]) -> None:
     figure, axes = new_figure(len(results))
     for axis, (title, rows) in zip(np.ravel(axes), results.items(), strict=True):
         ratios = [row[2] for row in rows]
-        theirs = [not row[0].startswith(("groups", "default")) for row in rows]
+        theirs = [
+            not row[0].startswith(("groups", "default", "shared")) for row in rows
+        ]
         axis.barh(range(len(rows)), ratios, color=np.where(theirs, "C7", "C0"))
         axis.set_yticks(range(len(rows)), [row[0] for row in rows])
         axis.axvline(1, color="black", linewidth=0.8)
@@ -161,7 +198,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--cases", help="names, separated by commas (default: all)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--budget", type=float, default=20.0, help="seconds per fit")
-    parser.add_argument("--seeds", type=int, default=20, help="of the case excess")
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="of excess and logistic-groups"
+    )
     parser.add_argument(
         "--slow-seeds", type=int, default=3, help="of himalaya and optuna there"
     )
@@ -172,17 +211,17 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the cases."""
     args = parse_args()
-    known = cases()
-    wanted = args.cases.split(",") if args.cases else [*known, "excess"]
+    known, tables = cases(), studies(args)
+    wanted = args.cases.split(",") if args.cases else [*known, *tables]
     if not args.cases and "SKBILEVEL_DATA" not in os.environ:
-        print("wide left out: SKBILEVEL_DATA is not set", file=sys.stderr)
-        wanted.remove("wide")
+        print(f"{', '.join(NEED_DATA)} left out: no SKBILEVEL_DATA", file=sys.stderr)
+        wanted = [name for name in wanted if name not in NEED_DATA]
     results, content = {}, {}
     with threadpool_limits(1):
         for name in wanted:
-            if name == "excess":
-                header, rows = run_groups(args.seeds, args.slow_seeds)
-                title = "six groups, 300 x 60: error beyond the noise"
+            if name in tables:
+                title, fill = tables[name]
+                header, rows = fill()
             else:
                 case = known[name]
                 rows = run_case(case, args.rounds, args.budget)
