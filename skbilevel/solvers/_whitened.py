@@ -11,6 +11,7 @@ fewer than columns: then ``w = v X^T a`` with ``a = -s loss'`` at the solution.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +23,13 @@ from skbilevel.problems._losses import LinearMap, Loss
 
 # Up to this many unknowns the Hessian over all classes is formed and factored.
 _DENSE_UP_TO = 400
-_MAX_ITER, _MAX_HALVINGS = 100, 30
+# Up to this many columns every class gets a factor of its own as a preconditioner.
+_BLOCKS_UP_TO = 200
+_MAX_ITER, _MAX_HALVINGS, _CG_ITER = 100, 30, 500
+# A factor is kept as a preconditioner while it makes do with so many iterations.
+_STALE_UP_TO = 12
+# Relative accuracy of a step far from the solution.
+_ROUGH = 0.1
 # Smallest curvature of unpenalized columns, relative to the mean of the diagonal.
 _RIDGE = 1e-10
 
@@ -89,27 +96,36 @@ class Curvature:
     """The Hessian of `Whitened` at one point; solves systems with it.
 
     One target: a Cholesky factor. Several, few unknowns: a factor over all of them.
-    Several, many unknowns: conjugate gradients, preconditioned by a factor of the
-    curvature averaged over the classes.
+    Several, many unknowns: conjugate gradients, preconditioned by a factor of
+    every class, or of the curvature averaged over them. An earlier factor does as
+    well as long as the point is near: ``stale``.
     """
 
     problem: Whitened
     eta: Array
+    stale: Sequence[Array] | None = None
 
     @cached_property
-    def _factor(self) -> tuple[Array, bool]:
+    def factors(self) -> Sequence[Array]:
+        """Lower Cholesky factors: one for all classes, or one for each of them."""
+        if self.stale is not None and not self.exact:
+            return self.stale
         problem = self.problem
         t, width = problem.n_targets, problem.Z.shape[1]
-        if t == 1 or not self.dense:
-            H = _gram(problem.Z, self._mean_curvature)
-            _regularize(H, problem.n_free, problem.penalty)
-        else:
-            H = self._all_classes().reshape(width * t, width * t)
-        factor = linalg.cho_factor(H, lower=True, check_finite=False, overwrite_a=True)
-        return factor[0], True
+        if self.exact and t > 1:
+            return [_cholesky(self._all_classes().reshape(width * t, width * t))]
+        if t == 1 or width > _BLOCKS_UP_TO:
+            return [self._factor(self._mean_curvature)]
+        return [self._factor(d) for d in self._row_curvature.T]
+
+    def _factor(self, d: Array) -> Array:
+        problem = self.problem
+        H = _gram(problem.Z, d)
+        _regularize(H, problem.n_free, problem.penalty)
+        return _cholesky(H)
 
     @property
-    def dense(self) -> bool:
+    def exact(self) -> bool:
         """Whether the factor is that of the whole Hessian."""
         t = self.problem.n_targets
         return t == 1 or t * self.problem.Z.shape[1] <= _DENSE_UP_TO
@@ -128,8 +144,9 @@ class Curvature:
     def _mean_curvature(self) -> Array:
         """One number a row; exact at even class probabilities."""
         t = self.problem.n_targets
-        mean = self._row_curvature.mean(axis=1)
-        return mean if t == 1 else mean * (t / (t - 1.0))
+        if t == 1:
+            return self._row_curvature[:, 0]
+        return np.asarray(self._row_curvature.mean(axis=1) * (t / (t - 1.0)))
 
     def _all_classes(self) -> Array:
         """Hessian of shape (width, t, width, t)."""
@@ -163,16 +180,28 @@ class Curvature:
         return np.asarray(out)
 
     def _precondition(self, R: Array) -> Array:
-        if self.dense and self.problem.n_targets > 1:
-            flat = linalg.cho_solve(self._factor, R.reshape(-1), check_finite=False)
-            return np.asarray(flat).reshape(R.shape)
-        return np.asarray(linalg.cho_solve(self._factor, R, check_finite=False))
+        factors = self.factors
+        if len(factors) > 1:
+            columns = zip(factors, R.T, strict=True)
+            return np.stack([_solve_factored(L, r) for L, r in columns], axis=1)
+        if self.exact and self.problem.n_targets > 1:
+            return _solve_factored(factors[0], R.reshape(-1)).reshape(R.shape)
+        return _solve_factored(factors[0], R)
 
-    def solve(self, B: Array, tol: float = 1e-12, max_iter: int = 500) -> Array:
-        """``H^-1 B`` for B of shape (m + r, t); ``tol`` is relative."""
-        if self.dense:
-            return self._precondition(B)
-        return _conjugate_gradients(self.apply, B, self._precondition, tol, max_iter)
+    def solve(
+        self, B: Array, tol: float = 1e-12, enough: float = 0.0
+    ) -> tuple[Array, int]:
+        """``H^-1 B`` for B of shape (m + r, t), and the number of iterations.
+
+        Where it is iterative, it ends as soon as the squared residual (in the norm
+        of the preconditioner) has fallen by ``tol^2`` or is below ``enough``.
+        """
+        if self.exact:
+            return self._precondition(B), 1
+        X, n_iter = _conjugate_gradients(self.apply, B, self._precondition, tol, enough)
+        # A common shift of all classes changes no prediction; it is set to zero.
+        X[: self.problem.n_free] -= X[: self.problem.n_free].mean(axis=1, keepdims=True)
+        return X, n_iter
 
 
 @dataclass(frozen=True)
@@ -226,11 +255,15 @@ def minimize_whitened(
     eta = problem.eta(T)
     value = problem.value(T, eta)
     enough = tol * max(float(problem.weight.sum()), np.finfo(float).tiny)
-    accuracy = np.clip(np.sqrt(tol), 1e-9, 0.03)
+    accuracy, stale = _ROUGH, None
     for n_iter in range(1, max_iter + 1):
         grad = problem.grad(T, eta)
-        step = -Curvature(problem, eta).solve(grad, tol=float(accuracy))
+        curvature = Curvature(problem, eta, stale)
+        step, n_inner = curvature.solve(-grad, accuracy, 0.1 * enough)
+        stale = curvature.factors if n_inner <= _STALE_UP_TO else None
         slope = float((grad * step).sum())
+        # As accurate as the next step of an exact method would be.
+        accuracy = min(_ROUGH, max(-slope, 0.0) / (10.0 * enough / tol))
         T, eta, value, moved = _line_search(problem, T, eta, value, step, slope)
         # The last step is taken, too: it costs nothing and squares the error.
         if -slope <= enough or not moved:
@@ -269,21 +302,33 @@ def _regularize(H: Array, n_free: int, penalty: float) -> None:
         H[index, index] += _RIDGE * max(float(H[index, index].mean()), 1.0)
 
 
+def _cholesky(H: Array) -> Array:
+    """Lower factor, written over H."""
+    L, info = linalg.lapack.dpotrf(H.T, lower=1, overwrite_a=1, clean=0)
+    if info:
+        raise linalg.LinAlgError("The Hessian has no Cholesky factor.")
+    return np.asarray(L)
+
+
+def _solve_factored(L: Array, B: Array) -> Array:
+    return np.asarray(linalg.lapack.dpotrs(L, B, lower=1)[0])
+
+
 def _conjugate_gradients(
-    apply: LinearMap, B: Array, precondition: LinearMap, tol: float, max_iter: int
-) -> Array:
-    """Solve until the preconditioned residual has fallen by the factor ``tol``."""
+    apply: LinearMap, B: Array, precondition: LinearMap, tol: float, enough: float
+) -> tuple[Array, int]:
+    """Conjugate gradients; see `Curvature.solve`."""
     X, R = np.zeros_like(B), B
     Z = precondition(R)
     D, rz = Z, float((R * Z).sum())
-    enough = tol**2 * rz
-    for _ in range(max_iter):
+    enough = max(tol**2 * rz, enough)
+    for n_iter in range(_CG_ITER):
         if rz <= enough or rz <= 0.0:
-            break
+            return X, n_iter
         HD = apply(D)
         step = rz / float((D * HD).sum())
         X, R = X + step * D, R - step * HD
         Z = precondition(R)
         rz, before = float((R * Z).sum()), rz
         D = Z + (rz / before) * D
-    return np.asarray(X)
+    return X, _CG_ITER

@@ -49,7 +49,7 @@ def test_the_gradient_vanishes(loss, dense, monkeypatch):
     assert abs(found.grad).max() < 1e-6
     np.testing.assert_allclose(found.eta, problem.eta(found.T), atol=1e-9)
     if isinstance(loss, SoftmaxLoss):  # no class takes a common shift
-        np.testing.assert_allclose(found.T.sum(axis=1), 0.0, atol=1e-7)
+        np.testing.assert_allclose(found.T.sum(axis=1), 0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
@@ -68,7 +68,7 @@ def test_the_curvature_is_the_derivative_of_the_gradient(loss, dense, monkeypatc
     )
     curvature = Curvature(problem, problem.eta(T))
     np.testing.assert_allclose(curvature.apply(D), difference / (2 * h), atol=1e-5)
-    np.testing.assert_allclose(curvature.solve(curvature.apply(D)), D, atol=1e-6)
+    np.testing.assert_allclose(curvature.solve(curvature.apply(D))[0], D, atol=1e-6)
 
 
 def test_scikit_learn_agrees():
