@@ -25,14 +25,14 @@ def schedule(
 ) -> list[Job]:
     """Order the fits so that an early stop still leaves something to compare.
 
-    Splits 0 and 1 of all sets come first, and cheap sets before dear ones.
+    Splits 0 and 1 of all sets come first, and cheap fits before dear ones.
     """
 
     def order(job: Job) -> tuple:
-        data, split, _ = job
+        data, split, name = job
         outputs = data.n_classes if family.classes else 2
         cost = data.X.size * (outputs if outputs > 2 else 1)
-        return split > 1, cost, data.name, split
+        return split > 1, cost * family.peers[name].price, data.name, split
 
     jobs = [(d, s, name) for d in battery for s in splits for name in family.peers]
     return sorted(jobs, key=order)
@@ -99,18 +99,19 @@ class FitCache:
         return f"{data.name} {split} {name} {loss:.5g} {result['cpu']:.2f} s"
 
     def ready(self, data: WeightedSet) -> list[int]:
-        """Return the splits on which all peers are known, or too slow to be.
+        """Return the splits that can be judged: those with the reference."""
+        reference = self.family.reference
+        results = [self.read(data, s, reference) for s in range(len(data.splits))]
+        return [k for k, found in enumerate(results) if found and "loss" in found]
 
-        Without its reference a split cannot be judged.
-        """
-        peers = self.family.peers.items()
-        suited = [name for name, peer in peers if peer.suits(data)]
-        wanted = [name for name in suited if not self.too_slow(data, name)]
+    def pending(self, data: WeightedSet, splits: Iterable[int]) -> list[str]:
+        """Return the peers that are still to come on some of the splits."""
         return [
-            split
-            for split in range(len(data.splits))
-            if self.family.reference in wanted
-            and all(self.read(data, split, name) is not None for name in wanted)
+            name
+            for name, peer in self.family.peers.items()
+            if peer.suits(data)
+            and not self.too_slow(data, name)
+            and any(self.read(data, split, name) is None for split in splits)
         ]
 
 

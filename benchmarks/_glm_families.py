@@ -120,6 +120,8 @@ class Peer:
     make: Callable[[], Any]
     measure: Callable[[Any, WeightedSet, int], Scores]
     suits: Callable[[WeightedSet], bool] = always
+    # About how many times dearer than the reference: the cheap ones run first.
+    price: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ FAMILIES = {
                 lambda: logistic_cv(1.0, solver="liblinear"),
                 measure_classifier,
                 two_classes,
+                price=10.0,
             ),
         },
         reference=L2,

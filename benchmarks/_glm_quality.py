@@ -27,8 +27,8 @@ Figures = dict[str, dict[str, SetScore]]
 
 def collect(
     family: Family, args: argparse.Namespace
-) -> Iterator[tuple[WeightedSet, dict[str, Results], list[int]]]:
-    """Yield every set with its peers' results and the splits to judge on."""
+) -> Iterator[tuple[WeightedSet, dict[str, Results], list[int], list[str]]]:
+    """Yield every set, its peers' results, the splits to judge on, who is missing."""
     cache = FitCache(args.cache or default_folder(), family)
     sets = args.sets.split(",") if args.sets else None
     for data in family.battery(sets):
@@ -41,9 +41,9 @@ def collect(
         ready = cache.ready(data)
         splits = [split for split in wanted if split in ready]
         if splits:
-            yield data, cache.read_all(data), splits
+            yield data, cache.read_all(data), splits, cache.pending(data, splits)
         else:
-            print(f"{data.name}: no split with all peers", file=sys.stderr)
+            print(f"{data.name}: no split with the reference", file=sys.stderr)
 
 
 def run_set(
@@ -114,13 +114,14 @@ def run_family(family: Family, args: argparse.Namespace) -> None:
     figures: Figures = {first: {}, **{name: {} for name in family.peers}}
     figures[HINDSIGHT] = {}
     rows, fits = [], {}
-    for data, peers, splits in collect(family, args):
+    for data, peers, splits, pending in collect(family, args):
         methods = {name: peers[name] for name in complete(peers, [*peers], splits)}
         if not args.peers_only:
             methods[OURS] = run_set(data, splits, family, args)
         methods[HINDSIGHT] = peers[best_rival(peers, splits, family)[0]]
         for name, results in methods.items():
-            figures[name][data.name] = score_set(results, peers, splits, family)
+            score = score_set(results, peers, splits, family, pending)
+            figures[name][data.name] = score
         fits[data.name] = methods
         rows.append(per_set_row(data, figures[first][data.name], family))
         print(*map(cell, rows[-1]), file=sys.stderr, flush=True)

@@ -19,7 +19,8 @@ class SetScore:
     """One method on one set, one entry per split."""
 
     ratios: np.ndarray
-    # Ratio to the peer that is best on this set, averaged over the splits.
+    # Ratio to the peer that is best on this set, averaged over the splits; NaN
+    # while one of them is still to come, as are the times of all peers.
     to_best: float
     best: str
     difference: np.ndarray
@@ -83,12 +84,18 @@ def score_set(
     peers: Mapping[str, Results],
     splits: Sequence[int],
     family: Family,
+    pending: Sequence[str],
 ) -> SetScore:
     """Return the figures of one method on one set."""
     reference = peers[family.reference]
     name, best = best_rival(peers, splits, family)
     mine = ratios(results, peers, splits, family)
+    if set(pending).intersection(family.rivals):
+        name, best = "-", float("nan")
     timed = complete(peers, family.timed, splits)
+    cpu_peers = np.sum([column(peers[n], "cpu", splits) for n in timed], axis=0)
+    if set(pending).intersection(family.timed):
+        cpu_peers = np.full(len(splits), np.nan)
     accuracy = column(results, "accuracy", splits)
     loss, base = (column(r, "loss", splits) for r in (results, reference))
     return SetScore(
@@ -101,7 +108,7 @@ def score_set(
         base=base,
         cpu=column(results, "cpu", splits),
         cpu_reference=column(reference, "cpu", splits),
-        cpu_peers=np.sum([column(peers[n], "cpu", splits) for n in timed], axis=0),
+        cpu_peers=cpu_peers,
         warnings=int(np.nansum(column(results, "warnings", splits))),
     )
 
@@ -113,6 +120,22 @@ def clipped(values: np.ndarray) -> tuple[float, float]:
     return float(cut.mean()), float(spread / np.sqrt(len(cut)))
 
 
+def against_best(sets: Sequence[SetScore]) -> dict[str, float | int]:
+    """Return the figures against the best peer of each set."""
+    to_best = np.array([s.to_best for s in sets])
+    to_best = to_best[np.isfinite(to_best)]
+    if not to_best.size:
+        return {}
+    mean, error = clipped(to_best)
+    return {
+        "sets with all peers": len(to_best),
+        "to best, clipped mean": mean,
+        "to best, its se": error,
+        "worst to best": float(to_best.max()),
+        "within 2 % of best": float(np.mean(to_best <= MARGIN)),
+    }
+
+
 def summarize(scores: Mapping[str, SetScore]) -> dict[str, float | int | str]:
     """Return the overall figures of one method; sets without a result are out."""
     known = {name: s for name, s in scores.items() if np.isfinite(s.ratio)}
@@ -120,9 +143,7 @@ def summarize(scores: Mapping[str, SetScore]) -> dict[str, float | int | str]:
         return {"sets": 0}
     sets = list(known.values())
     ratio = np.array([s.ratio for s in sets])
-    to_best = np.array([s.to_best for s in sets])
     mean, error = clipped(ratio)
-    best_mean, best_error = clipped(to_best)
     return {
         "sets": len(sets),
         "clipped mean": mean,
@@ -133,10 +154,7 @@ def summarize(scores: Mapping[str, SetScore]) -> dict[str, float | int | str]:
         "worst fit": float(max(s.ratios.max() for s in sets)),
         "sets > +2 %": int(np.sum(ratio > MARGIN)),
         "sets < -2 %": int(np.sum(ratio < -MARGIN)),
-        "to best, clipped mean": best_mean,
-        "to best, its se": best_error,
-        "worst to best": float(to_best.max()),
-        "within 2 % of best": float(np.mean(to_best <= MARGIN)),
+        **against_best(sets),
         "loss x 1000": float(np.mean([s.difference.mean() for s in sets])),
         "accuracy, points": float(np.mean([s.accuracy.mean() for s in sets])),
         **times(sets),
@@ -146,14 +164,14 @@ def summarize(scores: Mapping[str, SetScore]) -> dict[str, float | int | str]:
 
 def times(sets: Sequence[SetScore]) -> dict[str, float]:
     """Return total CPU seconds and ratios: of totals, and the median of fits."""
-    cpu, reference, peers = (
-        np.concatenate([getattr(s, field) for s in sets])
-        for field in ("cpu", "cpu_reference", "cpu_peers")
-    )
-    return {
-        "cpu s": float(cpu.sum()),
-        "time / all peers": float(cpu.sum() / peers.sum()),
-        "median fit / all peers": float(np.median(cpu / peers)),
-        "time / reference": float(cpu.sum() / reference.sum()),
-        "median fit / reference": float(np.median(cpu / reference)),
-    }
+    cpu = np.concatenate([s.cpu for s in sets])
+    figures = {"cpu s": float(cpu.sum())}
+    for name in ("peers", "reference"):
+        other = np.concatenate([getattr(s, f"cpu_{name}") for s in sets])
+        known = np.isfinite(other)
+        if known.any():
+            mine, theirs = cpu[known], other[known]
+            label = "all peers" if name == "peers" else name
+            figures[f"time / {label}"] = float(mine.sum() / theirs.sum())
+            figures[f"median fit / {label}"] = float(np.median(mine / theirs))
+    return figures
