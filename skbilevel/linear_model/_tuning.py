@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from skbilevel._typing import Array
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
 from skbilevel.linear_model._options import Tuned, TuningOptions
@@ -28,10 +30,23 @@ from skbilevel.model_selection._plan import (
 )
 from skbilevel.model_selection._regime import check_solver
 from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.problems._moments import AugmentedRows
 
 # Multiplications of one kernel, for n < p; the evidence needs some twenty of them
 # in every training set, three quarters of a fit.
 _EVIDENCE_UP_TO = 2e9
+
+
+class Prepared(Protocol):
+    """What plans and recipes have to know of prepared data."""
+
+    @property
+    def rows(self) -> AugmentedRows:
+        """The rows."""
+
+    @property
+    def positive(self) -> Array:
+        """Rows of positive weight."""
 
 
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:
@@ -47,14 +62,11 @@ def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> 
 def _guarded(
     data: PreparedData, resampling: Resampling, options: TuningOptions
 ) -> Tuned:
-    plan = _plan(data, resampling, options)
-    recipe = _recipe(data, resampling, options, plan)
-    groups = options.groups
-    strengths, members = Strengths(), None
-    if groups is not None:
-        members = groups.members
-        strengths = Strengths(np.eye(len(groups.labels))[members])
-    metadata, limits = _metadata(data, options.metadata), _limits(data, options)
+    plan = plan_of(data, resampling, options)
+    recipe = recipe_of(data, resampling, options, plan)
+    strengths, members = strengths_of(options)
+    metadata = metadata_of(data, options.metadata, data.y_scale)
+    limits = limits_of(data, options)
     found = guarded_strengths(
         data.rows,
         plan,
@@ -65,13 +77,27 @@ def _guarded(
         metadata,
         limits,
     )
-    tuned = _report(data, plan, recipe, found)
+
+    def squared(loss: Any) -> Any:
+        """A loss in the units of y; too large a one is infinite."""
+        with np.errstate(over="ignore"):
+            return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
+
+    tuned = report_guard(plan, recipe, found, squared)
     # An optimum on a limit that the user set is no surprise.
     return tuned if limits.open else replace(tuned, edge=0)
 
 
-def _recipe(
-    data: PreparedData, resampling: Resampling, options: TuningOptions, plan: NestedPlan
+def strengths_of(options: TuningOptions) -> tuple[Strengths, Array | None]:
+    """One strength for every feature, or for every label and who has it."""
+    groups = options.groups
+    if groups is None:
+        return Strengths(), None
+    return Strengths(np.eye(len(groups.labels))[groups.members]), groups.members
+
+
+def recipe_of(
+    data: Prepared, resampling: Resampling, options: TuningOptions, plan: NestedPlan
 ) -> Recipe:
     """Which candidates the amount of data allows and pays for."""
     recipe = Recipe(shared="gcv" if resampling.criterion == "gcv" else "loo")
@@ -88,30 +114,38 @@ def _recipe(
     return replace(recipe, evidence=(), elastic_net=0) if few else recipe
 
 
-def _limits(data: PreparedData, options: TuningOptions) -> Limits:
+def limits_of(data: Prepared, options: TuningOptions) -> Limits:
     """The user's limits, and the strengths to start from."""
     n_features = data.rows.X.shape[1]
     start = check_alpha_init(options.alpha_init, data.rows.penalized, n_features)
     return Limits.of(check_alpha_bounds(options.alpha_bounds), start)
 
 
-def _metadata(data: PreparedData, given: Any) -> Metadata | None:
+def metadata_of(data: Prepared, given: Any, y_scale: float) -> Metadata | None:
+    """The user's metadata, checked."""
     if given is None:
         return None
     if not callable(given):
         given = check_metadata(given, data.rows.X.shape[1])
-    return Metadata(given, data.y_scale)
+    return Metadata(given, y_scale)
 
 
-def _plan(
-    data: PreparedData, resampling: Resampling, options: TuningOptions
+def plan_of(
+    data: Prepared,
+    resampling: Resampling,
+    options: TuningOptions,
+    strata: Array | None = None,
+    inner_folds: bool = False,
 ) -> NestedPlan:
+    """Nested folds; see `PlanRequest` for the last two."""
     request = PlanRequest(
         data.positive,
         data.rows.n_rows,
         data.rows.width,
         resampling.groups,
         np.random.default_rng(options.seed),
+        strata,
+        inner_folds,
     )
     if resampling.splits is None:
         plan = default_plan(request, resampling.n_folds)
@@ -131,23 +165,19 @@ def _plan(
     )
 
 
-def _report(
-    data: PreparedData, plan: NestedPlan, recipe: Recipe, found: GuardResult
+def report_guard(
+    plan: NestedPlan, recipe: Recipe, found: GuardResult, unit: Callable[[Any], Any]
 ) -> Tuned:
-    def squared(loss: Any) -> Any:
-        """A loss in the units of y; too large a one is infinite."""
-        with np.errstate(over="ignore"):
-            return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
-
+    """What the guard found, losses in the ``unit`` of the user."""
     choice = found.choice
-    score = -squared(choice.loss)
+    score = -unit(choice.loss)
     with np.errstate(divide="ignore"):
         alpha = 1.0 / found.candidates.v[0]
     hyperpenalty = {
         "family": np.array(found.candidates.family),
         "value": found.candidates.value,
         "score": score,
-        "standard_error": squared(choice.error),
+        "standard_error": unit(choice.error),
         "kept": choice.kept,
         "weight": choice.weight,
         "alpha": alpha,
@@ -161,7 +191,7 @@ def _report(
     return Tuned(
         found.v,
         found.coef,
-        -float(squared(found.loss)),
+        -float(unit(found.loss)),
         max(1, steps + recipe.elastic_net),
         history,
         hyperpenalty,

@@ -77,7 +77,7 @@ class KernelTrainer:
 
     @cached_property
     def variance(self) -> Array:
-        """Total variance of the swept targets, or what a likelihood has in its place."""
+        """Total variance of the swept targets, or what stands in its place."""
         if self.likelihood is not None:
             return 2.0 * self.likelihood.null * self.likelihood.weight / self.weight
         return np.asarray((self._y**2).sum() / self.weight)

@@ -25,8 +25,9 @@ from skbilevel.solvers._whitened import (
 # direction of the largest variance says.
 _STEP = 1.5
 _BELOW, _ABOVE = 3.0, 30.0
-# The path ends so many steps beyond its minimum.
-_RISES = 2
+# The path ends so many steps beyond its minimum, where the rise is that many standard
+# errors, and after so many steps anyway.
+_RISES, _SURE = (2, 8), 2.0
 _TOL = 1e-7
 
 
@@ -38,20 +39,19 @@ class SharedPath:
     ----------
     grid : ndarray of shape (c,)
         Increasing ``log v``.
-    loss : ndarray of shape (k, c)
-        Total losses of the validation sets.
-    weight : ndarray of shape (k,)
+    loss : ndarray of shape (m, c)
+        Weighted losses of the rows that were left out.
+    weight : ndarray of shape (m,)
         Their weights.
+    eta : ndarray of shape (m, t)
+        Their predictions where the mean loss is smallest.
     """
 
     grid: Array
     loss: Array
     weight: Array
 
-    @property
-    def mean(self) -> Array:
-        """Mean losses (c,)."""
-        return np.asarray(self.loss.sum(axis=0) / self.weight.sum())
+    eta: Array
 
 
 @dataclass(frozen=True)
@@ -113,18 +113,35 @@ def shared_path(
     start = -np.log(max(scale, 1e-300)) - _BELOW
     grid = np.arange(start, min(start + _BELOW + _ABOVE, ceiling), _STEP)
     grid = grid if len(grid) else np.array([ceiling])
-    weight = np.array([rows.weight[b].sum() for _, b in pairs])
+    left_out = np.concatenate([b for _, b in pairs])
+    weight = rows.weight[left_out]
     warm: list[Array | None] = [None] * len(pairs)
-    columns: list[Array] = []
+    losses: list[Array] = []
+    best = np.zeros((0, rows.y.shape[1]))
     for log_v in grid:
-        column = np.empty(len(pairs))
-        for k, (a, b) in enumerate(pairs):
-            T = rows.solve(a, float(np.exp(log_v)), warm[k], _TOL).T
-            warm[k] = T
-            loss = rows.loss.value(rows.eta(b, T), rows.y[b]).sum(axis=-1)
-            column[k] = rows.weight[b] @ loss
-        columns.append(column)
-        if len(columns) > _RISES + int(np.argmin([each.sum() for each in columns])):
+        for k, (a, _) in enumerate(pairs):
+            warm[k] = rows.solve(a, float(np.exp(log_v)), warm[k], _TOL).T
+        held = zip(pairs, warm, strict=True)
+        eta = np.concatenate([rows.eta(b, T) for (_, b), T in held])
+        value = rows.loss.value(eta, rows.y[left_out]).sum(axis=1)
+        losses.append(weight * value)
+        total = np.array([each.sum() for each in losses])
+        k = int(np.argmin(total))
+        if k == len(losses) - 1:
+            best = eta
+        elif _rises(losses[-1] - losses[k], len(losses) - 1 - k):
             break
-    loss = np.stack(columns, axis=1)
-    return SharedPath(grid[: loss.shape[1]], loss, weight)
+    loss = np.stack(losses, axis=1)
+    return SharedPath(grid[: loss.shape[1]], loss, weight, best)
+
+
+def _rises(excess: Array, n_steps: int) -> bool:
+    """Whether the loss has risen for good, ``n_steps`` beyond its minimum.
+
+    Curves that are flat for decades and fall after that exist: features that are of
+    use together only need weak regularization.
+    """
+    if n_steps < _RISES[0]:
+        return False
+    error = np.sqrt(((excess - excess.mean()) ** 2).sum())
+    return bool(excess.sum() > _SURE * error) or n_steps >= _RISES[1]

@@ -6,10 +6,11 @@ the loss of a row is, to second order,
     0.5 d (z - x w)^2 + constant,    d = s loss'',   z = eta - loss' / loss''
 
 so that paths under half-sampling, evidence and elastic net are those of ridge, with
-row weights d and targets z. They are expanded around predictions of rows that were
-not trained on (the folds that chose the shared strength): where a fit is close to
-separating the classes, its own predictions have no curvature left. Every candidate is
-then solved exactly, and only exact solutions are scored.
+row weights d and targets z. Evidence and elastic net speak of the fit and are expanded
+around it; half-sampling speaks of rows that are not trained on, and is expanded around
+predictions of rows that were left out (by the folds that choose the shared strength):
+where a fit is close to separating the classes, its own predictions have no curvature
+left. Every candidate is then solved exactly, and only exact solutions are scored.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._glm_rows import GLMRows
-from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
+from skbilevel.model_selection._glm_shared import shared_path
 from skbilevel.model_selection._glm_solve import State, TrainingProblem
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import Pair, TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
-from skbilevel.problems._spectrum import SharedStrength, refine_minimum
+from skbilevel.problems._spectrum import SharedStrength, choose_shared
 from skbilevel.solvers.outer._gauss_newton import Deviations
 
 # Largest variance times the largest squared norm of a column.
@@ -125,43 +126,43 @@ class GLMTrainer:
     def expansion(self) -> Expansion:
         """Choose the shared strength and predict every row without itself."""
         problem = self.problem
-        rotated = problem.rotated
         pairs = self._pairs
         top = _CEILING - np.log(max(problem.largest_square, 1e-300))
         if not pairs:
-            log_v, edge = -np.log(max(problem.scale, 1e-300)), 0
-        else:
-            path = shared_path(rotated, pairs, problem.scale, top)
-            log_v, edge = refine_minimum(path.grid, path.mean)
+            log_v = -float(np.log(max(problem.scale, 1e-300)))
+            state = problem.solve_shared(np.exp(log_v))
+            return Expansion(SharedStrength.of([(log_v, 0, top)]), state.eta, state)
+        path = shared_path(problem.rotated, pairs, problem.scale, top)
+        log_v, edge = choose_shared(path.grid, path.loss, path.weight)
         state = problem.solve_shared(float(np.exp(log_v)))
-        eta = self._left_out(rotated, pairs, log_v, state.eta)
+        eta = state.eta.copy()
+        eta[np.concatenate([b for _, b in pairs])] = path.eta
         return Expansion(SharedStrength.of([(log_v, edge, top)]), eta, state)
 
-    @cached_property
+    @property
     def _pairs(self) -> list[Pair]:
         """Folds in positions of the training rows."""
         place = np.full(self.rows.n_rows, -1)
         place[self.set.rows] = np.arange(len(self.set.rows))
         return [(place[a], place[b]) for a, b in self.set.shared or ()]
 
-    def _left_out(
-        self, rotated: RotatedRows, pairs: list[Pair], log_v: float, eta: Array
-    ) -> Array:
-        out = eta.copy()
-        for a, b in pairs:
-            found = rotated.solve(a, float(np.exp(log_v)))
-            out[b] = rotated.eta(b, found.T)
-        return out
-
     def shared(self, criterion: str) -> SharedStrength:
         """The best shared strength; the criterion is always that of the folds."""
         return self.expansion.shared
 
     @cached_property
-    def _working(self) -> MomentTrainer | KernelTrainer:
-        """Least squares on working responses."""
+    def _held_out(self) -> MomentTrainer | KernelTrainer:
+        """Working responses around predictions of rows that are left out."""
+        return self._working(self.expansion.eta)
+
+    @cached_property
+    def _fitted(self) -> MomentTrainer | KernelTrainer:
+        """Working responses around the solution itself."""
+        return self._working(self.expansion.state.eta)
+
+    def _working(self, eta: Array) -> MomentTrainer | KernelTrainer:
+        """Least squares on working responses around given predictions."""
         problem, glm, rows = self.problem, self.glm, self.rows
-        eta = self.expansion.eta
         curvature = glm.loss.curvature(eta, problem.y)
         t = rows.n_targets
         d = curvature.mean(axis=1) * (t / (t - 1.0) if t > 1 else 1.0)
@@ -201,11 +202,11 @@ class GLMTrainer:
 
     def halves(self, log_v: Array) -> Any:
         """Model of the half-sampling loss."""
-        return self._working.halves(log_v)
+        return self._held_out.halves(log_v)
 
     def half(self, h: int, log_v: Array, share: float) -> Any:
         """Model of the loss of one half, relative to ``share`` of all."""
-        return self._working.half(h, log_v, share)
+        return self._held_out.half(h, log_v, share)
 
     def descend_evidence(
         self,
@@ -217,13 +218,13 @@ class GLMTrainer:
         bounds: tuple[Array, Array],
     ) -> Array:
         """Steps on Laplace's evidence and its hyperpenalty."""
-        return self._working.descend_evidence(
+        return self._fitted.descend_evidence(
             theta, lam, penalty, expand, n_steps, bounds
         )
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path of the working responses as strengths."""
-        v, _ = self._working.elastic_net(n_points, ratio)
+        v, _ = self._fitted.elastic_net(n_points, ratio)
         return v, self.solve(v)
 
     def solve(self, v: Array) -> Array:

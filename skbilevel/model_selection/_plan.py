@@ -29,6 +29,7 @@ ONE_PASS_FROM = 5000
 _CELL_BYTES = 1 << 28
 # Below this many rows a nested choice is noise: the shared strength is used alone.
 MIN_ROWS = 20
+_INNER_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class PlanRequest:
     rng : numpy.random.Generator
         Draws folds and halves.
     strata : ndarray or None
-        Labels of all rows (classes) that folds and halves share out evenly. Shared
-        strengths are then chosen by the folds inside.
+        Labels of all rows (classes) that folds and halves share out evenly.
+    inner_folds : bool
+        Whether shared strengths need folds inside: no closed form predicts left-out
+        rows.
     """
 
     rows: Array
@@ -58,6 +61,7 @@ class PlanRequest:
     groups: Array | None
     rng: np.random.Generator
     strata: Array | None = None
+    inner_folds: bool = False
 
     def strata_of(self, rows: Array) -> Array | None:
         """Labels of some rows."""
@@ -77,7 +81,7 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
         label[request.rows] = fold_labels(n, min(n_folds, n), request.rng, strata)
         for k in range(min(n_folds, n)):
             train = request.rows[label[request.rows] != k]
-            shared = None if strata is None else leave_one_unit_out(train, label)
+            shared = leave_one_unit_out(train, label) if request.inner_folds else None
             outer.append(TrainingSet(train, halvings(train, sides), shared))
             held_out.append(np.flatnonzero(label == k))
     cell = None
@@ -87,7 +91,7 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
         cell = np.where(label >= 0, cell, -1)
         if (cell.max() + 1) * 8 * request.width**2 > _CELL_BYTES:
             cell = None
-    shared = None if strata is None else leave_one_unit_out(request.rows, label)
+    shared = leave_one_unit_out(request.rows, label) if request.inner_folds else None
     full = TrainingSet(request.rows, halvings(request.rows, sides), shared)
     plan = NestedPlan(full, outer, held_out, cell, np.arange(request.n_rows))
     return plan if cell is None else _shared_by_folds(plan, label)
@@ -171,11 +175,26 @@ def _inner_resamples(
         sides = sides[: len(drawn)]
         sides[:, rows] = drawn[:, inverse]
         shared = leave_one_unit_out(rows, atom) if together else None
+        if request.inner_folds and not together:
+            shared = _folds_inside(request, rows, own)
         if shared is not None and not shared:
             shared = halvings(rows, sides) or None
         return TrainingSet(rows, halvings(rows, sides), shared)
 
     return make
+
+
+def _folds_inside(request: PlanRequest, rows: Array, unit: Array) -> list[Pair]:
+    """Folds of units; the class of a unit is that of its first row."""
+    labels, first, inverse = np.unique(
+        unit[rows], return_index=True, return_inverse=True
+    )
+    strata = request.strata_of(rows[first])
+    n_folds = min(_INNER_FOLDS, len(labels))
+    fold = fold_labels(len(labels), n_folds, request.rng, strata)
+    label = np.full(request.n_rows, -1)
+    label[rows] = fold[inverse]
+    return leave_one_unit_out(rows, label)
 
 
 def _distinct(sides: Array) -> Array:

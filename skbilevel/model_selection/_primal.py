@@ -84,7 +84,7 @@ class MomentTrainer:
 
     @property
     def variance(self) -> Array:
-        """Total variance of the swept targets, or what a likelihood has in its place."""
+        """Total variance of the swept targets, or what stands in its place."""
         if self.likelihood is not None:
             # Half a weighted square is a loss: twice the null loss is its variance.
             return 2.0 * self.likelihood.null * self.likelihood.weight / self.weight

@@ -1,0 +1,68 @@
+"""The guard for generalized linear models: from prepared data to tuned strengths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.linear_model._tuning import (
+    limits_of,
+    metadata_of,
+    plan_of,
+    recipe_of,
+    report_guard,
+    strengths_of,
+)
+from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._glm_family import LinearPredictor
+from skbilevel.model_selection._guard import guarded_strengths
+from skbilevel.problems import GammaLoss, LogisticLoss, SoftmaxLoss, TweedieLoss
+
+if TYPE_CHECKING:
+    from skbilevel.linear_model._glm_data import PreparedGLM
+
+# Half-sampling beyond this hyperpenalty is worse than its start on most data.
+_HALF = (10.0, 3.0, 1.0, 0.3)
+_KNOWN_NOISE = (LogisticLoss, SoftmaxLoss)
+
+
+def tune_glm_guarded(
+    data: PreparedGLM, resampling: Resampling, options: TuningOptions
+) -> Tuned:
+    """Candidates, their nested scores, and one published set of strengths."""
+    plan = plan_of(data, resampling, options, data.strata, inner_folds=True)
+    recipe = recipe_of(data, resampling, options, plan)
+    if options.groups is None:
+        recipe = replace(recipe, half=recipe.half and _HALF)
+    strengths, members = strengths_of(options)
+    limits = limits_of(data, options)
+    found = guarded_strengths(
+        data.rows,
+        plan,
+        recipe,
+        _averaging(data.loss),
+        strengths,
+        members,
+        metadata_of(data, options.metadata, 1.0),
+        limits,
+        LinearPredictor(data.loss, data.outer, data.offset, _dispersed(data.loss)),
+    )
+    tuned = report_guard(plan, recipe, found, lambda loss: loss)
+    return tuned if limits.open else replace(tuned, edge=0)
+
+
+def _dispersed(loss: Any) -> bool:
+    """Whether the variance of the targets is known up to a factor only.
+
+    That of counts is, too: they vary more than Poisson's law says.
+    """
+    return not isinstance(loss, _KNOWN_NOISE)
+
+
+def _averaging(loss: Any) -> Averaging:
+    """Nats where the loss is a log likelihood, relative losses elsewhere."""
+    if isinstance(loss, (GammaLoss, TweedieLoss)):
+        return Averaging(gate=1.0)
+    return Averaging(gate=1.0, temperature=2.0, doubt=0.0, nats=True)
