@@ -23,12 +23,12 @@ from skbilevel.solvers._whitened import (
 
 # Steps of log v, and by how much the path goes below and above what one row in the
 # direction of the largest variance says.
-_STEP = 1.5
+_STEP = 2.0
 _BELOW, _ABOVE = 3.0, 30.0
 # The path ends so many steps beyond its minimum, where the rise is that many standard
 # errors, and after so many steps anyway.
 _RISES, _SURE = (2, 8), 2.0
-_TOL = 1e-7
+_TOL = 1e-6
 
 
 @dataclass(frozen=True)

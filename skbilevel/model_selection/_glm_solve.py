@@ -14,7 +14,7 @@ from skbilevel.problems import Loss
 from skbilevel.solvers._whitened import Whitened, minimize_whitened
 
 # Accuracy of candidates, as a share of the loss of a row.
-_TOL = 1e-9
+_TOL = 1e-8
 # Added to a kernel, relative to its mean diagonal, so that it has a factor.
 _JITTER = 1e-12
 
@@ -156,17 +156,17 @@ class TrainingProblem:
             out = -v[:, None] * (self.X.T @ state.row_grad)
         return out
 
-    def head(self, w: Array) -> tuple[Array, Array]:
+    def head(self, w: Array, start: Array) -> tuple[Array, Array]:
         """Best coefficients (m, t) of the unpenalized columns, and predictions."""
         eta = self.X @ w
         if self.offset is not None:
             eta = eta + self.offset
         problem = replace(self._whitened(self.X[:, :0]), offset=eta)
-        found = minimize_whitened(problem, self.null.head, tol=1e-14)
+        found = minimize_whitened(problem, start, tol=1e-12)
         return found.T, found.eta
 
-    def dual_gradient(self, w: Array) -> Array:
+    def dual_gradient(self, w: Array, start: Array) -> Array:
         """``-X^T loss'`` at coefficients (p, t)."""
-        _, eta = self.head(w)
+        _, eta = self.head(w, start)
         grad = self.weight[:, None] * self.loss.grad(eta, self.y)
         return np.asarray(-self.X.T @ grad)

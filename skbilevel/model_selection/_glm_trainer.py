@@ -238,11 +238,13 @@ class GLMTrainer:
 
     def dual_gradient(self, w: Array) -> Array:
         """``u = -X^T loss'`` for coefficients (1, p, t), the intercept at its best."""
-        return self.problem.dual_gradient(w[0])[None]
+        start = self.expansion.state.head
+        return self.problem.dual_gradient(w[0], start)[None]
 
     def full_coefficients(self, w: Array) -> Array:
         """Coefficients with those of the free columns in front."""
-        heads = np.stack([self.problem.head(each)[0] for each in w[0]])
+        start = self.expansion.state.head
+        heads = np.stack([self.problem.head(each, start)[0] for each in w[0]])
         return np.concatenate([heads, self.metric[:, None] * w[0]], axis=1)[None]
 
     def variances(self, v: Array) -> Array:

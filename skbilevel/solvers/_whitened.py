@@ -22,7 +22,7 @@ from skbilevel._typing import Array
 from skbilevel.problems._losses import LinearMap, Loss
 
 # Up to this many unknowns the Hessian over all classes is formed and factored.
-_DENSE_UP_TO = 400
+_DENSE_UP_TO = 100
 # Up to this many columns every class gets a factor of its own as a preconditioner.
 _BLOCKS_UP_TO = 200
 _MAX_ITER, _MAX_HALVINGS, _CG_ITER = 100, 30, 500
@@ -171,13 +171,27 @@ class Curvature:
             H[j, :, j, :] += max(float(np.trace(H[j, :, j, :])), 1.0) / t
         return H
 
+    def curved(self, D: Array) -> Array:
+        """Second derivative of the loss in the predictions, times D (n, t)."""
+        return np.asarray(self.problem.weight[:, None] * self._second_derivative(D))
+
     def apply(self, D: Array) -> Array:
         """Hessian times D (m + r, t)."""
         problem = self.problem
-        curved = self._second_derivative(problem.Z @ D)
-        out = problem.Z.T @ (problem.weight[:, None] * curved)
+        out = problem.Z.T @ self.curved(problem.Z @ D)
         out[problem.n_free :] += problem.penalty * D[problem.n_free :]
         return np.asarray(out)
+
+    def inverse(self) -> Array:
+        """``H^-1`` over all classes, of shape (width t, width t)."""
+        if self.exact:
+            L = self.factors[0]
+        else:
+            size = self.problem.Z.shape[1] * self.problem.n_targets
+            L = _cholesky(self._all_classes().reshape(size, size))
+        out, _ = linalg.lapack.dpotri(L, lower=1)
+        lower = np.tril(out)
+        return np.asarray(lower + np.tril(out, -1).T)
 
     def _precondition(self, R: Array) -> Array:
         factors = self.factors
