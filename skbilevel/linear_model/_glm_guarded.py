@@ -18,13 +18,15 @@ from skbilevel.linear_model._tuning import (
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._glm_family import LinearPredictor
 from skbilevel.model_selection._guard import guarded_strengths
-from skbilevel.problems import GammaLoss, LogisticLoss, SoftmaxLoss, TweedieLoss
+from skbilevel.problems import LogisticLoss, SoftmaxLoss
 
 if TYPE_CHECKING:
     from skbilevel.linear_model._glm_data import PreparedGLM
 
 # Half-sampling beyond this hyperpenalty is worse than its start on most data.
 _HALF = (10.0, 3.0, 1.0, 0.3)
+# Every point is an exact solution; twice as many gain nothing.
+_ELASTIC_NET = 6
 _KNOWN_NOISE = (LogisticLoss, SoftmaxLoss)
 
 
@@ -36,18 +38,19 @@ def tune_glm_guarded(
     recipe = recipe_of(data, resampling, options, plan)
     if options.groups is None:
         recipe = replace(recipe, half=recipe.half and _HALF)
+        recipe = replace(recipe, elastic_net=min(recipe.elastic_net, _ELASTIC_NET))
     strengths, members = strengths_of(options)
-    limits = limits_of(data, options)
+    limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     found = guarded_strengths(
         data.rows,
         plan,
         recipe,
-        _averaging(data.loss),
+        _averaging(dispersed),
         strengths,
         members,
         metadata_of(data, options.metadata, 1.0),
         limits,
-        LinearPredictor(data.loss, data.outer, data.offset, _dispersed(data.loss)),
+        LinearPredictor(data.loss, data.outer, data.offset, dispersed),
     )
     tuned = report_guard(plan, recipe, found, lambda loss: loss)
     return tuned if limits.open else replace(tuned, edge=0)
@@ -61,8 +64,8 @@ def _dispersed(loss: Any) -> bool:
     return not isinstance(loss, _KNOWN_NOISE)
 
 
-def _averaging(loss: Any) -> Averaging:
+def _averaging(dispersed: bool) -> Averaging:
     """Nats where the loss is a log likelihood, relative losses elsewhere."""
-    if isinstance(loss, (GammaLoss, TweedieLoss)):
-        return Averaging(gate=1.0)
+    if dispersed:
+        return Averaging()
     return Averaging(gate=1.0, temperature=2.0, doubt=0.0, nats=True)
