@@ -340,7 +340,11 @@ def _conjugate_gradients(
         if rz <= enough or rz <= 0.0:
             return X, n_iter
         HD = apply(D)
-        step = rz / float((D * HD).sum())
+        bend = float((D * HD).sum())
+        if not bend > 0.0:
+            # No prediction changes along D, but for rounding.
+            return X, n_iter
+        step = rz / bend
         X, R = X + step * D, R - step * HD
         Z = precondition(R)
         rz, before = float((R * Z).sum()), rz
