@@ -25,14 +25,20 @@ from skbilevel.problems._glm_losses import (
     SoftmaxLoss,
     TweedieLoss,
 )
+from skbilevel.problems._headed import Headed
 from skbilevel.problems._hyperpenalties import (
     Hyperpenalty,
     SmoothPenalty,
     SparsePenalty,
 )
 from skbilevel.problems._leave_one_out import GCV, LeaveOneOut
-from skbilevel.problems._losses import Loss, SquaredLoss
+from skbilevel.problems._losses import CurvedLoss, Loss, SquaredLoss
 from skbilevel.problems._metadata import MetadataStrengths, metadata_transform
+from skbilevel.problems._outer_losses import (
+    BrierLoss,
+    SmoothZeroOneLoss,
+    SquaredHingeLoss,
+)
 from skbilevel.problems._parametrizations import (
     Embedded,
     FeatureStrengths,
@@ -48,9 +54,11 @@ from skbilevel.problems._swept_rows import SweptRows
 __all__ = [
     "GCV",
     "BilevelProblem",
+    "BrierLoss",
     "Centered",
     "Criterion",
     "CriterionProblem",
+    "CurvedLoss",
     "DataFit",
     "DenseDesign",
     "Design",
@@ -58,6 +66,7 @@ __all__ = [
     "FeatureStrengths",
     "GammaLoss",
     "GroupStrengths",
+    "Headed",
     "Hyperpenalty",
     "LeaveOneOut",
     "Linearization",
@@ -70,9 +79,11 @@ __all__ = [
     "RowsDataFit",
     "SharedStrength",
     "SmoothPenalty",
+    "SmoothZeroOneLoss",
     "SoftmaxLoss",
     "SparseDesign",
     "SparsePenalty",
+    "SquaredHingeLoss",
     "SquaredLoss",
     "Sweep",
     "SweptRows",

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special
 
 from skbilevel._typing import Array
-from skbilevel.problems._losses import LinearMap
+from skbilevel.problems._losses import BilinearMap, LinearMap
 
 # Beyond this, exp overflows in double precision.
 _EXP_LIMIT = 700.0
@@ -20,6 +20,21 @@ _EXP_LIMIT = 700.0
 
 def _times(h: Array) -> LinearMap:
     return lambda D: np.asarray(h * D)
+
+
+def _times_both(k: Array) -> BilinearMap:
+    return lambda U, V: np.asarray(k * U * V)
+
+
+def _softmax(eta: Array) -> Array:
+    P = np.exp(eta - eta.max(axis=-1, keepdims=True))
+    P /= P.sum(axis=-1, keepdims=True)
+    return np.asarray(P)
+
+
+def _minus_log_softmax(eta: Array) -> Array:
+    below = eta.max(axis=-1, keepdims=True) - eta
+    return np.asarray(np.log(np.exp(-below).sum(axis=-1, keepdims=True)) + below)
 
 
 def _exp(eta: Array) -> Array:
@@ -52,6 +67,10 @@ class LogisticLoss:
         """Multiplication by the curvature."""
         return _times(self.curvature(eta, y))
 
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """Multiplication by ``p (1 - p) (1 - 2 p)``."""
+        return _times_both(-self.curvature(eta, y) * np.tanh(0.5 * eta))
+
     def mean(self, eta: Array) -> Array:
         """Probability of the second class."""
         return np.asarray(special.expit(eta))
@@ -71,20 +90,20 @@ class SoftmaxLoss:
 
     def value(self, eta: Array, y: Array) -> Array:
         """Entries whose sum over classes is the negative log likelihood."""
-        return np.asarray(-y * special.log_softmax(eta, axis=-1))
+        return np.asarray(y * _minus_log_softmax(eta))
 
     def grad(self, eta: Array, y: Array) -> Array:
         """Probabilities minus indicators."""
-        return np.asarray(special.softmax(eta, axis=-1) - y)
+        return np.asarray(_softmax(eta) - y)
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """Diagonal ``p_c (1 - p_c)`` of the second derivative."""
-        P = special.softmax(eta, axis=-1)
+        P = _softmax(eta)
         return np.asarray(P * (1.0 - P))
 
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """``(diag(p) - p p^T) D`` of every row."""
-        P = special.softmax(eta, axis=-1)
+        P = _softmax(eta)
 
         def apply(D: Array) -> Array:
             PD = P * D
@@ -92,9 +111,21 @@ class SoftmaxLoss:
 
         return apply
 
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """Derivative of ``(diag(p) - p p^T) V`` along ``U``."""
+        P = _softmax(eta)
+
+        def apply(U: Array, V: Array) -> Array:
+            U = U - (P * U).sum(axis=-1, keepdims=True)
+            V = V - (P * V).sum(axis=-1, keepdims=True)
+            UV = U * V
+            return np.asarray(P * (UV - (P * UV).sum(axis=-1, keepdims=True)))
+
+        return apply
+
     def mean(self, eta: Array) -> Array:
         """Class probabilities."""
-        return np.asarray(special.softmax(eta, axis=-1))
+        return np.asarray(_softmax(eta))
 
 
 @dataclass(frozen=True)
@@ -121,6 +152,10 @@ class PoissonLoss:
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """Multiplication by the curvature."""
         return _times(self.curvature(eta, y))
+
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """Multiplication by the mean."""
+        return _times_both(_exp(eta))
 
     def mean(self, eta: Array) -> Array:
         """``exp(eta)``."""
@@ -151,6 +186,10 @@ class GammaLoss:
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """Multiplication by the curvature."""
         return _times(self.curvature(eta, y))
+
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """Multiplication by ``-y / mu``."""
+        return _times_both(-y * _exp(-eta))
 
     def mean(self, eta: Array) -> Array:
         """``exp(eta)``."""
@@ -200,6 +239,11 @@ class TweedieLoss:
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """Multiplication by the curvature."""
         return _times(self.curvature(eta, y))
+
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """Multiplication by ``(2 - r)^2 mu^(2 - r) - (1 - r)^2 y mu^(1 - r)``."""
+        a, b = 1.0 - self.power, 2.0 - self.power
+        return _times_both(b**2 * _exp(b * eta) - a**2 * y * _exp(a * eta))
 
     def mean(self, eta: Array) -> Array:
         """``exp(eta)``."""

@@ -11,6 +11,7 @@ import numpy as np
 from skbilevel._typing import Array
 
 LinearMap = Callable[[Array], Array]
+BilinearMap = Callable[[Array, Array], Array]
 
 
 class Loss(Protocol):
@@ -37,6 +38,13 @@ class Loss(Protocol):
         """The map ``D -> loss'' D``; couples the entries of a row at most."""
 
 
+class CurvedLoss(Loss, Protocol):
+    """A loss with a third derivative, which gradients of approximations need."""
+
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """The symmetric bilinear map that is the third derivative of every row."""
+
+
 @dataclass(frozen=True)
 class SquaredLoss:
     """``0.5 * (eta - y)^2``."""
@@ -61,3 +69,7 @@ class SquaredLoss:
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """The identity."""
         return lambda D: D
+
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """Zero."""
+        return lambda U, V: np.zeros_like(U * V)

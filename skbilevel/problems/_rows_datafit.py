@@ -38,6 +38,8 @@ class RowsDataFit:
         Elimination of the unpenalized columns, made from the *training* rows.
     loss : Loss
         Only losses of constant curvature can be swept.
+    offset : ndarray of shape (n, t) or None
+        Added to the predictions.
     """
 
     design: Design
@@ -45,6 +47,7 @@ class RowsDataFit:
     weight: Array
     sweep: Sweep | None = None
     loss: Loss = _SQUARED
+    offset: Array | None = None
 
     def __post_init__(self) -> None:
         if self.sweep is not None and not self.loss.constant_curvature:
@@ -117,6 +120,13 @@ class RowsDataFit:
         eta = self.push_rows(W)
         return eta if self.sweep is None else self.sweep.apply(eta)
 
+    def predict(self, W: Array) -> Array:
+        """`push`, with the offset added in the precision of the products."""
+        eta = self.push(W)
+        if self.offset is None:
+            return eta
+        return np.asarray(eta + self.offset.astype(eta.dtype, copy=False))
+
     def pull(self, R: Array) -> Array:
         """The transpose of `push`."""
         return self.pull_rows(R if self.sweep is None else self.sweep.adjoint(R))
@@ -156,7 +166,9 @@ class RowsDataFit:
             maps = np.stack([each.maps for each in sweeps if each is not None])
             sweep = Sweep(first.sweep.free, maps)
         weight = np.stack([fit.weight for fit in fits])
-        return RowsDataFit(first.design, first.y, weight, sweep, first.loss)
+        return RowsDataFit(
+            first.design, first.y, weight, sweep, first.loss, first.offset
+        )
 
 
 def moments_of(fit: RowsDataFit) -> QuadraticDataFit:
@@ -199,10 +211,11 @@ class RowsPoint:
     @cached_property
     def eta(self) -> Array:
         """Swept predictions."""
-        if not self.W.any():
-            shape = (*self.fit.batch, self.fit.design.shape[0], self.fit.n_targets)
-            return np.zeros(shape)
-        return self.fit.push(self.W)
+        if self.W.any():
+            return self.fit.predict(self.W)
+        shape = (*self.fit.batch, self.fit.design.shape[0], self.fit.n_targets)
+        offset = self.fit.offset
+        return np.zeros(shape) if offset is None else np.broadcast_to(offset, shape)
 
     @cached_property
     def value(self) -> Array:

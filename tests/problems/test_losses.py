@@ -55,6 +55,11 @@ def test_derivatives_are_those_of_the_value(loss):
     np.testing.assert_allclose((loss.grad(eta, y) * D).sum(axis=-1), slope, atol=1e-6)
     bend = (loss.grad(eta + h * D, y) - loss.grad(eta - h * D, y)) / (2 * h)
     np.testing.assert_allclose(loss.second_derivative(eta, y)(D), bend, atol=1e-6)
+    U = np.random.default_rng(2).standard_normal(eta.shape)
+    above = loss.second_derivative(eta + h * D, y)(U)
+    below = loss.second_derivative(eta - h * D, y)(U)
+    third = loss.third_derivative(eta, y)(D, U)
+    np.testing.assert_allclose(third, (above - below) / (2 * h), atol=1e-6)
     one = np.zeros_like(D)
     one[:, -1] = 1.0
     diagonal = loss.second_derivative(eta, y)(one)[:, -1]
