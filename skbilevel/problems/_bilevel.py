@@ -50,6 +50,8 @@ class Task:
     parametrization : tuple of Parametrization, optional
         Replaces that of the problem, one for each of the K tasks, where strengths
         depend on the training rows (metadata computed per fold).
+    n_free : int
+        Unpenalized columns in front of the others; their variance is infinite.
     """
 
     inner: DataFit
@@ -57,6 +59,7 @@ class Task:
     weight: float | Array
     v_scale: float | Array = 1.0
     parametrization: tuple[Parametrization, ...] | None = None
+    n_free: int = 0
 
     def variances(self, shared: Parametrization, theta: Array) -> Array:
         """Prior variances (..., p) of the inner problems."""
@@ -64,11 +67,14 @@ class Task:
             base = shared.v(theta)
         else:
             base = self._shaped([each.v(theta) for each in self.parametrization])
-        return np.asarray(base * np.asarray(self.v_scale)[..., None])
+        v = np.asarray(base * np.asarray(self.v_scale)[..., None])
+        if not self.n_free:
+            return v
+        return np.concatenate([np.full((*v.shape[:-1], self.n_free), np.inf), v], -1)
 
     def pull_back(self, shared: Parametrization, theta: Array, grad: Array) -> Array:
         """Gradient in theta from the gradient (..., p) in the variances."""
-        grad = grad * np.asarray(self.v_scale)[..., None]
+        grad = grad[..., self.n_free :] * np.asarray(self.v_scale)[..., None]
         if self.parametrization is None:
             total = grad.sum(axis=0) if grad.ndim == 2 else grad
             return shared.vjp(theta, total)
@@ -192,7 +198,8 @@ def _stack(fits: Sequence[DataFit]) -> DataFit | None:
         small = sum(fit.gram.nbytes for fit in quadratic) <= _STACK_BYTES
         return QuadraticDataFit.stack(quadratic) if small else None
     rows = [fit for fit in fits if isinstance(fit, RowsDataFit)]
-    if len(rows) < len(fits):
+    # Newton's method needs another number of steps in every task.
+    if len(rows) < len(fits) or "quadratic" not in rows[0].provides:
         return None
     first = rows[0]
     shared = all(

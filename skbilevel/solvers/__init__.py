@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
@@ -16,10 +18,20 @@ from skbilevel.solvers._base import (
 )
 from skbilevel.solvers._nested import Direct, Evaluation, Nested
 from skbilevel.solvers._shared import SharedSearch, best_shared_strength
-from skbilevel.solvers.hypergradient import Implicit
-from skbilevel.solvers.inner import CG, Cholesky, Dual, StaleCholesky
+from skbilevel.solvers.hypergradient import ApproximateLeaveOneOut, Implicit
+from skbilevel.solvers.inner import (
+    CG,
+    Cholesky,
+    Dual,
+    NewtonCG,
+    NewtonCholesky,
+    NewtonDual,
+    StaleCholesky,
+)
 from skbilevel.solvers.outer import LBFGSB, ScalarResult, minimize_scalar_log
 
+# Up to this many columns Newton's method factors a Hessian over columns.
+_NEWTON_UP_TO, _SPARSE_NEWTON_UP_TO = 1500, 200
 # Up to this many columns a factorization costs less than the iterations it saves.
 _CHOLESKY_UP_TO = 1500
 # Beyond these sizes a Gram matrix or a kernel is neither formed nor factored.
@@ -33,11 +45,31 @@ INNER: dict[str, InnerSolver] = {
     "cg": CG(),
 }
 
+# The same for losses that are not quadratic.
+NEWTON: dict[str, InnerSolver] = {
+    "newton-cholesky": NewtonCholesky(),
+    "newton-dual": NewtonDual(),
+    "newton-cg": NewtonCG(),
+}
+
 SOLVERS = {
     "amigo": Nested(CG(), Implicit(), LBFGSB()),
     "cholesky": Nested(Cholesky(), Implicit(), LBFGSB()),
     "dual": Nested(Dual(), Implicit(), LBFGSB()),
     "stale": Nested(StaleCholesky(), Implicit(), LBFGSB()),
+}
+
+NEWTON_SOLVERS = {
+    name: Nested(inner, Implicit(), LBFGSB()) for name, inner in NEWTON.items()
+}
+
+# What a name of a method for ridge means where the loss is not quadratic.
+_RELATIVE = {
+    "amigo": "newton-cg",
+    "cg": "newton-cg",
+    "cholesky": "newton-cholesky",
+    "dual": "newton-dual",
+    "stale": "newton-cholesky",
 }
 
 
@@ -60,8 +92,35 @@ def choose_regime(n: int, p: int, sparse: bool = False) -> str:
     return "matrix-free"
 
 
+def choose_newton(n: int, p: int, sparse: bool = False, name: str = "auto") -> str:
+    """Which inner solver of `NEWTON` suits a loss that is not quadratic.
+
+    =====================================  =================
+    shape                                  inner solver
+    =====================================  =================
+    p <= n and p <= 1500 (dense)           "newton-cholesky"
+    n < p and n <= 3000                    "newton-dual"
+    else                                   "newton-cg"
+    =====================================  =================
+
+    Sparse columns are made dense up to 200 of them. "exact" factors whatever the
+    size; names of methods for ridge mean their relatives.
+    """
+    if name in NEWTON:
+        return name
+    if name in _RELATIVE:
+        return _RELATIVE[name]
+    if name == "exact":
+        return "newton-cholesky" if p <= n else "newton-dual"
+    if p <= n and p <= (_SPARSE_NEWTON_UP_TO if sparse else _NEWTON_UP_TO):
+        return "newton-cholesky"
+    return "newton-dual" if n < p and n <= _DUAL_UP_TO else "newton-cg"
+
+
 def resolve_inner(name: str, fit: DataFit) -> InnerSolver:
     """Inner solver of a name ("auto", "exact" or a key of `INNER`) for a data fit."""
+    if "quadratic" not in fit.provides:
+        return _resolve_newton(name, fit)
     if name in INNER:
         return INNER[name]
     if name == "amigo":
@@ -76,6 +135,16 @@ def resolve_inner(name: str, fit: DataFit) -> InnerSolver:
         return INNER["dual"]
     n = fit.design.shape[0] if isinstance(fit, RowsDataFit) else 0
     return INNER["dual" if 0 < n < fit.n_features and n <= _DUAL_UP_TO else "cg"]
+
+
+def _resolve_newton(name: str, fit: DataFit) -> InnerSolver:
+    known = ["auto", "exact", *NEWTON, *_RELATIVE]
+    if name not in known or not isinstance(fit, RowsDataFit):
+        names = ", ".join(repr(each) for each in known)
+        raise ValueError(f"Unknown solver {name!r}; choose one of {names}.")
+    sparse = not isinstance(fit.design.take_rows(np.arange(0)), np.ndarray)
+    n = int((fit.weight > 0).sum())
+    return NEWTON[choose_newton(n, fit.n_features, sparse, name)]
 
 
 def resolve(
@@ -94,7 +163,10 @@ __all__ = [
     "CG",
     "INNER",
     "LBFGSB",
+    "NEWTON",
+    "NEWTON_SOLVERS",
     "SOLVERS",
+    "ApproximateLeaveOneOut",
     "Cholesky",
     "Counts",
     "Direct",
@@ -105,6 +177,9 @@ __all__ = [
     "InnerSolver",
     "IterInfo",
     "Nested",
+    "NewtonCG",
+    "NewtonCholesky",
+    "NewtonDual",
     "OuterResult",
     "Result",
     "ScalarResult",
@@ -112,6 +187,7 @@ __all__ = [
     "StaleCholesky",
     "Status",
     "best_shared_strength",
+    "choose_newton",
     "choose_regime",
     "minimize_scalar_log",
     "resolve",

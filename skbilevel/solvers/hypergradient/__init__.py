@@ -1,5 +1,6 @@
-"""Gradients of the outer loss in the variances."""
+"""Gradients of outer losses in the strengths."""
 
 from skbilevel.solvers.hypergradient._implicit import Implicit
+from skbilevel.solvers.hypergradient._left_out import ApproximateLeaveOneOut
 
-__all__ = ["Implicit"]
+__all__ = ["ApproximateLeaveOneOut", "Implicit"]

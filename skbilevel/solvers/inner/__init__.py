@@ -3,6 +3,17 @@
 from skbilevel.solvers.inner._cg import CG
 from skbilevel.solvers.inner._cholesky import Cholesky
 from skbilevel.solvers.inner._dual import Dual
+from skbilevel.solvers.inner._newton_cg import NewtonCG
+from skbilevel.solvers.inner._newton_cholesky import NewtonCholesky
+from skbilevel.solvers.inner._newton_dual import NewtonDual
 from skbilevel.solvers.inner._stale import StaleCholesky
 
-__all__ = ["CG", "Cholesky", "Dual", "StaleCholesky"]
+__all__ = [
+    "CG",
+    "Cholesky",
+    "Dual",
+    "NewtonCG",
+    "NewtonCholesky",
+    "NewtonDual",
+    "StaleCholesky",
+]

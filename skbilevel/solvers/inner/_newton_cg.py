@@ -155,7 +155,7 @@ class Iterate:
     @classmethod
     def of(cls, fit: RowsDataFit, v: Array, W: Array) -> Iterate:
         """At coefficients ``W``; one product with the rows."""
-        eta = fit.push(W)
+        eta = fit.predict(W)
         ridge = Ridge.of(v, eta.dtype)
         W = ridge.restrict(np.array(W, dtype=eta.dtype, order="C"))
         return cls(fit, ridge, W, eta)

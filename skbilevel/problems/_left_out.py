@@ -1,0 +1,119 @@
+"""What leaving out rows needs of a full fit, and what it gives; one target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._losses import CurvedLoss, Loss
+
+# A row that determines a prediction alone has no prediction without it.
+LEAST_FREEDOM = 1e-10
+# Predictions are moved no farther: a Newton step that long predicts nothing.
+LONGEST = 30.0
+
+
+@dataclass(frozen=True)
+class Features:
+    """The full fit in whitened features.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, r)
+        Features, the unpenalized ones first.
+    inverse : ndarray of shape (r t, r t)
+        Inverse of the Hessian in them.
+    eta : ndarray of shape (n, t)
+        Predictions at the solution.
+    y, weight : ndarray of shape (n, t) and (n,)
+        Targets and weights.
+    loss : CurvedLoss
+        The loss inside.
+    """
+
+    Z: Array
+    inverse: Array
+    eta: Array
+    y: Array
+    weight: Array
+    loss: CurvedLoss
+
+    @cached_property
+    def row_grad(self) -> Array:
+        """``r``."""
+        return np.asarray(self.weight[:, None] * self.loss.grad(self.eta, self.y))
+
+    @cached_property
+    def curvature(self) -> Array:
+        """``C`` as blocks (n, t, t)."""
+        apply = self.loss.second_derivative(self.eta, self.y)
+        units = np.eye(self.eta.shape[1])
+        blocks = [apply(np.broadcast_to(e, self.eta.shape)) for e in units]
+        return np.asarray(self.weight[:, None, None] * np.stack(blocks, axis=-1))
+
+    def third(self, U: Array, V: Array) -> Array:
+        """``K[U, V]`` for U and V of shape (n, t)."""
+        apply = self.loss.third_derivative(self.eta, self.y)
+        return np.asarray(self.weight[:, None] * apply(U, V))
+
+    def take(self, rows: slice) -> Features:
+        """Some of the rows, with the Hessian of all of them."""
+        return Features(
+            self.Z[rows],
+            self.inverse,
+            self.eta[rows],
+            self.y[rows],
+            self.weight[rows],
+            self.loss,
+        )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What leaving out each row gives.
+
+    Parameters
+    ----------
+    eta : ndarray of shape (n, t)
+        Predictions of every row without it.
+    value : float
+        Weighted sum of the outer losses.
+    row_grad : ndarray of shape (n, t)
+        ``a - C G a``: what the coefficients' dependence on the variances contributes.
+    square : callable
+        The second sum of the module docstring from blocks of columns (n, b) of X.
+    """
+
+    eta: Array
+    value: float
+    row_grad: Array
+    square: Callable[[Array], Array]
+
+
+def leave_out_single(at: Features, outer: Loss) -> LeftOut:
+    """One target: every block is a number."""
+    Z, c, r = at.Z, at.curvature[:, 0, 0], at.row_grad[:, 0]
+    ZS = Z @ at.inverse
+    h = np.einsum("ij,ij->i", ZS, Z)
+    D = np.maximum(1.0 - c * h, LEAST_FREEDOM)
+    delta = r * h / D
+    short = np.abs(delta) <= LONGEST
+    delta = np.clip(delta, -LONGEST, LONGEST)
+    eta = at.eta + delta[:, None]
+    value = float(at.weight @ outer.value(eta, at.y)[:, 0])
+    f = at.weight * outer.grad(eta, at.y)[:, 0]
+    phi, rho = np.where(short, f / D, f), np.where(short, r / D, 0.0)
+    Q = (ZS * (phi * rho)[:, None]).T @ ZS
+    bend = np.where(short, h * phi * delta, 0.0) - np.einsum("ij,ij->i", Z @ Q, Z)
+    a = phi + at.third(bend[:, None], np.ones_like(eta))[:, 0]
+    row_grad = a - c * (ZS @ (Z.T @ a))
+
+    def square(X: Array) -> Array:
+        XN = X - ZS @ (Z.T @ (c[:, None] * X))
+        return np.asarray((phi * rho) @ XN**2)
+
+    return LeftOut(eta, value, row_grad[:, None], square)

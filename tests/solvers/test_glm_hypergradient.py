@@ -1,0 +1,144 @@
+"""Hypergradients of generalized linear models against central differences."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skbilevel.problems import (
+    BilevelProblem,
+    BrierLoss,
+    FeatureStrengths,
+    GroupStrengths,
+    LogisticLoss,
+    SmoothPenalty,
+    SmoothZeroOneLoss,
+    SoftmaxLoss,
+    SquaredHingeLoss,
+)
+from skbilevel.solvers import (
+    LBFGSB,
+    NEWTON,
+    ApproximateLeaveOneOut,
+    Implicit,
+    Nested,
+    NewtonCG,
+    NewtonCholesky,
+)
+
+SHAPES = {"tall": (60, 6), "wide": (25, 40)}
+INNER = list(NEWTON.values())
+_TOL = 1e-11
+
+
+def _name(value):
+    return type(value).__name__ if not isinstance(value, tuple) else None
+
+
+def _splits(criterion, n):
+    fold = np.arange(n) % 3
+    pairs = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(3)]
+    return pairs if criterion == "folds" else pairs[:1]
+
+
+def _problem(model, criterion, parametrization):
+    if criterion == "loo":
+        tasks = (model.everything(),)
+    else:
+        splits = _splits(criterion, len(model.y))
+        tasks = tuple(model.fold(*pair) for pair in splits)
+    bounds = parametrization.bounds(0.0, 1e6)
+    return BilevelProblem(tasks, parametrization, bounds)
+
+
+def _check(solver, problem, theta, zero):
+    """Central differences along two directions, one-sided where ``v_j = 0``."""
+
+    def value(x):
+        return solver.evaluate(problem, x, tol=_TOL).value
+
+    grad = solver.evaluate(problem, theta, tol=_TOL).grad
+    rng, h = np.random.default_rng(3), 1e-5
+    for _ in range(2):
+        D = rng.standard_normal(len(theta))
+        D[zero] = 0.0
+        slope = (value(theta + h * D) - value(theta - h * D)) / (2 * h)
+        np.testing.assert_allclose(grad @ D, slope, rtol=1e-6, atol=1e-6)
+    if len(zero):
+        # A one-sided difference of fourth order.
+        e = np.zeros(len(theta))
+        e[zero] = 1e-4
+        points = [value(theta + k * e) for k in range(5)]
+        slope = np.array([-25, 48, -36, 16, -3]) @ points / 12 / 1e-4
+        np.testing.assert_allclose(grad[zero].sum(), slope, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("inner", INNER, ids=_name)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+@pytest.mark.parametrize("criterion", ["folds", "hold-out", "loo"])
+def test_weights_offsets_and_removed_features(
+    make_glm, glm_loss, criterion, shape, inner
+):
+    model = make_glm(glm_loss, *shape)
+    hypergradient = ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    solver = Nested(inner, hypergradient, LBFGSB())
+    p = shape[1]
+    problem = _problem(model, criterion, FeatureStrengths(p, 0.03))
+    theta = np.random.default_rng(1).uniform(0.3, 1.8, p)
+    theta[1] = 0.0
+    if criterion == "loo" and isinstance(inner, NewtonCG):
+        with pytest.raises(ValueError, match="needs the factors"):
+            solver.evaluate(problem, theta)
+        return
+    _check(solver, problem, theta, np.array([1]))
+
+
+@pytest.mark.parametrize(
+    "outer", [BrierLoss(), SmoothZeroOneLoss(), SquaredHingeLoss()]
+)
+@pytest.mark.parametrize("loss", [LogisticLoss(), SoftmaxLoss()], ids=_name)
+@pytest.mark.parametrize("criterion", ["folds", "loo"])
+def test_other_validation_losses(make_glm, loss, outer, criterion):
+    model = make_glm(loss, 60, 6, outer=outer)
+    hypergradient = ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    solver = Nested(NewtonCholesky(), hypergradient, LBFGSB())
+    problem = _problem(model, criterion, GroupStrengths(np.arange(6) % 2, 0.05))
+    _check(solver, problem, np.array([0.6, 1.4]), np.array([], dtype=int))
+
+
+def test_many_features_are_removed_in_the_dual(make_glm, glm_loss):
+    model = make_glm(glm_loss, 25, 40)
+    theta = np.zeros(40)
+    theta[:5] = 1.0
+    problem = _problem(model, "folds", FeatureStrengths(40, 0.03))
+    values = [
+        Nested(inner, Implicit(), LBFGSB()).evaluate(problem, theta, tol=_TOL)
+        for inner in INNER
+    ]
+    for other in values[1:]:
+        np.testing.assert_allclose(other.value, values[0].value, rtol=1e-8)
+        np.testing.assert_allclose(other.grad, values[0].grad, atol=1e-6)
+
+
+def test_tuning_lowers_the_loss_and_sees_hyperpenalties(make_glm, glm_loss):
+    model = make_glm(glm_loss, 60, 6, plain=True)
+    parametrization = FeatureStrengths(6, 0.03)
+    for criterion, gradient in [
+        ("folds", Implicit()),
+        ("loo", ApproximateLeaveOneOut()),
+    ]:
+        problem = _problem(model, criterion, parametrization)
+        solver = Nested(NewtonCholesky(), gradient, LBFGSB())
+        start = solver.evaluate(problem, np.ones(6)).value
+        done = solver.solve(problem, np.ones(6), max_iter=60)
+        assert done.value < start
+        bounds = parametrization.bounds(1e-6, 1e3)
+        tied = replace(problem, hyperpenalty=SmoothPenalty(1e4), bounds=bounds)
+        v = solver.solve(tied, np.ones(6), max_iter=60).v
+        assert v.shape == (6,)
+        assert v.max() / v.min() < 1.2
+
+
+def test_a_stack_of_folds_stays_apart(make_glm):
+    problem = _problem(make_glm(LogisticLoss(), 60, 6), "folds", FeatureStrengths(6))
+    assert len(problem.stacked().tasks) == 3
