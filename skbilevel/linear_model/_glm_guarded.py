@@ -68,4 +68,4 @@ def _averaging(dispersed: bool) -> Averaging:
     """Nats where the loss is a log likelihood, relative losses elsewhere."""
     if dispersed:
         return Averaging()
-    return Averaging(gate=1.0, temperature=2.0, doubt=0.0, nats=True)
+    return Averaging(temperature=2.0, doubt=0.0, nats=True)

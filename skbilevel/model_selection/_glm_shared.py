@@ -43,8 +43,6 @@ class SharedPath:
         Weighted losses of the rows that were left out.
     weight : ndarray of shape (m,)
         Their weights.
-    eta : ndarray of shape (m, t)
-        Their predictions where the mean loss is smallest.
     """
 
     grid: Array
@@ -117,7 +115,6 @@ def shared_path(
     weight = rows.weight[left_out]
     warm: list[Array | None] = [None] * len(pairs)
     losses: list[Array] = []
-    best = np.zeros((0, rows.y.shape[1]))
     for log_v in grid:
         for k, (a, _) in enumerate(pairs):
             warm[k] = rows.solve(a, float(np.exp(log_v)), warm[k], _TOL).T
@@ -127,12 +124,10 @@ def shared_path(
         losses.append(weight * value)
         total = np.array([each.sum() for each in losses])
         k = int(np.argmin(total))
-        if k == len(losses) - 1:
-            best = eta
-        elif _rises(losses[-1] - losses[k], len(losses) - 1 - k):
+        if _rises(losses[-1] - losses[k], len(losses) - 1 - k):
             break
     loss = np.stack(losses, axis=1)
-    return SharedPath(grid[: loss.shape[1]], loss, weight, best)
+    return SharedPath(grid[: loss.shape[1]], loss, weight)
 
 
 def _rises(excess: Array, n_steps: int) -> bool:

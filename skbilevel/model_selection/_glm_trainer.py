@@ -6,11 +6,8 @@ the loss of a row is, to second order,
     0.5 d (z - x w)^2 + constant,    d = s loss'',   z = eta - loss' / loss''
 
 so that paths under half-sampling, evidence and elastic net are those of ridge, with
-row weights d and targets z. Evidence and elastic net speak of the fit and are expanded
-around it; half-sampling speaks of rows that are not trained on, and is expanded around
-predictions of rows that were left out (by the folds that choose the shared strength):
-where a fit is close to separating the classes, its own predictions have no curvature
-left. Every candidate is then solved exactly, and only exact solutions are scored.
+row weights d and targets z, expanded around the solution at the shared strength. Every
+candidate is then solved exactly, and only exact solutions are scored.
 """
 
 from __future__ import annotations
@@ -39,25 +36,6 @@ _CEILING = np.log(1e8)
 # Working responses need a curvature; rows that have less count as having this share
 # of the mean.
 _CURVATURE = 1e-4
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """Where the loss is expanded, and the shared strength that led there.
-
-    Parameters
-    ----------
-    shared : SharedStrength
-        The best shared strength.
-    eta : ndarray of shape (n_train, t)
-        Predictions of the training rows from folds that leave them out.
-    state : State
-        The solution at the shared strength.
-    """
-
-    shared: SharedStrength
-    eta: Array
-    state: State
 
 
 @dataclass(frozen=True)
@@ -123,21 +101,20 @@ class GLMTrainer:
         return np.array([2.0 * self.problem.null.loss])
 
     @cached_property
-    def expansion(self) -> Expansion:
-        """Choose the shared strength and predict every row without itself."""
-        problem = self.problem
-        pairs = self._pairs
+    def _shared(self) -> SharedStrength:
+        problem, pairs = self.problem, self._pairs
         top = _CEILING - np.log(max(problem.largest_square, 1e-300))
         if not pairs:
             log_v = -float(np.log(max(problem.scale, 1e-300)))
-            state = problem.solve_shared(np.exp(log_v))
-            return Expansion(SharedStrength.of([(log_v, 0, top)]), state.eta, state)
+            return SharedStrength.of([(min(log_v, top), 0, top)])
         path = shared_path(problem.rotated, pairs, problem.scale, top)
         log_v, edge = choose_shared(path.grid, path.loss, path.weight)
-        state = problem.solve_shared(float(np.exp(log_v)))
-        eta = state.eta.copy()
-        eta[np.concatenate([b for _, b in pairs])] = path.eta
-        return Expansion(SharedStrength.of([(log_v, edge, top)]), eta, state)
+        return SharedStrength.of([(log_v, edge, top)])
+
+    @cached_property
+    def _base(self) -> State:
+        """The solution at the shared strength."""
+        return self.problem.solve_shared(float(np.exp(self._shared.log_v[0])))
 
     @property
     def _pairs(self) -> list[Pair]:
@@ -148,21 +125,13 @@ class GLMTrainer:
 
     def shared(self, criterion: str) -> SharedStrength:
         """The best shared strength; the criterion is always that of the folds."""
-        return self.expansion.shared
+        return self._shared
 
     @cached_property
-    def _held_out(self) -> MomentTrainer | KernelTrainer:
-        """Working responses around predictions of rows that are left out."""
-        return self._working(self.expansion.eta)
-
-    @cached_property
-    def _fitted(self) -> MomentTrainer | KernelTrainer:
-        """Working responses around the solution itself."""
-        return self._working(self.expansion.state.eta)
-
-    def _working(self, eta: Array) -> MomentTrainer | KernelTrainer:
-        """Least squares on working responses around given predictions."""
+    def _working(self) -> MomentTrainer | KernelTrainer:
+        """Least squares on working responses."""
         problem, glm, rows = self.problem, self.glm, self.rows
+        eta = self._base.eta
         curvature = glm.loss.curvature(eta, problem.y)
         t = rows.n_targets
         d = curvature.mean(axis=1) * (t / (t - 1.0) if t > 1 else 1.0)
@@ -202,11 +171,11 @@ class GLMTrainer:
 
     def halves(self, log_v: Array) -> Any:
         """Model of the half-sampling loss."""
-        return self._held_out.halves(log_v)
+        return self._working.halves(log_v)
 
     def half(self, h: int, log_v: Array, share: float) -> Any:
         """Model of the loss of one half, relative to ``share`` of all."""
-        return self._held_out.half(h, log_v, share)
+        return self._working.half(h, log_v, share)
 
     def descend_evidence(
         self,
@@ -218,18 +187,18 @@ class GLMTrainer:
         bounds: tuple[Array, Array],
     ) -> Array:
         """Steps on Laplace's evidence and its hyperpenalty."""
-        return self._fitted.descend_evidence(
+        return self._working.descend_evidence(
             theta, lam, penalty, expand, n_steps, bounds
         )
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path of the working responses as strengths."""
-        v, _ = self._fitted.elastic_net(n_points, ratio)
+        v, _ = self._working.elastic_net(n_points, ratio)
         return v, self.solve(v)
 
     def solve(self, v: Array) -> Array:
         """Coefficients (1, c, p, t) at variances (1, c, p)."""
-        state = self.expansion.state
+        state = self._base
         found = []
         for each in v[0]:
             state = self.problem.solve(each, state)
@@ -238,12 +207,12 @@ class GLMTrainer:
 
     def dual_gradient(self, w: Array) -> Array:
         """``u = -X^T loss'`` for coefficients (1, p, t), the intercept at its best."""
-        start = self.expansion.state.head
+        start = self._base.head
         return self.problem.dual_gradient(w[0], start)[None]
 
     def full_coefficients(self, w: Array) -> Array:
         """Coefficients with those of the free columns in front."""
-        start = self.expansion.state.head
+        start = self._base.head
         heads = np.stack([self.problem.head(each, start)[0] for each in w[0]])
         return np.concatenate([heads, self.metric[:, None] * w[0]], axis=1)[None]
 
