@@ -49,8 +49,6 @@ class SharedPath:
     loss: Array
     weight: Array
 
-    eta: Array
-
 
 @dataclass(frozen=True)
 class RotatedRows:
