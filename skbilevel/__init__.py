@@ -1,7 +1,22 @@
 """Linear models whose regularization strengths are tuned by bilevel optimization."""
 
-from skbilevel.linear_model import BilevelRidgeClassifierCV, BilevelRidgeCV
+from skbilevel.linear_model import (
+    BilevelGammaCV,
+    BilevelLogisticCV,
+    BilevelPoissonCV,
+    BilevelRidgeClassifierCV,
+    BilevelRidgeCV,
+    BilevelTweedieCV,
+)
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["BilevelRidgeCV", "BilevelRidgeClassifierCV", "__version__"]
+__all__ = [
+    "BilevelGammaCV",
+    "BilevelLogisticCV",
+    "BilevelPoissonCV",
+    "BilevelRidgeCV",
+    "BilevelRidgeClassifierCV",
+    "BilevelTweedieCV",
+    "__version__",
+]

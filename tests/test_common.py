@@ -8,7 +8,14 @@ import inspect
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skbilevel import BilevelRidgeClassifierCV, BilevelRidgeCV
+from skbilevel import (
+    BilevelGammaCV,
+    BilevelLogisticCV,
+    BilevelPoissonCV,
+    BilevelRidgeClassifierCV,
+    BilevelRidgeCV,
+    BilevelTweedieCV,
+)
 
 ESTIMATORS = [
     BilevelRidgeCV(),
@@ -16,6 +23,10 @@ ESTIMATORS = [
     BilevelRidgeCV(feature_groups="shared"),
     BilevelRidgeCV(hyperpenalty=("sparse", 0.1), cv=3),
     BilevelRidgeClassifierCV(),
+    BilevelLogisticCV(),
+    BilevelPoissonCV(),
+    BilevelGammaCV(),
+    BilevelTweedieCV(),
 ]
 # The data of many checks are noise or a handful of rows: strengths at an end of their
 # range, and searches that stop at rounding, are what one should get there.
@@ -33,7 +44,7 @@ def test_scikit_learn(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", [BilevelRidgeCV, BilevelRidgeClassifierCV])
+@pytest.mark.parametrize("estimator", sorted({type(e) for e in ESTIMATORS}, key=str))
 def test_every_parameter_has_a_constraint(estimator):
     names = set(inspect.signature(estimator).parameters)
     assert set(estimator._parameter_constraints) == names

@@ -8,6 +8,7 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.datasets import make_classification, make_regression
@@ -36,8 +37,12 @@ SHARED_PARAMETERS = {
     "verbose": 0,
 }
 OWN_PARAMETERS = {
+    "BilevelGammaCV": {},
+    "BilevelLogisticCV": {"outer_loss": "log_loss", "class_weight": None},
+    "BilevelPoissonCV": {},
     "BilevelRidgeCV": {"alpha_per_target": False},
     "BilevelRidgeClassifierCV": {"class_weight": None},
+    "BilevelTweedieCV": {"power": 1.5},
 }
 ESTIMATORS = [
     value
@@ -49,8 +54,8 @@ ESTIMATORS = [
 
 def test_all_names_exist_and_are_sorted():
     assert all(hasattr(skbilevel, name) for name in skbilevel.__all__)
-    assert set(OWN_PARAMETERS) <= set(skbilevel.__all__)
     assert list(skbilevel.__all__) == sorted(skbilevel.__all__)
+    assert set(OWN_PARAMETERS) == {e.__name__ for e in ESTIMATORS}
 
 
 def test_version_is_the_same_everywhere():
@@ -117,6 +122,7 @@ def test_score_is_that_of_scoring(estimator):
     classifier = is_classifier(estimator())
     make = make_classification if classifier else make_regression
     X, y = make(n_samples=60, n_features=6, n_informative=4, random_state=0)
+    y = y if classifier else np.exp(y / y.std())  # positive, for all losses
     scoring = "roc_auc" if classifier else "neg_median_absolute_error"
     fitted = estimator(scoring=scoring).fit(X, y)
     assert fitted.score(X, y) == pytest.approx(get_scorer(scoring)(fitted, X, y))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
+from collections.abc import Callable
 from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -28,13 +28,18 @@ from skbilevel._sklearn_compat import (
 )
 from skbilevel._typing import Array
 from skbilevel.exceptions import BoundaryWarning
-from skbilevel.linear_model._columns import strength_groups, unpenalized_mask
+from skbilevel.linear_model._columns import (
+    Groups,
+    strength_groups,
+    unpenalized_mask,
+)
 from skbilevel.linear_model._cv import Resampling, read_resampling
-from skbilevel.linear_model._data import prepare
-from skbilevel.linear_model._options import TuningOptions
+from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
-from skbilevel.linear_model._tuning import tune
 from skbilevel.solvers import INNER, SOLVERS
+
+# From prepared data, ``cv`` and the estimator's parameters to strengths.
+Search = Callable[[Any, Resampling, TuningOptions], Tuned]
 
 
 class BilevelLinearModel(BaseEstimator):
@@ -120,17 +125,29 @@ class BilevelLinearModel(BaseEstimator):
         )
 
     def _fit_part(
-        self, X: Any, Y: Array, weight: Array, resampling: Resampling
+        self, X: Any, make: Callable[..., Any], search: Search, resampling: Resampling
     ) -> Published:
-        """All of a fit between validation and publication."""
+        """All of a fit between validation and publication.
+
+        ``make(free, fit_intercept, grouped)`` prepares the rows.
+        """
         names = getattr(self, "feature_names_in_", None)
         free = unpenalized_mask(self.unpenalized, X.shape[1], names)
         groups = strength_groups(self.feature_groups, free)
-        data = prepare(X, Y, weight, free, self.fit_intercept, groups is not None)
+        data = make(free, self.fit_intercept, groups is not None)
+        options = self._tuning_options(groups)
+        # Many small factorizations lose to the overhead of BLAS threads.
+        with _thread_controller().limit(limits=1, user_api="blas"):
+            tuned = search(data, resampling, options)
+        if tuned.edge:
+            warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=4)
+        return publish_attributes(data, tuned, groups)
+
+    def _tuning_options(self, groups: Groups | None) -> TuningOptions:
         random = check_random_state(
             0 if self.random_state is None else self.random_state
         )
-        options = TuningOptions(
+        return TuningOptions(
             hyperpenalty=self.hyperpenalty,
             solver=self.solver,
             alpha_init=self.alpha_init,
@@ -143,12 +160,10 @@ class BilevelLinearModel(BaseEstimator):
             verbose=int(self.verbose),
             n_jobs=self.n_jobs,
         )
-        # Many small factorizations lose to the overhead of BLAS threads.
-        with _thread_controller().limit(limits=1, user_api="blas"):
-            tuned = tune(data, resampling, options)
-        if tuned.edge:
-            warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=4)
-        return publish_attributes(data, tuned, groups)
+
+    def _response(self, eta: Array) -> Array:
+        """Predictions from linear predictions."""
+        return eta
 
     def _set_search_attributes(self, parts: list[Published]) -> None:
         """Attributes that do not depend on the shape of the targets."""
@@ -186,71 +201,6 @@ class BilevelLinearModel(BaseEstimator):
             )
         return read_resampling(self.cv, params, X, y)
 
-    def _nested_score(
-        self,
-        X: Any,
-        y: Array,
-        parts: list[Published],
-        sample_weight: Any,
-        params: dict[str, Any],
-    ) -> float:
-        """Mean over the folds of the user's score, on rows not trained on.
-
-        Criteria in closed form have no folds: the score is then that of all rows of
-        positive weight, each predicted from the others.
-        """
-        scorer = check_scoring(self, scoring=self.scoring)
-        score_params = {}
-        if _routing_enabled():
-            routed = process_routing(self, "fit", sample_weight=sample_weight, **params)
-            score_params = dict(routed.scorer.score)
-        elif sample_weight is not None:
-            score_params = {"sample_weight": np.asarray(sample_weight)}
-        if parts[0].left_out is not None:
-            return self._left_out_score(scorer, X, y, parts, score_params)
-        scores = []
-        for fold in zip(*[part.folds for part in parts], strict=True):
-            index = fold[0][0]
-            model = copy.copy(self)
-            coef = np.concatenate([coef for _, coef, _ in fold])
-            intercept = np.concatenate([intercept for _, _, intercept in fold])
-            flat = np.ndim(self.coef_) == 1
-            model.coef_ = coef[0] if flat else coef
-            model.intercept_ = intercept[0] if flat else intercept
-            taken = {
-                key: np.asarray(value)[index] for key, value in score_params.items()
-            }
-            scores.append(scorer(model, X[index], y[index], **taken))
-        return float(np.mean(scores))
-
-    def _left_out_score(
-        self,
-        scorer: Any,
-        X: Any,
-        y: Array,
-        parts: list[Published],
-        params: dict[str, Any],
-    ) -> float:
-        """The user's score of predictions of every row from the other rows."""
-        columns = [part.left_out() for part in parts if part.left_out is not None]
-        predicted, index = np.hstack(columns), parts[0].positive
-        predicted = predicted[index, 0] if predicted.shape[1] == 1 else predicted[index]
-        model = copy.copy(self)
-
-        # The scorer asks an estimator; this one answers from what is known.
-        def decision_function(X: Any) -> Array:
-            return predicted
-
-        def predict(X: Any) -> Array:
-            return predicted if y.ndim == 1 else predicted.reshape(len(index), -1)
-
-        if hasattr(self, "classes_"):
-            model.decision_function = decision_function
-        else:
-            model.predict = predict
-        taken = {key: np.asarray(value)[index] for key, value in params.items()}
-        return float(scorer(model, X[index], y[index], **taken))
-
     def get_metadata_routing(self) -> Any:
         """Metadata routing: weights for the fit and the scorer, groups to the splitter.
 
@@ -275,49 +225,12 @@ class BilevelLinearModel(BaseEstimator):
         return router
 
 
-class ScoringMixin:
-    """``score`` by the user's scorer; stands left of scikit-learn's own mixins."""
-
-    scoring: Any
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> float:
-        """Score predictions: R2 or accuracy, or ``scoring`` where it was given.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            True targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Row weights.
-        **params : dict
-            Metadata for the scorer, under metadata routing.
-
-        Returns
-        -------
-        score : float
-            Greater is better.
-        """
-        if self.scoring is None:
-            default: float = super().score(X, y, sample_weight=sample_weight)  # type: ignore[misc]
-            return float(default)
-        scorer = check_scoring(self, scoring=self.scoring)
-        if _routing_enabled():
-            routed = process_routing(
-                self, "score", sample_weight=sample_weight, **params
-            )
-            return float(scorer(self, X, y, **routed.scorer.score))
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return float(scorer(self, X, y, **weights))
-
-
 _EDGE = {
     -1: "The best shared strength is infinite: no feature helps to predict y, and the "
-    "model is close to the mean. Check that rows of X and y belong together, or "
-    "set alpha_bounds.",
+    "model is close to one without features. Check that rows of X and y belong "
+    "together, or set alpha_bounds.",
     1: "The best shared strength is zero: regularization does not help, and the model "
-    "is close to least squares. LinearRegression is simpler, or set alpha_bounds.",
+    "is close to one without it, which is simpler to fit; or set alpha_bounds.",
 }
 
 

@@ -18,25 +18,27 @@ _SHIFT_FROM = 1e2
 
 
 @dataclass(frozen=True)
-class PreparedData:
+class Prepared:
     """Rows in working units, and what undoes them.
 
     Parameters
     ----------
     rows : AugmentedRows
-        The rows, targets divided by ``y_scale``.
+        The rows.
     positive : ndarray of int
         Rows of positive weight.
-    y_scale : float
-        A power of two: dividing by it loses nothing.
     """
 
     rows: AugmentedRows
     positive: Array
-    y_scale: float
+
+    @property
+    def alpha_unit(self) -> float:
+        """Published strengths are 1/v over this."""
+        return 1.0
 
     def coefficients(self, coef: Array) -> tuple[Array, Array]:
-        """Coefficients (t, m) of all columns and intercepts (t,) in user units.
+        """Coefficients (t, m) of all columns and intercepts (t,).
 
         ``coef`` is (n_free + p, t), unpenalized columns first.
         """
@@ -48,45 +50,113 @@ class PreparedData:
         intercept = np.zeros(coef.shape[1])
         if rows.intercept:
             intercept = coef[0] + rows.y_shift - rows.shift @ out
-        return out.T * self.y_scale, intercept * self.y_scale
+        return out.T, intercept
 
     def strengths(self, v: Array) -> Array:
         """``alpha`` of all columns: 1/v, infinite where removed, 0 where free."""
         alpha = np.zeros(self.rows.X.shape[1])
         with np.errstate(divide="ignore", over="ignore"):
-            alpha[self.rows.penalized] = 1.0 / v
+            alpha[self.rows.penalized] = 1.0 / v / self.alpha_unit
         return alpha
+
+
+@dataclass(frozen=True)
+class PreparedData(Prepared):
+    """Rows of a regression, targets divided by ``y_scale``.
+
+    Parameters
+    ----------
+    rows : AugmentedRows
+        The rows.
+    positive : ndarray of int
+        Rows of positive weight.
+    y_scale : float
+        A power of two: dividing by it loses nothing.
+    """
+
+    y_scale: float
+
+    def coefficients(self, coef: Array) -> tuple[Array, Array]:
+        """Coefficients (t, m) of all columns and intercepts (t,) in user units."""
+        out, intercept = super().coefficients(coef)
+        return out * self.y_scale, intercept * self.y_scale
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns with the shifts that keep digits, and their roles.
+
+    Parameters
+    ----------
+    X : array or sparse array of shape (n, m)
+        The features.
+    weight : ndarray of shape (n,)
+        Row weights.
+    positive : ndarray of int
+        Rows of positive weight.
+    free : ndarray of shape (m,)
+        Mask of unpenalized columns.
+    intercept : bool
+        Whether the model has one.
+    shift : ndarray of shape (m,)
+        Subtracted from dense columns.
+    standardize : bool
+        Whether a shared strength refers to columns of unit variance.
+    """
+
+    X: Any
+    weight: Array
+    positive: Array
+    free: Array
+    intercept: bool
+    shift: Array
+    standardize: bool
+
+    @classmethod
+    def of(
+        cls, X: Any, weight: Array, free: Array, intercept: bool, grouped: bool
+    ) -> Columns:
+        """Choose shifts; ``free`` is a mask of unpenalized columns."""
+        positive = np.flatnonzero(weight > 0)
+        if sparse.issparse(X):
+            X = sparse.csr_array(X)
+        mean, spread = _column_statistics(X, positive)
+        dense = not sparse.issparse(X)
+        shift = np.zeros_like(mean)
+        if dense and intercept:
+            shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
+        if dense and intercept and free.any():
+            # Beside centred columns the intercept takes no part in a minimum norm.
+            index = np.flatnonzero(free)
+            shift[index] = _weighted_mean(X, index, weight)
+        standardize = not grouped and _uneven(spread[~free], dense)
+        return cls(X, weight, positive, free, intercept, shift, standardize)
+
+    def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
+        """The columns beside targets (n, t)."""
+        return AugmentedRows(
+            self.X,
+            y,
+            self.weight,
+            np.flatnonzero(self.free),
+            np.flatnonzero(~self.free),
+            self.intercept,
+            self.shift,
+            y_shift,
+            self.standardize,
+        )
 
 
 def prepare(
     X: Any, y: Array, weight: Array, free: Array, intercept: bool, grouped: bool
 ) -> PreparedData:
     """Choose shifts and scales; ``free`` is a mask of unpenalized columns."""
-    positive = np.flatnonzero(weight > 0)
-    if sparse.issparse(X):
-        X = sparse.csr_array(X)
-    mean, spread = _column_statistics(X, positive)
-    zero = np.zeros_like(mean)
-    dense = not sparse.issparse(X)
-    shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0) if dense else zero
-    if dense and intercept and free.any():
-        # Beside centred columns the intercept takes no part in a minimum norm.
-        index = np.flatnonzero(free)
-        shift[index] = _weighted_mean(X, index, weight)
+    columns = Columns.of(X, weight, free, intercept, grouped)
+    positive = columns.positive
     scale, y_shift = _target_units(y[positive], weight[positive], intercept)
-    penalized = np.flatnonzero(~free)
-    rows = AugmentedRows(
-        X,
-        _settled(y / scale, y_shift, positive) if intercept else y / scale,
-        weight,
-        np.flatnonzero(free),
-        penalized,
-        intercept,
-        shift if intercept else zero,
-        y_shift,
-        not grouped and _uneven(spread[penalized], dense),
-    )
-    return PreparedData(rows, positive, scale)
+    y = y / scale
+    y = _settled(y, y_shift, positive) if intercept else y
+    return PreparedData(columns.rows(y, y_shift), positive, scale)
 
 
 def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Array]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
-from skbilevel.linear_model._data import PreparedData
+from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._options import Tuned
 
 
@@ -24,7 +24,7 @@ class Published:
     intercept : ndarray of shape (t,)
         Intercepts.
     alpha : ndarray of shape (m,)
-        Strengths in the units of scikit-learn's Ridge.
+        Strengths in the units of the estimator.
     group_alpha, group_labels : ndarray of shape (g,) or None
         Strengths by label.
     score : float
@@ -56,7 +56,7 @@ class Published:
 
 
 def publish_attributes(
-    data: PreparedData, tuned: Tuned, groups: Groups | None
+    data: Prepared, tuned: Tuned, groups: Groups | None
 ) -> Published:
     """All attributes in the user's units."""
     coef, intercept = data.coefficients(tuned.coef)
@@ -66,6 +66,8 @@ def publish_attributes(
         first = np.unique(groups.members, return_index=True)[1]
         group_alpha = alpha[data.rows.penalized][first]
         labels = groups.labels
+    report = dict(tuned.hyperpenalty)
+    report["alpha"] = report["alpha"] / data.alpha_unit
     folds = [(index, *data.coefficients(c)) for index, c in tuned.folds]
     return Published(
         coef,
@@ -76,7 +78,7 @@ def publish_attributes(
         tuned.score,
         tuned.n_iter,
         tuned.history,
-        tuned.hyperpenalty,
+        report,
         folds,
         data.positive,
         tuned.left_out,

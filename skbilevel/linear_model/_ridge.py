@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,12 +15,14 @@ from skbilevel._sklearn_compat import _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
-    ScoringMixin,
     check_weight,
     linear_prediction,
 )
 from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._publish import Published
+from skbilevel.linear_model._scoring import ScoringMixin, nested_score
+from skbilevel.linear_model._tuning import tune
 
 
 class BilevelRidgeCV(
@@ -242,11 +245,12 @@ class BilevelRidgeCV(
         columns: list[slice],
     ) -> list[Published]:
         """One set of strengths per part of the targets, in parallel."""
+        makes = [partial(prepare, X, Y[:, c], weight) for c in columns]
         if len(columns) == 1 or effective_n_jobs(self.n_jobs) == 1:
-            return [self._fit_part(X, Y[:, c], weight, resampling) for c in columns]
+            return [self._fit_part(X, make, tune, resampling) for make in makes]
         run = Parallel(n_jobs=self.n_jobs, prefer="threads")
         fit = delayed(self._fit_part)
-        return list(run(fit(X, Y[:, c], weight, resampling) for c in columns))
+        return list(run(fit(X, make, tune, resampling) for make in makes))
 
     def _set_attributes(
         self,
@@ -269,7 +273,7 @@ class BilevelRidgeCV(
             )
         self._set_search_attributes(parts)
         if self.scoring is not None:
-            self.best_score_ = self._nested_score(X, y, parts, sample_weight, params)
+            self.best_score_ = nested_score(self, X, y, parts, sample_weight, params)
 
     def predict(self, X: Any) -> Array:
         """Predict targets.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,10 +15,12 @@ from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
-    ScoringMixin,
     check_weight,
     linear_prediction,
 )
+from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._scoring import ScoringMixin, nested_score
+from skbilevel.linear_model._tuning import tune
 
 
 class BilevelRidgeClassifierCV(ScoringMixin, ClassifierMixin, BilevelLinearModel):
@@ -217,13 +220,14 @@ class BilevelRidgeClassifierCV(ScoringMixin, ClassifierMixin, BilevelLinearModel
         if self.class_weight is not None:
             weight = weight * compute_sample_weight(self.class_weight, y)
         resampling = self._resampling(X, y, sample_weight, params)
-        part = self._fit_part(X, _indicators(codes), weight, resampling)
+        make = partial(prepare, X, _indicators(codes), weight)
+        part = self._fit_part(X, make, tune, resampling)
         dtype = X.dtype
         self.coef_ = part.coef.astype(dtype)
         self.intercept_ = part.intercept.astype(dtype)
         self._set_search_attributes([part])
         if self.scoring is not None:
-            self.best_score_ = self._nested_score(X, y, [part], sample_weight, params)
+            self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
         return self
 
     def decision_function(self, X: Any) -> Array:

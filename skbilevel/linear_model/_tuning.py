@@ -51,12 +51,17 @@ class Prepared(Protocol):
 
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:
     """Search the strengths as the options say."""
-    check_solver(options.solver)
-    if len(data.positive) < 2:
-        raise ValueError("At least 2 rows of positive weight are needed.")
+    check_tuning(data, options)
     if isinstance(options.hyperpenalty, str):
         return _guarded(data, resampling, options)
     return tune_criterion(data, resampling, options)
+
+
+def check_tuning(data: Prepared, options: TuningOptions) -> None:
+    """Raise where nothing can be tuned."""
+    check_solver(options.solver)
+    if len(data.positive) < 2:
+        raise ValueError("At least 2 rows of positive weight are needed.")
 
 
 def _guarded(

@@ -1,0 +1,239 @@
+"""What the estimators of counts and amounts share: log link, offset, D2."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skbilevel._sklearn_compat import StrOptions, _fit_context
+from skbilevel._typing import Array
+from skbilevel.linear_model._base import (
+    BilevelLinearModel,
+    check_weight,
+    linear_prediction,
+)
+from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
+from skbilevel.linear_model._glm_tuning import tune_glm
+from skbilevel.linear_model._scoring import nested_score, user_score
+from skbilevel.problems import GammaLoss, Loss, PoissonLoss, TweedieLoss
+
+
+class BilevelLogLinearModel(RegressorMixin, BilevelLinearModel):
+    """Common part of the estimators with a log link; see the subclasses."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BilevelLinearModel._parameter_constraints,
+        "cv": ["cv_object", StrOptions({"loo"})],
+    }
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = True
+        return tags
+
+    def _power(self) -> float:
+        """Power of the mean that the variance is."""
+        raise NotImplementedError
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        offset: Any = None,
+        **params: Any,
+    ) -> BilevelLogLinearModel:
+        """Tune the strengths and fit the coefficients.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features; float32 and float64 are kept, other numbers become float64.
+        y : array-like of shape (n_samples,)
+            Targets; which values they can have depends on the loss.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, for rates the exposure. An integer weight counts as
+            that many rows, a weight of zero as none.
+        offset : array-like of shape (n_samples,), default=None
+            Added to the linear predictions, for counts the logarithm of the exposure.
+        **params : dict
+            ``groups`` for the splitter; anything else needs metadata routing.
+
+        Returns
+        -------
+        self : BilevelLogLinearModel
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter cannot be used; the message names it.
+        """
+        X, y = self._validate(X, y, y_numeric=True)
+        y = np.asarray(y, dtype=np.float64)
+        check_targets(y, self._power())
+        weight = check_weight(sample_weight, X)
+        offset = check_offset(offset, X.shape[0])
+        resampling = self._resampling(X, y, sample_weight, params)
+        loss = half_deviance(self._power())
+        shifts = None if offset is None else offset[:, None]
+        target = GLMTarget(y[:, None], loss, loss, shifts)
+        make = partial(prepare_glm, X, target, weight, True)
+        part = self._fit_part(X, make, tune_glm, resampling)
+        self.coef_ = part.coef[0].astype(X.dtype)
+        self.intercept_ = X.dtype.type(part.intercept[0])
+        self._set_search_attributes([part])
+        if self.scoring is not None:
+            self.best_score_ = nested_score(
+                self, X, y, [part], sample_weight, params, offset
+            )
+        return self
+
+    def predict(self, X: Any, offset: Any = None) -> Array:
+        """Predict means, ``exp(offset + X coef + intercept)``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        offset : array-like of shape (n_samples,), default=None
+            Added to the linear predictions.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predictions, in the dtype of the coefficients where X has it too.
+        """
+        return self._response(self._linear_predictor(X, offset))
+
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        offset: Any = None,
+        **params: Any,
+    ) -> float:
+        """Score predictions: D2, or ``scoring`` where it was given.
+
+        D2 is the fraction of the deviance explained, 1 for perfect predictions and 0
+        for the best constant (times ``exp(offset)``).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,)
+            True targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Row weights.
+        offset : array-like of shape (n_samples,), default=None
+            Added to the linear predictions.
+        **params : dict
+            Metadata for the scorer, under metadata routing.
+
+        Returns
+        -------
+        score : float
+            Greater is better.
+        """
+        if self.scoring is not None:
+            model = self if offset is None else self._at_offset(offset)
+            return user_score(self, model, X, y, sample_weight, params)
+        eta = np.asarray(self._linear_predictor(X, offset), dtype=np.float64)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        if y.shape != eta.shape:
+            raise ValueError(f"y has shape {y.shape}, but X has {len(eta)} rows.")
+        check_targets(y, self._power())
+        weight = np.ones(len(y))
+        if sample_weight is not None:
+            weight = check_weight(sample_weight, X)
+        offset = check_offset(offset, len(y))
+        return _d2(self._power(), y, eta, weight, offset)
+
+    def _linear_predictor(self, X: Any, offset: Any) -> Array:
+        check_is_fitted(self)
+        X = validate_data(
+            self,
+            X,
+            accept_sparse=("csr", "csc"),
+            dtype=[np.float64, np.float32],
+            reset=False,
+        )
+        eta = linear_prediction(X, self.coef_, self.intercept_)
+        if offset is None:
+            return eta
+        offset = check_offset(offset, X.shape[0])
+        return np.asarray(eta + offset.astype(eta.dtype))
+
+    def _response(self, eta: Array) -> Array:
+        # The largest number in place of overflow.
+        limit = np.log(np.finfo(eta.dtype).max) - 1.0
+        return np.asarray(np.exp(np.minimum(eta, eta.dtype.type(limit))))
+
+    def _at_offset(self, offset: Any) -> BilevelLogLinearModel:
+        """A copy that adds given offsets, for scorers, which know of none."""
+        model = copy.copy(self)
+        model.predict = partial(self.predict, offset=offset)  # type: ignore[method-assign]
+        return model
+
+
+def half_deviance(power: float) -> Loss:
+    """The loss for a variance that is this power of the mean."""
+    if power == 1.0:
+        return PoissonLoss()
+    return GammaLoss() if power == 2.0 else TweedieLoss(power)
+
+
+def check_targets(y: Array, power: float) -> None:
+    """Raise where a target is impossible."""
+    smallest = float(y.min())
+    if smallest < 0.0:
+        raise ValueError(
+            f"y holds negative values, the smallest is {smallest:g}; the loss is for "
+            "counts and amounts, which cannot be negative."
+        )
+    if power >= 2.0 and smallest == 0.0:
+        raise ValueError(
+            f"y holds {np.count_nonzero(y == 0.0)} zeros, and the Gamma deviance is "
+            "for positive amounts only; BilevelTweedieCV takes zeros."
+        )
+
+
+def check_offset(offset: Any, n_rows: int) -> Array | None:
+    """Offsets as finite numbers, one per row."""
+    if offset is None:
+        return None
+    offset = check_array(
+        offset, ensure_2d=False, dtype=np.float64, input_name="offset", copy=False
+    )
+    if offset.shape != (n_rows,):
+        raise ValueError(f"offset has shape {offset.shape}, but X has {n_rows} rows.")
+    return np.asarray(offset)
+
+
+def _d2(
+    power: float, y: Array, eta: Array, weight: Array, offset: Array | None
+) -> float:
+    """Share of the deviance that is explained."""
+    loss = half_deviance(power)
+    offset = np.zeros(len(y)) if offset is None else offset
+    # Where the derivative along a common shift is zero: a ratio of two sums.
+    largest = offset.max()
+    above = weight @ (y * np.exp((1.0 - power) * (offset - largest)))
+    below = weight @ np.exp((2.0 - power) * (offset - largest))
+    with np.errstate(divide="ignore"):
+        null = np.log(above / below) + offset - largest
+    explained = weight @ loss.value(eta, y) / weight.sum()
+    total = weight @ loss.value(null, y) / weight.sum() if above > 0.0 else 0.0
+    # As R2 of a constant target: there is nothing to explain.
+    if total <= 1e-13 * y.max(initial=1.0):
+        return float(explained <= 1e-10 * y.max(initial=1.0))
+    return float(1.0 - explained / total)

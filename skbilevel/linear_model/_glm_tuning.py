@@ -1,0 +1,42 @@
+"""Which problem of a generalized linear model is posed, and who solves it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._glm_data import PreparedGLM
+from skbilevel.linear_model._glm_guarded import tune_glm_guarded
+from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.linear_model._tuning import check_tuning
+from skbilevel.model_selection._outer_space import check_alpha_bounds, check_alpha_init
+
+
+def tune_glm(
+    data: PreparedGLM, resampling: Resampling, options: TuningOptions
+) -> Tuned:
+    """Search the strengths as the options say."""
+    check_tuning(data, options)
+    options = _sum_units(data, options)
+    if isinstance(options.hyperpenalty, str):
+        return tune_glm_guarded(data, resampling, options)
+    from skbilevel.linear_model._glm_criterion import tune_glm_criterion
+
+    return tune_glm_criterion(data, resampling, options)
+
+
+def _sum_units(data: PreparedGLM, options: TuningOptions) -> TuningOptions:
+    """Strengths that the user gave, in units of a loss that is a sum over rows."""
+    init, bounds = options.alpha_init, options.alpha_bounds
+    if data.alpha_unit == 1.0 or (init is None and bounds is None):
+        return options
+    check_alpha_init(init, data.rows.penalized, data.rows.X.shape[1])
+    check_alpha_bounds(bounds)
+    if init is not None:
+        init = np.asarray(init, dtype=np.float64) * data.alpha_unit
+        init = float(init) if init.ndim == 0 else init
+    if bounds is not None:
+        bounds = tuple(float(each) * data.alpha_unit for each in bounds)
+    return replace(options, alpha_init=init, alpha_bounds=bounds)
