@@ -58,8 +58,8 @@ class Source(Protocol):
         """Trace of the Gram matrix of the full data."""
 
     @property
-    def variance(self) -> float:
-        """Total variance of the swept targets."""
+    def null_loss(self) -> float:
+        """Mean loss of the unpenalized columns alone, on the full data."""
 
     def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
         """The problem to solve."""

@@ -84,6 +84,11 @@ class MomentFolds:
         """Total variance of the swept targets."""
         return float(self.full.yy.sum() / self.full.weight)
 
+    @property
+    def null_loss(self) -> float:
+        """Mean loss of the unpenalized columns alone."""
+        return 0.5 * self.variance
+
     def problem(self, outer: OuterVector) -> BilevelProblem:
         """One stack of folds; tasks of their own where p is large."""
         train, valid = _fit(self.train), _fit(self.valid)

@@ -72,11 +72,13 @@ class RowSource:
     ) -> RowSource:
         """Scales from all rows of positive weight; no column is copied for them."""
         ones = np.ones(rows.n_penalized)
-        plain = cls(rows, ones, _design(rows, ones), splits, criterion, dual, inner)
+        plain = cls(
+            rows, ones, penalized_design(rows, ones), splits, criterion, dual, inner
+        )
         if not standardize:
             return plain
         metric = unit_metric(plain.fit.curvature_diag, float(plain.fit.weight_sum))
-        return replace(plain, metric=metric, design=_design(rows, metric))
+        return replace(plain, metric=metric, design=penalized_design(rows, metric))
 
     @cached_property
     def swept(self) -> SweptRows:
@@ -100,6 +102,11 @@ class RowSource:
     def variance(self) -> float:
         """Total variance of the swept targets."""
         return float((self.swept.target**2).sum() / self.fit.weight_sum)
+
+    @property
+    def null_loss(self) -> float:
+        """Mean loss of the unpenalized columns alone."""
+        return 0.5 * self.variance
 
     @cached_property
     def _closed(self) -> Criterion:
@@ -178,7 +185,7 @@ def _is_dual(design: Design, dual: bool | None) -> bool:
     return bool(n < p) if dual is None else dual
 
 
-def _design(rows: AugmentedRows, metric: Array) -> Design:
+def penalized_design(rows: AugmentedRows, metric: Array) -> Design:
     """Penalized columns; a view wherever no column has to be taken out."""
     X = rows.X if rows.trivial_columns else rows.X[:, rows.penalized]
     base, shift = as_design(X), rows.shift[rows.penalized]

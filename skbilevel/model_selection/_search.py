@@ -64,8 +64,8 @@ class Search:
     def run(self, source: Source, space: OuterSpace, v_init: Array | None) -> Found:
         """Strengths from a start, or from the best shared strength."""
         p = space.n_features
-        if not p or not source.trace > 0 or source.variance < _CONSTANT:
-            return _nothing(p, 0.5 * source.variance)
+        if not p or not source.trace > 0 or source.null_loss < _CONSTANT:
+            return _nothing(p, source.null_loss)
         guide = source.guide()
         edge = 0
         if v_init is None:
@@ -77,7 +77,7 @@ class Search:
         positive = v_init[v_init > 0]
         v_ref = float(np.exp(np.log(positive).mean())) if positive.size else 0.0
         v_ref = max(v_ref, 1.0 / source.trace)
-        outer = space.outer_vector(v_ref, 0.5 * source.variance)
+        outer = space.outer_vector(v_ref, source.null_loss)
         theta0 = outer.parametrization.init(np.maximum(v_init, _least(outer, v_ref)))
         result = self._solve(source, outer, guide, theta0)
         loss = result.value
@@ -121,8 +121,9 @@ class Search:
         if not isinstance(self.regime.given, Nested):
             solver = replace(solver, outer=self._outer(solver, problem, outer, guide))
         apart = isinstance(problem, BilevelProblem) and len(problem.tasks) > 1
-        in_rows = apart and "rows" in problem.tasks[0].inner.provides  # type: ignore[union-attr]
-        tasks = self.map_tasks if apart and not in_rows else None
+        words = problem.tasks[0].inner.provides if apart else ()  # type: ignore[union-attr]
+        stacked = "rows" in words and "quadratic" in words
+        tasks = self.map_tasks if apart and not stacked else None
         return solver.solve(
             problem,
             theta0,

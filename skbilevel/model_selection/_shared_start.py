@@ -63,7 +63,7 @@ def shared_start(
         bounds=bounds,
         tol=1e-3 if space.one_strength else 0.1,
     )
-    floor = _EXACT * 0.5 * source.variance
+    floor = _EXACT * source.null_loss
     if found.value <= floor:
         v = _strongest(solver, problem, floor, bounds[0], float(np.log(found.v)))
         return SharedStart(v, floor, 0, True)

@@ -185,4 +185,4 @@ def _shared_run(
 def _n_features(problem: BilevelProblem | CriterionProblem) -> int:
     if isinstance(problem, CriterionProblem):
         return problem.criterion.n_features
-    return problem.tasks[0].inner.n_features
+    return problem.tasks[0].inner.n_features - problem.tasks[0].n_free

@@ -129,7 +129,7 @@ def test_gradient_is_that_of_central_differences(criterion, regime, name):
     source = make_source(data, splits, criterion, regime)
     own = splits if criterion == "folds" else []
     space = make_space(name, data, own, source)
-    outer = space.outer_vector(0.02, 0.5 * source.variance)
+    outer = space.outer_vector(0.02, source.null_loss)
     run = make_run(source, outer, regime)
     theta = interior(outer)
     _, grad = run(theta, 1e-12)
@@ -150,7 +150,7 @@ def test_regimes_agree(sparse_X):
         value, grad = run(outer.parametrization.init(v), 1e-13)
         coefs = [source.coefficients(v), *source.fold_coefficients(v)]
         found.setdefault(criterion, []).append(
-            (value, grad, source.trace, source.variance, *coefs)
+            (value, grad, source.trace, source.null_loss, *coefs)
         )
     for results in found.values():
         for other in results[1:]:

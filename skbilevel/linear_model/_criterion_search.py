@@ -1,0 +1,212 @@
+"""What searches on a criterion share: splits, start, limits, warnings, the report."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.parallel import Parallel, delayed
+
+from skbilevel._typing import Array
+from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._data import Prepared
+from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.model_selection._criterion import Source
+from skbilevel.model_selection._outer_space import (
+    FoldMetadata,
+    OuterSpace,
+    check_alpha_bounds,
+    check_alpha_init,
+    check_hyperpenalty,
+    variance_limits,
+)
+from skbilevel.model_selection._regime import Regime
+from skbilevel.model_selection._resampling import Pair, fold_labels
+from skbilevel.model_selection._search import Found, Search
+from skbilevel.solvers import IterInfo, Status
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What the loss is called, and the factor that gives it in the user's units."""
+
+    name: str
+    factor: float
+
+
+def search_strengths(
+    source: Source,
+    regime: Regime,
+    options: TuningOptions,
+    metadata: FoldMetadata | None,
+    unit: Unit,
+) -> Found:
+    """Search the strengths of a criterion from the best shared one, or a given start.
+
+    Parameters
+    ----------
+    source : Source
+        The criterion.
+    regime : Regime
+        Who solves.
+    options : TuningOptions
+        Everything else.
+    metadata : FoldMetadata or None
+        Metadata of the columns.
+    unit : Unit
+        For what is printed and warned of.
+    """
+    rows = source.rows
+    family, value = check_hyperpenalty(options.hyperpenalty)
+    limits = check_alpha_bounds(options.alpha_bounds)
+    alpha = check_alpha_init(options.alpha_init, rows.penalized, rows.X.shape[1])
+    low, high = variance_limits(limits, source.trace, source.metric)
+    members = None if options.groups is None else options.groups.members
+    space = OuterSpace(rows.n_penalized, members, metadata, low, high, family, value)
+    search = Search(
+        regime, options.tol, options.max_iter, _printer(options, unit), _mapper(options)
+    )
+    v_init = None if alpha is None else 1.0 / (alpha * source.metric**2)
+    found = search.run(source, space, v_init)
+    _warn(found, unit)
+    return found
+
+
+def check_limits(data: Prepared, options: TuningOptions) -> None:
+    """Raise where the user's words about strengths make no sense."""
+    check_hyperpenalty(options.hyperpenalty)
+    check_alpha_bounds(options.alpha_bounds)
+    columns = data.rows.X.shape[1]
+    check_alpha_init(options.alpha_init, data.rows.penalized, columns)
+
+
+def metadata_of(
+    data: Prepared, options: TuningOptions, y_scale: float, splits: list[Pair]
+) -> FoldMetadata | None:
+    """Metadata of the columns, in every fold where they depend on rows."""
+    if options.metadata is None:
+        return None
+    if options.groups is not None:
+        raise ValueError(
+            "feature_metadata and feature_groups cannot be given together; write "
+            "the labels as columns of feature_metadata."
+        )
+    return FoldMetadata.of(options.metadata, data.rows, y_scale, data.positive, splits)
+
+
+def splits_of(
+    data: Prepared, resampling: Resampling, seed: int, strata: Array | None = None
+) -> list[Pair]:
+    """Splits into rows of positive weight; none for a closed form."""
+    positive = data.positive
+    if len(positive) < 2:
+        raise ValueError("At least 2 rows of positive weight are needed.")
+    if resampling.criterion != "folds":
+        if resampling.groups is not None:
+            raise ValueError(
+                f"cv={resampling.criterion!r} leaves out single rows and cannot keep "
+                "groups together; give a number of folds or a splitter."
+            )
+        return []
+    if resampling.splits is None:
+        n_folds = min(resampling.n_folds, len(positive))
+        strata = None if strata is None else strata[positive]
+        label = fold_labels(len(positive), n_folds, np.random.default_rng(seed), strata)
+        return [(positive[label != k], positive[label == k]) for k in range(n_folds)]
+    mask = np.zeros(data.rows.n_rows, dtype=bool)
+    mask[positive] = True
+    pairs = [(_index(a, mask), _index(b, mask)) for a, b in resampling.splits]
+    pairs = [(a, b) for a, b in pairs if len(a) and len(b)]
+    if not pairs:
+        raise ValueError(
+            "cv gives no split with training and validation rows of positive "
+            "weight; check cv and sample_weight."
+        )
+    return pairs
+
+
+def _index(rows: Array, positive: Array) -> Array:
+    """Indices, from indices or a mask, of rows that have a weight."""
+    rows = np.asarray(rows)
+    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+    return rows[positive[rows]]
+
+
+def _printer(options: TuningOptions, unit: Unit) -> Any:
+    """One printed line per outer iteration."""
+    if not options.verbose:
+        return None
+
+    def line(info: IterInfo) -> None:
+        print(
+            f"[skbilevel] iteration {info.n_iter}: {unit.name} "
+            f"{info.value * unit.factor:.6g}, projected gradient "
+            f"{info.grad_norm * unit.factor:.2e}"
+        )
+
+    return line
+
+
+def _mapper(options: TuningOptions) -> Any:
+    if effective_n_jobs(options.n_jobs) == 1:
+        return map
+    pool = Parallel(n_jobs=options.n_jobs, prefer="threads")
+    return lambda fun, items: pool(delayed(fun)(item) for item in items)
+
+
+def _warn(found: Found, unit: Unit) -> None:
+    if found.status in (Status.MAX_ITER, Status.LINE_SEARCH, Status.INNER):
+        warnings.warn(
+            f"{found.status.value} Reached a {unit.name} of "
+            f"{found.loss * unit.factor:.6g} in {found.n_iter} outer iterations.",
+            ConvergenceWarning,
+            stacklevel=7,
+        )
+
+
+def report(
+    source: Source,
+    splits: list[Pair],
+    found: Found,
+    options: TuningOptions,
+    unit: Unit,
+    left_out: Callable[[], Array] | None,
+) -> Tuned:
+    """All that is published, in the user's units."""
+    v = found.v * source.metric**2
+    with np.errstate(divide="ignore"):
+        alpha = 1.0 / v
+    family, value = check_hyperpenalty(options.hyperpenalty)
+    score = -found.loss * unit.factor
+    hyperpenalty = {
+        "family": np.array([family]),
+        "value": np.array([value]),
+        "score": np.array([score]),
+        "standard_error": np.array([np.nan]),
+        "kept": np.array([True]),
+        "weight": np.ones(1),
+        "alpha": alpha[None],
+    }
+    history = {
+        "value": found.history["value"] * unit.factor,
+        "grad_norm": found.history["grad_norm"] * unit.factor,
+        "tol": found.history["tol"],
+    }
+    coefs = source.fold_coefficients(found.v)
+    folds = [(b, coef) for (_, b), coef in zip(splits, coefs, strict=False)]
+    return Tuned(
+        v,
+        source.coefficients(found.v),
+        score,
+        found.n_iter,
+        history,
+        hyperpenalty,
+        folds,
+        found.edge,
+        left_out,
+    )

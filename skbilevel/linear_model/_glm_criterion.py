@@ -1,0 +1,83 @@
+"""Strengths of generalized linear models that minimize a criterion as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scipy import sparse
+
+from skbilevel._typing import Array
+from skbilevel.linear_model._criterion_search import (
+    Unit,
+    check_limits,
+    metadata_of,
+    report,
+    search_strengths,
+    splits_of,
+)
+from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._glm_data import PreparedGLM
+from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.model_selection._glm_source import GLMSource
+from skbilevel.model_selection._regime import Regime
+from skbilevel.solvers import (
+    LBFGSB,
+    NEWTON,
+    ApproximateLeaveOneOut,
+    Implicit,
+    Nested,
+    choose_newton,
+)
+
+# Losses are published as the search sees them.
+_UNIT = Unit("validation loss", 1.0)
+# Approximate leave-one-out inverts a Hessian of this size at most, over all classes.
+_INVERSE_UP_TO = 6000
+
+
+def tune_glm_criterion(
+    data: PreparedGLM, resampling: Resampling, options: TuningOptions
+) -> Tuned:
+    """Tune folds, a hold-out or approximate leave-one-out, as ``cv`` says."""
+    check_limits(data, options)
+    rows = data.rows
+    splits = splits_of(data, resampling, options.seed, data.strata)
+    metadata = metadata_of(data, options, 1.0, splits)
+    regime = _regime(data, not splits, options)
+    source = GLMSource.of(
+        rows,
+        (data.loss, data.outer),
+        data.offset,
+        splits,
+        regime.inner,
+        rows.standardize and metadata is None,
+    )
+    found = search_strengths(source, regime, options, metadata, _UNIT)
+    left_out = None
+    if not splits:
+
+        def left_out() -> Array:
+            return source.left_out_predictions(found.v)
+
+    return report(source, splits, found, options, _UNIT, left_out)
+
+
+def _regime(data: PreparedGLM, left_out: bool, options: TuningOptions) -> Regime:
+    """Who solves; approximate leave-one-out needs factors."""
+    n, p = len(data.positive), data.rows.n_penalized
+    given = options.solver
+    if isinstance(given, Nested):
+        name, solver = "given", given
+    else:
+        name = "exact" if left_out and given == "auto" else given
+        name = choose_newton(n, p, sparse.issparse(data.rows.X), name)
+        solver = Nested(NEWTON[name], Implicit(), LBFGSB())
+    if left_out:
+        size = min(n, p) * data.rows.n_targets
+        if size > _INVERSE_UP_TO:
+            raise ValueError(
+                f"cv='loo' inverts a matrix of {size} columns, which is too large; "
+                "give a number of folds."
+            )
+        solver = replace(solver, hypergradient=ApproximateLeaveOneOut())
+    return Regime(name, solver, given)

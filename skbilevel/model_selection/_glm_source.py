@@ -1,0 +1,177 @@
+"""Criteria of generalized linear models: folds, and approximate leave-one-out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._criterion import OuterVector
+from skbilevel.model_selection._resampling import Pair
+from skbilevel.model_selection._row_criteria import penalized_design
+from skbilevel.problems import (
+    BilevelProblem,
+    Criterion,
+    Design,
+    Loss,
+    RowsDataFit,
+    Task,
+)
+from skbilevel.problems._approximate_leave_one_out import leave_out
+from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._moments import AugmentedRows, unit_metric
+from skbilevel.solvers import InnerSolver
+from skbilevel.solvers._whitened import minimize_whitened
+from skbilevel.solvers._whitened_system import WhitenedSystem, used_rows, whitened
+from skbilevel.solvers.hypergradient._left_out import features_of
+
+# Accuracy of published coefficients.
+_TOL = 1e-10
+
+
+@dataclass(frozen=True)
+class GLMSource:
+    """Criteria that read rows whose loss is not quadratic.
+
+    Parameters
+    ----------
+    rows : AugmentedRows
+        The rows; targets are class indicators, 0 and 1, counts or amounts.
+    metric : ndarray of shape (p,)
+        Scales of the columns.
+    tasks_of : GLMTasks
+        Rows, losses and offsets; columns shifted and scaled implicitly.
+    splits : sequence of (train, valid)
+        Folds; none for approximate leave-one-out.
+    inner : InnerSolver
+        For folds and final coefficients.
+    """
+
+    rows: AugmentedRows
+    metric: Array
+    tasks_of: GLMTasks
+    splits: Sequence[Pair]
+    inner: InnerSolver
+
+    @classmethod
+    def of(
+        cls,
+        rows: AugmentedRows,
+        losses: tuple[Loss, Loss],
+        offset: Array | None,
+        splits: Sequence[Pair],
+        inner: InnerSolver,
+        standardize: bool,
+    ) -> GLMSource:
+        """Losses are those inside and outside; no column is copied for its scale."""
+        everything, ones = np.arange(rows.n_rows), np.ones(rows.n_penalized)
+        made = GLMTasks(
+            penalized_design(rows, ones),
+            rows.targets(everything),
+            rows.weight,
+            *losses,
+            rows.free_block(everything),
+            offset,
+        )
+        plain = cls(rows, ones, made, splits, inner)
+        if not standardize:
+            return plain
+        square = _centered_squares(made.design, rows.weight, bool(rows.n_free))
+        metric = unit_metric(square, float(rows.weight.sum()))
+        made = replace(made, design=penalized_design(rows, metric))
+        return cls(rows, metric, made, splits, inner)
+
+    @property
+    def fit(self) -> RowsDataFit:
+        """All rows as a data fit."""
+        return self.tasks_of.fit
+
+    @cached_property
+    def _null_eta(self) -> Array:
+        """Predictions (n, t) of the unpenalized columns alone."""
+        made, rows = self.tasks_of, used_rows(self.fit)
+        m = made.n_free
+        problem = whitened(self.fit, rows, made.free[rows], m)
+        found = minimize_whitened(problem)
+        eta = made.free @ found.T
+        return eta if made.offset is None else eta + made.offset
+
+    @cached_property
+    def null_loss(self) -> float:
+        """Mean validation loss of the unpenalized columns alone, on all rows."""
+        made = self.tasks_of
+        loss = made.outer.value(self._null_eta, made.y).sum(axis=1)
+        return float(made.weight @ loss / made.weight.sum())
+
+    @cached_property
+    def trace(self) -> float:
+        """Trace of the Hessian of the null model, averaged over classes."""
+        made = self.tasks_of
+        curvature = made.loss.curvature(self._null_eta, made.y).mean(axis=1)
+        weight = made.weight * curvature
+        return float(_centered_squares(made.design, weight, bool(made.n_free)).sum())
+
+    @cached_property
+    def _tasks(self) -> list[Task]:
+        if not self.splits:
+            return [self.tasks_of.everything()]
+        return [self.tasks_of.fold(train, valid) for train, valid in self.splits]
+
+    def problem(self, outer: OuterVector) -> BilevelProblem:
+        """Folds as weights on shared rows, or all rows inside and outside."""
+        own = outer.per_fold or (None,) * len(self._tasks)
+        tasks = tuple(
+            replace(task, parametrization=None if each is None else (each,))
+            for task, each in zip(self._tasks, own, strict=True)
+        )
+        return BilevelProblem(
+            tasks, outer.parametrization, outer.bounds, outer.hyperpenalty
+        )
+
+    def _solution(self, fit: RowsDataFit, v: Array) -> tuple[Array, object]:
+        """Coefficients of the columns as they are, and the system at them."""
+        m = self.tasks_of.n_free
+        v = np.concatenate([np.full(m, np.inf), v])
+        found = self.inner.solve(fit, v, tol=_TOL)
+        return np.concatenate([found.W[:m], self.metric[:, None] * found.W[m:]]), (
+            found.system
+        )
+
+    def coefficients(self, v: Array) -> Array:
+        """Coefficients on the full data."""
+        return self._solution(self.fit, v)[0]
+
+    def fold_coefficients(self, v: Array) -> list[Array]:
+        """Coefficients of every training set, at strengths moved to it."""
+        out = []
+        for task in self._tasks if self.splits else ():
+            assert isinstance(task.inner, RowsDataFit)
+            out.append(self._solution(task.inner, v * np.asarray(task.v_scale))[0])
+        return out
+
+    def left_out_predictions(self, v: Array) -> Array:
+        """Linear predictions (n, t) of every row from the others."""
+        coef, system = self._solution(self.fit, v)
+        assert isinstance(system, WhitenedSystem)
+        inside = self.rows.predict(np.arange(self.rows.n_rows), coef)
+        made = self.tasks_of
+        eta = inside if made.offset is None else inside + made.offset
+        eta[system.rows] = leave_out(features_of(system), made.outer).eta
+        return eta
+
+    def guide(self) -> Criterion | None:
+        """None: no criterion is cheaper."""
+        return None
+
+
+def _centered_squares(design: Design, weight: Array, centre: bool) -> Array:
+    """``sum_i s_i (x_ij - mean_j)^2``."""
+    square = design.column_squares(weight)
+    total = float(weight.sum())
+    if not centre or not total > 0.0:
+        return square
+    mean = design.column_sums(weight) / total
+    return np.asarray(np.maximum(square - total * mean**2, 0.0))
