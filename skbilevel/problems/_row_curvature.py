@@ -45,6 +45,11 @@ class RowCurvature:
         inner = np.einsum("ij,ij->i", self.mean, D)[:, None]
         return np.asarray(self.weighted * (D - inner))
 
+    def take(self, rows: Array) -> RowCurvature:
+        """Of some rows."""
+        mean = None if self.mean is None else self.mean[rows]
+        return RowCurvature(self.weighted[rows], mean)
+
     @property
     def diagonal(self) -> Array:
         """The part that couples no classes, shape (n, t)."""

@@ -128,7 +128,9 @@ class CurvedSystem:
         diagonal = fit.design.column_squares(curvature.diagonal)
         scale = diagonal.astype(ridge.inverse.dtype, copy=False)
         scale += ridge.inverse
-        np.divide(1.0, scale, out=scale, where=scale > 0)
+        # Below the smallest normal number the inverse overflows.
+        np.divide(1.0, scale, out=scale, where=scale > np.finfo(scale.dtype).tiny)
+
         return cls(fit, curvature, ridge, ridge.restrict(scale), max_iter)
 
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:

@@ -1,0 +1,181 @@
+"""The guard for generalized linear models where n and p are both large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._average import Averaging, Choice, publish
+from skbilevel.model_selection._guard import GuardResult
+from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget, ceiling_of
+from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._large_glm_tuning import FAMILIES, LargeGLMTuning, Tuned
+from skbilevel.model_selection._limits import Limits
+from skbilevel.model_selection._metadata import Metadata
+from skbilevel.model_selection._paths import Candidates
+from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.problems import Loss
+from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._spectrum import SharedStrength
+
+
+def guarded_large_glm(
+    rows: AugmentedRows,
+    loss: Loss,
+    outer: Loss,
+    offset: Array | None,
+    plan: NestedPlan,
+    averaging: Averaging,
+    members: Array | None = None,
+    metadata: Metadata | None = None,
+    limits: Limits | None = None,
+    budget: GLMBudget | None = None,
+) -> GuardResult:
+    """One shared strength, or strengths as a function of metadata, or between them.
+
+    Parameters
+    ----------
+    rows : AugmentedRows
+        ``y`` holds class indicators, 0 and 1, counts or amounts.
+    loss, outer : Loss
+        The loss inside, and the one that strengths are tuned and scored by.
+    offset : ndarray of shape (n, t) or None
+        Added to the linear predictions.
+    plan : NestedPlan
+        Outer folds are scored until they hold out enough rows; the first few are the
+        hold-outs of the full data.
+    averaging : Averaging
+        Rules of the choice.
+    members : ndarray of shape (p,) or None
+        Labels of columns that share a strength.
+    metadata : Metadata or None
+        Columns of the user, beside the intrinsic ones.
+    limits : Limits or None
+        Box of the published variances.
+    budget : GLMBudget or None
+        Limits of the work.
+
+    Returns
+    -------
+    GuardResult
+        ``fold_coef`` has one entry for each *scored* fold, the first ones of the plan;
+        the coefficients of the candidates are not kept.
+    """
+    budget, limits = budget or GLMBudget(), limits or Limits()
+    problem = LargeGLM.of(rows, loss, outer, offset)
+    columns = Columns(problem, members, metadata)
+    tuning = LargeGLMTuning(problem, columns, budget)
+    scored = np.cumsum([len(index) for index in plan.held_out])
+    k = 1 + int(np.searchsorted(scored[:-1], budget.scored_rows))
+    guard = LargeGLMGuard(tuning, plan, averaging, members, limits, k)
+    return guard.run()
+
+
+@dataclass(frozen=True)
+class LargeGLMGuard:
+    """Scores candidates on ``k`` outer folds and publishes their average."""
+
+    tuning: LargeGLMTuning
+    plan: NestedPlan
+    averaging: Averaging
+    members: Array | None
+    limits: Limits
+    k: int
+
+    def run(self) -> GuardResult:
+        """Tune and score the folds, choose, tune and solve the full data."""
+        tuning, plan = self.tuning, self.plan
+        folds = []
+        for s in plan.outer[: self.k]:
+            tuned = tuning.fold(s)
+            W = tuning.solve(s.rows, tuned.v[0], None)
+            folds.append(replace(tuned, W=[W, tuning.solve(s.rows, tuned.v[1], W)]))
+        scored = np.unique(np.concatenate(plan.held_out[: self.k]))
+        weight = tuning.problem.rows.weight[scored]
+        losses = np.stack([self._losses([f.W[c] for f in folds]) for c in (0, 1)])
+        choice = self.averaging.choose(losses[:, scored], weight, plan.cluster[scored])
+        full = tuning.full(plan, folds[0])
+        a, loss = choice.weight, 0.0
+        published = [
+            self._published(s.rows, tuned, a)
+            for s, tuned in zip(plan.outer[: self.k], folds, strict=True)
+        ]
+        loss = float(self._losses([W for _, W in published])[scored] @ weight)
+        loss /= float(weight.sum())
+        best = int(np.argmax(a))
+        if loss > choice.loss[best]:
+            # The ratio is a compromise where a strength covers several classes.
+            a, loss = np.eye(len(a))[best], float(choice.loss[best])
+            published = [(f.v[best], f.W[best]) for f in folds]
+        return self._result(full, folds[0], choice, a, loss, published)
+
+    def _losses(self, working: list[Array]) -> Array:
+        """Mean loss (n,) of one candidate of every scored fold on its held-out rows."""
+        problem = self.tuning.problem
+        total, times = np.zeros(problem.rows.n_rows), np.zeros(problem.rows.n_rows)
+        for W, index in zip(working, self.plan.held_out, strict=False):
+            fit = problem.score(index)
+            values = problem.outer.value(fit.predict(W), fit.target).sum(axis=1)
+            total[index] += values[index]
+            times[index] += 1
+        return total / np.maximum(times, 1)
+
+    def _published(self, index: Array, tuned: Tuned, a: Array) -> tuple[Array, Array]:
+        """Variances (p,) of an average of candidates, and working coefficients."""
+        tuning, layout = self.tuning, self.tuning.problem.layout
+        taken = [int(c) for c in np.flatnonzero(a)]
+        W: dict[int, Array] = dict(enumerate(tuned.W))
+        start = None
+        for c in taken:
+            if c not in W:
+                W[c] = tuning.solve(index, tuned.v[c], start)
+            start = W[c]
+        if len(taken) == 1:
+            v = tuned.v[taken[0]]
+        else:
+            start = sum(a[c] * W[c] for c in taken)
+            w = sum(a[c] * layout.coefficients(W[c], tuned.v[c]) for c in taken)
+            grad = tuning.problem.fit(index).at(start).grad
+            u = layout.spread(-np.asarray(grad, dtype=np.float64), 1)
+            ceiling = np.exp(ceiling_of(tuning.problem, index))
+            v = np.minimum(publish(w[layout.n_free :], u, self.members), ceiling)
+        clipped = np.clip(v, self.limits.low, self.limits.high)
+        if len(taken) == 1 and np.array_equal(clipped, v):
+            return v, W[taken[0]]
+        return clipped, tuning.solve(index, clipped, start)
+
+    def _result(
+        self,
+        full: Tuned,
+        first: Tuned,
+        choice: Choice,
+        a: Array,
+        loss: float,
+        published: list[tuple[Array, Array]],
+    ) -> GuardResult:
+        tuning, layout = self.tuning, self.tuning.problem.layout
+        index = self.plan.full.rows
+        v, W = self._published(index, full, a)
+        W = tuning.solve(index, v, W, exact=True)
+        fold_coef = [layout.coefficients(W_k, v_k) for v_k, W_k in published]
+        shared = SharedStrength.of(
+            [(full.center, first.shared.edge, ceiling_of(tuning.problem, index))]
+        )
+        p, t = layout.n_penalized, W.shape[1]
+        candidates = Candidates(
+            FAMILIES,
+            np.array([np.nan, tuning.budget.lam]),
+            np.stack(full.v)[None],
+            np.empty((1, 0, p, t)),
+            shared,
+        )
+        return GuardResult(
+            v,
+            layout.coefficients(W, v),
+            np.stack(fold_coef),
+            choice,
+            candidates,
+            loss,
+        )

@@ -1,0 +1,133 @@
+"""Limits of the work on a large generalized linear model, and metadata of its sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._large_glm_columns import column_statistics
+from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._large_glm_search import MetadataPoint
+from skbilevel.model_selection._metadata import Metadata
+from skbilevel.model_selection._resampling import Pair, TrainingSet
+from skbilevel.problems import metadata_transform
+from skbilevel.solvers.inner._newton_cg import NewtonCG
+
+# Variances whose product with the largest curvature of a column exceeds this are
+# beyond what products in single precision can tell from infinity.
+_SAFE = 1e8
+
+
+@dataclass(frozen=True)
+class GLMBudget:
+    """All limits of the work.
+
+    Parameters
+    ----------
+    scored_rows : int
+        Outer folds are tuned from scratch and scored until they hold out so many
+        rows.
+    holdouts : int
+        Outer folds on which the full data are tuned.
+    steps : tuple of int
+        Evaluations on an inner hold-out, and on the outer folds.
+    curvature_steps : int
+        Conjugate-gradient steps on each derivative in the first model of the search.
+    lam : float
+        Weight of the mean squared departure of ``log v`` from the shared one, in
+        units of the loss of the null model.
+    reach : tuple of float
+        How far ``log v`` may go below and above the shared one.
+    path, tuning : NewtonCG
+        Solvers along the shared path and of one evaluation.
+    accuracy : tuple of float
+        Tolerances of inner solves and adjoints while tuning.
+    tol : tuple of float
+        Tolerance of candidates, and of what is published.
+    gain : float
+        Predicted gain, in units of the null loss, at which a search ends.
+    warm : bool
+        Whether evaluations start from the last solutions (for comparison only).
+    trace : callable or None
+        Is told every evaluated point.
+    """
+
+    scored_rows: int = 1500
+    holdouts: int = 3
+    steps: tuple[int, int] = (8, 5)
+    curvature_steps: int = 5
+    lam: float = 0.007
+    reach: tuple[float, float] = (-6.0, 4.0)
+    path: NewtonCG = field(default_factory=lambda: NewtonCG(max_newton=8))
+    tuning: NewtonCG = field(
+        default_factory=lambda: NewtonCG(max_newton=1, max_cg=60, max_adjoint=60)
+    )
+    accuracy: tuple[float, float] = (1e-2, 0.1)
+    tol: tuple[float, float] = (1e-2, 1e-3)
+    gain: float = 1e-4
+    warm: bool = True
+    trace: Callable[[MetadataPoint], None] | None = None
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Metadata columns centred and made orthonormal, as one training set wants it."""
+
+    mean: Array
+    T: Array
+
+    @classmethod
+    def of(cls, Z: Array, weight: Array) -> Coordinates:
+        """From columns (p, q) and weights that sum to one."""
+        mean = weight @ Z
+        return cls(mean, metadata_transform(Z - mean, weight))
+
+    def apply(self, Z: Array) -> Array:
+        """A constant column, then the others."""
+        return np.hstack([np.ones((len(Z), 1)), (Z - self.mean) @ self.T])
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Makes metadata of a training set from its rows.
+
+    Parameters
+    ----------
+    problem : LargeGLM
+        The rows.
+    members : ndarray of shape (p,) or None
+        Labels of columns: strengths are then a function of these alone.
+    metadata : Metadata or None
+        Columns of the user, beside the intrinsic ones.
+    """
+
+    problem: LargeGLM
+    members: Array | None
+    metadata: Metadata | None
+
+    def of(self, index: Array) -> tuple[Array, Array]:
+        """Columns (p, q) and how much each of the p counts."""
+        if self.members is not None:
+            p = len(self.members)
+            return np.eye(int(self.members.max()) + 1)[self.members], np.full(p, 1 / p)
+        found = column_statistics(self.problem, index)
+        if self.metadata is None:
+            return found.Z, found.emphasis
+        given = self.metadata.of(self.problem.rows, index)
+        return np.hstack([found.Z, given]), found.emphasis
+
+
+def inner_pair(s: TrainingSet) -> Pair:
+    """The hold-out of a training set: its own, or the first of its inner folds."""
+    return s.shared[0] if s.shared else s.halves[0]
+
+
+def ceiling_of(problem: LargeGLM, index: Array) -> float:
+    """Largest ``log v`` that is numerically safe."""
+    fit = problem.fit(index)
+    squares = fit.design.column_squares(fit.weight)[problem.layout.n_free :]
+    top = float(np.max(squares, initial=0.0))
+    return float(np.log(_SAFE / top)) if top > 0 else 0.0

@@ -1,0 +1,213 @@
+"""Columns of a large generalized linear model, as its training sets share them.
+
+In text most columns occur in one row only. All of these that one row has act on its
+prediction alone, as a single column with the variance ``sum_j v_j x_j^2``: the model
+is the same, and has half as many coefficients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._large_rows import is_large
+from skbilevel.problems import (
+    Centered,
+    Design,
+    Headed,
+    Loss,
+    RowsDataFit,
+    SparseDesign,
+    as_design,
+)
+from skbilevel.problems._moments import AugmentedRows, unit_metric
+from skbilevel.problems._single import SingleDesign
+
+# With more rows and columns than this a sparse X is not made dense.
+_DENSE_UP_TO = 1000
+
+
+def is_large_glm(rows: AugmentedRows) -> bool:
+    """Whether strengths are tuned through products with X only.
+
+    Where neither Gram matrices nor kernels are within reach of the ridge guard
+    (`is_large`), and for a sparse X with more than 1,000 rows and columns: there,
+    products cost far less than a dense Newton step for every class.
+    """
+    n = int((rows.weight > 0).sum())
+    wide = min(n, rows.n_penalized) > _DENSE_UP_TO
+    return is_large(rows) or (sparse.issparse(rows.X) and wide)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Working columns: free ones, those of several rows, one for rows with own ones.
+
+    Parameters
+    ----------
+    n_free : int
+        Unpenalized columns, which come first.
+    kept : ndarray of int
+        Penalized columns that are columns of their own.
+    lone : ndarray of int
+        Penalized columns that occur in one row only.
+    owner : ndarray of int
+        Place of that row among the rows with such columns.
+    value : ndarray of float
+        What the column holds there.
+    rows : ndarray of int
+        Rows with such columns.
+    """
+
+    n_free: int
+    kept: Array
+    lone: Array
+    owner: Array
+    value: Array
+    rows: Array
+
+    @property
+    def n_penalized(self) -> int:
+        """Penalized columns."""
+        return len(self.kept) + len(self.lone)
+
+    def variances(self, v: Array) -> Array:
+        """Variances of the working columns from those of the penalized ones."""
+        own = np.bincount(self.owner, v[self.lone] * self.value**2, len(self.rows))
+        return np.concatenate([np.full(self.n_free, np.inf), v[self.kept], own])
+
+    def spread(self, working: Array, power: int) -> Array:
+        """Sums over powers of the penalized columns from those of the working ones.
+
+        With power 2 this takes a gradient in the working variances to one in ``v``.
+        """
+        out = np.empty((self.n_penalized, *working.shape[1:]))
+        stop = self.n_free + len(self.kept)
+        out[self.kept] = working[self.n_free : stop]
+        factor = (self.value**power).reshape(-1, *[1] * (working.ndim - 1))
+        out[self.lone] = factor * working[stop:][self.owner]
+        return out
+
+    def coefficients(self, W: Array, v: Array) -> Array:
+        """Coefficients (n_free + p, t) at ``v`` from those of the working columns."""
+        m, stop = self.n_free, self.n_free + len(self.kept)
+        out = np.empty((m + self.n_penalized, W.shape[1]))
+        out[:m], out[m + self.kept] = W[:m], W[m:stop]
+        own = self.variances(v)[stop:]
+        share = np.divide(1.0, own, out=np.zeros_like(own), where=own > 0)[self.owner]
+        share *= v[self.lone] * self.value
+        out[m + self.lone] = share[:, None] * W[stop:][self.owner]
+        return out
+
+
+@dataclass(frozen=True)
+class LargeGLM:
+    """Rows, losses and working columns, shared by all training sets.
+
+    Parameters
+    ----------
+    rows : AugmentedRows
+        The rows; ``y`` holds class indicators, 0 and 1, counts or amounts.
+    loss, outer : Loss
+        The loss inside and the one that candidates are scored by.
+    offset : ndarray of shape (n, t) or None
+        Added to the linear predictions.
+    design : Design
+        Working columns in the precision of the data.
+    layout : Layout
+        Which these are.
+    """
+
+    rows: AugmentedRows
+    loss: Loss
+    outer: Loss
+    offset: Array | None
+    design: Design
+    layout: Layout
+
+    @classmethod
+    def of(
+        cls, rows: AugmentedRows, loss: Loss, outer: Loss, offset: Array | None
+    ) -> LargeGLM:
+        """One copy of a sparse X by columns, none of a dense one."""
+        if sparse.issparse(rows.X):
+            design, layout = _sparse_columns(rows)
+        else:
+            design, layout = _dense_columns(rows)
+        return cls(rows, loss, outer, offset, design, layout)
+
+    @cached_property
+    def fast(self) -> Design:
+        """Working columns in single precision where they are sparse."""
+        if sparse.issparse(self.rows.X):
+            return SingleDesign.of(self.design)
+        return self.design
+
+    @cached_property
+    def present(self) -> sparse.csc_array | None:
+        """Where working columns are not zero; None for a dense X."""
+        if not isinstance(self.design, SparseDesign):
+            return None
+        X = self.design.X
+        data = (X.data != 0).astype(np.float32)
+        return sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
+
+    def fit(self, index: Array, exact: bool = False) -> RowsDataFit:
+        """Some rows as a data fit."""
+        return self._fit(index, self.loss, exact)
+
+    def score(self, index: Array) -> RowsDataFit:
+        """Some rows under the outer loss."""
+        return self._fit(index, self.outer, False)
+
+    def _fit(self, index: Array, loss: Loss, exact: bool) -> RowsDataFit:
+        weight = np.zeros(self.rows.n_rows)
+        weight[index] = self.rows.weight[index]
+        design = self.design if exact else self.fast
+        return RowsDataFit(design, self.rows.y, weight, None, loss, self.offset)
+
+    def base(self, index: Array) -> Array | float:
+        """``log v`` at which columns have the variance 1 in these rows, or zero."""
+        if not self.rows.standardize:
+            return 0.0
+        weight = np.zeros(self.rows.n_rows)
+        weight[index] = self.rows.weight[index]
+        total = max(float(weight.sum()), 1e-300)
+        spread = self.layout.spread
+        square = spread(self.design.column_squares(weight), 2)
+        square -= spread(self.design.column_sums(weight), 1) ** 2 / total
+        return np.asarray(2.0 * np.log(unit_metric(np.maximum(square, 0.0), total)))
+
+
+def _sparse_columns(rows: AugmentedRows) -> tuple[Design, Layout]:
+    X = sparse.csc_array(rows.X, dtype=np.float64)
+    free = X[:, rows.free]
+    X = X if rows.trivial_columns else X[:, rows.penalized]
+    count = np.diff(X.indptr)
+    lone = np.flatnonzero(count == 1)
+    kept = np.flatnonzero(count != 1)
+    first = X.indptr[lone]
+    own, owner = np.unique(X.indices[first], return_inverse=True)
+    layout = Layout(rows.n_free, kept, lone, owner, X.data[first], own)
+    n = X.shape[0]
+    unit = sparse.csc_array(
+        (np.ones(len(own)), (own, np.arange(len(own)))), shape=(n, len(own))
+    )
+    head = [sparse.csc_array(np.ones((n, 1)))] if rows.intercept else []
+    parts = [*head, free, X[:, kept], unit]
+    return as_design(sparse.hstack(parts, format="csc")), layout
+
+
+def _dense_columns(rows: AugmentedRows) -> tuple[Design, Layout]:
+    X = rows.X if rows.trivial_columns else rows.X[:, rows.penalized]
+    design, shift = as_design(X), rows.shift[rows.penalized]
+    if shift.any():
+        design = Centered(design, shift, np.ones(len(shift)))
+    none = np.empty(0, dtype=int)
+    kept = np.arange(rows.n_penalized)
+    layout = Layout(rows.n_free, kept, none, none, np.empty(0), none)
+    return Headed(design, rows.free_block(np.arange(rows.n_rows))), layout

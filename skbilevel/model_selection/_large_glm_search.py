@@ -1,0 +1,224 @@
+"""The search for strengths on hold-outs: one for all columns, or of metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._resampling import Pair
+from skbilevel.problems import RowsDataFit, Task
+from skbilevel.problems._row_curvature import RowCurvature
+from skbilevel.solvers import InnerSolution
+from skbilevel.solvers.inner._curved_system import CurvedSystem
+from skbilevel.solvers.inner._newton_cg import NewtonCG
+
+# Added to the diagonal of the curvature, relative to its mean.
+_DAMPING = 1e-4
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """A training part and its validation rows, with metadata of the training part.
+
+    Parameters
+    ----------
+    problem : LargeGLM
+        Shared by all.
+    task : Task
+        Both sets of rows as data fits.
+    rows : ndarray of int
+        Validation rows.
+    Z : ndarray of shape (p, q)
+        Metadata from the training part; the first column is constant.
+    base : ndarray of shape (p,) or float
+        Logarithm of what a shared strength means for each column.
+    """
+
+    problem: LargeGLM
+    task: Task
+    rows: Array
+    Z: Array
+    base: Array | float = 0.0
+
+    @property
+    def train(self) -> RowsDataFit:
+        """The training part."""
+        assert isinstance(self.task.inner, RowsDataFit)
+        return self.task.inner
+
+    @classmethod
+    def of(cls, problem: LargeGLM, pair: Pair, Z: Array) -> HoldOut:
+        """From rows."""
+        train, valid = pair
+        outer = problem.score(valid)
+        task = Task(problem.fit(train), outer, float(outer.weight_sum))
+        return cls(problem, task, valid, Z, problem.base(train))
+
+
+@dataclass(frozen=True)
+class Solved:
+    """One hold-out: inner solution, adjoint, total loss and gradient in ``v``."""
+
+    inner: InnerSolution
+    adjoint: Array
+    value: float
+    grad_v: Array
+
+
+@dataclass(frozen=True)
+class MetadataPoint:
+    """Hold-out losses at one ``beta``, with the solutions the next point starts from.
+
+    Parameters
+    ----------
+    value : float
+        Mean loss, and the hyperpenalty.
+    grad : ndarray of shape (q,)
+        Gradient in ``beta``.
+    loss : float
+        Mean loss alone.
+    states : tuple
+        Coefficients and adjoint of every hold-out.
+    solutions : tuple of InnerSolution
+        With the linear systems.
+    """
+
+    value: float
+    grad: Array
+    loss: float
+    states: tuple[Any, ...]
+    solutions: tuple[InnerSolution, ...]
+
+
+@dataclass(frozen=True)
+class MetadataSearch:
+    """``log v = clip(center + Z beta)``, tuned on hold-outs.
+
+    Parameters
+    ----------
+    holdouts : sequence of HoldOut
+        Where losses are taken.
+    center : float
+        Shared ``log v``.
+    reach : tuple of float
+        How far ``log v`` may go below and above it.
+    lam : float
+        Weight of ``|beta|^2`` without the constant: of the mean squared departure
+        from a shared strength.
+    solver : NewtonCG
+        Its limits make a solve exact or amortized.
+    accuracy : tuple of float
+        Tolerances of coefficients and adjoints.
+    warm : bool
+        Whether points start from the solutions of the one before.
+    trace : callable or None
+        Is told every point.
+    """
+
+    holdouts: Sequence[HoldOut]
+    center: float
+    reach: tuple[float, float]
+    lam: float
+    solver: NewtonCG
+    accuracy: tuple[float, float] = (1e-2, 0.1)
+    warm: bool = True
+    trace: Callable[[MetadataPoint], None] | None = None
+
+    def v(self, each: HoldOut, beta: Array) -> Array:
+        """Variances (p,)."""
+        return self.variances(each.Z, each.base, beta)
+
+    def variances(self, Z: Array, base: Array | float, beta: Array) -> Array:
+        """Variances (p,) of columns with metadata ``Z``."""
+        return np.exp(self.center + base + np.clip(Z @ beta, *self.reach))
+
+    @cached_property
+    def _weight(self) -> float:
+        return float(sum(float(each.task.weight) for each in self.holdouts))
+
+    def at(self, beta: Array, states: Sequence[Any] | None) -> MetadataPoint:
+        """Evaluate; hold-outs without a state are solved from zero."""
+        states = states if states is not None else [(None, None)] * len(self.holdouts)
+        loss, grad = 0.0, np.zeros(len(beta))
+        kept, solutions = [], []
+        for each, state in zip(self.holdouts, states, strict=True):
+            found = self._solve(each, beta, state)
+            inside = self._inside(each, beta)
+            in_v = each.problem.layout.spread(found.grad_v, 2)
+            grad += (each.Z.T @ (in_v * inside)) / self._weight
+            loss += found.value / self._weight
+            kept.append((found.inner.state, found.adjoint))
+            solutions.append(found.inner)
+        slope = np.r_[0.0, beta[1:]]
+        value = loss + self.lam * float(slope @ slope)
+        grad += 2.0 * self.lam * slope
+        point = MetadataPoint(value, grad, loss, tuple(kept), tuple(solutions))
+        if self.trace is not None:
+            self.trace(point)
+        return point
+
+    def next(self, beta: Array, point: MetadataPoint) -> MetadataPoint:
+        """Evaluate, going on from an earlier point."""
+        return self.at(beta, point.states)
+
+    def _solve(self, each: HoldOut, beta: Array, state: Any) -> Solved:
+        v = each.problem.layout.variances(self.v(each, beta))
+        W, q = state if self.warm else (None, None)
+        # The first adjoint is accurate: later ones have no time to mend it.
+        solver = self.solver if q is not None else NewtonCG()
+        inner = solver.solve(each.task.inner, v, W, tol=self.accuracy[0])
+        outer = each.task.outer.at(inner.W)
+        adjoint = inner.system.solve(outer.grad, q, tol=self.accuracy[1])
+        # At a solution this is the product of the pulls; short of it, and where v is
+        # large, it is far less sensitive to what is missing.
+        product = np.einsum("ij,ij->i", inner.W, adjoint.x).astype(np.float64)
+        square = np.where(np.isfinite(v) & (v > 0), v, np.inf) ** 2
+        return Solved(inner, adjoint.x, float(outer.value), product / square)
+
+    def _inside(self, each: HoldOut, beta: Array) -> Array:
+        """``dv / d(Z beta)``: zero where it is clipped."""
+        shift = each.Z @ beta
+        low, high = self.reach
+        return ((shift > low) & (shift < high)) * self.v(each, beta)
+
+    def curvature(self, beta: Array, point: MetadataPoint, steps: int) -> Array:
+        """Gauss-Newton matrix (q, q), from few steps on every derivative.
+
+        ``d W / d beta_k`` solves the system of the inner problem. Its curvature is
+        only the first model of the search, so a few steps are enough.
+        """
+        q = len(beta)
+        total = np.zeros((q, q))
+        for each, solution in zip(self.holdouts, point.solutions, strict=True):
+            total += self._normal(each, solution, beta, steps) / self._weight
+        total[np.arange(1, q), np.arange(1, q)] += 2.0 * self.lam
+        total[np.arange(q), np.arange(q)] += _DAMPING * np.trace(total) / q
+        return total
+
+    def _normal(
+        self, each: HoldOut, solution: InnerSolution, beta: Array, steps: int
+    ) -> Array:
+        layout, fit, W = each.problem.layout, each.task.outer, solution.W
+        assert isinstance(fit, RowsDataFit)
+        assert isinstance(solution.system, CurvedSystem)
+        system = replace(solution.system, max_iter=steps)
+        v = self.v(each, beta)
+        working = layout.variances(v)
+        square = np.where(np.isfinite(working) & (working > 0), working, np.inf) ** 2
+        moving = self._inside(each, beta)
+        moved = []
+        for column in each.Z.T:
+            dv = layout.variances(moving * column)
+            dv[: layout.n_free] = 0.0
+            pull = (dv / square)[:, None] * W
+            found = system.solve(pull.astype(W.dtype), None, tol=0.1)
+            moved.append(fit.push(found.x)[each.rows])
+        curvature = RowCurvature.of(fit, fit.push(W)).take(each.rows)
+        images = [curvature.apply(each) for each in moved]
+        return np.array([[float(np.vdot(a, b)) for b in images] for a in moved])

@@ -1,0 +1,160 @@
+"""Candidates of a large generalized linear model: shared, and functions of metadata.
+
+One outer fold is tuned from scratch on an inner hold-out of its training rows; what
+it is worth is measured on rows it has not seen. The full data go on from there: their
+hold-outs are the outer folds, whose first models exist already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._large_glm_budget import (
+    Columns,
+    Coordinates,
+    GLMBudget,
+    ceiling_of,
+    inner_pair,
+)
+from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
+from skbilevel.model_selection._large_glm_shared import SharedPoint, shared_path
+from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
+from skbilevel.problems import transfer
+from skbilevel.solvers.inner._newton_cg import NewtonCG
+from skbilevel.solvers.outer._region import BallRegion
+
+FAMILIES = ("shared", "metadata")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Strengths of one training set, by candidate.
+
+    Parameters
+    ----------
+    v : list of ndarray of shape (p,)
+        Variances in units of the training set.
+    W : list of ndarray
+        Working coefficients of the candidates; empty where they are not known.
+    shared : SharedPoint
+        Where the shared path ended.
+    center : float
+        Shared ``log v`` in units of the training set.
+    coordinates : Coordinates
+        Of ``beta``.
+    beta : ndarray of shape (q,)
+        The function of metadata.
+    curvature : ndarray of shape (q, q)
+        First model of the hold-out loss.
+    """
+
+    v: list[Array]
+    W: list[Array]
+    shared: SharedPoint
+    center: float
+    coordinates: Coordinates
+    beta: Array
+    curvature: Array
+
+
+@dataclass(frozen=True)
+class LargeGLMTuning:
+    """Makes candidates of training sets.
+
+    Parameters
+    ----------
+    problem : LargeGLM
+        The rows.
+    columns : Columns
+        Metadata of a training set.
+    budget : GLMBudget
+        Limits of the work.
+    """
+
+    problem: LargeGLM
+    columns: Columns
+    budget: GLMBudget
+
+    def _weight(self, index: Array) -> float:
+        return float(self.problem.rows.weight[index].sum())
+
+    def _search(
+        self, holdouts: Sequence[HoldOut], center: float, null: float
+    ) -> MetadataSearch:
+        budget = self.budget
+        return MetadataSearch(
+            holdouts,
+            center,
+            budget.reach,
+            budget.lam * null,
+            budget.tuning,
+            budget.accuracy,
+            budget.warm,
+            budget.trace,
+        )
+
+    def fold(self, s: TrainingSet) -> Tuned:
+        """From scratch: the shared path, then metadata, on one inner hold-out."""
+        problem, budget = self.problem, self.budget
+        pair = inner_pair(s)
+        Z_full, emphasis = self.columns.of(s.rows)
+        coordinates = Coordinates.of(Z_full, emphasis)
+        Z = coordinates.apply(self.columns.of(pair[0])[0])
+        holdout = HoldOut.of(problem, pair, Z)
+        ceiling = ceiling_of(problem, s.rows)
+        shared = shared_path([holdout], budget.path, budget.accuracy[0], ceiling)
+        search = self._search([holdout], shared.log_v, shared.null)
+        point = search.at(np.zeros(Z.shape[1]), [(W, None) for W in shared.states])
+        B = search.curvature(np.zeros(Z.shape[1]), point, budget.curvature_steps)
+        region = BallRegion(tol=budget.gain * shared.null)
+        start = np.zeros(Z.shape[1])
+        beta, _ = region.minimize(search.next, start, point, B, budget.steps[0])
+        # Strengths are those of a mean loss: more rows need less of a penalty each.
+        ratio = self._weight(pair[0]) / self._weight(s.rows)
+        center = shared.log_v + float(np.log(ratio))
+        v = self._both(s.rows, center, coordinates.apply(Z_full), beta)
+        return Tuned(v, [], shared, center, coordinates, beta, B)
+
+    def _both(self, index: Array, center: float, Z: Array, beta: Array) -> list[Array]:
+        base = self.problem.base(index)
+        search = self._search([], center, 0.0)
+        v = [search.variances(Z, base, b) for b in (np.zeros(len(beta)), beta)]
+        return [np.minimum(each, np.exp(ceiling_of(self.problem, index))) for each in v]
+
+    def solve(
+        self, index: Array, v: Array, start: Array | None, *, exact: bool = False
+    ) -> Array:
+        """Working coefficients of some rows."""
+        fit = self.problem.fit(index, exact)
+        tol = self.budget.tol[int(exact)]
+        working = self.problem.layout.variances(v)
+        return np.asarray(NewtonCG().solve(fit, working, start, tol=tol).W)
+
+    def full(self, plan: NestedPlan, first: Tuned) -> Tuned:
+        """On the outer folds, going on from the first one's strengths."""
+        problem, budget = self.problem, self.budget
+        take = min(budget.holdouts, len(plan.outer))
+        holdouts = []
+        for s, valid in zip(plan.outer[:take], plan.held_out[:take], strict=True):
+            Z = first.coordinates.apply(self.columns.of(s.rows)[0])
+            holdouts.append(HoldOut.of(problem, (s.rows, valid), Z))
+        search = self._search(holdouts, first.center, first.shared.null)
+        states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
+        point = search.at(first.beta, states)
+        region = BallRegion(tol=budget.gain * first.shared.null)
+        beta, _ = region.minimize(
+            search.next, first.beta, point, first.curvature, budget.steps[1]
+        )
+        index = plan.full.rows
+        weight = float(np.mean([self._weight(s.rows) for s in plan.outer[:take]]))
+        shift = np.log(transfer(1.0, weight, self._weight(index)))
+        center = first.center + float(shift)
+        Z = first.coordinates.apply(self.columns.of(index)[0])
+        v = self._both(index, center, Z, beta)
+        return replace(first, v=v, W=[], center=center, beta=beta)
