@@ -28,7 +28,7 @@ _BELOW, _ABOVE = 3.0, 30.0
 # The path ends so many steps beyond its minimum, where the rise is that many standard
 # errors, and after so many steps anyway.
 _RISES, _SURE = (2, 8), 2.0
-_TOL = 1e-6
+_TOL = 1e-5
 
 
 @dataclass(frozen=True)

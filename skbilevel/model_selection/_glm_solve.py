@@ -13,8 +13,8 @@ from skbilevel.model_selection._glm_shared import RotatedRows
 from skbilevel.problems import Loss
 from skbilevel.solvers._whitened import Whitened, minimize_whitened
 
-# Accuracy of candidates, as a share of the loss of a row.
-_TOL = 1e-8
+# Accuracy of candidates, as a share of the loss of a row, and of what is published.
+_ROUGH, _FINE = 1e-6, 1e-12
 # Added to a kernel, relative to its mean diagonal, so that it has a factor.
 _JITTER = 1e-12
 
@@ -122,7 +122,7 @@ class TrainingProblem:
         row_grad = self.weight[:, None] * self.loss.grad(eta, self.y)
         return State(T[: self.free.shape[1]], eta, row_grad, T)
 
-    def solve(self, v: Array, start: State) -> State:
+    def solve(self, v: Array, start: State, *, rough: bool) -> State:
         """The solution at variances (p,), from that at others.
 
         At a solution ``T = -Z^T loss'``, whatever the variances are, which is what a
@@ -130,7 +130,7 @@ class TrainingProblem:
         """
         problem = self._whitened(self._features(v))
         T = np.vstack([start.head, -problem.Z[:, len(start.head) :].T @ start.row_grad])
-        found = minimize_whitened(problem, T, tol=_TOL)
+        found = minimize_whitened(problem, T, tol=_ROUGH if rough else _FINE)
         return self._state(found.T, found.eta)
 
     def _features(self, v: Array) -> Array:

@@ -197,11 +197,14 @@ class GLMTrainer:
         return v, self.solve(v)
 
     def solve(self, v: Array) -> Array:
-        """Coefficients (1, c, p, t) at variances (1, c, p)."""
-        state = self._base
+        """Coefficients (1, c, p, t) at variances (1, c, p).
+
+        Candidates are solved roughly, a single one, which is published, accurately.
+        """
+        state, rough = self._base, v.shape[1] > 1
         found = []
         for each in v[0]:
-            state = self.problem.solve(each, state)
+            state = self.problem.solve(each, state, rough=rough)
             found.append(self.problem.coefficients(each, state))
         return np.stack(found)[None]
 

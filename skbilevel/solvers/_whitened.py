@@ -11,7 +11,6 @@ fewer than columns: then ``w = v X^T a`` with ``a = -s loss'`` at the solution.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,11 +22,9 @@ from skbilevel.problems._losses import LinearMap, Loss
 
 # Up to this many unknowns the Hessian over all classes is formed and factored.
 _DENSE_UP_TO = 100
-# Up to this many columns every class gets a factor of its own as a preconditioner.
-_BLOCKS_UP_TO = 200
 _MAX_ITER, _MAX_HALVINGS, _CG_ITER = 100, 30, 500
 # A factor is kept as a preconditioner while it makes do with so many iterations.
-_STALE_UP_TO = 12
+_STALE_UP_TO = 25
 # Relative accuracy of a step far from the solution.
 _ROUGH = 0.1
 # Smallest curvature of unpenalized columns, relative to the mean of the diagonal.
@@ -71,7 +68,7 @@ class Whitened:
 
     def eta(self, T: Array) -> Array:
         """Predictions."""
-        eta = self.Z @ T
+        eta = _predict(self.Z, T)
         return eta if self.offset is None else eta + self.offset
 
     def value(self, T: Array, eta: Array) -> float:
@@ -96,31 +93,25 @@ class Curvature:
     """The Hessian of `Whitened` at one point; solves systems with it.
 
     One target: a Cholesky factor. Several, few unknowns: a factor over all of them.
-    Several, many unknowns: conjugate gradients, preconditioned by a factor of
-    every class, or of the curvature averaged over them. An earlier factor does as
-    well as long as the point is near: ``stale``.
+    Several, many unknowns: conjugate gradients, preconditioned by a factor
+    of the curvature averaged over the classes (one factor for every class takes no
+    fewer seconds). An earlier one does as long as the point is near: ``stale``.
     """
 
     problem: Whitened
     eta: Array
-    stale: Sequence[Array] | None = None
+    stale: Array | None = None
 
     @cached_property
-    def factors(self) -> Sequence[Array]:
-        """Lower Cholesky factors: one for all classes, or one for each of them."""
+    def factor(self) -> Array:
+        """Lower Cholesky factor."""
+        problem = self.problem
+        if self.exact and problem.n_targets > 1:
+            width = problem.Z.shape[1] * problem.n_targets
+            return _cholesky(self._all_classes().reshape(width, width))
         if self.stale is not None and not self.exact:
             return self.stale
-        problem = self.problem
-        t, width = problem.n_targets, problem.Z.shape[1]
-        if self.exact and t > 1:
-            return [_cholesky(self._all_classes().reshape(width * t, width * t))]
-        if t == 1 or width > _BLOCKS_UP_TO:
-            return [self._factor(self._mean_curvature)]
-        return [self._factor(d) for d in self._row_curvature.T]
-
-    def _factor(self, d: Array) -> Array:
-        problem = self.problem
-        H = _gram(problem.Z, d)
+        H = _gram(problem.Z, self._mean_curvature)
         _regularize(H, problem.n_free, problem.penalty)
         return _cholesky(H)
 
@@ -152,24 +143,34 @@ class Curvature:
         """Hessian of shape (width, t, width, t)."""
         problem = self.problem
         Z, m, t = problem.Z, problem.n_free, problem.n_targets
-        width = Z.shape[1]
+        width, blocks = Z.shape[1], self._row_blocks()
         H = np.empty((width, t, width, t))
-        unit = np.zeros((len(Z), t))
+        if width <= t:
+            for j, k in _pairs(width):
+                flat = (Z[:, j] * Z[:, k]) @ blocks.reshape(len(Z), -1)
+                H[j, :, k, :] = H[k, :, j, :] = flat.reshape(t, t)
+        else:
+            for c, d in _pairs(t):
+                H[:, c, :, d] = (Z * blocks[:, c, d, None]).T @ Z
+                H[:, d, :, c] = H[:, c, :, d].T
         for c in range(t):
-            unit[:, c] = problem.weight
-            block = self._second_derivative(unit)
-            unit[:, c] = 0.0
-            for d in range(c + 1):
-                H[:, c, :, d] = (Z * block[:, d, None]).T @ Z
-                if d < c:
-                    H[:, d, :, c] = H[:, c, :, d].T
-            part = H[:, c, :, c]
-            _regularize(part, m, problem.penalty)
+            _regularize(H[:, c, :, c], m, problem.penalty)
         # A common shift of an unpenalized column changes no prediction: a penalty
         # in that direction alone fixes it at zero.
         for j in range(m):
             H[j, :, j, :] += max(float(np.trace(H[j, :, j, :])), 1.0) / t
         return H
+
+    def _row_blocks(self) -> Array:
+        """Second derivatives (n, t, t) of the rows."""
+        t = self.problem.n_targets
+        out = np.empty((len(self.eta), t, t))
+        unit = np.zeros((len(self.eta), t))
+        for c in range(t):
+            unit[:, c] = self.problem.weight
+            out[:, c] = self._second_derivative(unit)
+            unit[:, c] = 0.0
+        return out
 
     def curved(self, D: Array) -> Array:
         """Second derivative of the loss in the predictions, times D (n, t)."""
@@ -178,14 +179,14 @@ class Curvature:
     def apply(self, D: Array) -> Array:
         """Hessian times D (m + r, t)."""
         problem = self.problem
-        out = problem.Z.T @ self.curved(problem.Z @ D)
+        out = problem.Z.T @ self.curved(_predict(problem.Z, D))
         out[problem.n_free :] += problem.penalty * D[problem.n_free :]
         return np.asarray(out)
 
     def inverse(self) -> Array:
         """``H^-1`` over all classes, of shape (width t, width t)."""
         if self.exact:
-            L = self.factors[0]
+            L = self.factor
         else:
             size = self.problem.Z.shape[1] * self.problem.n_targets
             L = _cholesky(self._all_classes().reshape(size, size))
@@ -194,13 +195,9 @@ class Curvature:
         return np.asarray(lower + np.tril(out, -1).T)
 
     def _precondition(self, R: Array) -> Array:
-        factors = self.factors
-        if len(factors) > 1:
-            columns = zip(factors, R.T, strict=True)
-            return np.stack([_solve_factored(L, r) for L, r in columns], axis=1)
         if self.exact and self.problem.n_targets > 1:
-            return _solve_factored(factors[0], R.reshape(-1)).reshape(R.shape)
-        return _solve_factored(factors[0], R)
+            return _solve_factored(self.factor, R.reshape(-1)).reshape(R.shape)
+        return _solve_factored(self.factor, R)
 
     def solve(
         self, B: Array, tol: float = 1e-12, enough: float = 0.0
@@ -265,16 +262,23 @@ def minimize_whitened(
         Most steps.
     """
     shape = (problem.Z.shape[1], problem.n_targets)
-    T = np.zeros(shape) if start is None else np.array(start, dtype=np.float64)
+    T = np.zeros(shape)
     eta = problem.eta(T)
     value = problem.value(T, eta)
+    if start is not None:
+        warm = np.array(start, dtype=np.float64)
+        warm_eta = problem.eta(warm)
+        warm_value = problem.value(warm, warm_eta)
+        # Where a fit is exact, starts made from gradients are made from rounding.
+        if warm_value <= value:
+            T, eta, value = warm, warm_eta, warm_value
     enough = tol * max(float(problem.weight.sum()), np.finfo(float).tiny)
     accuracy, stale = _ROUGH, None
     for n_iter in range(1, max_iter + 1):
         grad = problem.grad(T, eta)
         curvature = Curvature(problem, eta, stale)
         step, n_inner = curvature.solve(-grad, accuracy, 0.1 * enough)
-        stale = curvature.factors if n_inner <= _STALE_UP_TO else None
+        stale = curvature.factor if n_inner <= _STALE_UP_TO else None
         slope = float((grad * step).sum())
         # As accurate as the next step of an exact method would be.
         accuracy = min(_ROUGH, max(-slope, 0.0) / (10.0 * enough / tol))
@@ -290,7 +294,7 @@ def _line_search(
     problem: Whitened, T: Array, eta: Array, value: float, step: Array, slope: float
 ) -> tuple[Array, Array, float, bool]:
     """Halve the step until the objective falls; one product with Z in all."""
-    along = problem.Z @ step
+    along = _predict(problem.Z, step)
     length, noise = 1.0, 1e-12 * abs(value)
     for _ in range(_MAX_HALVINGS):
         new_T, new_eta = T + length * step, eta + length * along
@@ -299,6 +303,15 @@ def _line_search(
             return new_T, new_eta, new, True
         length *= 0.5
     return T, eta, value, False
+
+
+def _pairs(n: int) -> list[tuple[int, int]]:
+    return [(c, d) for c in range(n) for d in range(c + 1)]
+
+
+def _predict(Z: Array, T: Array) -> Array:
+    """``Z T``; classes one after the other in memory, sums over them are fast then."""
+    return np.asarray(Z @ T if T.shape[1] == 1 else (T.T @ Z.T).T)
 
 
 def _gram(Z: Array, d: Array) -> Array:
