@@ -71,7 +71,7 @@ class Search:
         if v_init is None:
             shared = shared_start(self.regime, source, space, guide)
             v_init, edge = np.full(p, shared.v), shared.edge
-            if shared.exact:
+            if shared.final:
                 return _found_shared(shared, p)
         v_init = np.clip(v_init, space.low, space.high)
         positive = v_init[v_init > 0]
@@ -138,7 +138,7 @@ def _found_shared(shared: SharedStart, p: int) -> Found:
     one = np.ones(1)
     history = {"value": shared.value * one, "grad_norm": 0.0 * one, "tol": 0.0 * one}
     v = np.full(p, shared.v)
-    return Found(v, shared.value, Status.CONVERGED, 1, history, 0)
+    return Found(v, shared.value, Status.CONVERGED, 1, history, shared.edge)
 
 
 def _least(outer: OuterVector, v_ref: float) -> float:

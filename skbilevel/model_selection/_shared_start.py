@@ -22,18 +22,26 @@ from skbilevel.solvers._nested import DirectRun, NestedRun
 
 # Range of log v relative to the trace: from the mean alone to least squares.
 _SPAN = (-14.0, 22.0)
+# Evaluations by Newton's method are dear: fewer are made ahead, and a start may be
+# rough. One strength that is all that is searched is searched to the second number.
+_NEWTON_SEARCH: dict[str, Any] = {"rtol": 1e-3, "scan": (3.0,), "accuracy": 1e-4}
+_FINAL = 1e-5
 # A loss below this share of the loss of the mean consists of rounding errors.
 _EXACT = 1e-10
 
 
 @dataclass(frozen=True)
 class SharedStart:
-    """The best shared variance; ``exact`` where it leaves no error to be reduced."""
+    """The best shared variance, and whether it is all that is to be found.
+
+    ``final`` where it leaves no error to be reduced, or where one strength is all
+    that was asked for.
+    """
 
     v: float
     value: float
     edge: int
-    exact: bool
+    final: bool
 
 
 def shared_start(
@@ -56,12 +64,17 @@ def shared_start(
         middle = float(np.clip(0.0, *sorted(bounds)))
         return SharedStart(float(np.exp(middle)), np.nan, 0, False)
     solver = regime.solver_of(problem)
+    newton = _is_newton(problem)
+    search = _NEWTON_SEARCH if newton else {}
+    if newton and space.one_strength:
+        search = search | {"rtol": _FINAL}
     found = best_shared_strength(
         solver,
         problem,
         p / trace,
         bounds=bounds,
         tol=1e-3 if space.one_strength else 0.1,
+        **search,
     )
     floor = _EXACT * source.null_loss
     if found.value <= floor:
@@ -71,7 +84,15 @@ def shared_start(
     edge = edges.get(found.status, 0)
     if (edge < 0 and bounds[0] > low) or (edge > 0 and bounds[1] < high):
         edge = 0
-    return SharedStart(found.v, found.value, edge, False)
+    final = newton and space.one_strength and space.family == "none"
+    return SharedStart(found.v, found.value, edge, final and space.metadata is None)
+
+
+def _is_newton(problem: BilevelProblem | CriterionProblem) -> bool:
+    """Whether every evaluation takes Newton's method some steps."""
+    if isinstance(problem, CriterionProblem):
+        return False
+    return "quadratic" not in problem.tasks[0].inner.provides
 
 
 def _strongest(

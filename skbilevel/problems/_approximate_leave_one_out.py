@@ -41,12 +41,41 @@ def leave_out(at: Features, outer: Loss) -> LeftOut:
 
 
 def gradient(
-    left: LeftOut, pull: Array, columns: Columns, rows: slice | Array
+    left: LeftOut,
+    pull: Array,
+    columns: Columns,
+    rows: slice | Array,
+    whitened: tuple[Array, Array] | None,
 ) -> Array:
-    """``dF/dv`` (p,) from ``u`` (p, t) and blocks of the columns of X."""
-    out = np.empty(len(pull))
-    for index, X in columns():
-        X = X[rows]
-        linear = (pull[index] * (X.T @ left.row_grad)).sum(axis=1)
-        out[index] = linear + left.square(X)
+    """``dF/dv`` (p,).
+
+    Parameters
+    ----------
+    left : LeftOut
+        What leaving out rows gave.
+    pull : ndarray of shape (p, t)
+        ``u``.
+    columns : callable
+        Makes blocks of the columns of X.
+    rows : slice or ndarray of int
+        Rows of X that Z has.
+    whitened : (index, scale) or None
+        Which columns of X, times which numbers, are the columns of Z; their part then
+        needs no product with X.
+    """
+    out, rest = np.zeros(len(pull)), np.ones(len(pull), dtype=bool)
+    if whitened is not None:
+        index, scale = whitened
+        linear = (pull[index] * left.through).sum(axis=1)
+        out[index] = linear / scale + left.inside / scale**2
+        rest[index] = False
+    if not rest.any():
+        return out
+    for block, X in columns():
+        used = np.flatnonzero(rest[block])
+        if used.size:
+            X = X[rows][:, used]
+            index = used + block.start
+            linear = (pull[index] * (X.T @ left.row_grad)).sum(axis=1)
+            out[index] = linear + left.square(X)
     return out

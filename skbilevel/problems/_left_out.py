@@ -85,13 +85,20 @@ class LeftOut:
     row_grad : ndarray of shape (n, t)
         ``a - C G a``: what the coefficients' dependence on the variances contributes.
     square : callable
-        The second sum of the module docstring from blocks of columns (n, b) of X.
+        The second sum of the criterion's module from blocks of columns (n, b) of X.
+    through : ndarray of shape (r, t)
+        ``H^-1 Z^T a``.
+    inside : ndarray of shape (r,)
+        What ``square`` of the columns of Z would be, times their penalty: 1 but for
+        unpenalized ones.
     """
 
     eta: Array
     value: float
     row_grad: Array
     square: Callable[[Array], Array]
+    through: Array
+    inside: Array
 
 
 def leave_out_single(at: Features, outer: Loss) -> LeftOut:
@@ -110,10 +117,13 @@ def leave_out_single(at: Features, outer: Loss) -> LeftOut:
     Q = (ZS * (phi * rho)[:, None]).T @ ZS
     bend = np.where(short, h * phi * delta, 0.0) - np.einsum("ij,ij->i", Z @ Q, Z)
     a = phi + at.third(bend[:, None], np.ones_like(eta))[:, 0]
-    row_grad = a - c * (ZS @ (Z.T @ a))
+    through = at.inverse @ (Z.T @ a)
+    row_grad = a - c * (Z @ through)
+    # N^T Z = Z H^-1 P with P the diagonal of the penalty, for any Z.
+    inside = (phi * rho) @ ZS**2
 
     def square(X: Array) -> Array:
         XN = X - ZS @ (Z.T @ (c[:, None] * X))
         return np.asarray((phi * rho) @ XN**2)
 
-    return LeftOut(eta, value, row_grad[:, None], square)
+    return LeftOut(eta, value, row_grad[:, None], square, through[:, None], inside)

@@ -22,8 +22,9 @@ def leave_out_coupled(at: Features, outer: Loss) -> LeftOut:
     # Sphi and Srho have n r t numbers each, Q the size of the Hessian.
     Q = all_of.Sphi.reshape(n, -1).T @ all_of.Srho.reshape(n, -1)
     a = all_of.a - _contracted(at, Q)
-    inner = (at.inverse @ (at.Z.T @ a).reshape(-1)).reshape(r, t)
-    row_grad = a - _apply(at.curvature, at.Z @ inner)
+    through = (at.inverse @ (at.Z.T @ a).reshape(-1)).reshape(r, t)
+    row_grad = a - _apply(at.curvature, at.Z @ through)
+    inside = np.einsum("ijc,ijc->j", all_of.Sphi, all_of.Srho)
 
     def square(X: Array) -> Array:
         out = np.empty(X.shape[1])
@@ -31,7 +32,7 @@ def leave_out_coupled(at: Features, outer: Loss) -> LeftOut:
             out[columns] = all_of.square(at, X[:, columns])
         return out
 
-    return LeftOut(all_of.eta, all_of.value, row_grad, square)
+    return LeftOut(all_of.eta, all_of.value, row_grad, square, through, inside)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,9 @@ def best_shared_strength(
     bounds: tuple[float, float] = (-300.0, 300.0),
     index: Array | None = None,
     tol: float = 1e-3,
+    rtol: float = 0.0,
+    scan: tuple[float, ...] = (-6.0, -3.0, 3.0, 6.0),
+    accuracy: float = 1e-6,
 ) -> SharedSearch:
     """Search one variance for all features, on a range that widens by itself.
 
@@ -77,6 +80,10 @@ def best_shared_strength(
         Features that have a strength, all by default; the others keep ``v = 0``.
     tol : float
         Accuracy of ``log v``.
+    rtol, scan : float, tuple of float
+        See `minimize_scalar_log`.
+    accuracy : float
+        Tolerance of the inner and adjoint solves.
     """
     if isinstance(solver, Nested) and isinstance(solver.inner, CG):
         task = _shared_rows(problem)
@@ -85,10 +92,12 @@ def best_shared_strength(
     run = _shared_run(solver, problem, index)
 
     def fun(log_v: float) -> tuple[float, float]:
-        value, grad = run(np.array([log_v]), 1e-6)
+        value, grad = run(np.array([log_v]), accuracy)
         return value, float(grad[0])
 
-    found = minimize_scalar_log(fun, float(np.log(v0)), bounds=bounds, tol=tol)
+    found = minimize_scalar_log(
+        fun, float(np.log(v0)), bounds=bounds, tol=tol, rtol=rtol, scan=scan
+    )
     v = float(np.exp(found.log_v))
     return SharedSearch(v, found.value, found.status, run.counts, run.states)
 

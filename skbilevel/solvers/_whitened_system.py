@@ -143,10 +143,8 @@ def solved(
     start: Array | None,
     tol: float,
 ) -> InnerSolution:
-    """Newton's method from a start, if that is better than zero; see the callers."""
+    """Newton's method from a start; see the callers."""
     assert isinstance(fit, RowsDataFit)
-    if start is not None and not _better_than_zero(problem, start):
-        start = None
     # Steps by conjugate gradients do not square the error of the last one.
     exact = Curvature(problem, problem.y).exact
     tol = tol if exact else max(tol**2, _LEAST_TOL)
@@ -155,13 +153,6 @@ def solved(
     system = WhitenedSystem(fit, v, rows, curvature, columns, found.T)
     solution = _solution(system, found)
     return InnerSolution(solution, system, solution.x, solution.counts)
-
-
-def _better_than_zero(problem: Whitened, start: Array) -> bool:
-    with np.errstate(over="ignore", invalid="ignore"):
-        given = problem.value(start, problem.eta(start))
-    zero = np.zeros_like(start)
-    return bool(given < problem.value(zero, problem.eta(zero)))
 
 
 def _solution(system: WhitenedSystem, found: WhitenedSolution) -> LinearSolution:

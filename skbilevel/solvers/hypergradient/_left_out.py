@@ -40,8 +40,10 @@ class ApproximateLeaveOneOut:
             )
         left = leave_out(features_of(system), fit.loss)
         rows, design = system.rows, fit.design
-        pull = inner.solution.pull
-        grad = gradient(left, pull, design.iter_columns, rows)
+        pull, whitened = inner.solution.pull, None
+        if system.columns is not None:
+            whitened = system.columns, system.root(system.columns)[:, 0]
+        grad = gradient(left, pull, design.iter_columns, rows, whitened)
         # Unpenalized columns have no variance.
         grad[: system.n_free] = 0.0
         weight = fit.weight_sum

@@ -16,6 +16,8 @@ Scalar = Callable[[float], tuple[float, float]]
 _FLAT, _ROUNDING = 1e-9, 1e-13
 # A cubic step never comes closer than this to the ends, relative to the bracket.
 _MARGIN = 0.05
+# A bracket has to shrink to the first share in every step, or the step to the second.
+_SLOW, _SHORT = 0.75, 0.25
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def minimize_scalar_log(
     tol: float = 1e-3,
     max_iter: int = 100,
     scan: tuple[float, ...] = (-6.0, -3.0, 3.0, 6.0),
+    rtol: float = 0.0,
 ) -> ScalarResult:
     """Minimize a function of one log variance.
 
@@ -70,6 +73,8 @@ def minimize_scalar_log(
     scan : tuple of float
         Offsets from x0 that are evaluated first, so that a flat or rising stretch
         between x0 and the minimum does no harm.
+    rtol : float
+        The search also ends where the loss would fall by less than this share.
     """
     seen: list[_Point] = []
 
@@ -81,7 +86,7 @@ def minimize_scalar_log(
 
     for offset in (0.0, *scan):
         visit(x0 + offset)
-    status, stride, width = Status.MAX_ITER, 3.0, np.inf
+    status, stride, width, step = Status.MAX_ITER, 3.0, np.inf, np.inf
     for _ in range(max_iter):
         best, other, side = _next_pair(seen)
         if other is None:
@@ -92,12 +97,15 @@ def minimize_scalar_log(
             visit(best.x + side * stride)
             stride *= 1.5
             continue
-        # A bracket that did not shrink by half is halved; one that did so exactly, by
-        # halving, must not be judged by rounding.
-        halve = abs(other.x - best.x) > 0.5001 * width
+        # A bracket that hardly shrank is halved, unless the steps get short.
+        slow = abs(other.x - best.x) > _SLOW * width
         width = abs(other.x - best.x)
-        x = 0.5 * (best.x + other.x) if halve else _cubic_minimum(best, other)
-        if best.slope == 0.0 or width <= tol or abs(x - best.x) <= 0.5 * tol:
+        x = _cubic_minimum(best, other)
+        if slow and abs(x - best.x) > _SHORT * step:
+            x = 0.5 * (best.x + other.x)
+        step = abs(x - best.x)
+        little = 0.5 * abs(best.slope) * step <= rtol * abs(best.value)
+        if best.slope == 0.0 or min(width, 2.0 * step) <= tol or little:
             status = Status.CONVERGED
             break
         visit(x)
