@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._glm_criterion import tune_glm_criterion
 from skbilevel.linear_model._glm_data import PreparedGLM
 from skbilevel.linear_model._glm_guarded import tune_glm_guarded
 from skbilevel.linear_model._options import Tuned, TuningOptions
@@ -22,8 +23,6 @@ def tune_glm(
     options = _sum_units(data, options)
     if isinstance(options.hyperpenalty, str):
         return tune_glm_guarded(data, resampling, options)
-    from skbilevel.linear_model._glm_criterion import tune_glm_criterion
-
     return tune_glm_criterion(data, resampling, options)
 
 

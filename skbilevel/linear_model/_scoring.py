@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,30 @@ def nested_score(
         if offset is not None:
             model = model._at_offset(offset[index])
         taken = {key: np.asarray(value)[index] for key, value in score_params.items()}
-        scores.append(scorer(model, X[index], y[index], **taken))
+        scores.append(_score_fold(scorer, model, X[index], y[index], taken))
     return float(np.mean(scores))
+
+
+def _score_fold(
+    scorer: Any, model: Any, X: Any, y: Array, params: dict[str, Array]
+) -> float:
+    """The score of one fold; NaN and a warning where it lacks a class.
+
+    Some scores cannot be computed then, which is no reason to lose the fit.
+    """
+    try:
+        return float(scorer(model, X, y, **params))
+    except ValueError as error:
+        if not hasattr(model, "classes_") or len(np.unique(y)) == len(model.classes_):
+            raise
+        warnings.warn(
+            f"best_score_ is NaN: scoring={model.scoring!r} failed on a fold that has "
+            f"no row of some class ({error}). Give a cv with fewer, stratified folds, "
+            "or another scoring.",
+            UserWarning,
+            stacklevel=4,
+        )
+        return np.nan
 
 
 def _left_out_score(

@@ -338,6 +338,8 @@ def _cholesky(H: Array) -> Array:
 
 
 def _solve_factored(L: Array, B: Array) -> Array:
+    if not L.size:  # neither features nor an intercept
+        return B
     return np.asarray(linalg.lapack.dpotrs(L, B, lower=1)[0])
 
 
