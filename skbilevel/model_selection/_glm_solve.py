@@ -14,7 +14,7 @@ from skbilevel.problems import Loss
 from skbilevel.solvers._whitened import Whitened, minimize_whitened
 
 # Accuracy of candidates, as a share of the loss of a row, and of what is published.
-_ROUGH, _FINE = 1e-6, 1e-12
+_ROUGH, _FINE = 1e-6, 1e-14
 # Added to a kernel, relative to its mean diagonal, so that it has a factor.
 _JITTER = 1e-12
 

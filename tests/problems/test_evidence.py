@@ -147,3 +147,28 @@ def test_stack_is_each_set(make_rows):
         single = each[f].at(log_v[f : f + 1])
         assert_allclose(model.value[f], single.value[0], rtol=1e-12)
         assert_allclose(model.grad[f], single.grad[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("noise", [1.0, 0.6])
+@pytest.mark.parametrize("setting", SETTINGS[:4])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_known_noise(make_rows, setting, shape, noise):
+    """``Q / noise + log det C``, by dense algebra and by differences."""
+    rows = make_rows(*shape, **setting)
+    log_v = point(rows.n_penalized)
+    wide = KernelEvidence(KernelRows.of(rows), TRAIN, noise, 7.0)
+    tall = replace(primal(rows, TRAIN), noise=noise, unit=np.array([7.0]))
+    value, grad, _ = wide.value_grad_curvature(log_v)
+    model = tall.at(log_v[None])
+    assert_allclose(model.value[0], value, rtol=1e-10)
+    assert_allclose(model.grad[0], grad, rtol=1e-7, atol=1e-10)
+    slope = slope_of(lambda x: wide.value_and_grad(x)[0], log_v)
+    assert_allclose(grad, slope, rtol=1e-6, atol=1e-9)
+    profiled = brute_force(rows, TRAIN, log_v)
+    n = rows.weight[TRAIN].sum()
+    Q_term = profiled * n - value * 7.0  # log det C is the same in both
+    half = replace(wide, noise=noise / 2.0)
+    Q = noise * (half.value_and_grad(log_v)[0] - value) * 7.0
+    assert Q > 0
+    if rows.n_targets == 1:
+        assert_allclose(Q_term, (n - 1) * np.log(Q / n) - Q / noise, rtol=1e-8)

@@ -1,0 +1,174 @@
+"""The guard of generalized linear models: what it promises, on small data."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression
+
+from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._glm_family import LinearPredictor
+from skbilevel.model_selection._glm_rows import GLMRows
+from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
+from skbilevel.model_selection._glm_solve import TrainingProblem
+from skbilevel.model_selection._glm_trainer import GLMTrainer
+from skbilevel.model_selection._guard import guarded_strengths
+from skbilevel.model_selection._paths import Recipe, Strengths, make_candidates
+from skbilevel.model_selection._plan import PlanRequest, default_plan
+from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
+from skbilevel.problems._moments import AugmentedRows
+
+FEW = Recipe(half=(1.0, 0.3), evidence=(1.0,), evidence_steps=3, elastic_net=3)
+NEAR = {"rtol": 1e-3, "atol": 1e-4}
+FAMILIES = {
+    "binary": LinearPredictor(LogisticLoss(), LogisticLoss(), None, False),
+    "classes": LinearPredictor(SoftmaxLoss(), SoftmaxLoss(), None, False),
+    "counts": LinearPredictor(PoissonLoss(), PoissonLoss(), None, True),
+}
+
+
+def make(kind, n=60, p=6, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    eta = 1.5 * X[:, :3] @ rng.standard_normal((3, 3))
+    codes = None
+    if kind == "classes":
+        codes = (eta + rng.gumbel(size=eta.shape)).argmax(axis=1)
+        y = np.eye(3)[codes]
+    elif kind == "binary":
+        codes = (eta[:, 0] + rng.logistic(size=n) > 0).astype(int)
+        y = codes[:, None].astype(float)
+    else:
+        y = rng.poisson(np.exp(np.clip(0.3 * eta[:, :1], None, 3))).astype(float)
+    t = y.shape[1]
+    weight = rng.uniform(0.5, 2.0, n)
+    nothing = np.arange(0)
+    rows = AugmentedRows(
+        X, y, weight, nothing, np.arange(p), True, np.zeros(p), np.zeros(t)
+    )
+    rng = np.random.default_rng(1)
+    request = PlanRequest(np.arange(n), n, rows.width, None, rng, codes, True)
+    return rows, default_plan(request, 3)
+
+
+def trainer_of(kind, p=6):
+    rows, plan = make(kind, p=p)
+    family = FAMILIES[kind]
+    glm = GLMRows(rows, family.loss, family.offset, family.dispersed)
+    return GLMTrainer(glm, plan.full)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("p", [6, 90])
+def test_candidates_are_solutions_at_their_strengths(kind, p):
+    trainer = trainer_of(kind, p)
+    made = make_candidates(trainer, FEW, Strengths())
+    problem, base = trainer.problem, trainer.problem.solve_shared(1.0)
+    for v, w in zip(made.v[0], made.w[0], strict=True):
+        fine = problem.solve(v, base, rough=False)
+        best = problem.coefficients(v, fine)
+        assert_allclose(best, v[:, None] * trainer.dual_gradient(best[None])[0], **NEAR)
+
+        def objective(w, v=v):
+            """Only active columns count: the others are exactly zero."""
+            eta = problem.head(w, base.head)[1]
+            loss = problem.weight @ problem.loss.value(eta, problem.y).sum(axis=1)
+            return loss + 0.5 * (w[v > 0] ** 2 / v[v > 0, None]).sum()
+
+        # Candidates are solved roughly: their losses have to be right, no more.
+        excess = objective(w) - objective(best)
+        assert -1e-6 <= excess <= 1e-4 * problem.weight.sum()
+        assert not w[v == 0].any()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_no_leak_to_the_bit(kind):
+    rows, plan = make(kind)
+    held_out, training = plan.held_out[0], plan.outer[0]
+    rng = np.random.default_rng(5)
+    X, weight = rows.X.copy(), rows.weight.copy()
+    y = rows.y.copy()
+    X[held_out] = 3.0 * rng.standard_normal(X[held_out].shape)
+    y[held_out] = y[rng.permutation(held_out)]
+    weight[held_out] = rng.uniform(0.1, 4.0, len(held_out))
+    found = []
+    for each in (rows, replace(rows, X=X, y=y, weight=weight)):
+        (_, trainer, *_) = FAMILIES[kind].trainers(
+            each, replace(plan, outer=[training], held_out=[held_out])
+        )
+        found.append(make_candidates(trainer, FEW, Strengths()))
+    assert_array_equal(found[0].v, found[1].v)
+    assert_array_equal(found[0].w, found[1].w)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("p", [6, 90])
+def test_what_is_published_is_a_solution(kind, p):
+    rows, plan = make(kind, p=p)
+    family, averaging = FAMILIES[kind], Averaging(temperature=2.0, nats=True)
+    found = guarded_strengths(
+        rows, plan, FEW, averaging, Strengths(), None, None, None, family
+    )
+    assert (found.v >= 0).all()
+    assert_array_equal(found.coef[1:][found.v == 0], 0.0)
+    eta = rows.X @ found.coef[1:] + found.coef[0]
+    residual = rows.weight[:, None] * family.loss.grad(eta, rows.y)
+    assert_allclose(residual.sum(axis=0), 0.0, atol=1e-5)
+    u = -rows.X.T @ residual
+    scale = abs(found.coef[1:]).max() + 1e-12
+    assert_allclose(found.coef[1:], found.v[:, None] * u, atol=1e-5 * scale)
+    assert found.loss <= 1.02 * found.choice.loss[0]
+
+
+@pytest.mark.parametrize("kind", ["binary", "classes"])
+@pytest.mark.parametrize("p", [6, 90])
+def test_a_constant_strength_is_logistic_regression(kind, p):
+    trainer = trainer_of(kind, p)
+    rows = trainer.rows
+    codes = rows.y[:, 0] if kind == "binary" else rows.y.argmax(axis=1)
+    peer = LogisticRegression(C=0.7, tol=1e-12, max_iter=10_000)
+    peer.fit(rows.X, codes, rows.weight)
+    w = trainer.solve(np.full((1, 1, p), 0.7))
+    assert_allclose(w[0, 0].T, peer.coef_, atol=1e-6)
+    full = trainer.full_coefficients(w)[0, 0]
+    head = full[0] - full[0].mean() if kind == "classes" else full[0]
+    shift = peer.intercept_.mean() if kind == "classes" else 0.0
+    assert_allclose(head, peer.intercept_ - shift, atol=1e-6)
+
+
+def test_rotated_rows_predict_like_the_rows():
+    trainer = trainer_of("binary", p=90)
+    problem = trainer.problem
+    state = problem.solve_shared(0.3)
+    same = problem.solve(np.full(90, 0.3), state, rough=False)
+    assert_allclose(state.eta, same.eta, atol=1e-5)
+
+
+def test_the_path_goes_on_through_a_plateau():
+    """Two columns that matter only by their small difference."""
+    rng = np.random.default_rng(0)
+    n = 300
+    common, small = rng.standard_normal((2, n))
+    X = np.column_stack([common + 0.01 * small, common - 0.01 * small])
+    y = (2.0 * small + rng.logistic(size=n) > 0).astype(float)[:, None]
+    Z = np.column_stack([np.ones(n), X])
+    rows = RotatedRows(Z, 1, y, np.ones(n), None, LogisticLoss())
+    fold = rng.permutation(np.arange(n) % 5)
+    pairs = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(5)]
+    path = shared_path(rows, pairs, float(n), 30.0)
+    mean = path.loss.mean(axis=0)
+    assert mean.min() < 0.8 * mean[0]
+    assert path.grid[mean.argmin()] > 5.0
+
+
+@pytest.mark.parametrize("loss", [LogisticLoss(), SoftmaxLoss(), PoissonLoss()])
+def test_targets_that_are_all_the_same(loss):
+    n, p = 30, 4
+    X = np.random.default_rng(0).standard_normal((n, p))
+    y = np.zeros((n, 3 if isinstance(loss, SoftmaxLoss) else 1))
+    y[:, 0] = 0.0 if isinstance(loss, PoissonLoss) else 1.0
+    problem = TrainingProblem(X, np.ones((n, 1)), y, np.ones(n), None, loss)
+    state = problem.solve(np.ones(p), problem.solve_shared(1.0), rough=False)
+    assert np.isfinite(state.eta).all()
+    assert abs(problem.coefficients(np.ones(p), state)).max() < 1e-3
