@@ -197,11 +197,11 @@ def report(
         "grad_norm": found.history["grad_norm"] * unit.factor,
         "tol": found.history["tol"],
     }
-    coefs = source.fold_coefficients(found.v)
+    coefs = source.fold_coefficients(found.v, found.states)
     folds = [(b, coef) for (_, b), coef in zip(splits, coefs, strict=False)]
     return Tuned(
         v,
-        source.coefficients(found.v),
+        source.coefficients(found.v, found.states),
         score,
         found.n_iter,
         history,

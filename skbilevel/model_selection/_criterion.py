@@ -9,7 +9,7 @@ the strengths of the full data as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from skbilevel._typing import Array
 from skbilevel.problems import (
@@ -64,10 +64,13 @@ class Source(Protocol):
     def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
         """The problem to solve."""
 
-    def coefficients(self, v: Array) -> Array:
-        """Coefficients (n_free + p, t) on the full data, free columns first."""
+    def coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> Array:
+        """Coefficients (n_free + p, t) on the full data, free columns first.
 
-    def fold_coefficients(self, v: Array) -> list[Array]:
+        ``states`` of the tasks of `problem` may serve as a start.
+        """
+
+    def fold_coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> list[Array]:
         """The same for every training set."""
 
     def guide(self) -> Criterion | None:

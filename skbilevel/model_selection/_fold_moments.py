@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -106,11 +107,11 @@ class MomentFolds:
             tuple(tasks), outer.parametrization, outer.bounds, outer.hyperpenalty
         )
 
-    def coefficients(self, v: Array) -> Array:
+    def coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> Array:
         """Coefficients on the full data."""
         return self._solve(self.full.gram, self.full.cross, self.full.free, v)
 
-    def fold_coefficients(self, v: Array) -> list[Array]:
+    def fold_coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> list[Array]:
         """Coefficients of every training set, at strengths moved to it."""
         train = self.train
         scale = 1.0 / transfer(1.0, train.weight, float(self.full.weight))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -131,25 +132,32 @@ class GLMSource:
             tasks, outer.parametrization, outer.bounds, outer.hyperpenalty
         )
 
-    def _solution(self, fit: RowsDataFit, v: Array) -> tuple[Array, object]:
+    def _solution(
+        self, fit: RowsDataFit, v: Array, start: Any = None
+    ) -> tuple[Array, object]:
         """Coefficients of the columns as they are, and the system at them."""
         m = self.tasks_of.n_free
         v = np.concatenate([np.full(m, np.inf), v])
-        found = self.inner.solve(fit, v, tol=_TOL)
+        found = self.inner.solve(fit, v, start, tol=_TOL)
         return np.concatenate([found.W[:m], self.metric[:, None] * found.W[m:]]), (
             found.system
         )
 
-    def coefficients(self, v: Array) -> Array:
-        """Coefficients on the full data."""
-        return self._solution(self.fit, v)[0]
+    def coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> Array:
+        """Coefficients on the full data, from the mean of those of the tasks."""
+        known = [inner for inner, _ in states]
+        start = np.mean(known, axis=0) if known else None
+        return self._solution(self.fit, v, start)[0]
 
-    def fold_coefficients(self, v: Array) -> list[Array]:
+    def fold_coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> list[Array]:
         """Coefficients of every training set, at strengths moved to it."""
         out = []
-        for task in self._tasks if self.splits else ():
-            assert isinstance(task.inner, RowsDataFit)
-            out.append(self._solution(task.inner, v * np.asarray(task.v_scale))[0])
+        starts = states or ((None, None),) * len(self._tasks)
+        for task, (start, _) in zip(self._tasks, starts, strict=True):
+            if self.splits:
+                assert isinstance(task.inner, RowsDataFit)
+                own = v * np.asarray(task.v_scale)
+                out.append(self._solution(task.inner, own, start)[0])
         return out
 
     def left_out_predictions(self, v: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +137,7 @@ class RowSource:
             for train, valid in self.splits
         ]
 
-    def coefficients(self, v: Array) -> Array:
+    def coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> Array:
         """Coefficients on the full data."""
         primal = self.criterion != "folds" and not _is_dual(self.design, self.dual)
         if primal:
@@ -146,7 +147,7 @@ class RowSource:
             )
         return self._full(self.fit, self._inner_solution(self.fit, v))
 
-    def fold_coefficients(self, v: Array) -> list[Array]:
+    def fold_coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> list[Array]:
         """Coefficients of every training set, at strengths moved to it."""
         out = []
         for task in self._tasks if self.criterion == "folds" else ():

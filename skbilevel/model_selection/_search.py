@@ -28,7 +28,8 @@ class Found:
     """Variances of scaled columns, and how they were found.
 
     ``loss`` is the criterion without its hyperpenalty; ``edge`` is -1 where no
-    strength but an infinite one helps, 1 where none helps at all.
+    strength but an infinite one helps, 1 where none helps at all. ``states`` are those
+    of the tasks at the last evaluation.
     """
 
     v: Array
@@ -37,6 +38,7 @@ class Found:
     n_iter: int
     history: dict[str, Array]
     edge: int
+    states: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Search:
             max(1, result.n_iter),
             result.history,
             _final_edge(edge, result.v, source.trace),
+            result.states,
         )
 
     def _outer(
@@ -138,7 +141,8 @@ def _found_shared(shared: SharedStart, p: int) -> Found:
     one = np.ones(1)
     history = {"value": shared.value * one, "grad_norm": 0.0 * one, "tol": 0.0 * one}
     v = np.full(p, shared.v)
-    return Found(v, shared.value, Status.CONVERGED, 1, history, shared.edge)
+    status = Status.CONVERGED
+    return Found(v, shared.value, status, 1, history, shared.edge, shared.states)
 
 
 def _least(outer: OuterVector, v_ref: float) -> float:

@@ -42,6 +42,7 @@ class SharedStart:
     value: float
     edge: int
     final: bool
+    states: tuple[Any, ...] = ()
 
 
 def shared_start(
@@ -84,8 +85,8 @@ def shared_start(
     edge = edges.get(found.status, 0)
     if (edge < 0 and bounds[0] > low) or (edge > 0 and bounds[1] < high):
         edge = 0
-    final = newton and space.one_strength and space.family == "none"
-    return SharedStart(found.v, found.value, edge, final and space.metadata is None)
+    alone = space.one_strength and space.family == "none" and space.metadata is None
+    return SharedStart(found.v, found.value, edge, newton and alone, found.states)
 
 
 def _is_newton(problem: BilevelProblem | CriterionProblem) -> bool:

@@ -52,7 +52,8 @@ class LogisticLoss:
 
     def value(self, eta: Array, y: Array) -> Array:
         """Negative log likelihood of the label."""
-        return np.asarray(np.logaddexp(0.0, eta) - y * eta)
+        tail = np.log1p(np.exp(-np.abs(eta)))
+        return np.asarray(np.maximum(eta, 0.0) + tail - y * eta)
 
     def grad(self, eta: Array, y: Array) -> Array:
         """Probability minus label."""
@@ -60,8 +61,9 @@ class LogisticLoss:
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """``p (1 - p)``."""
-        # expit(-eta) keeps the digits that 1 - expit(eta) loses.
-        return np.asarray(special.expit(eta) * special.expit(-eta))
+        # 1 - expit(eta) would lose digits.
+        tail = np.exp(-np.abs(eta))
+        return np.asarray(tail / (1.0 + tail) ** 2)
 
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """Multiplication by the curvature."""

@@ -322,11 +322,11 @@ def _gram(Z: Array, d: Array) -> Array:
 
 def _regularize(H: Array, n_free: int, penalty: float) -> None:
     """Add the penalty; a trace of one where unpenalized columns have none."""
-    index = np.arange(n_free, len(H))
-    H[index, index] += penalty
+    diagonal = np.einsum("ii->i", H)
+    diagonal[n_free:] += penalty
     if n_free:
-        index = np.arange(n_free)
-        H[index, index] += _RIDGE * max(float(H[index, index].mean()), 1.0)
+        free = diagonal[:n_free]
+        free += _RIDGE * max(float(free.sum()) / n_free, 1.0)
 
 
 def _cholesky(H: Array) -> Array:

@@ -16,6 +16,8 @@ Scalar = Callable[[float], tuple[float, float]]
 _FLAT, _ROUNDING = 1e-9, 1e-13
 # A cubic step never comes closer than this to the ends, relative to the bracket.
 _MARGIN = 0.05
+# Steps outward that slopes shorten, and by how much they go beyond their minimum.
+_SECANTS, _BEYOND = 2, 1.5
 # A bracket has to shrink to the first share in every step, or the step to the second.
 _SLOW, _SHORT = 0.75, 0.25
 
@@ -87,6 +89,7 @@ def minimize_scalar_log(
     for offset in (0.0, *scan):
         visit(x0 + offset)
     status, stride, width, step = Status.MAX_ITER, 3.0, np.inf, np.inf
+    secants = _SECANTS
     for _ in range(max_iter):
         best, other, side = _next_pair(seen)
         if other is None:
@@ -94,7 +97,9 @@ def minimize_scalar_log(
             if best.x == end or abs(best.slope) <= _resolution(seen, best):
                 status = Status.AT_INFINITY if side < 0 else Status.AT_ZERO
                 break
-            visit(best.x + side * stride)
+            ahead, secants = _secant(seen, best), secants - 1
+            length = min(stride, ahead) if rtol > 0.0 <= secants else stride
+            visit(best.x + side * length)
             stride *= 1.5
             continue
         # A bracket that hardly shrank is halved, unless the steps get short.
@@ -121,6 +126,16 @@ def _next_pair(seen: list[_Point]) -> tuple[_Point, _Point | None, float]:
     side = -1 if seen[k].slope > 0 else 1
     j = k + side
     return seen[k], seen[j] if 0 <= j < len(seen) else None, float(side)
+
+
+def _secant(seen: list[_Point], best: _Point) -> float:
+    """A step beyond the minimum that the slopes uphill predict; infinite for none."""
+    uphill = [point for point in seen if abs(point.slope) > abs(best.slope)]
+    if not uphill:
+        return np.inf
+    near = min(uphill, key=lambda point: abs(point.x - best.x))
+    share = abs(best.slope) / (abs(near.slope) - abs(best.slope))
+    return _BEYOND * share * abs(near.x - best.x)
 
 
 def _resolution(seen: list[_Point], best: _Point) -> float:
