@@ -14,6 +14,9 @@ from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.problems import Loss
 from skbilevel.problems._moments import AugmentedRows
 
+# Squares and sums of it are finite.
+_LARGEST = 1e100
+
 
 @dataclass(frozen=True)
 class LinearPredictor:
@@ -45,4 +48,6 @@ class LinearPredictor:
         """Losses of the predictions, offsets added."""
         if self.offset is not None:
             eta = eta + self.offset[index][:, None]
-        return np.asarray(self.outer.value(eta, rows.y[index][:, None]).sum(axis=-1))
+        loss = self.outer.value(eta, rows.y[index][:, None]).sum(axis=-1)
+        # One far row may have a loss that overflows: such candidates are all alike.
+        return np.where(loss < _LARGEST, loss, _LARGEST)
