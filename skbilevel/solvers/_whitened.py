@@ -27,6 +27,8 @@ _MAX_ITER, _MAX_HALVINGS, _CG_ITER = 100, 30, 500
 _STALE_UP_TO = 25
 # Relative accuracy of a step far from the solution.
 _ROUGH = 0.1
+# Changes of the objective that are rounding, and decrements that are small beside it.
+_NOISE, _FLAT = 1e-12, 1e-6
 # Smallest curvature of unpenalized columns, relative to the mean of the diagonal.
 _RIDGE = 1e-10
 
@@ -282,11 +284,14 @@ def minimize_whitened(
         slope = float((grad * step).sum())
         # As accurate as the next step of an exact method would be.
         accuracy = min(_ROUGH, max(-slope, 0.0) / (10.0 * enough / tol))
+        before = value
         T, eta, value, moved = _line_search(problem, T, eta, value, step, slope)
+        # Where the objective is all rounding no further step can be judged.
+        flat = before - value <= _NOISE * abs(value) and -slope <= _FLAT * abs(value)
         # The last step is taken, too: it costs nothing and squares the error.
-        if -slope <= enough or not moved:
-            grad = problem.grad(T, eta)
-            return WhitenedSolution(T, eta, grad, -slope <= 1e4 * enough, n_iter)
+        if -slope <= enough or flat or not moved:
+            grad, near = problem.grad(T, eta), flat or -slope <= 1e4 * enough
+            return WhitenedSolution(T, eta, grad, near, n_iter)
     return WhitenedSolution(T, eta, problem.grad(T, eta), False, max_iter)
 
 
@@ -295,7 +300,7 @@ def _line_search(
 ) -> tuple[Array, Array, float, bool]:
     """Halve the step until the objective falls; one product with Z in all."""
     along = _predict(problem.Z, step)
-    length, noise = 1.0, 1e-12 * abs(value)
+    length, noise = 1.0, _NOISE * abs(value)
     for _ in range(_MAX_HALVINGS):
         new_T, new_eta = T + length * step, eta + length * along
         new = problem.value(new_T, new_eta)

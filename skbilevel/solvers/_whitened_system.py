@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
@@ -26,6 +27,9 @@ from skbilevel.solvers._whitened import (
 
 # A decrement below this, relative to the weights, is rounding.
 _LEAST_TOL = 1e-16
+
+# Below this mean objective accuracy is relative to it.
+_SMALL_LOSS = 1e-2
 
 Rows = Any
 
@@ -74,6 +78,15 @@ class WhitenedSystem:
         full = np.zeros((self.fit.design.shape[0], R.shape[1]))
         full[self.rows] = R
         return self.fit.pull(full)
+
+    def from_kernel(self, T: Array) -> Array:
+        """``X^T L^-T T`` where Z holds a lower factor L of the kernel."""
+        m = self.n_free
+        L = self.curvature.problem.Z[:, m:]
+        inner = linalg.solve_triangular(
+            L, T[m:], lower=True, trans="T", check_finite=False
+        )
+        return self.pulled(inner)
 
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
         """Two triangular solves, or conjugate gradients with an averaged factor."""
@@ -149,6 +162,11 @@ def solved(
     exact = Curvature(problem, problem.y).exact
     tol = tol if exact else max(tol**2, _LEAST_TOL)
     found = minimize_whitened(problem, start, tol=tol)
+    level = problem.value(found.T, found.eta) / max(float(problem.weight.sum()), 1e-300)
+    if level < _SMALL_LOSS:
+        # Rows that are fitted nearly exactly: their loss says nothing about the rest.
+        least = _LEAST_TOL * (_SMALL_LOSS if exact else 1.0)
+        found = minimize_whitened(problem, found.T, tol=max(tol * level, least))
     curvature = Curvature(problem, found.eta)
     system = WhitenedSystem(fit, v, rows, curvature, columns, found.T)
     solution = _solution(system, found)
@@ -166,11 +184,11 @@ def _solution(system: WhitenedSystem, found: WhitenedSolution) -> LinearSolution
         W[columns] = d * found.T
         residual[columns] = -found.grad / d
     else:
-        W = np.where(np.isinf(system.v), 0.0, system.v)[:, None] * pull
+        # W = V X^T L^-T T for the factor L of the kernel: the map from T to W is an
+        # isometry but for V^1/2, whatever the condition of L is.
+        v = system.v[:, None]
+        W = np.where(np.isinf(v), 0.0, v) * system.from_kernel(found.T)
         W[:m] = found.T[:m]
-        # The predictions of W are those of T up to its error.
-        old, eta = pull, system.fit.predict(W)[system.rows]
-        pull = -system.pulled(problem.row_grad(eta))
-        residual = np.where(system.v[:, None] > 0, pull - old, 0.0)
+        residual = np.where(v > 0.0, -system.from_kernel(found.grad), 0.0)
         residual[:m] = pull[:m]
     return LinearSolution(W, pull, residual, found.converged, counts, found.n_iter)
