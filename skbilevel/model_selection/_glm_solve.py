@@ -139,17 +139,26 @@ class TrainingProblem:
         X = self.X if len(active) == len(v) else self.X[:, active]
         Z = X * np.sqrt(v[active])
         n = len(Z)
-        if Z.shape[1] <= n:
+        if not self.in_rows(Z.shape[1]):
             return np.asarray(Z)
         K = Z @ Z.T
         K[np.arange(n), np.arange(n)] += _JITTER * float(np.trace(K)) / n
         return np.asarray(linalg.cholesky(K, lower=True, check_finite=False))
 
+    def in_rows(self, p: int) -> bool:
+        """Whether a matrix of rows takes the place of one of p columns.
+
+        Rows count by weight where they are about as many as columns: repeating a row
+        is then the same, digit by digit, as giving it a weight.
+        """
+        n = len(self.y)
+        return p > n and (p > float(self.weight.sum()) or p > 2 * n)
+
     def coefficients(self, v: Array, state: State) -> Array:
         """Coefficients (p, t) of a solution."""
         active = np.flatnonzero(v)
         out = np.zeros((len(v), self.y.shape[1]))
-        if len(active) <= len(self.y):
+        if not self.in_rows(len(active)):
             T = state.T[self.free.shape[1] :]
             out[active] = np.sqrt(v[active])[:, None] * T
         else:

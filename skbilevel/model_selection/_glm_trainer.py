@@ -135,7 +135,8 @@ class GLMTrainer:
         curvature = glm.loss.curvature(eta, problem.y)
         t = rows.n_targets
         d = curvature.mean(axis=1) * (t / (t - 1.0) if t > 1 else 1.0)
-        d = np.maximum(d, _CURVATURE * max(float(d.mean()), 1e-300))
+        mean = float(problem.weight @ d / self.weight[0])
+        d = np.maximum(d, _CURVATURE * max(mean, 1e-300))
         z = eta - glm.loss.grad(eta, problem.y) / d[:, None]
         if problem.offset is not None:
             z = z - problem.offset
@@ -151,7 +152,7 @@ class GLMTrainer:
             shift=rows.shift * self._full_metric,
         )
         known = Likelihood(float(self.weight[0]), problem.null.loss, glm.noise)
-        if rows.n_penalized > len(self.set.rows):
+        if problem.in_rows(rows.n_penalized):
             return KernelTrainer(KernelRows.of(working), self.set, known)
         return MomentTrainer(working, [self.set], RowMoments(working), known)
 
