@@ -28,6 +28,10 @@ _BELOW, _ABOVE = 3.0, 30.0
 # The path ends so many steps beyond its minimum, where the rise is that many standard
 # errors, and after so many steps anyway.
 _RISES, _SURE = (2, 8), 2.0
+# The path also ends where the penalty is balanced by this share of the gradient that
+# the data have at the null model: where classes separate, the loss on left-out rows
+# falls without end as long as no row is wrong, and says nothing about the row that is.
+_PULL = 5e-4
 _TOL = 1e-5
 
 
@@ -92,6 +96,10 @@ class RotatedRows:
         """The solution of some of the rows at a shared variance."""
         return minimize_whitened(self.problem(index, v), start, tol=tol)
 
+    def pull(self, T: Array, log_v: float) -> float:
+        """Norm of the gradient of the loss, which the penalty balances."""
+        return float(np.linalg.norm(T[self.n_free :]) * np.exp(-log_v))
+
     def eta(self, index: Array, T: Array) -> Array:
         """Predictions of some of the rows."""
         eta = self.Z[index] @ T
@@ -113,6 +121,7 @@ def shared_path(
     weight = rows.weight[left_out]
     warm: list[Array | None] = [None] * len(pairs)
     losses: list[Array] = []
+    pulls: list[float] = []
     for log_v in grid:
         for k, (a, _) in enumerate(pairs):
             warm[k] = rows.solve(a, float(np.exp(log_v)), warm[k], _TOL).T
@@ -123,6 +132,9 @@ def shared_path(
         total = np.array([each.sum() for each in losses])
         k = int(np.argmin(total))
         if _rises(losses[-1] - losses[k], len(losses) - 1 - k):
+            break
+        pulls.append(max(rows.pull(T, log_v) for T in warm if T is not None))
+        if pulls[-1] < _PULL * pulls[0]:
             break
     loss = np.stack(losses, axis=1)
     return SharedPath(grid[: loss.shape[1]], loss, weight)
