@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._sklearn_compat import StrOptions, _fit_context
+from skbilevel._sklearn_compat import _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import (
-    BilevelLinearModel,
-    check_weight,
-    linear_prediction,
-)
+from skbilevel.linear_model._base import check_weight, linear_prediction
+from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._scoring import nested_score, user_score
 from skbilevel.problems import GammaLoss, Loss, PoissonLoss, TweedieLoss
 
 
-class BilevelLogLinearModel(RegressorMixin, BilevelLinearModel):
+class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
     """Common part of the estimators with a log link; see the subclasses."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BilevelLinearModel._parameter_constraints,
-        "cv": ["cv_object", StrOptions({"loo"})],
-    }
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,15 +11,18 @@ from skbilevel.linear_model._glm_criterion import tune_glm_criterion
 from skbilevel.linear_model._glm_data import PreparedGLM
 from skbilevel.linear_model._glm_guarded import tune_glm_guarded
 from skbilevel.linear_model._options import Tuned, TuningOptions
-from skbilevel.linear_model._tuning import check_tuning
+from skbilevel.linear_model._tuning import check_rows
 from skbilevel.model_selection._outer_space import check_alpha_bounds, check_alpha_init
+from skbilevel.model_selection._regime import check_solver
 
 
 def tune_glm(
     data: PreparedGLM, resampling: Resampling, options: TuningOptions
 ) -> Tuned:
     """Search the strengths as the options say."""
-    check_tuning(data, options)
+    if not isinstance(options.solver, str):  # names are checked by the door
+        check_solver(options.solver)
+    check_rows(data)
     options = _sum_units(data, options)
     if isinstance(options.hyperpenalty, str):
         return tune_glm_guarded(data, resampling, options)

@@ -13,18 +13,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import (
-    BilevelLinearModel,
-    check_weight,
-    linear_prediction,
-)
+from skbilevel.linear_model._base import check_weight, linear_prediction
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
+from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 
 
-class BilevelLogisticCV(ScoringMixin, ClassifierMixin, BilevelLinearModel):
+class BilevelLogisticCV(ScoringMixin, ClassifierMixin, BilevelGeneralizedLinearModel):
     """Logistic regression with one tuned strength per feature.
 
     What is optimized is always the differentiable ``outer_loss`` of rows that were
@@ -67,7 +64,9 @@ class BilevelLogisticCV(ScoringMixin, ClassifierMixin, BilevelLinearModel):
         the criterion itself: stratified folds, a hold-out where there is one split,
         or, for "loo", approximate leave-one-out by one Newton step from the full fit.
     solver : str or solver value, default="auto"
-        "auto" chooses by the rule of the user guide. A value is used as it is.
+        "auto" chooses by the rule of the user guide, "newton-cholesky" and
+        "newton-dual" force factorizations, "newton-cg" conjugate gradients. A value
+        is used as it is. The guard always chooses by its own rule.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always ``outer_loss``.
@@ -175,8 +174,7 @@ class BilevelLogisticCV(ScoringMixin, ClassifierMixin, BilevelLinearModel):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BilevelLinearModel._parameter_constraints,
-        "cv": ["cv_object", StrOptions({"loo"})],
+        **BilevelGeneralizedLinearModel._parameter_constraints,
         "outer_loss": [StrOptions(set(OUTER_LOSSES))],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }

@@ -46,7 +46,9 @@ class BilevelPoissonCV(BilevelLogLinearModel):
         folds, a hold-out where there is one split, or, for "loo", approximate
         leave-one-out by one Newton step from the full fit.
     solver : str or solver value, default="auto"
-        "auto" chooses by the rule of the user guide. A value is used as it is.
+        "auto" chooses by the rule of the user guide, "newton-cholesky" and
+        "newton-dual" force factorizations, "newton-cg" conjugate gradients. A value
+        is used as it is. The guard always chooses by its own rule.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the deviance.
@@ -109,8 +111,10 @@ class BilevelPoissonCV(BilevelLogLinearModel):
 
     Exposure enters in one of two ways, which give the same coefficients at the same
     ``alpha * sum_i s_i``: counts as ``y`` and the logarithm of the exposure as
-    ``offset``, or rates as ``y`` and the exposure as ``sample_weight``. Counts that
-    are all zero have no finite maximum of the likelihood; the intercept is then a
+    ``offset``, or rates as ``y`` and the exposure as ``sample_weight``. A weight
+    counts as that many rows, so choose a unit in which a typical exposure is about
+    one: in a unit in which all are tiny, nothing can be told from the data. Counts
+    that are all zero have no finite maximum of the likelihood; the intercept is then a
     large negative number.
 
     References

@@ -51,15 +51,15 @@ class Prepared(Protocol):
 
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:
     """Search the strengths as the options say."""
-    check_tuning(data, options)
+    check_solver(options.solver)
+    check_rows(data)
     if isinstance(options.hyperpenalty, str):
         return _guarded(data, resampling, options)
     return tune_criterion(data, resampling, options)
 
 
-def check_tuning(data: Prepared, options: TuningOptions) -> None:
+def check_rows(data: Prepared) -> None:
     """Raise where nothing can be tuned."""
-    check_solver(options.solver)
     if len(data.positive) < 2:
         raise ValueError("At least 2 rows of positive weight are needed.")
 
@@ -200,7 +200,8 @@ def report_guard(
         max(1, steps + recipe.elastic_net),
         history,
         hyperpenalty,
-        list(zip(plan.held_out, found.fold_coef, strict=True)),
+        # Large problems score the first folds of their plan only.
+        list(zip(plan.held_out, found.fold_coef, strict=False)),
         # Where other candidates help, the end of the shared strength says little.
         found.candidates.shared.edge if choice.weight[0] > 0.5 else 0,
     )

@@ -52,7 +52,9 @@ class BilevelTweedieCV(BilevelLogLinearModel):
         folds, a hold-out where there is one split, or, for "loo", approximate
         leave-one-out by one Newton step from the full fit.
     solver : str or solver value, default="auto"
-        "auto" chooses by the rule of the user guide. A value is used as it is.
+        "auto" chooses by the rule of the user guide, "newton-cholesky" and
+        "newton-dual" force factorizations, "newton-cg" conjugate gradients. A value
+        is used as it is. The guard always chooses by its own rule.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the deviance.
