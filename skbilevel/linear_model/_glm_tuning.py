@@ -10,6 +10,7 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._glm_criterion import tune_glm_criterion
 from skbilevel.linear_model._glm_data import PreparedGLM
 from skbilevel.linear_model._glm_guarded import tune_glm_guarded
+from skbilevel.linear_model._glm_zeros import all_zero, without_events
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuning import check_rows
 from skbilevel.model_selection._outer_space import check_alpha_bounds, check_alpha_init
@@ -24,6 +25,8 @@ def tune_glm(
         check_solver(options.solver)
     check_rows(data)
     options = _sum_units(data, options)
+    if all_zero(data):
+        return without_events(data)
     if isinstance(options.hyperpenalty, str):
         return tune_glm_guarded(data, resampling, options)
     return tune_glm_criterion(data, resampling, options)

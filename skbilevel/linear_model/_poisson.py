@@ -114,8 +114,8 @@ class BilevelPoissonCV(BilevelLogLinearModel):
     ``offset``, or rates as ``y`` and the exposure as ``sample_weight``. A weight
     counts as that many rows, so choose a unit in which a typical exposure is about
     one: in a unit in which all are tiny, nothing can be told from the data. Counts
-    that are all zero have no finite maximum of the likelihood; the intercept is then a
-    large negative number.
+    that are all zero have no likelihood with a finite maximum; half an event in all
+    rows together is then expected, whatever the features.
 
     References
     ----------

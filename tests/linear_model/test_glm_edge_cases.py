@@ -124,11 +124,21 @@ def test_missing_values(X, classes, amounts):
 
 @pytest.mark.parametrize("hyperpenalty", ["auto", None])
 def test_counts_that_are_all_zero(X, hyperpenalty):
-    y = np.zeros(N)
+    y, offset = np.zeros(N), np.cos(np.arange(N))
     for estimator in (BilevelPoissonCV, BilevelTweedieCV):
-        model = finite(estimator(hyperpenalty=hyperpenalty).fit(X, y), X)
-        assert model.predict(X).max() < 1e-3
-        assert model.score(X, y) in (0.0, 1.0)
+        model = estimator(hyperpenalty=hyperpenalty).fit(X, y, offset=offset)
+        finite(model, X)
+        assert_array_equal(model.coef_, 0.0)
+        assert_array_equal(model.alpha_, np.inf)
+        # Half an event among all rows.
+        assert_allclose(model.predict(X, offset=offset).sum(), 0.5)
+        assert model.score(X, y, offset=offset) == 0.0
+    grouped = BilevelPoissonCV(feature_groups=[0, 0, 1, 1, 1], unpenalized=[0])
+    finite(grouped.fit(X, y), X)
+    scored = BilevelPoissonCV(scoring="neg_mean_poisson_deviance").fit(X, y)
+    assert_allclose(scored.best_score_, -2.0 * 0.5 / N)
+    through = BilevelPoissonCV(hyperpenalty=hyperpenalty, fit_intercept=False)
+    finite(through.fit(X, y), X)
 
 
 @BOUNDARY
