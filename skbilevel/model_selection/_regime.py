@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skbilevel.problems import BilevelProblem, CriterionProblem
+from skbilevel.problems import BilevelProblem, CriterionProblem, SmoothPenalty
 from skbilevel.solvers import (
     CG,
     INNER,
@@ -15,6 +15,9 @@ from skbilevel.solvers import (
     Implicit,
     InnerSolver,
     Nested,
+    NewtonCG,
+    NewtonCholesky,
+    NewtonDual,
     choose_regime,
     resolve,
 )
@@ -100,12 +103,17 @@ def optimizer(
 ) -> OuterOptimizer:
     """Quasi-Newton from the Gauss-Newton matrix where that is cheap to have."""
     limit = _CURVATURE_UP_TO
+    inner = solver.inner if isinstance(solver, Nested) else None
     if isinstance(problem, BilevelProblem):
         in_rows = "dense_hessian" not in problem.tasks[0].inner.provides
+        # Newton's method reads the rows as often as a curvature does.
+        in_rows = in_rows and not isinstance(inner, NewtonCholesky)
         limit = _CURVATURE_IN_ROWS if in_rows else limit
     small = len(problem.bounds[0]) <= limit
-    inner = solver.inner if isinstance(solver, Nested) else None
-    iterative = isinstance(inner, CG)
+    iterative = isinstance(inner, CG | NewtonCG)
+    if isinstance(inner, NewtonCholesky | NewtonDual):
+        # A smooth hyperpenalty leaves a quasi-Newton method little to learn.
+        iterative = isinstance(problem.hyperpenalty, SmoothPenalty)
     if not small or iterative or not has_curvature(problem):
         return LBFGSB()
     return TrustRegion()

@@ -91,6 +91,9 @@ class LeftOut:
     inside : ndarray of shape (r,)
         What ``square`` of the columns of Z would be, times their penalty: 1 but for
         unpenalized ones.
+    jacobian : callable or None
+        Derivative (n, b) of ``eta`` in the variances of blocks of columns (n, b),
+        given their ``u`` (b,); without the third derivative. One target only.
     """
 
     eta: Array
@@ -99,6 +102,7 @@ class LeftOut:
     square: Callable[[Array], Array]
     through: Array
     inside: Array
+    jacobian: Callable[[Array, Array], Array] | None = None
 
 
 def leave_out_single(at: Features, outer: Loss) -> LeftOut:
@@ -122,8 +126,19 @@ def leave_out_single(at: Features, outer: Loss) -> LeftOut:
     # N^T Z = Z H^-1 P with P the diagonal of the penalty, for any Z.
     inside = (phi * rho) @ ZS**2
 
-    def square(X: Array) -> Array:
-        XN = X - ZS @ (Z.T @ (c[:, None] * X))
-        return np.asarray((phi * rho) @ XN**2)
+    slope = np.where(short, 1.0 / D, 1.0)[:, None]
+    bow = np.where(short, r / D**2, 0.0)[:, None]
 
-    return LeftOut(eta, value, row_grad[:, None], square, through[:, None], inside)
+    def turned(X: Array) -> Array:
+        return np.asarray(X - ZS @ (Z.T @ (c[:, None] * X)))
+
+    def square(X: Array) -> Array:
+        return np.asarray((phi * rho) @ turned(X) ** 2)
+
+    def jacobian(X: Array, u: Array) -> Array:
+        XN = turned(X)
+        return np.asarray(XN * (slope * u + bow * XN))
+
+    return LeftOut(
+        eta, value, row_grad[:, None], square, through[:, None], inside, jacobian
+    )

@@ -71,7 +71,9 @@ class _ClassLoss:
         if eta.shape[-1] > 1:
             return self._second(eta, y)
         apply = self._second(_two(eta), _indicators(y))
-        return lambda D: _one(apply(_two(D)))
+        # One number a row, for any number of columns of D.
+        bend = _one(apply(_two(np.ones_like(eta))))
+        return lambda D: np.asarray(bend * D)
 
     def _value(self, eta: Array, y: Array) -> Array:
         raise NotImplementedError

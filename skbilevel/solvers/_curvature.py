@@ -27,7 +27,7 @@ from skbilevel.problems._closed_form_curvature import (
     gcv_curvature,
     leave_one_out_curvature,
 )
-from skbilevel.solvers._base import InnerSolution
+from skbilevel.solvers._base import Hypergradient, InnerSolution
 
 # Accuracy of iterative solves: a curvature needs few digits.
 _ACCURACY = 1e-3
@@ -37,10 +37,13 @@ def gauss_newton(
     problem: BilevelProblem | CriterionProblem,
     theta: Array,
     inner: Sequence[InnerSolution] = (),
+    hypergradient: Hypergradient | None = None,
 ) -> Array:
     """Curvature (g, g) of the outer loss and its hyperpenalty.
 
     ``inner`` are the solutions of all tasks at ``theta``; their factors are reused.
+    A hypergradient that differentiates something else than the loss of validation
+    rows at the solution brings its own ``curvature``.
     """
     parametrization = problem.parametrization
     D = parametrization.jacobian(theta)
@@ -48,8 +51,9 @@ def gauss_newton(
         out = _of_criterion(problem.criterion, parametrization.v(theta), D)
     else:
         out = np.zeros((len(theta), len(theta)))
+        of_task = getattr(hypergradient, "curvature", _of_task)
         for task, solved in zip(problem.tasks, inner, strict=True):
-            out += _of_task(solved, task, theta, D)
+            out += of_task(solved, task, _jacobian(task, theta, D))
         out /= problem.total_weight
     if problem.hyperpenalty is not None:
         out += _of_penalty(problem.hyperpenalty, parametrization, theta)
@@ -60,7 +64,9 @@ def has_curvature(problem: BilevelProblem | CriterionProblem) -> bool:
     """Whether `gauss_newton` costs about as much as some evaluations."""
     if isinstance(problem, CriterionProblem):
         return isinstance(problem.criterion, LeaveOneOut | GCV)
-    return "quadratic" in problem.tasks[0].inner.provides
+    fit = problem.tasks[0].inner
+    # Coupled classes are one system for every coordinate of theta, not one column.
+    return "quadratic" in fit.provides or fit.n_targets == 1
 
 
 def _of_criterion(criterion: Criterion, v: Array, D: Array) -> Array:
@@ -71,17 +77,27 @@ def _of_criterion(criterion: Criterion, v: Array, D: Array) -> Array:
     raise ValueError(f"{type(criterion).__name__} has no Gauss-Newton matrix.")
 
 
-def _of_task(solved: InnerSolution, task: Task, theta: Array, D: Array) -> Array:
-    fit, own = task.inner, task.parametrization
+def _jacobian(task: Task, theta: Array, D: Array) -> Array:
+    """Derivative (..., m + p, g) of the task's variances; zero for free columns."""
+    own = task.parametrization
     if own is not None:
         each = [par.jacobian(theta) for par in own]
-        D = np.stack(each) if fit.batch else each[0]
-    scale = np.asarray(task.v_scale)[..., None, None]
+        D = np.stack(each) if task.inner.batch else each[0]
+    D = np.asarray(task.v_scale)[..., None, None] * D
+    if not task.n_free:
+        return D
+    return np.concatenate([np.zeros((task.n_free, D.shape[-1])), D])
+
+
+def _of_task(solved: InnerSolution, task: Task, D: Array) -> Array:
+    fit = task.inner
     weight = np.asarray(task.weight) / np.asarray(task.outer.weight_sum)
-    out = np.zeros((len(theta), len(theta)))
-    point, outer = fit.at(zeros(fit)), task.outer.at(zeros(task.outer))
+    out = np.zeros((D.shape[-1], D.shape[-1]))
+    # Where the loss is quadratic, zero is as good as any point, and costs nothing.
+    W = zeros(fit) if "quadratic" in fit.provides else solved.W
+    point, outer = fit.at(W), task.outer.at(W)
     for t in range(fit.n_targets):
-        moved = scale * D * solved.solution.pull[..., t : t + 1]
+        moved = D * solved.solution.pull[..., t : t + 1]
         step = moved - solved.system.solve(point.hvp(moved), None, tol=_ACCURACY).x
         image = weight[..., None, None] * outer.hvp(step)
         part = np.swapaxes(step, -1, -2) @ image

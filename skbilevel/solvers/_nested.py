@@ -227,7 +227,8 @@ class NestedRun:
         if self._last is None or not np.array_equal(self._last[0], theta):
             self(theta, _ACCURACY)
         assert self._last is not None
-        return gauss_newton(self.problem, theta, self._last[1])
+        hypergradient = self.solver.hypergradient
+        return gauss_newton(self.problem, theta, self._last[1], hypergradient)
 
 
 class DirectRun:

@@ -8,13 +8,18 @@ import pytest
 from skbilevel.problems import (
     BilevelProblem,
     BrierLoss,
+    CriterionProblem,
     FeatureStrengths,
     GroupStrengths,
+    LeaveOneOut,
     LogisticLoss,
+    PoissonLoss,
     SmoothPenalty,
     SmoothZeroOneLoss,
     SoftmaxLoss,
     SquaredHingeLoss,
+    SquaredLoss,
+    SweptRows,
 )
 from skbilevel.solvers import (
     LBFGSB,
@@ -24,7 +29,9 @@ from skbilevel.solvers import (
     Nested,
     NewtonCG,
     NewtonCholesky,
+    NewtonDual,
 )
+from skbilevel.solvers._nested import DirectRun, NestedRun
 
 SHAPES = {"tall": (60, 6), "wide": (25, 40)}
 INNER = list(NEWTON.values())
@@ -142,3 +149,44 @@ def test_tuning_lowers_the_loss_and_sees_hyperpenalties(make_glm, glm_loss):
 def test_a_stack_of_folds_stays_apart(make_glm):
     problem = _problem(make_glm(LogisticLoss(), 60, 6), "folds", FeatureStrengths(6))
     assert len(problem.stacked().tasks) == 3
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+@pytest.mark.parametrize("inner", [NewtonCholesky(), NewtonDual()], ids=_name)
+def test_gauss_newton_of_folds_is_that_of_moved_predictions(make_glm, shape, inner):
+    model = make_glm(LogisticLoss(), *shape, outer=BrierLoss())
+    parametrization = GroupStrengths(np.arange(shape[1]) % 3, 0.03)
+    problem = _problem(model, "folds", parametrization)
+    theta = np.array([0.5, 0.8, 1.2])
+    B = NestedRun(Nested(inner, Implicit(), LBFGSB()), problem, map).curvature(theta)
+
+    def predictions(task, x):
+        v = task.variances(parametrization, x)
+        return task.outer.at(inner.solve(task.inner, v, tol=_TOL).W).eta
+
+    h, expected = 1e-4, np.zeros((3, 3))
+    for task in problem.tasks:
+        columns = [
+            predictions(task, theta + h * e) - predictions(task, theta - h * e)
+            for e in np.eye(3)
+        ]
+        J = np.hstack(columns) / (2 * h)
+        bend = task.outer.loss.curvature(predictions(task, theta), task.outer.y)
+        expected += J.T @ (task.outer.weight[:, None] * bend * J)
+    expected /= problem.total_weight
+    np.testing.assert_allclose(B, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+def test_gauss_newton_of_squared_errors_left_out_is_that_of_ridge(make_glm, shape):
+    model = make_glm(PoissonLoss(), *shape)
+    squared = replace(model, loss=SquaredLoss(), outer=SquaredLoss(), offset=None)
+    parametrization = GroupStrengths(np.arange(shape[1]) % 3, 0.03)
+    theta = np.array([0.5, 0.8, 1.2])
+    rows = SweptRows(model.design, model.y, model.weight, model.free)
+    bounds = parametrization.bounds(0.0, 1.0)
+    closed = CriterionProblem(LeaveOneOut(rows), parametrization, bounds)
+    expected = DirectRun(closed).curvature(theta)
+    solver = Nested(NewtonDual(), ApproximateLeaveOneOut(), LBFGSB())
+    B = NestedRun(solver, _problem(squared, "loo", parametrization), map)
+    np.testing.assert_allclose(B.curvature(theta), expected, rtol=1e-6)

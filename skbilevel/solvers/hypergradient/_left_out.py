@@ -56,6 +56,21 @@ class ApproximateLeaveOneOut:
             inner.solution.converged,
         )
 
+    def curvature(self, inner: InnerSolution, task: Task, D: Array) -> Array:
+        """Gauss-Newton matrix for one target; D is the derivative of the variances."""
+        system, fit = inner.system, task.outer
+        assert isinstance(system, WhitenedSystem)
+        assert isinstance(fit, RowsDataFit)
+        left, rows = leave_out(features_of(system), fit.loss), system.rows
+        assert left.jacobian is not None
+        pull = inner.solution.pull[:, 0]
+        J = np.zeros((len(left.eta), D.shape[1]))
+        for block, X in fit.design.iter_columns():
+            J += left.jacobian(X[rows], pull[block]) @ D[block]
+        bend = fit.weight[rows] * fit.loss.curvature(left.eta, fit.y[rows])[:, 0]
+        weight = float(np.asarray(task.weight) / fit.weight_sum)
+        return np.asarray(weight * (J.T @ (bend[:, None] * J)))
+
 
 def features_of(system: WhitenedSystem) -> Features:
     """The full fit as approximate leave-one-out sees it."""

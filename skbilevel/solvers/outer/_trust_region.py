@@ -19,6 +19,8 @@ _ROUNDING = 1e-14
 # Added to the diagonal of the curvature, relative to each entry.
 _DAMPING = 1e-5
 _QP_STEPS = 50
+# Coordinates this close to a bound are on it.
+_SNAP = 1e-12
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class TrustRegion:
             # Adding the difference to a bound need not give the bound.
             trial = np.where(step <= bounds[0] - theta, bounds[0], theta + step)
             trial = np.minimum(trial, bounds[1])
+            # A bound that is missed by rounding would stop every later step.
+            trial = np.where(trial - bounds[0] <= _SNAP, bounds[0], trial)
+            trial = np.where(bounds[1] - trial <= _SNAP, bounds[1], trial)
             new_value, new_grad = objective(trial, self.accuracy)
             ratio = (value - new_value) / predicted
             length = float(np.abs(step).max())
@@ -134,12 +139,24 @@ def box_quadratic(B: Array, g: Array, low: Array, high: Array) -> Array:
         trial = np.clip(s + direction, low, high)
         new = float(g @ trial + 0.5 * trial @ (B @ trial))
         if new >= value:
-            trial = _first_bound(s, direction, low, high)
-            new = float(g @ trial + 0.5 * trial @ (B @ trial))
+            # One bound is met exactly, or many by a projected gradient step.
+            steps = (
+                _first_bound(s, direction, low, high),
+                np.clip(s + _steepest(B, slope, free), low, high),
+            )
+            values = [float(g @ x + 0.5 * x @ (B @ x)) for x in steps]
+            k = int(np.argmin(values))
+            trial, new = steps[k], values[k]
             if new >= value:
                 break
         s, value = trial, new
     return s
+
+
+def _steepest(B: Array, slope: Array, free: Array) -> Array:
+    """The step to the minimum along minus the gradient of the free coordinates."""
+    d = np.where(free, -slope, 0.0)
+    return np.asarray(d * float(d @ d) / float(d @ (B @ d)))
 
 
 def _first_bound(s: Array, direction: Array, low: Array, high: Array) -> Array:
