@@ -145,7 +145,7 @@ class BilevelTweedieCV(BilevelLogLinearModel):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> y = np.where(y > np.median(y), y, 0.0)
     >>> model = make_pipeline(StandardScaler(), BilevelTweedieCV()).fit(X, y)
-    >>> model.score(X, y) > 0.3
+    >>> model.score(X, y) > 0.2
     True
     >>> model[-1].alpha_.shape
     (10,)
