@@ -10,6 +10,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._elastic_net import (
+    ROUGH_DESCENT,
     elastic_net_strengths,
     relative_grid,
 )
@@ -197,8 +198,8 @@ class KernelTrainer:
         """The elastic-net path as strengths."""
         oracle = KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
-        unit = None if self.likelihood is None else 1.0
-        v, w = elastic_net_strengths(oracle, grid, ratio, unit=unit)
+        descent = None if self.likelihood is None else ROUGH_DESCENT
+        v, w = elastic_net_strengths(oracle, grid, ratio, descent)
         return v[None], w[None]
 
     def solve(self, v: Array) -> Array:
@@ -252,9 +253,13 @@ class KernelOracle:
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some columns."""
-        block = self._columns(active)
-        block = block * self._rows.root_weight[self._train][:, None]
+        block, _ = self.rows_of(active)
         return np.asarray(block.T @ block)
+
+    def rows_of(self, active: Array) -> tuple[Array, Array]:
+        """Some columns of the rows, and targets, swept and root-weighted."""
+        root = self._rows.root_weight[self._train][:, None]
+        return root * self._columns(active), root * self._y
 
     def gradient(self, active: Array, w: Array) -> Array:
         """``X^T (y - X W)`` for all columns."""

@@ -46,6 +46,9 @@ class LeastSquaresOracle(Protocol):
     def gradient(self, active: Array, w: Array) -> Array:
         """``X^T (y - X W)`` for all columns, with W given on ``active``."""
 
+    def rows_of(self, active: Array) -> tuple[Array, Array] | None:
+        """Some columns of the rows, and targets, or None where rows are not at hand."""
+
 
 @dataclass(frozen=True)
 class GramOracle:
@@ -64,6 +67,34 @@ class GramOracle:
         """``X^T (y - X W)`` for all columns."""
         return np.asarray(self.cross - self.gram[:, active] @ w)
 
+    def rows_of(self, active: Array) -> None:
+        """None: only moments are known."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How coordinate descent is run.
+
+    Parameters
+    ----------
+    limit : int or None
+        Where more columns would enter, the path stays at the point before.
+    unit : float or None
+        The share of the L1 norm holds for targets of which this is one, by default
+        their standard deviation: the path does not depend on how they are measured.
+    tol, max_iter : float, int
+        Of scikit-learn's coordinate descent.
+    """
+
+    limit: int | None = None
+    unit: float | None = None
+    tol: float = 1e-4
+    max_iter: int = 1000
+
+
+# For working responses: one is their unit, and every point is solved again anyway.
+ROUGH_DESCENT = Descent(unit=1.0, tol=1e-3, max_iter=200)
+
 
 def relative_grid(weight: float, n_columns: int, n_points: int = 10) -> Array:
     """Strengths relative to the smallest that removes every feature."""
@@ -75,21 +106,19 @@ def elastic_net_strengths(
     oracle: LeastSquaresOracle,
     grid: Array,
     ratio: float,
-    limit: int | None = None,
-    unit: float | None = None,
+    descent: Descent | None = None,
 ) -> tuple[Array, Array]:
     """Variances (c, p) and coefficients (c, p, t) along a path of c points.
 
     ``grid`` is relative to ``max_j |x_j^T y| / ratio`` of this training set, so that
-    a point means the same in every set and no set depends on another's rows. Where
-    more than ``limit`` columns would enter, the path stays at the point before.
-    ``ratio`` holds for targets of which one ``unit`` (by default their standard
-    deviation) is one, which makes the path independent of how they are measured.
+    a point means the same in every set and no set depends on another's rows.
     """
+    descent = descent or Descent()
     top = np.sqrt((oracle.cross**2).sum(axis=1)).max(initial=0.0)
     p, t = oracle.cross.shape
     if not top > 0:
         return np.zeros((len(grid), p)), np.zeros((len(grid), p, t))
+    unit = descent.unit
     if unit is None:
         unit = float(np.sqrt(oracle.yy / (t * oracle.weight)))
     ratio = ratio / (ratio + (1.0 - ratio) / unit)
@@ -99,9 +128,9 @@ def elastic_net_strengths(
         warnings.simplefilter("ignore", ConvergenceWarning)
         if p <= _DIRECT:
             everything = np.arange(p)
-            coefs = _descend(oracle, everything, penalties, ratio, None)
+            coefs = _descend(oracle, everything, penalties, ratio, None, descent)
         else:
-            coefs, penalties = _working_sets(oracle, penalties, ratio, limit)
+            coefs, penalties = _working_sets(oracle, penalties, ratio, descent)
     norm = np.sqrt((coefs**2).sum(axis=-1))
     l1, l2 = penalties[:, None] * ratio, penalties[:, None] * (1.0 - ratio)
     with np.errstate(divide="ignore"):
@@ -110,7 +139,7 @@ def elastic_net_strengths(
 
 
 def _working_sets(
-    oracle: LeastSquaresOracle, penalties: Array, ratio: float, limit: int | None
+    oracle: LeastSquaresOracle, penalties: Array, ratio: float, descent: Descent
 ) -> tuple[Array, Array]:
     """The path by working sets: descend on few columns, check all, add the worst.
 
@@ -126,7 +155,7 @@ def _working_sets(
             active = np.union1d(active, missed)
             if not active.size or (round_ and not missed.size):
                 break
-            if limit is not None and len(active) > limit:
+            if descent.limit is not None and len(active) > descent.limit:
                 last = max(k - 1, 0)
                 coefs[k:] = coefs[last]
                 return coefs, np.append(
@@ -134,7 +163,8 @@ def _working_sets(
                 )
             start = w[active]
             w = np.zeros((p, t))
-            w[active] = _descend(oracle, active, np.array([penalty]), ratio, start)[0]
+            one = np.array([penalty])
+            w[active] = _descend(oracle, active, one, ratio, start, descent)[0]
             gradient = oracle.gradient(active, w[active])
         coefs[k] = w
     return coefs, penalties
@@ -155,41 +185,43 @@ def _descend(
     penalties: Array,
     ratio: float,
     start: Array | None,
+    descent: Descent,
 ) -> Array:
     """Coordinate descent on some columns, all penalties; (c, len(active), t)."""
-    gram, cross = oracle.sub_gram(active), oracle.cross[active]
+    options = {"l1_ratio": ratio, "tol": descent.tol, "max_iter": descent.max_iter}
+    cross = oracle.cross[active]
     if cross.shape[1] > 1:
-        return _descend_rows(gram, cross, penalties, ratio, start)
+        rows, targets = _as_rows(oracle, active)
+        _, coefs, _ = enet_path(
+            rows,
+            targets,
+            alphas=penalties / len(rows),
+            coef_init=None if start is None else np.asfortranarray(start.T),
+            **options,
+        )
+        return np.asarray(np.moveaxis(coefs, 2, 0).swapaxes(1, 2))
     # One dummy row with the norm of y: with a Gram matrix given, the rows only
     # set the scale of the penalty and of the tolerance.
     _, coefs, _ = enet_path(
         np.zeros((1, len(active)), order="F"),
         np.array([np.sqrt(oracle.yy)]),
-        l1_ratio=ratio,
         alphas=penalties,
-        precompute=np.ascontiguousarray(gram),
+        precompute=np.ascontiguousarray(oracle.sub_gram(active)),
         Xy=np.ascontiguousarray(cross[:, 0]),
         coef_init=None if start is None else np.ascontiguousarray(start[:, 0]),
         check_input=False,
+        **options,
     )
     return np.asarray(coefs.T[:, :, None])
 
 
-def _descend_rows(
-    gram: Array, cross: Array, penalties: Array, ratio: float, start: Array | None
-) -> Array:
-    """Several targets: rows that have the same moments, since scikit-learn wants X."""
-    lam, Q = np.linalg.eigh(gram)
+def _as_rows(oracle: LeastSquaresOracle, active: Array) -> tuple[Array, Array]:
+    """Few rows and targets with the moments of all, since scikit-learn wants rows."""
+    given = oracle.rows_of(active)
+    if given is not None and len(given[0]) <= len(active):
+        return np.asfortranarray(given[0]), np.asfortranarray(given[1])
+    lam, Q = np.linalg.eigh(oracle.sub_gram(active))
     keep = lam > 1e-12 * lam.max()
-    root = np.sqrt(lam[keep])
-    rows = np.asfortranarray(root[:, None] * Q[:, keep].T)
-    targets = np.asfortranarray((Q[:, keep].T @ cross) / root[:, None])
-    n = len(rows)
-    _, coefs, _ = enet_path(
-        rows,
-        targets,
-        l1_ratio=ratio,
-        alphas=penalties / n,
-        coef_init=None if start is None else np.asfortranarray(start.T),
-    )
-    return np.asarray(np.moveaxis(coefs, 2, 0).swapaxes(1, 2))
+    root, Q = np.sqrt(lam[keep]), Q[:, keep]
+    targets = (Q.T @ oracle.cross[active]) / root[:, None]
+    return np.asfortranarray(root[:, None] * Q.T), np.asfortranarray(targets)

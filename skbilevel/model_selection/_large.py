@@ -9,7 +9,11 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._column_statistics import emphasis, intrinsic_metadata
-from skbilevel.model_selection._elastic_net import elastic_net_strengths, relative_grid
+from skbilevel.model_selection._elastic_net import (
+    Descent,
+    elastic_net_strengths,
+    relative_grid,
+)
 from skbilevel.model_selection._large_metadata import (
     MetadataSearch,
     common_coordinates,
@@ -205,7 +209,9 @@ class RowsTrainer:
         n_points = min(n_points, self.budget.elastic_net)
         oracle = RowsOracle(self.train, self.rows.penalized, self.yy)
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
-        v, w = elastic_net_strengths(oracle, grid, ratio, self.budget.columns)
+        v, w = elastic_net_strengths(
+            oracle, grid, ratio, Descent(limit=self.budget.columns)
+        )
         return v[None], w[None]
 
     def solve(self, v: Array) -> Array:

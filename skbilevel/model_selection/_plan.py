@@ -24,6 +24,8 @@ from skbilevel.model_selection._resampling import (
 
 # Validation noise averages out with rows: fewer repeats and halvings are enough.
 _REPEAT_BELOW, _HALVINGS_BELOW = 1000, 600
+# Multiplications of one matrix of moments, where every training set needs many.
+_REPEAT_COST = 3e7
 # From this many rows on every sum of moments is taken in one pass over the rows.
 ONE_PASS_FROM = 5000
 _CELL_BYTES = 1 << 28
@@ -63,6 +65,12 @@ class PlanRequest:
     strata: Array | None = None
     inner_folds: bool = False
 
+    @property
+    def costly(self) -> bool:
+        """Whether second moments or kernels take long, compared with their number."""
+        n = len(self.rows)
+        return min(n, self.width) * n * self.width > _REPEAT_COST
+
     def strata_of(self, rows: Array) -> Array | None:
         """Labels of some rows."""
         return None if self.strata is None else self.strata[rows]
@@ -71,7 +79,7 @@ class PlanRequest:
 def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
     """Shuffled K-fold, twice where rows are few."""
     n = len(request.rows)
-    few = n < _REPEAT_BELOW
+    few = n < _REPEAT_BELOW and not (request.inner_folds and request.costly)
     n_halvings = 5 if n < _HALVINGS_BELOW else 2
     strata = request.strata_of(request.rows)
     sides = _spread(request, random_sides(n, n_halvings, request.rng, strata))

@@ -11,6 +11,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._elastic_net import (
+    ROUGH_DESCENT,
     GramOracle,
     elastic_net_strengths,
     relative_grid,
@@ -226,8 +227,8 @@ class MomentTrainer:
                 float(weight),
             )
             grid = relative_grid(float(weight), self.rows.n_penalized, n_points)
-            unit = None if self.likelihood is None else 1.0
-            out.append(elastic_net_strengths(oracle, grid, ratio, unit=unit))
+            descent = None if self.likelihood is None else ROUGH_DESCENT
+            out.append(elastic_net_strengths(oracle, grid, ratio, descent))
         return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
 
     def solve(self, v: Array) -> Array:

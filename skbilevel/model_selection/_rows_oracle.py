@@ -19,6 +19,9 @@ class RowsOracle:
         self.weight = float(fit.weight_sum)
         self.cross = fit.cross[index]
 
+    def rows_of(self, active: Array) -> None:
+        """None: rows are never gathered."""
+
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some swept columns; the columns are never gathered dense."""
         fit = self._fit

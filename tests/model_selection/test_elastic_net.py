@@ -8,6 +8,7 @@ from sklearn.linear_model import ElasticNet, MultiTaskElasticNet
 from skbilevel.model_selection import _elastic_net as module
 from skbilevel.model_selection._dual import KernelOracle
 from skbilevel.model_selection._elastic_net import (
+    Descent,
     GramOracle,
     elastic_net_strengths,
     relative_grid,
@@ -51,16 +52,11 @@ def test_coefficients_are_scikit_learns(shape, t, ratio):
 
 @pytest.mark.parametrize("t", [1, 3])
 @pytest.mark.parametrize("ratio", [0.5, 0.9])
-def test_ridge_at_the_strengths_is_the_elastic_net(monkeypatch, t, ratio):
+def test_ridge_at_the_strengths_is_the_elastic_net(t, ratio):
     X, y = data(t=t)
-    descend = module.enet_path
     # To the precision that the identity holds to, descent has to converge.
-    monkeypatch.setattr(
-        module,
-        "enet_path",
-        lambda *args, **kwargs: descend(*args, tol=1e-14, max_iter=100_000, **kwargs),
-    )
-    v, coefs = elastic_net_strengths(gram_oracle(X, y), GRID, ratio)
+    precise = Descent(tol=1e-14, max_iter=100_000)
+    v, coefs = elastic_net_strengths(gram_oracle(X, y), GRID, ratio, precise)
     again = solve_moments(X.T @ X, X.T @ y, v)
     assert_allclose(again, coefs, rtol=1e-5, atol=1e-7)
     assert_array_equal(v == 0, ~coefs.any(axis=-1))
@@ -71,15 +67,10 @@ def test_ridge_at_the_strengths_is_the_elastic_net(monkeypatch, t, ratio):
 def test_working_sets_are_the_plain_path(monkeypatch, t):
     X, y = data(80, 150, t=t)
     grid = relative_grid(80.0, 150)
-    descend = module.enet_path
-    monkeypatch.setattr(
-        module,
-        "enet_path",
-        lambda *args, **kwargs: descend(*args, tol=1e-10, max_iter=100_000, **kwargs),
-    )
-    v, w = elastic_net_strengths(gram_oracle(X, y), grid, 0.5)
+    precise = Descent(tol=1e-10, max_iter=100_000)
+    v, w = elastic_net_strengths(gram_oracle(X, y), grid, 0.5, precise)
     monkeypatch.setattr(module, "_DIRECT", 1000)
-    v_plain, w_plain = elastic_net_strengths(gram_oracle(X, y), grid, 0.5)
+    v_plain, w_plain = elastic_net_strengths(gram_oracle(X, y), grid, 0.5, precise)
     assert_allclose(w, w_plain, atol=5e-3 * abs(w_plain).max())
     assert_allclose(v, v_plain, atol=2e-2 * v_plain.max())
 
@@ -105,7 +96,7 @@ def test_oracles_agree(make_rows, setting):
 def test_a_limit_repeats_the_last_point():
     X, y = data(60, 150)
     grid = relative_grid(60.0, 150)
-    v, w = elastic_net_strengths(gram_oracle(X, y), grid, 0.5, limit=10)
+    v, w = elastic_net_strengths(gram_oracle(X, y), grid, 0.5, Descent(limit=10))
     used = (v > 0).sum(axis=1)
     assert used.max() <= 10
     assert_array_equal(w[-1], w[-2])
