@@ -18,6 +18,9 @@ from skbilevel.linear_model._tuning import (
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._glm_family import LinearPredictor
 from skbilevel.model_selection._guard import guarded_strengths
+from skbilevel.model_selection._large_glm import guarded_large_glm
+from skbilevel.model_selection._large_glm_budget import GLMBudget
+from skbilevel.model_selection._large_glm_rows import is_large_glm
 from skbilevel.problems import LogisticLoss, SoftmaxLoss
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 _HALF = (10.0, 3.0, 1.0, 0.3)
 # Every point is an exact solution; twice as many gain nothing.
 _ELASTIC_NET = 6
+_EVIDENCE_STEPS = 4
 _KNOWN_NOISE = (LogisticLoss, SoftmaxLoss)
 
 
@@ -39,19 +43,29 @@ def tune_glm_guarded(
     if options.groups is None:
         recipe = replace(recipe, half=recipe.half and _HALF)
         recipe = replace(recipe, elastic_net=min(recipe.elastic_net, _ELASTIC_NET))
+        recipe = replace(recipe, evidence_steps=_EVIDENCE_STEPS)
     strengths, members = strengths_of(options)
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
-    found = guarded_strengths(
-        data.rows,
-        plan,
-        recipe,
-        _averaging(dispersed),
-        strengths,
-        members,
-        metadata_of(data, options.metadata, 1.0),
-        limits,
-        LinearPredictor(data.loss, data.outer, data.offset, dispersed),
-    )
+    averaging = _averaging(dispersed)
+    metadata = metadata_of(data, options.metadata, 1.0)
+    if is_large_glm(data.rows):
+        family = (data.loss, data.outer, data.offset)
+        budget = GLMBudget(steps=GLMBudget.steps if recipe.half else (0, 0))
+        found = guarded_large_glm(
+            data.rows, *family, plan, averaging, members, metadata, limits, budget
+        )
+    else:
+        found = guarded_strengths(
+            data.rows,
+            plan,
+            recipe,
+            averaging,
+            strengths,
+            members,
+            metadata,
+            limits,
+            LinearPredictor(data.loss, data.outer, data.offset, dispersed),
+        )
     tuned = report_guard(plan, recipe, found, lambda loss: loss)
     return tuned if limits.open else replace(tuned, edge=0)
 

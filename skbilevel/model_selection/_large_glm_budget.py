@@ -38,7 +38,9 @@ class GLMBudget:
         Conjugate-gradient steps on each derivative in the first model of the search.
     lam : float
         Weight of the mean squared departure of ``log v`` from the shared one, in
-        units of the loss of the null model.
+        units of the loss of the null model, where `many` rows or more are held out.
+    many : float
+        With fewer it grows in proportion: as many nats in all.
     reach : tuple of float
         How far ``log v`` may go below and above the shared one.
     path, tuning : NewtonCG
@@ -55,11 +57,12 @@ class GLMBudget:
         Is told every evaluated point.
     """
 
-    scored_rows: int = 1500
+    scored_rows: int = 1000
     holdouts: int = 3
     steps: tuple[int, int] = (8, 5)
     curvature_steps: int = 5
     lam: float = 0.007
+    many: float = 3000.0
     reach: tuple[float, float] = (-6.0, 4.0)
     path: NewtonCG = field(default_factory=lambda: NewtonCG(max_newton=8))
     tuning: NewtonCG = field(
@@ -70,6 +73,10 @@ class GLMBudget:
     gain: float = 1e-4
     warm: bool = True
     trace: Callable[[MetadataPoint], None] | None = None
+
+    def penalty(self, held_out: float) -> float:
+        """``lam`` for hold-outs of so many rows."""
+        return self.lam * max(1.0, self.many / max(held_out, 1.0))
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,15 @@ class Columns:
 
 
 def inner_pair(s: TrainingSet) -> Pair:
-    """The hold-out of a training set: its own, or the first of its inner folds."""
-    return s.shared[0] if s.shared else s.halves[0]
+    """The hold-out of a training set: the first of its inner folds, or its own.
+
+    Where the plan has none, because its units cannot be divided, every fourth row.
+    """
+    for pairs in (s.shared, s.halves):
+        if pairs:
+            return pairs[0]
+    valid = np.arange(len(s.rows)) % 4 == 3
+    return s.rows[~valid], s.rows[valid]
 
 
 def ceiling_of(problem: LargeGLM, index: Array) -> float:

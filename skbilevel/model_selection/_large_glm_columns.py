@@ -49,7 +49,7 @@ def column_statistics(problem: LargeGLM, index: Array) -> ColumnStatistics:
     weight = np.zeros(problem.rows.n_rows)
     weight[index] = problem.rows.weight[index]
     moments = _Moments.of(problem, weight)
-    occurs = moments.count > 0
+    occurs = moments.square > 0
     rows = np.log1p(moments.count)
     slopes = [np.maximum(rows - np.log1p(k), 0.0) for k in _KNOTS]
     size = 0.5 * np.log(np.where(occurs, moments.square, 1.0))

@@ -86,7 +86,7 @@ class MetadataPoint:
     states : tuple
         Coefficients and adjoint of every hold-out.
     solutions : tuple of InnerSolution
-        With the linear systems.
+        With the linear systems; empty unless they were asked for.
     """
 
     value: float
@@ -142,7 +142,9 @@ class MetadataSearch:
     def _weight(self) -> float:
         return float(sum(float(each.task.weight) for each in self.holdouts))
 
-    def at(self, beta: Array, states: Sequence[Any] | None) -> MetadataPoint:
+    def at(
+        self, beta: Array, states: Sequence[Any] | None, keep: bool = False
+    ) -> MetadataPoint:
         """Evaluate; hold-outs without a state are solved from zero."""
         states = states if states is not None else [(None, None)] * len(self.holdouts)
         loss, grad = 0.0, np.zeros(len(beta))
@@ -154,7 +156,8 @@ class MetadataSearch:
             grad += (each.Z.T @ (in_v * inside)) / self._weight
             loss += found.value / self._weight
             kept.append((found.inner.state, found.adjoint))
-            solutions.append(found.inner)
+            if keep:
+                solutions.append(found.inner)
         slope = np.r_[0.0, beta[1:]]
         value = loss + self.lam * float(slope @ slope)
         grad += 2.0 * self.lam * slope

@@ -88,11 +88,12 @@ class LargeGLMTuning:
         self, holdouts: Sequence[HoldOut], center: float, null: float
     ) -> MetadataSearch:
         budget = self.budget
+        held_out = sum(float(each.task.weight) for each in holdouts)
         return MetadataSearch(
             holdouts,
             center,
             budget.reach,
-            budget.lam * null,
+            budget.penalty(held_out) * null,
             budget.tuning,
             budget.accuracy,
             budget.warm,
@@ -110,10 +111,13 @@ class LargeGLMTuning:
         ceiling = ceiling_of(problem, s.rows)
         shared = shared_path([holdout], budget.path, budget.accuracy[0], ceiling)
         search = self._search([holdout], shared.log_v, shared.null)
-        point = search.at(np.zeros(Z.shape[1]), [(W, None) for W in shared.states])
-        B = search.curvature(np.zeros(Z.shape[1]), point, budget.curvature_steps)
-        region = BallRegion(tol=budget.gain * shared.null)
         start = np.zeros(Z.shape[1])
+        states = [(W, None) for W in shared.states]
+        point = search.at(start, states, keep=True)
+        B = search.curvature(start, point, budget.curvature_steps)
+        # Linear systems are long: they are kept for this one point only.
+        point = replace(point, solutions=())
+        region = BallRegion(tol=budget.gain * shared.null)
         beta, _ = region.minimize(search.next, start, point, B, budget.steps[0])
         # Strengths are those of a mean loss: more rows need less of a penalty each.
         ratio = self._weight(pair[0]) / self._weight(s.rows)

@@ -98,9 +98,9 @@ class NewtonCG:
         size = diagonal[finite].mean(axis=1)
         total = float(size.sum())
         level = float(v[finite] @ size**2) / total if total > 0 else 0.0
-        if level <= self.continuation:
+        if level <= 1.0:
             return np.empty(0)
-        steps = int(np.ceil(np.log(level) / np.log(self.continuation))) - 1
+        steps = int(np.ceil(np.log(level) / np.log(self.continuation)))
         return np.asarray(self.continuation ** -np.arange(float(steps), 0.0, -1.0))
 
     def _descend(
@@ -193,18 +193,27 @@ class Iterate:
         cross, square = self.ridge.inner(self.W, d), self.ridge.value(d)
         noise = _ROUNDING[self.W.itemsize] * max(abs(self.value), 1e-300)
         penalty = self.ridge.value(self.W)
-        step = 1.0
-        for _ in range(_HALVINGS):
+
+        def value_at(step: float) -> tuple[float, Array]:
             eta = self.eta + step * image
             value = self._data_value(eta) + penalty + step * (cross + step * square)
-            if value <= self.value + _ARMIJO * step * slope + noise:
+            return value, eta
+
+        step = 1.0
+        value, eta = value_at(step)
+        for _ in range(_HALVINGS):
+            # Values cost no product with the rows: far beyond the region where the
+            # curvature holds, half a step is often better than one that just passes.
+            half, half_eta = value_at(0.5 * step)
+            enough = value <= self.value + _ARMIJO * step * slope + noise
+            if enough and not half < value:
                 W = self.W.copy()
                 add(W, step, d)
                 new = Iterate(self.fit, self.ridge, W, eta)
                 # A cached property of a frozen value may be filled in advance.
                 new.__dict__["value"] = value
                 return new
-            step *= 0.5
+            step, value, eta = 0.5 * step, half, half_eta
         return self
 
     def _gauge(self, d: Array) -> Array:
