@@ -19,6 +19,8 @@ from skbilevel.solvers._nested import DirectRun, MapTasks
 from skbilevel.solvers.outer._surrogate import Surrogate
 from skbilevel.solvers.outer._trust_region import TrustRegion
 
+# Log of the weakest start, relative to one over the mean diagonal of the Hessian.
+_WEAKEST_START = 7.0
 # Working targets have a variance near one unless they are constant.
 _CONSTANT = 1e-20
 
@@ -73,6 +75,9 @@ class Search:
         if v_init is None:
             shared = shared_start(self.regime, source, space, guide)
             v_init, edge = np.full(p, shared.v), shared.edge
+            if edge > 0 and not space.one_strength:
+                # Where no strength matters none would ever be moved.
+                v_init = np.minimum(v_init, np.exp(_WEAKEST_START) * p / source.trace)
             if shared.final:
                 return _found_shared(shared, p)
         v_init = np.clip(v_init, space.low, space.high)

@@ -16,6 +16,8 @@ Scalar = Callable[[float], tuple[float, float]]
 _FLAT, _ROUNDING = 1e-9, 1e-13
 # A cubic step never comes closer than this to the ends, relative to the bracket.
 _MARGIN = 0.05
+# From here on a point is the end of what was seen.
+_FAR = 1.0
 # Steps outward that slopes shorten, and by how much they go beyond their minimum.
 _SECANTS, _BEYOND = 2, 1.5
 # A bracket has to shrink to the first share in every step, or the step to the second.
@@ -146,10 +148,13 @@ def _resolution(seen: list[_Point], best: _Point) -> float:
 
 def _limit(seen: list[_Point], best: _Point) -> Status | None:
     """Whether the minimum is no lower than an end of what was seen."""
-    small = _resolution(seen, best)
-    if seen[0].value - best.value <= small:
+    small, (first, last) = _resolution(seen, best), (seen[0], seen[-1])
+    # Points close to the minimum are as low as it is, and are no ends.
+    if best.x - first.x >= _FAR and first.value - best.value <= small:
         return Status.AT_INFINITY
-    return Status.AT_ZERO if seen[-1].value - best.value <= small else None
+    if last.x - best.x >= _FAR and last.value - best.value <= small:
+        return Status.AT_ZERO
+    return None
 
 
 def _cubic_minimum(best: _Point, other: _Point) -> float:
