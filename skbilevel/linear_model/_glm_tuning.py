@@ -28,7 +28,12 @@ def tune_glm(
     if all_zero(data):
         return without_events(data)
     if isinstance(options.hyperpenalty, str):
-        return tune_glm_guarded(data, resampling, options)
+        groups = options.groups
+        one = groups is not None and len(groups.labels) == 1
+        if not (one and resampling.criterion == "loo"):
+            return tune_glm_guarded(data, resampling, options)
+        # One strength overfits nothing: leave-one-out alone chooses it.
+        options = replace(options, hyperpenalty=None)
     return tune_glm_criterion(data, resampling, options)
 
 
