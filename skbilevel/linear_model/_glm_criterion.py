@@ -31,8 +31,9 @@ from skbilevel.solvers import (
 
 # Losses are published as the search sees them.
 _UNIT = Unit("validation loss", 1.0)
-# Approximate leave-one-out inverts a Hessian of this size at most, over all classes.
-_INVERSE_UP_TO = 6000
+# Approximate leave-one-out inverts a Hessian of this size at most: of one target, and
+# over all classes, whose rows cost as much as the inverse.
+_INVERSE_UP_TO, _CLASSES_UP_TO = 6000, 3000
 
 
 def tune_glm_criterion(
@@ -74,7 +75,8 @@ def _regime(data: PreparedGLM, left_out: bool, options: TuningOptions) -> Regime
         solver = Nested(NEWTON[name], Implicit(), LBFGSB())
     if left_out:
         size = min(n, p) * data.rows.n_targets
-        if size > _INVERSE_UP_TO:
+        coupled = data.rows.n_targets > 1
+        if size > (_CLASSES_UP_TO if coupled else _INVERSE_UP_TO):
             raise ValueError(
                 f"cv='loo' inverts a matrix of {size} columns, which is too large; "
                 "give a number of folds."
