@@ -27,19 +27,20 @@ from skbilevel.problems import (
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.problems._single import SingleDesign
 
-# With more rows and columns than this a sparse X is not made dense.
-_DENSE_UP_TO = 1000
+# A sparse X with more rows and columns, or more entries in all, is not made dense.
+_DENSE_SIDE, _DENSE_ENTRIES = 1000, 20_000_000
 
 
 def is_large_glm(rows: AugmentedRows) -> bool:
     """Whether strengths are tuned through products with X only.
 
     Where neither Gram matrices nor kernels are within reach of the ridge guard
-    (`is_large`), and for a sparse X with more than 1,000 rows and columns: there,
-    products cost far less than a dense Newton step for every class.
+    (`is_large`), and for a sparse X with more than 1,000 rows and columns or more
+    than 20 million entries, zeros included: there, products cost far less than dense
+    Newton steps for every class.
     """
-    n = int((rows.weight > 0).sum())
-    wide = min(n, rows.n_penalized) > _DENSE_UP_TO
+    n, p = int((rows.weight > 0).sum()), rows.n_penalized
+    wide = min(n, p) > _DENSE_SIDE or n * p > _DENSE_ENTRIES
     return is_large(rows) or (sparse.issparse(rows.X) and wide)
 
 

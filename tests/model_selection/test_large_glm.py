@@ -345,8 +345,8 @@ def test_where_no_unit_can_be_held_out():
     assert len(valid) == 2
 
 
-def test_which_problems_are_large():
-    wide = sparse.csr_array((1500, 4000))
-    rows = _rows(X=wide, labels=np.zeros(1500, dtype=int))
-    assert is_large_glm(rows)
+@pytest.mark.parametrize("shape", [(1500, 4000), (300, 90_000)])
+def test_which_problems_are_large(shape):
+    labels = np.zeros(shape[0], dtype=int)
+    assert is_large_glm(_rows(X=sparse.csr_array(shape), labels=labels))
     assert not is_large_glm(_rows())
