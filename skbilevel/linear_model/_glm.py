@@ -20,6 +20,9 @@ from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._scoring import nested_score, user_score
 from skbilevel.problems import GammaLoss, Loss, PoissonLoss, TweedieLoss
 
+# No exposures are that many powers of e apart.
+_LARGEST_SPAN = 100.0
+
 
 class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
     """Common part of the estimators with a log link; see the subclasses."""
@@ -74,9 +77,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         weight = check_weight(sample_weight, X)
         offset = check_offset(offset, X.shape[0])
         resampling = self._resampling(X, y, sample_weight, params)
-        loss = half_deviance(self._power())
-        shifts = None if offset is None else offset[:, None]
-        target = GLMTarget(y[:, None], loss, loss, shifts)
+        target = self._target(y, weight, offset)
         make = partial(prepare_glm, X, target, weight, True)
         part = self._fit_part(X, make, tune_glm, resampling)
         self.coef_ = part.coef[0].astype(X.dtype)
@@ -87,6 +88,23 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
                 self, X, y, [part], sample_weight, params, offset
             )
         return self
+
+    def _target(self, y: Array, weight: Array, offset: Array | None) -> GLMTarget:
+        """Targets whose linear predictions are counted from the best constant."""
+        power, level = self._power(), 0.0
+        loss = half_deviance(power)
+        if offset is not None and np.ptp(offset[weight > 0]) > _LARGEST_SPAN:
+            raise ValueError(
+                f"offset spans {np.ptp(offset[weight > 0]):g}, and means differ by a "
+                "factor of exp of that; give the logarithm of the exposure."
+            )
+        if self.fit_intercept:
+            level = best_level(power, y, weight, offset)
+            level = level if np.isfinite(level) else 0.0
+            # Searches start at zero, which is then a model without features.
+            offset = np.full(len(y), level) if offset is None else offset + level
+        shifts = None if offset is None else offset[:, None]
+        return GLMTarget(y[:, None], loss, loss, shifts, level=level)
 
     def predict(self, X: Any, offset: Any = None) -> Array:
         """Predict means, ``exp(offset + X coef + intercept)``.
@@ -211,20 +229,29 @@ def check_offset(offset: Any, n_rows: int) -> Array | None:
     return np.asarray(offset)
 
 
-def _d2(
-    power: float, y: Array, eta: Array, weight: Array, offset: Array | None
-) -> float:
-    """Share of the deviance that is explained."""
-    loss = half_deviance(power)
+def best_level(power: float, y: Array, weight: Array, offset: Array | None) -> float:
+    """Where the derivative along a common shift is zero; a ratio of two sums.
+
+    It is minus infinity where all targets are zero.
+    """
     offset = np.zeros(len(y)) if offset is None else offset
-    # Where the derivative along a common shift is zero: a ratio of two sums.
     largest = offset.max()
     above = weight @ (y * np.exp((1.0 - power) * (offset - largest)))
     below = weight @ np.exp((2.0 - power) * (offset - largest))
     with np.errstate(divide="ignore"):
-        null = np.log(above / below) + offset - largest
+        return float(np.log(above / below) - largest)
+
+
+def _d2(
+    power: float, y: Array, eta: Array, weight: Array, offset: Array | None
+) -> float:
+    """Share of the deviance that is explained."""
+    loss, level = half_deviance(power), best_level(power, y, weight, offset)
+    null = np.full(len(y), level) if offset is None else level + offset
     explained = weight @ loss.value(eta, y) / weight.sum()
-    total = weight @ loss.value(null, y) / weight.sum() if above > 0.0 else 0.0
+    total = 0.0
+    if np.isfinite(level):
+        total = weight @ loss.value(null, y) / weight.sum()
     # As R2 of a constant target: there is nothing to explain.
     if total <= 1e-13 * y.max(initial=1.0):
         return float(explained <= 1e-10 * y.max(initial=1.0))

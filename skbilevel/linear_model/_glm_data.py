@@ -28,6 +28,8 @@ class GLMTarget:
         Added to the linear predictions.
     strata : ndarray of shape (n,) or None
         Class codes, which folds share out evenly.
+    level : float
+        What ``offset`` holds beyond the user's: the published intercept gets it.
     """
 
     y: Array
@@ -35,6 +37,7 @@ class GLMTarget:
     outer: Loss
     offset: Array | None = None
     strata: Array | None = None
+    level: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class PreparedGLM(Prepared):
     unit : float
         Published strengths are 1/v over this: 1 where scikit-learn's loss is a sum
         over rows, the sum of the weights where it is a mean.
+    level : float
+        Part of ``offset`` that belongs to the intercept.
     """
 
     loss: Loss
@@ -63,6 +68,7 @@ class PreparedGLM(Prepared):
     offset: Array | None
     strata: Array | None
     unit: float = 1.0
+    level: float = 0.0
 
     @property
     def alpha_unit(self) -> float:
@@ -79,7 +85,8 @@ class PreparedGLM(Prepared):
             m = self.rows.n_free
             coef = coef.copy()
             coef[:m] -= coef[:m].mean(axis=1, keepdims=True)
-        return super().coefficients(coef)
+        out, intercept = super().coefficients(coef)
+        return out, intercept + self.level
 
 
 def prepare_glm(
@@ -101,4 +108,5 @@ def prepare_glm(
         target.offset,
         target.strata,
         float(weight.sum()) if mean_loss else 1.0,
+        target.level,
     )

@@ -17,6 +17,8 @@ from skbilevel.model_selection._outer_space import check_alpha_bounds, check_alp
 from skbilevel.model_selection._regime import check_solver
 
 
+# Steps that are too long meet infinite losses, and are shortened.
+@np.errstate(over="ignore")
 def tune_glm(
     data: PreparedGLM, resampling: Resampling, options: TuningOptions
 ) -> Tuned:

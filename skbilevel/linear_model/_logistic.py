@@ -60,9 +60,10 @@ class BilevelLogisticCV(ScoringMixin, ClassifierMixin, BilevelGeneralizedLinearM
     cv : None, int, "loo", splitter or iterable, default=None
         Under "auto" it gives the nested outer folds: None is shuffled,
         stratified 5-fold, twice below 1000 rows; another splitter is used once, and
-        again with another seed if it takes one; "loo" is as None. Otherwise it is
-        the criterion itself: stratified folds, a hold-out where there is one split,
-        or, for "loo", approximate leave-one-out by one Newton step from the full fit.
+        again with another seed if it takes one; "loo" is as None, but for one shared
+        strength, which it chooses alone. Otherwise it is the criterion itself:
+        stratified folds, a hold-out where there is one split, or, for "loo",
+        approximate leave-one-out by one Newton step from the full fit.
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide, "newton-cholesky" and
         "newton-dual" force factorizations, "newton-cg" conjugate gradients. A value
