@@ -21,6 +21,7 @@ from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import GLMBudget
 from skbilevel.model_selection._large_glm_rows import is_large_glm
+from skbilevel.model_selection._paths import Recipe
 from skbilevel.problems import LogisticLoss, SoftmaxLoss
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 _HALF = (10.0, 3.0, 1.0, 0.3)
 # Every point is an exact solution; twice as many gain nothing.
 _ELASTIC_NET = 6
-_EVIDENCE_STEPS = 4
+# A first point at 10 was never of use.
+_EVIDENCE, _EVIDENCE_STEPS = (1.0, 0.1), 4
 _KNOWN_NOISE = (LogisticLoss, SoftmaxLoss)
 
 
@@ -40,10 +42,7 @@ def tune_glm_guarded(
     """Candidates, their nested scores, and one published set of strengths."""
     plan = plan_of(data, resampling, options, data.strata, inner_folds=True)
     recipe = recipe_of(data, resampling, options, plan)
-    if options.groups is None:
-        recipe = replace(recipe, half=recipe.half and _HALF)
-        recipe = replace(recipe, elastic_net=min(recipe.elastic_net, _ELASTIC_NET))
-        recipe = replace(recipe, evidence_steps=_EVIDENCE_STEPS)
+    recipe = recipe if options.groups else _fewer_points(recipe)
     strengths, members = strengths_of(options)
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     averaging = _averaging(dispersed)
@@ -68,6 +67,17 @@ def tune_glm_guarded(
         )
     tuned = report_guard(plan, recipe, found, lambda loss: loss)
     return tuned if limits.open else replace(tuned, edge=0)
+
+
+def _fewer_points(recipe: Recipe) -> Recipe:
+    """What ridge would try for one strength per feature, less what is of no use."""
+    return replace(
+        recipe,
+        half=recipe.half and _HALF,
+        evidence=recipe.evidence and _EVIDENCE,
+        evidence_steps=_EVIDENCE_STEPS,
+        elastic_net=min(recipe.elastic_net, _ELASTIC_NET),
+    )
 
 
 def _dispersed(loss: Any) -> bool:

@@ -25,7 +25,7 @@ from skbilevel.model_selection._resampling import (
 # Validation noise averages out with rows: fewer repeats and halvings are enough.
 _REPEAT_BELOW, _HALVINGS_BELOW = 1000, 600
 # Multiplications of one matrix of moments, where every training set needs many.
-_REPEAT_COST = 3e7
+_REPEAT_COST = 1e7
 # From this many rows on every sum of moments is taken in one pass over the rows.
 ONE_PASS_FROM = 5000
 _CELL_BYTES = 1 << 28
