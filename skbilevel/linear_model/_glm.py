@@ -14,11 +14,16 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skbilevel._sklearn_compat import _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import check_weight, linear_prediction
+from skbilevel.linear_model._deviance import (
+    best_level,
+    check_targets,
+    explained_deviance,
+    half_deviance,
+)
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._scoring import nested_score, user_score
-from skbilevel.problems import GammaLoss, Loss, PoissonLoss, TweedieLoss
 
 # No exposures are that many powers of e apart.
 _LARGEST_SPAN = 100.0
@@ -166,7 +171,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         if sample_weight is not None:
             weight = check_weight(sample_weight, X)
         offset = check_offset(offset, len(y))
-        return _d2(self._power(), y, eta, weight, offset)
+        return explained_deviance(self._power(), y, eta, weight, offset)
 
     def _linear_predictor(self, X: Any, offset: Any) -> Array:
         check_is_fitted(self)
@@ -195,28 +200,6 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         return model
 
 
-def half_deviance(power: float) -> Loss:
-    """The loss for a variance that is this power of the mean."""
-    if power == 1.0:
-        return PoissonLoss()
-    return GammaLoss() if power == 2.0 else TweedieLoss(power)
-
-
-def check_targets(y: Array, power: float) -> None:
-    """Raise where a target is impossible."""
-    smallest = float(y.min())
-    if smallest < 0.0:
-        raise ValueError(
-            f"y holds negative values, the smallest is {smallest:g}; the loss is for "
-            "counts and amounts, which cannot be negative."
-        )
-    if power >= 2.0 and smallest == 0.0:
-        raise ValueError(
-            f"y holds {np.count_nonzero(y == 0.0)} zeros, and the Gamma deviance is "
-            "for positive amounts only; BilevelTweedieCV takes zeros."
-        )
-
-
 def check_offset(offset: Any, n_rows: int) -> Array | None:
     """Offsets as finite numbers, one per row."""
     if offset is None:
@@ -227,32 +210,3 @@ def check_offset(offset: Any, n_rows: int) -> Array | None:
     if offset.shape != (n_rows,):
         raise ValueError(f"offset has shape {offset.shape}, but X has {n_rows} rows.")
     return np.asarray(offset)
-
-
-def best_level(power: float, y: Array, weight: Array, offset: Array | None) -> float:
-    """Where the derivative along a common shift is zero; a ratio of two sums.
-
-    It is minus infinity where all targets are zero.
-    """
-    offset = np.zeros(len(y)) if offset is None else offset
-    largest = offset.max()
-    above = weight @ (y * np.exp((1.0 - power) * (offset - largest)))
-    below = weight @ np.exp((2.0 - power) * (offset - largest))
-    with np.errstate(divide="ignore"):
-        return float(np.log(above / below) - largest)
-
-
-def _d2(
-    power: float, y: Array, eta: Array, weight: Array, offset: Array | None
-) -> float:
-    """Share of the deviance that is explained."""
-    loss, level = half_deviance(power), best_level(power, y, weight, offset)
-    null = np.full(len(y), level) if offset is None else level + offset
-    explained = weight @ loss.value(eta, y) / weight.sum()
-    total = 0.0
-    if np.isfinite(level):
-        total = weight @ loss.value(null, y) / weight.sum()
-    # As R2 of a constant target: there is nothing to explain.
-    if total <= 1e-13 * y.max(initial=1.0):
-        return float(explained <= 1e-10 * y.max(initial=1.0))
-    return float(1.0 - explained / total)

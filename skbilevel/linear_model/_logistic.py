@@ -9,11 +9,11 @@ import numpy as np
 from scipy import special
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import check_weight, linear_prediction
+from skbilevel.linear_model._base import check_weight
+from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import prepare_glm
@@ -21,7 +21,9 @@ from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 
 
-class BilevelLogisticCV(ScoringMixin, ClassifierMixin, BilevelGeneralizedLinearModel):
+class BilevelLogisticCV(
+    ScoringMixin, ClassScoresMixin, ClassifierMixin, BilevelGeneralizedLinearModel
+):
     """Logistic regression with one tuned strength per feature.
 
     What is optimized is always the differentiable ``outer_loss`` of rows that were
@@ -265,48 +267,6 @@ class BilevelLogisticCV(ScoringMixin, ClassifierMixin, BilevelGeneralizedLinearM
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
         return self
-
-    def decision_function(self, X: Any) -> Array:
-        """Log odds of two classes, scores of more.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Positive for the second class; the largest one wins otherwise.
-        """
-        check_is_fitted(self)
-        X = validate_data(
-            self,
-            X,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
-        scores = linear_prediction(X, self.coef_, self.intercept_)
-        return scores[:, 0] if scores.shape[1] == 1 else scores
-
-    def predict(self, X: Any) -> Array:
-        """Predict class labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.asarray(self.classes_[(scores > 0).astype(int)])
-        return np.asarray(self.classes_[scores.argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probabilities of the classes.

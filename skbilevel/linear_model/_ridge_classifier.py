@@ -9,21 +9,19 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import (
-    BilevelLinearModel,
-    check_weight,
-    linear_prediction,
-)
+from skbilevel.linear_model._base import BilevelLinearModel, check_weight
+from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._tuning import tune
 
 
-class BilevelRidgeClassifierCV(ScoringMixin, ClassifierMixin, BilevelLinearModel):
+class BilevelRidgeClassifierCV(
+    ScoringMixin, ClassScoresMixin, ClassifierMixin, BilevelLinearModel
+):
     """Classifier by ridge regression on class indicators, strengths tuned.
 
     It stands beside `BilevelRidgeCV` as `RidgeClassifierCV` stands beside `RidgeCV`:
@@ -229,48 +227,6 @@ class BilevelRidgeClassifierCV(ScoringMixin, ClassifierMixin, BilevelLinearModel
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
         return self
-
-    def decision_function(self, X: Any) -> Array:
-        """Fitted class indicators, -1 to 1.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Positive for the second class; the largest one wins otherwise.
-        """
-        check_is_fitted(self)
-        X = validate_data(
-            self,
-            X,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
-        scores = linear_prediction(X, self.coef_, self.intercept_)
-        return scores[:, 0] if scores.shape[1] == 1 else scores
-
-    def predict(self, X: Any) -> Array:
-        """Predict class labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.asarray(self.classes_[(scores > 0).astype(int)])
-        return np.asarray(self.classes_[scores.argmax(axis=1)])
 
 
 def _indicators(codes: Array) -> Array:
