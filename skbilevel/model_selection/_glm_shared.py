@@ -15,11 +15,8 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import Loss
-from skbilevel.solvers._whitened import (
-    Whitened,
-    WhitenedSolution,
-    minimize_whitened,
-)
+from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
+from skbilevel.solvers._whitened_problem import Whitened
 
 # Steps of log v, and by how much the path goes below and above what one row in the
 # direction of the largest variance says.
@@ -119,7 +116,7 @@ def shared_path(
     grid = grid if len(grid) else np.array([ceiling])
     left_out = np.concatenate([b for _, b in pairs])
     weight = rows.weight[left_out]
-    warm: list[Array | None] = [None] * len(pairs)
+    warm: list[Array] = [np.zeros((rows.Z.shape[1], rows.y.shape[1]))] * len(pairs)
     losses: list[Array] = []
     pulls: list[float] = []
     for log_v in grid:
@@ -133,7 +130,7 @@ def shared_path(
         k = int(np.argmin(total))
         if _rises(losses[-1] - losses[k], len(losses) - 1 - k):
             break
-        pulls.append(max(rows.pull(T, log_v) for T in warm if T is not None))
+        pulls.append(max(rows.pull(T, log_v) for T in warm))
         if pulls[-1] < _PULL * pulls[0]:
             break
     loss = np.stack(losses, axis=1)

@@ -11,7 +11,8 @@ from scipy import linalg
 from skbilevel._typing import Array
 from skbilevel.model_selection._glm_shared import RotatedRows
 from skbilevel.problems import Loss
-from skbilevel.solvers._whitened import Whitened, minimize_whitened
+from skbilevel.solvers._whitened import minimize_whitened
+from skbilevel.solvers._whitened_problem import Whitened
 
 # Accuracy of candidates, as a share of the loss of a row, and of what is published.
 _ROUGH, _FINE = 1e-6, 1e-14

@@ -18,12 +18,9 @@ from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.solvers._base import Counts, InnerSolution, LinearSolution
-from skbilevel.solvers._whitened import (
-    Curvature,
-    Whitened,
-    WhitenedSolution,
-    minimize_whitened,
-)
+from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
+from skbilevel.solvers._whitened_curvature import Curvature
+from skbilevel.solvers._whitened_problem import Whitened
 
 # A decrement below this, relative to the weights, is rounding.
 _LEAST_TOL = 1e-16
