@@ -9,13 +9,11 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._glm_rows import GLMRows
+from skbilevel.model_selection._glm_shared import LARGEST_LOSS
 from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.problems import Loss
 from skbilevel.problems._moments import AugmentedRows
-
-# Squares and sums of it are finite.
-_LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -50,4 +48,4 @@ class LinearPredictor:
             eta = eta + self.offset[index][:, None]
         loss = self.outer.value(eta, rows.y[index][:, None]).sum(axis=-1)
         # One far row may have a loss that overflows: such candidates are all alike.
-        return np.where(loss < _LARGEST, loss, _LARGEST)
+        return np.where(loss < LARGEST_LOSS, loss, LARGEST_LOSS)

@@ -30,6 +30,8 @@ _RISES, _SURE = (2, 8), 2.0
 # falls without end as long as no row is wrong, and says nothing about the row that is.
 _PULL = 5e-4
 _TOL = 1e-5
+# One far row may have a loss that overflows: such strengths are all alike.
+LARGEST_LOSS = 1e100
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def shared_path(
         held = zip(pairs, warm, strict=True)
         eta = np.concatenate([rows.eta(b, T) for (_, b), T in held])
         value = rows.loss.value(eta, rows.y[left_out]).sum(axis=1)
-        losses.append(weight * value)
+        losses.append(weight * np.where(value < LARGEST_LOSS, value, LARGEST_LOSS))
         total = np.array([each.sum() for each in losses])
         k = int(np.argmin(total))
         if _rises(losses[-1] - losses[k], len(losses) - 1 - k):
