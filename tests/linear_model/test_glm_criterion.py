@@ -199,3 +199,44 @@ def test_solvers_agree(solver):
     two = tuned(BilevelLogisticCV, solver=solver, **setting).fit(X, y)
     np.testing.assert_allclose(two.best_score_, one.best_score_, rtol=1e-6)
     np.testing.assert_allclose(two.coef_, one.coef_, atol=1e-3)
+
+
+def scales(X, y, weight):
+    """Metadata that depend on the training rows."""
+    return np.log(X.std(axis=0))[:, None]
+
+
+@pytest.mark.parametrize("metadata", [np.arange(8.0)[:, None], scales])
+@pytest.mark.parametrize("cv", [None, "loo"])
+def test_strengths_are_a_function_of_metadata(metadata, cv):
+    X, y = draw(BilevelLogisticCV)
+    X = X * np.linspace(0.5, 2.0, 8)
+    model = tuned(BilevelLogisticCV, feature_metadata=metadata, cv=cv).fit(X, y)
+    Z = metadata(X, y, None) if callable(metadata) else metadata
+    Z = np.column_stack([np.ones(8), Z])
+    log_alpha = np.log(model.alpha_)
+    fitted = Z @ np.linalg.lstsq(Z, log_alpha, rcond=None)[0]
+    np.testing.assert_allclose(log_alpha, fitted, atol=1e-6)
+
+
+@pytest.mark.parametrize("cv", [None, "loo"])
+@pytest.mark.parametrize("estimator", [BilevelLogisticCV, BilevelPoissonCV])
+def test_words_about_strengths_are_kept(estimator, cv):
+    X, y = draw(estimator)
+    bounds = (2.0, 3.0)
+    kept = tuned(estimator, cv=cv, alpha_bounds=bounds).fit(X, y)
+    assert kept.alpha_.min() >= 2.0 * (1 - 1e-9)
+    assert kept.alpha_.max() <= 3.0 * (1 + 1e-9)
+    free = tuned(estimator, cv=cv, unpenalized=[3], fit_intercept=False).fit(X, y)
+    assert free.alpha_[3] == 0.0
+    assert free.intercept_ == 0.0
+    known = {"alpha_init": kept.alpha_, "max_iter": 200, "tol": 1e-6}
+    again = tuned(estimator, cv=cv, **known).fit(X, y)
+    assert again.best_score_ >= kept.best_score_
+
+
+def test_nothing_happens_in_silence(capsys):
+    X, y = draw(BilevelLogisticCV)
+    with pytest.warns(ConvergenceWarning, match="Reached a validation loss of"):
+        tuned(BilevelLogisticCV, max_iter=2, verbose=1).fit(X, y)
+    assert "validation loss" in capsys.readouterr().out
