@@ -191,6 +191,14 @@ def test_class_weight_is_sample_weight():
     assert_allclose(balanced.coef_, coef, atol=1e-5)
 
 
+def test_class_weights_that_make_no_sense():
+    X, y = make_data()
+    with pytest.raises(ValueError, match="negative weight"):
+        BilevelLogisticCV(class_weight={0: 1.0, 1: -1.0}).fit(X, y)
+    with pytest.raises(ValueError, match="one class only"):
+        BilevelLogisticCV(class_weight={0: 1.0, 1: 0.0}).fit(X, y)
+
+
 def test_balanced_counts_weights():
     X, y = make_data(weights=[0.8])
     times = 1 + (np.arange(N) % 3 == 0)
