@@ -45,7 +45,7 @@ def tune_glm_guarded(
     recipe = recipe if options.groups else _fewer_points(recipe)
     strengths, members = strengths_of(options)
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
-    averaging = _averaging(dispersed)
+    averaging = _averaging(dispersed or data.outer != data.loss)
     metadata = metadata_of(data, options.metadata, 1.0)
     if is_large_glm(data.rows):
         family = (data.loss, data.outer, data.offset)
@@ -88,8 +88,8 @@ def _dispersed(loss: Any) -> bool:
     return not isinstance(loss, _KNOWN_NOISE)
 
 
-def _averaging(dispersed: bool) -> Averaging:
-    """Nats where the loss is a log likelihood, relative losses elsewhere."""
-    if dispersed:
+def _averaging(relative: bool) -> Averaging:
+    """Nats where rows are scored by a log likelihood, relative losses elsewhere."""
+    if relative:
         return Averaging()
     return Averaging(temperature=2.0, doubt=0.0, nats=True)
