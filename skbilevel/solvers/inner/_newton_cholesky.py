@@ -55,9 +55,17 @@ def count_free(fit: RowsDataFit, v: Array) -> int:
 
 
 def _dense(fit: RowsDataFit, rows: Any, columns: Array) -> Array:
+    """Some columns of some rows; the others are never copied all at once."""
     index = np.arange(len(fit.weight))[rows]
+    stored_dense = isinstance(fit.design.take_rows(index[:0]), np.ndarray)
+    if stored_dense and 2 * len(columns) < fit.n_features:
+        out = np.empty((len(index), len(columns)))
+        for part, X in fit.design.iter_columns():
+            place = (columns >= part.start) & (columns < part.stop)
+            if place.any():
+                out[:, place] = X[rows][:, columns[place] - part.start]
+        return out
     block = fit.design.take_rows(index)
-    if len(columns) < fit.n_features:
-        block = block[:, columns]
+    block = block if len(columns) == fit.n_features else block[:, columns]
     block = block if isinstance(block, np.ndarray) else block.toarray()
     return np.asarray(block, dtype=np.float64)
