@@ -92,10 +92,10 @@ def compare(
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 pipe.fit(X[train], y[train])
             seconds = time.perf_counter() - start
-            loss = log_loss(y[test], pipe.predict_proba(X[test]))
-            out.setdefault(name, []).append(
-                (loss, pipe.score(X[test], y[test]), seconds)
-            )
+            P = pipe.predict_proba(X[test])
+            accuracy = float((pipe.classes_[P.argmax(axis=1)] == y[test]).mean())
+            loss = log_loss(y[test], P)
+            out.setdefault(name, []).append((loss, accuracy, seconds))
     return {name: np.array(values) for name, values in out.items()}
 
 
@@ -126,6 +126,9 @@ def draw(
             names[j].partition(":")[2], (model.alpha_[j], size[j]), fontsize=7
         )
     left.set(xlabel="learned strength", ylabel="largest weight over the subtypes")
+    left.xaxis.set_major_formatter("{x:g}")
+    left.xaxis.set_minor_formatter("{x:g}")
+    left.tick_params(axis="x", which="both", labelsize=8)
     left.legend(fontsize=8)
     right.axvline(0.0, color="lightgrey")
     markers = "os^Dv"
