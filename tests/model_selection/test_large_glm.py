@@ -338,6 +338,13 @@ def test_a_dense_design_is_not_copied():
     assert np.isfinite(found.coef).all()
 
 
+def test_columns_that_are_all_zero():
+    rows = _rows(X=sparse.csr_array((N, P)), labels=np.arange(N) % T)
+    found = _guarded(rows=rows)
+    np.testing.assert_array_equal(found.coef[1:], 0.0)
+    np.testing.assert_allclose(found.coef[0], 0.0, atol=1e-6)
+
+
 def test_where_no_unit_can_be_held_out():
     s = TrainingSet(np.arange(10, 18), (), None)
     train, valid = inner_pair(s)

@@ -66,6 +66,8 @@ class BallRegion:
         """
         B, radius = curvature, self.radius
         for _ in range(n_steps):
+            if not point.grad.any():
+                break
             step = ball_step(point.grad, B, radius)
             predicted = -float(point.grad @ step + 0.5 * step @ B @ step)
             if not predicted > self.tol:
