@@ -131,6 +131,8 @@ class BilevelLinearModel(BaseEstimator):
 
         ``make(free, fit_intercept, grouped)`` prepares the rows.
         """
+        if self.scoring is not None:
+            check_scoring(self, scoring=self.scoring)
         names = getattr(self, "feature_names_in_", None)
         free = unpenalized_mask(self.unpenalized, X.shape[1], names)
         groups = strength_groups(self.feature_groups, free)
@@ -195,9 +197,8 @@ class BilevelLinearModel(BaseEstimator):
         unknown = sorted(set(params) - {"groups"})
         if unknown:
             raise ValueError(
-                f"fit got metadata {unknown} that it cannot use; only sample_weight "
-                "and groups are passed without metadata routing "
-                "(sklearn.set_config(enable_metadata_routing=True))."
+                f"fit got metadata {unknown} that it cannot use; without metadata "
+                "routing no more is passed on (sklearn.set_config(enable_metadata_routing=True))."
             )
         return read_resampling(self.cv, params, X, y)
 
@@ -228,7 +229,8 @@ class BilevelLinearModel(BaseEstimator):
 _EDGE = {
     -1: "The best shared strength is infinite: no feature helps to predict y, and the "
     "model is close to one without features. Check that rows of X and y belong "
-    "together, or set alpha_bounds.",
+    "together, and that sample_weight has a sensible unit (a weight counts as so many "
+    "rows), or set alpha_bounds.",
     1: "The best shared strength is zero: regularization does not help, and the model "
     "is close to one without it, which is simpler to fit; or set alpha_bounds.",
 }

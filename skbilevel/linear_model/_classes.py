@@ -36,8 +36,12 @@ def class_factors(class_weight: Any, y: Array, weight: Array) -> Array:
     if class_weight is None:
         return np.ones(len(y))
     if not isinstance(class_weight, str):
-        if min(class_weight.values(), default=0.0) < 0.0:
-            raise ValueError(f"class_weight={class_weight} holds a negative weight.")
+        given = np.array(list(class_weight.values()), dtype=np.float64)
+        if not (np.isfinite(given) & (given >= 0.0)).all():
+            raise ValueError(
+                f"class_weight={class_weight} holds a weight that is negative, "
+                "infinite or not a number."
+            )
         return np.asarray(compute_sample_weight(class_weight, y))
     _, codes = np.unique(y, return_inverse=True)
     total = np.bincount(codes, weight)

@@ -36,6 +36,8 @@ def best_level(power: float, y: Array, weight: Array, offset: Array | None) -> f
     It is minus infinity where all targets are zero.
     """
     offset = np.zeros(len(y)) if offset is None else offset
+    # The largest offset sets the scale: one that nobody has must not.
+    y, offset, weight = y[weight > 0], offset[weight > 0], weight[weight > 0]
     largest = offset.max()
     above = weight @ (y * np.exp((1.0 - power) * (offset - largest)))
     below = weight @ np.exp((2.0 - power) * (offset - largest))
@@ -47,13 +49,19 @@ def explained_deviance(
     power: float, y: Array, eta: Array, weight: Array, offset: Array | None
 ) -> float:
     """Share of the deviance that is explained."""
+    seen = weight > 0
+    y, eta, weight = y[seen], eta[seen], weight[seen]
+    offset = None if offset is None else offset[seen]
     loss, level = half_deviance(power), best_level(power, y, weight, offset)
     null = np.full(len(y), level) if offset is None else level + offset
     explained = weight @ loss.value(eta, y) / weight.sum()
     total = 0.0
     if np.isfinite(level):
         total = weight @ loss.value(null, y) / weight.sum()
-    # As R2 of a constant target: there is nothing to explain.
-    if total <= 1e-13 * y.max(initial=1.0):
-        return float(explained <= 1e-10 * y.max(initial=1.0))
+    # As R2 of a constant target: there is nothing to explain but rounding, whose unit
+    # is that of the deviance.
+    mean = float(weight @ y / weight.sum())
+    unit = mean ** (2.0 - power) if mean > 0 else 1.0
+    if total <= 1e-13 * unit:
+        return float(explained <= 1e-10 * unit)
     return float(1.0 - explained / total)

@@ -103,6 +103,9 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
                 f"offset spans {np.ptp(offset[weight > 0]):g}, and means differ by a "
                 "factor of exp of that; give the logarithm of the exposure."
             )
+        if offset is not None:
+            # Rows without a weight have no say, nor a mean that could overflow.
+            offset = np.where(weight > 0, offset, 0.0)
         if self.fit_intercept:
             level = best_level(power, y, weight, offset)
             level = level if np.isfinite(level) else 0.0

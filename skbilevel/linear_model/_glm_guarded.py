@@ -17,6 +17,7 @@ from skbilevel.linear_model._tuning import (
 )
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._glm_family import LinearPredictor
+from skbilevel.model_selection._glm_unseen import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import GLMBudget
@@ -33,6 +34,8 @@ _HALF = (10.0, 3.0, 1.0, 0.3)
 _ELASTIC_NET = 6
 # A first point at 10 was never of use.
 _EVIDENCE, _EVIDENCE_STEPS = (1.0, 0.1), 4
+# With fewer rows that differ from the commonest target a nested choice is noise.
+_MIN_UNCOMMON = 10
 _KNOWN_NOISE = (LogisticLoss, SoftmaxLoss)
 
 
@@ -43,6 +46,8 @@ def tune_glm_guarded(
     plan = plan_of(data, resampling, options, data.strata, inner_folds=True)
     recipe = recipe_of(data, resampling, options, plan)
     recipe = recipe if options.groups else _fewer_points(recipe)
+    if n_uncommon(data.rows.y[data.positive]) < _MIN_UNCOMMON:
+        recipe = replace(recipe, half=(), evidence=(), elastic_net=0)
     strengths, members = strengths_of(options)
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     averaging = _averaging(dispersed or data.outer != data.loss)

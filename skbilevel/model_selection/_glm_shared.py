@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.model_selection._glm_unseen import with_unseen
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import Loss
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
@@ -79,11 +80,12 @@ class RotatedRows:
     def problem(self, index: Array, v: float) -> Whitened:
         """The problem of some of the rows at a shared variance."""
         offset = None if self.offset is None else self.offset[index]
+        weight = self.weight[index]
         return Whitened(
             self.Z[index],
             self.n_free,
-            self.y[index],
-            self.weight[index],
+            with_unseen(self.loss, self.y[index], weight, offset),
+            weight,
             self.loss,
             offset,
             1.0 / v,

@@ -23,6 +23,7 @@ from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._glm_rows import GLMRows
 from skbilevel.model_selection._glm_shared import shared_path
 from skbilevel.model_selection._glm_solve import State, TrainingProblem
+from skbilevel.model_selection._glm_unseen import n_uncommon, with_unseen
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import Pair, TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
@@ -33,6 +34,9 @@ from skbilevel.solvers.outer._gauss_newton import Deviations
 
 # Largest variance times the largest squared norm of a column.
 _CEILING = np.log(1e8)
+# Fewer rows that differ from the commonest target tell no strength from another; the
+# logarithm of the regularization that they get, relative to the largest curvature.
+_MIN_UNCOMMON, _STRONG = 3, 3.0
 # Working responses need a curvature; rows that have less count as having this share
 # of the mean.
 _CURVATURE = 1e-4
@@ -86,12 +90,13 @@ class GLMTrainer:
         index, glm = self.set.rows, self.glm
         X = glm.X[index]
         X = X * self.metric if self.rows.standardize else X
+        weight, offset = self.rows.weight[index], glm.offset_of(index)
         return TrainingProblem(
             X,
             glm.free[index],
-            self.rows.y[index],
-            self.rows.weight[index],
-            glm.offset_of(index),
+            with_unseen(glm.loss, self.rows.y[index], weight, offset),
+            weight,
+            offset,
             glm.loss,
         )
 
@@ -103,13 +108,19 @@ class GLMTrainer:
     @cached_property
     def _shared(self) -> SharedStrength:
         problem, pairs = self.problem, self._pairs
-        top = _CEILING - np.log(max(problem.largest_square, 1e-300))
-        if not pairs:
-            log_v = -float(np.log(max(problem.scale, 1e-300)))
+        square = problem.largest_square
+        # Columns that are all zero have no strength of their own.
+        top = _CEILING - np.log(square) if square > 0 else 0.0
+        uncommon = n_uncommon(self.rows.y[self.set.rows])
+        if not pairs or uncommon < _MIN_UNCOMMON:
+            # One event teaches the folds that have it to predict all other rows well.
+            below = _STRONG if uncommon < _MIN_UNCOMMON else 0.0
+            log_v = -float(np.log(max(problem.scale, 1e-300))) - below
             return SharedStrength.of([(min(log_v, top), 0, top)])
         path = shared_path(problem.rotated, pairs, problem.scale, top)
         log_v, edge = choose_shared(path.grid, path.loss, path.weight)
-        return SharedStrength.of([(log_v, edge, top)])
+        # The end of the path is no optimum at infinity: see `shared_path`.
+        return SharedStrength.of([(log_v, min(edge, 0), top)])
 
     @cached_property
     def _base(self) -> State:

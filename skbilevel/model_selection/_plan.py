@@ -80,6 +80,8 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
     """Shuffled K-fold, twice where rows are few."""
     n = len(request.rows)
     few = n < _REPEAT_BELOW and not (request.inner_folds and request.costly)
+    # Folds of one row, or nearly, are the same when they are drawn again.
+    few = few and 2 * n_folds <= n
     n_halvings = 5 if n < _HALVINGS_BELOW else 2
     strata = request.strata_of(request.rows)
     sides = _spread(request, random_sides(n, n_halvings, request.rng, strata))

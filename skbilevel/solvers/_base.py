@@ -29,7 +29,8 @@ class Status(Enum):
     STOPPED = "A callback stopped the outer search."
     INNER = (
         "An inner problem was not solved to its tolerance; restrict alpha_bounds or "
-        "choose solver='exact'."
+        "choose solver='exact'. Where unpenalized columns alone separate classes there "
+        "is no solution; penalize them."
     )
     AT_INFINITY = (
         "The best shared strength is infinite: the features do not help to predict "

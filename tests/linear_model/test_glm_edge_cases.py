@@ -315,3 +315,48 @@ def test_fully_unpenalized(X, classes, amounts):
     assert_array_equal(model.alpha_, 0.0)
     assert_array_equal(model.C_, np.inf)
     finite(BilevelPoissonCV(unpenalized=every).fit(X, amounts), X)
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1.0, 1e14])
+def test_d2_has_no_unit(unit):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = np.exp(X[:, 0]) * rng.gamma(2.0, 0.5, 60) + 1e-3
+    for kind in (BilevelGammaCV, BilevelTweedieCV, BilevelPoissonCV):
+        model = kind(hyperpenalty=None).fit(X, y)
+        plain, wrong = model.score(X, y), model.score(X[::-1], y)
+        model.intercept_ += np.log(unit)
+        assert_allclose(model.score(X, unit * y), plain, rtol=1e-6)
+        assert_allclose(model.score(X[::-1], unit * y), wrong, rtol=1e-6)
+
+
+def test_offsets_of_rows_without_a_weight_do_not_matter():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 3))
+    y = rng.gamma(2.0, np.exp(X[:, 0]))
+    weight, offset = np.ones(100), np.zeros(100)
+    weight[5], offset[5] = 0.0, 1e4
+    for kind in (BilevelGammaCV, BilevelTweedieCV, BilevelPoissonCV):
+        plain = kind(hyperpenalty=None).fit(X, y, sample_weight=weight)
+        model = kind(hyperpenalty=None).fit(X, y, sample_weight=weight, offset=offset)
+        assert_allclose(model.coef_, plain.coef_, rtol=1e-6, atol=1e-8)
+        for far in (offset, -offset):
+            score = model.score(X, y, sample_weight=weight, offset=far)
+            assert_allclose(score, plain.score(X, y, sample_weight=weight), rtol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [np.inf, np.nan, -1.0])
+def test_class_weights_that_are_no_weights(weight):
+    X = np.random.default_rng(0).standard_normal((40, 2))
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.raises(ValueError, match="class_weight"):
+        BilevelLogisticCV(class_weight={0: weight, 1: 1.0}).fit(X, y)
+
+
+def test_errors_come_before_the_search():
+    X = np.random.default_rng(0).standard_normal((40, 2))
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.raises(ValueError, match="cv=41"):
+        BilevelLogisticCV(cv=41).fit(X, y)
+    with pytest.raises(ValueError, match="acuracy"):
+        BilevelLogisticCV(scoring="acuracy", max_iter=1).fit(X, y)

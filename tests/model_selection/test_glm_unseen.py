@@ -1,0 +1,59 @@
+"""Classes and events that a training set has not seen."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skbilevel import BilevelLogisticCV, BilevelPoissonCV
+from skbilevel.model_selection._glm_unseen import with_unseen
+from skbilevel.problems import GammaLoss, LogisticLoss, PoissonLoss, SoftmaxLoss
+
+
+def test_what_is_seen_stays():
+    rng = np.random.default_rng(0)
+    weight = np.ones(6)
+    for loss, y in [
+        (LogisticLoss(), np.array([[0.0], [1.0]] * 3)),
+        (SoftmaxLoss(), np.eye(3)[[0, 1, 2, 0, 1, 2]]),
+        (PoissonLoss(), np.array([[0.0], [2.0]] * 3)),
+        (GammaLoss(), rng.gamma(1.0, size=(6, 1))),
+    ]:
+        assert with_unseen(loss, y, weight, None) is y
+
+
+def test_half_of_one():
+    weight = np.array([1.0, 2.0, 3.0, 0.0])
+    zero = np.zeros((4, 1))
+    zero[3] = 1.0  # of a row without a weight
+    assert_allclose(with_unseen(LogisticLoss(), zero, weight, None), 0.5 / 7.0)
+    ones = 1.0 - zero
+    assert_allclose(with_unseen(LogisticLoss(), ones, weight, None), 6.5 / 7.0)
+    y = np.eye(4)[[0, 0, 1, 3]]
+    found = with_unseen(SoftmaxLoss(), y, weight, None)
+    assert_allclose(found[:3].sum(axis=1), 1.0)
+    assert_allclose(found[:3, 2:], 0.5 / 7.0)
+    offset = np.array([[0.0], [1.0], [800.0], [0.0]])
+    counts = with_unseen(PoissonLoss(), np.zeros((4, 1)), weight, offset)
+    assert_allclose(weight @ counts, 0.5)
+    assert_array_equal(counts.argmax(), 2)
+
+
+@pytest.mark.parametrize("place", [4, 50, 120])
+def test_a_single_event_is_no_signal(place):
+    X = np.random.default_rng(place).standard_normal((200, 6))
+    y = (np.arange(200) == place) * 1.0
+    model = BilevelPoissonCV().fit(X, y)
+    assert model.predict(X).max() < 0.1
+    # Half an event was expected where one happened, at worst.
+    assert model.best_score_ > -0.06
+
+
+def test_a_class_of_one():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 4))
+    y = np.where(X[:, 0] > 0, "a", "b").astype(object)
+    y[7] = "c"
+    model = BilevelLogisticCV().fit(X, y)
+    assert_array_equal(model.classes_, ["a", "b", "c"])
+    assert model.best_score_ > -1.0
+    assert np.isfinite(model.predict_log_proba(X)).all()
