@@ -198,7 +198,8 @@ class BilevelLinearModel(BaseEstimator):
         if unknown:
             raise ValueError(
                 f"fit got metadata {unknown} that it cannot use; without metadata "
-                "routing no more is passed on (sklearn.set_config(enable_metadata_routing=True))."
+                "routing no more is passed on "
+                "(sklearn.set_config(enable_metadata_routing=True))."
             )
         return read_resampling(self.cv, params, X, y)
 

@@ -193,7 +193,7 @@ def test_class_weight_is_sample_weight():
 
 def test_class_weights_that_make_no_sense():
     X, y = make_data()
-    with pytest.raises(ValueError, match="class_weight=.*negative"):
+    with pytest.raises(ValueError, match=r"class_weight=.*negative"):
         BilevelLogisticCV(class_weight={0: 1.0, 1: -1.0}).fit(X, y)
     with pytest.raises(ValueError, match="one class only"):
         BilevelLogisticCV(class_weight={0: 1.0, 1: 0.0}).fit(X, y)
