@@ -109,7 +109,7 @@ class LargeGLMTuning:
         Z = coordinates.apply(self.columns.of(pair[0])[0])
         holdout = HoldOut.of(problem, pair, Z)
         ceiling = ceiling_of(problem, s.rows)
-        shared = shared_path([holdout], budget.path, budget.accuracy[0], ceiling)
+        shared = shared_path([holdout], budget.path, budget.tol[0], ceiling)
         search = self._search([holdout], shared.log_v, shared.null)
         start = np.zeros(Z.shape[1])
         states = [(W, None) for W in shared.states]
