@@ -62,6 +62,12 @@ def guarded_large_glm(
     GuardResult
         ``fold_coef`` has one entry for each *scored* fold, the first ones of the plan;
         the coefficients of the candidates are not kept.
+
+    Notes
+    -----
+    Memory beyond X is at most three copies of its values, and as much as 30 arrays of
+    (p x targets) double precision numbers hold: coefficients and adjoints of the
+    hold-outs in single precision, the vectors of one solve, and what is returned.
     """
     budget, limits = budget or GLMBudget(), limits or Limits()
     problem = LargeGLM.of(rows, loss, outer, offset)
@@ -75,7 +81,23 @@ def guarded_large_glm(
 
 @dataclass(frozen=True)
 class LargeGLMGuard:
-    """Scores candidates on ``k`` outer folds and publishes their average."""
+    """Scores candidates on outer folds and publishes their average.
+
+    Parameters
+    ----------
+    tuning : LargeGLMTuning
+        Makes candidates.
+    plan : NestedPlan
+        Outer folds.
+    averaging : Averaging
+        Rules of the choice.
+    members : ndarray of shape (p,) or None
+        Labels of columns that share a strength.
+    limits : Limits
+        Box of the published variances.
+    k : int
+        Number of outer folds that are scored.
+    """
 
     tuning: LargeGLMTuning
     plan: NestedPlan

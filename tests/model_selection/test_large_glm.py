@@ -1,5 +1,6 @@
 """The guard of generalized linear models where n and p are both large."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -336,6 +337,22 @@ def test_a_dense_design_is_not_copied():
     assert np.shares_memory(problem.design.base.X, dense.X)
     found = _guarded(rows=dense)
     assert np.isfinite(found.coef).all()
+
+
+def test_memory_is_a_number_of_coefficient_arrays():
+    X, labels = _text(N, 0)
+    rng = np.random.default_rng(0)
+    wide = sparse.random_array((N, 8000), density=0.01, format="csr", rng=rng)
+    rows = _rows(X=sparse.csr_array(sparse.hstack([X, wide])), labels=labels)
+    rows = replace(rows, y=np.eye(20)[rng.integers(0, 20, N)], y_shift=np.zeros(20))
+    tracemalloc.start()
+    try:
+        _guarded(rows=rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    values = 12 * rows.X.nnz
+    assert peak < 3 * values + 30 * 8 * rows.n_penalized * 20
 
 
 def test_columns_that_are_all_zero():
