@@ -51,8 +51,6 @@ def read_resampling(
     cv = "loo" if isinstance(cv, LeaveOneOut) else cv
     if isinstance(cv, Integral) and cv < 2:
         raise ValueError(f"cv={cv} folds: at least 2 are needed.")
-    if isinstance(cv, Integral) and cv > X.shape[0]:
-        raise ValueError(f"cv={cv} folds: X has {X.shape[0]} rows only.")
     groups = _check_groups(split_params.get("groups"), X.shape[0])
     criterion = cv if isinstance(cv, str) else "folds"
     n_folds = int(cv) if isinstance(cv, Integral) else 5
