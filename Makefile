@@ -10,7 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= examples/output
-BENCHMARKS ?= quality speed scaling
+BENCHMARKS ?= quality speed scaling text
 PYTEST_ARGS ?=
 
 # Many small factorizations lose more to threads than they win, and a fixed
