@@ -342,7 +342,7 @@ def test_a_dense_design_is_not_copied():
 def test_memory_is_a_number_of_coefficient_arrays():
     X, labels = _text(N, 0)
     rng = np.random.default_rng(0)
-    wide = sparse.random_array((N, 8000), density=0.01, format="csr", rng=rng)
+    wide = rng.random((N, 8000)) * (rng.random((N, 8000)) < 0.01)
     rows = _rows(X=sparse.csr_array(sparse.hstack([X, wide])), labels=labels)
     rows = replace(rows, y=np.eye(20)[rng.integers(0, 20, N)], y_shift=np.zeros(20))
     tracemalloc.start()
