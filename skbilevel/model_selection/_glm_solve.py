@@ -81,9 +81,8 @@ class TrainingProblem:
         mean = max(float(loss / self.weight.sum()), 1e-10)
         return Null(found.T, found.eta, mean)
 
-    @cached_property
     def rotated(self) -> RotatedRows:
-        """Columns of which no more are left than there are rows."""
+        """Columns of which no more are left than there are rows; not kept."""
         n, p = self.X.shape
         Z = self.X
         if p > n:
@@ -99,10 +98,8 @@ class TrainingProblem:
             self.loss,
         )
 
-    @cached_property
-    def scale(self) -> float:
+    def scale(self, rows: RotatedRows) -> float:
         """Largest eigenvalue of the Hessian of the loss at the null model."""
-        rows = self.rotated
         d = self.weight * self.loss.curvature(self.null.eta, self.y).mean(axis=1)
         Z = rows.Z[:, rows.n_free :]
         mean = d @ Z / max(float(d.sum()), 1e-300) if rows.n_free else 0.0
@@ -114,9 +111,10 @@ class TrainingProblem:
         """Largest weighted squared norm of a column."""
         return float((self.weight @ self.X**2).max(initial=0.0))
 
-    def solve_shared(self, v: float) -> State:
+    def solve_shared(self, v: float, rows: RotatedRows | None = None) -> State:
         """The solution at one variance for all columns."""
-        found = self.rotated.solve(np.arange(len(self.y)), v)
+        rows = self.rotated() if rows is None else rows
+        found = rows.solve(np.arange(len(self.y)), v)
         return self._state(found.T, found.eta)
 
     def _state(self, T: Array, eta: Array) -> State:

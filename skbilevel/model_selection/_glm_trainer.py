@@ -21,7 +21,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._glm_rows import GLMRows
-from skbilevel.model_selection._glm_shared import shared_path
+from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
 from skbilevel.model_selection._glm_solve import State, TrainingProblem
 from skbilevel.model_selection._glm_unseen import n_uncommon, with_unseen
 from skbilevel.model_selection._primal import MomentTrainer
@@ -106,26 +106,27 @@ class GLMTrainer:
         return np.array([2.0 * self.problem.null.loss])
 
     @cached_property
-    def _shared(self) -> SharedStrength:
-        problem, pairs = self.problem, self._pairs
+    def _start(self) -> tuple[SharedStrength, State]:
+        """The best shared strength, and the solution at it."""
+        problem, rotated = self.problem, self.problem.rotated()
         square = problem.largest_square
         # Columns that are all zero have no strength of their own.
-        top = _CEILING - np.log(square) if square > 0 else 0.0
+        top = float(_CEILING - np.log(square)) if square > 0 else 0.0
+        log_v, edge = self._choose_shared(rotated, top)
+        shared = SharedStrength.of([(log_v, edge, top)])
+        return shared, problem.solve_shared(float(np.exp(log_v)), rotated)
+
+    def _choose_shared(self, rotated: RotatedRows, top: float) -> tuple[float, int]:
+        scale, pairs = max(self.problem.scale(rotated), 1e-300), self._pairs
         uncommon = n_uncommon(self.rows.y[self.set.rows])
         if not pairs or uncommon < _MIN_UNCOMMON:
             # One event teaches the folds that have it to predict all other rows well.
             below = _STRONG if uncommon < _MIN_UNCOMMON else 0.0
-            log_v = -float(np.log(max(problem.scale, 1e-300))) - below
-            return SharedStrength.of([(min(log_v, top), 0, top)])
-        path = shared_path(problem.rotated, pairs, problem.scale, top)
+            return min(-float(np.log(scale)) - below, top), 0
+        path = shared_path(rotated, pairs, scale, top)
         log_v, edge = choose_shared(path.grid, path.loss, path.weight)
         # The end of the path is no optimum at infinity: see `shared_path`.
-        return SharedStrength.of([(log_v, min(edge, 0), top)])
-
-    @cached_property
-    def _base(self) -> State:
-        """The solution at the shared strength."""
-        return self.problem.solve_shared(float(np.exp(self._shared.log_v[0])))
+        return log_v, min(edge, 0)
 
     @property
     def _pairs(self) -> list[Pair]:
@@ -136,13 +137,13 @@ class GLMTrainer:
 
     def shared(self, criterion: str) -> SharedStrength:
         """The best shared strength; the criterion is always that of the folds."""
-        return self._shared
+        return self._start[0]
 
     @cached_property
     def _working(self) -> MomentTrainer | KernelTrainer:
         """Least squares on working responses."""
         problem, glm, rows = self.problem, self.glm, self.rows
-        eta = self._base.eta
+        eta = self._start[1].eta
         curvature = glm.loss.curvature(eta, problem.y)
         t = rows.n_targets
         d = curvature.mean(axis=1) * (t / (t - 1.0) if t > 1 else 1.0)
@@ -213,7 +214,7 @@ class GLMTrainer:
 
         Candidates are solved roughly, a single one, which is published, accurately.
         """
-        state, rough = self._base, v.shape[1] > 1
+        state, rough = self._start[1], v.shape[1] > 1
         found = []
         for each in v[0]:
             state = self.problem.solve(each, state, rough=rough)
@@ -222,12 +223,12 @@ class GLMTrainer:
 
     def dual_gradient(self, w: Array) -> Array:
         """``u = -X^T loss'`` for coefficients (1, p, t), the intercept at its best."""
-        start = self._base.head
+        start = self._start[1].head
         return self.problem.dual_gradient(w[0], start)[None]
 
     def full_coefficients(self, w: Array) -> Array:
         """Coefficients with those of the free columns in front."""
-        start = self._base.head
+        start = self._start[1].head
         heads = np.stack([self.problem.head(each, start)[0] for each in w[0]])
         return np.concatenate([heads, self.metric[:, None] * w[0]], axis=1)[None]
 
