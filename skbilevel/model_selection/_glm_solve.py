@@ -32,9 +32,8 @@ class State:
 
 @dataclass(frozen=True)
 class Null:
-    """The unpenalized columns alone: coefficients, predictions, mean loss."""
+    """The unpenalized columns alone: predictions and mean loss."""
 
-    head: Array
     eta: Array
     loss: float
 
@@ -79,7 +78,7 @@ class TrainingProblem:
         loss = self.weight @ self.loss.value(found.eta, self.y).sum(axis=1)
         # Targets that are all the same leave nothing to compare a loss with.
         mean = max(float(loss / self.weight.sum()), 1e-10)
-        return Null(found.T, found.eta, mean)
+        return Null(found.eta, mean)
 
     def rotated(self) -> RotatedRows:
         """Columns of which no more are left than there are rows; not kept."""
