@@ -28,6 +28,7 @@ from skbilevel.model_selection._outer_space import (
 from skbilevel.model_selection._regime import Regime
 from skbilevel.model_selection._resampling import Pair, fold_labels
 from skbilevel.model_selection._search import Found, Search
+from skbilevel.problems._moments import AugmentedRows
 from skbilevel.solvers import IterInfo, Status
 
 
@@ -64,14 +65,25 @@ def search_strengths(
     rows = source.rows
     family, value = check_hyperpenalty(options.hyperpenalty)
     limits = check_alpha_bounds(options.alpha_bounds)
-    alpha = check_alpha_init(options.alpha_init, rows.penalized, rows.X.shape[1])
-    low, high = variance_limits(limits, source.trace, source.metric)
-    members = None if options.groups is None else options.groups.members
-    space = OuterSpace(rows.n_penalized, members, metadata, low, high, family, value)
+    t = options.n_own(rows.n_targets)
+    box = variance_limits(limits, source.trace, source.metric)
+    low, high = (np.repeat(each, t) for each in box)
+    space = OuterSpace(
+        rows.n_penalized,
+        options.members(t),
+        metadata,
+        low,
+        high,
+        family,
+        value,
+        t,
+    )
     search = Search(
         regime, options.tol, options.max_iter, _printer(options, unit), _mapper(options)
     )
-    v_init = None if alpha is None else 1.0 / (alpha * source.metric**2)
+    alpha, v_init = start_of(rows, options), None
+    if alpha is not None:
+        v_init = (1.0 / (alpha.T * source.metric**2)).T.reshape(-1)
     found = search.run(source, space, v_init)
     _warn(found, unit)
     return found
@@ -81,8 +93,13 @@ def check_limits(data: Prepared, options: TuningOptions) -> None:
     """Raise where the user's words about strengths make no sense."""
     check_hyperpenalty(options.hyperpenalty)
     check_alpha_bounds(options.alpha_bounds)
-    columns = data.rows.X.shape[1]
-    check_alpha_init(options.alpha_init, data.rows.penalized, columns)
+    start_of(data.rows, options)
+
+
+def start_of(rows: AugmentedRows, options: TuningOptions) -> Array | None:
+    """Strengths (p,) or (p, t) of the penalized columns that the user gave."""
+    t = options.n_own(rows.n_targets)
+    return check_alpha_init(options.alpha_init, rows.penalized, rows.X.shape[1], t)
 
 
 def metadata_of(
@@ -178,7 +195,7 @@ def report(
     left_out: Callable[[], Array] | None,
 ) -> Tuned:
     """All that is published, in the user's units."""
-    v = found.v * source.metric**2
+    v = (found.v.T * source.metric**2).T
     with np.errstate(divide="ignore"):
         alpha = 1.0 / v
     family, value = check_hyperpenalty(options.hyperpenalty)

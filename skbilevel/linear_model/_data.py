@@ -53,10 +53,13 @@ class Prepared:
         return out.T, intercept
 
     def strengths(self, v: Array) -> Array:
-        """``alpha`` of all columns: 1/v, infinite where removed, 0 where free."""
-        alpha = np.zeros(self.rows.X.shape[1])
+        """``alpha`` (m,) or (t, m) of all columns from variances (p,) or (p, t).
+
+        1/v, infinite where a column is removed, 0 where it is not penalized.
+        """
+        alpha = np.zeros((*v.shape[1:], self.rows.X.shape[1]))
         with np.errstate(divide="ignore", over="ignore"):
-            alpha[self.rows.penalized] = 1.0 / v / self.alpha_unit
+            alpha[..., self.rows.penalized] = 1.0 / v.T / self.alpha_unit
         return alpha
 
 

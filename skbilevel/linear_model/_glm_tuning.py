@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from skbilevel.linear_model._criterion_search import start_of
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._glm_criterion import tune_glm_criterion
 from skbilevel.linear_model._glm_data import PreparedGLM
@@ -13,7 +14,7 @@ from skbilevel.linear_model._glm_guarded import tune_glm_guarded
 from skbilevel.linear_model._glm_zeros import all_zero, without_events
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuning import check_rows
-from skbilevel.model_selection._outer_space import check_alpha_bounds, check_alpha_init
+from skbilevel.model_selection._outer_space import check_alpha_bounds
 from skbilevel.model_selection._regime import check_solver
 
 
@@ -44,7 +45,7 @@ def _sum_units(data: PreparedGLM, options: TuningOptions) -> TuningOptions:
     init, bounds = options.alpha_init, options.alpha_bounds
     if data.alpha_unit == 1.0 or (init is None and bounds is None):
         return options
-    check_alpha_init(init, data.rows.penalized, data.rows.X.shape[1])
+    start_of(data.rows, options)
     check_alpha_bounds(bounds)
     if init is not None:
         init = np.asarray(init, dtype=np.float64) * data.alpha_unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -15,9 +16,11 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._base import check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
+from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
+from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 
 
@@ -35,9 +38,10 @@ class BilevelLogisticCV(
         - sum_i s_i log p_i[y_i] + 0.5 sum_j alpha_j |W_j|^2
 
     over ``W`` and ``b``, and chooses the strengths ``alpha_j``, each shared by the
-    classes, by following the gradient of the validation loss, which implicit
-    differentiation of the minimizer gives. With the default ``hyperpenalty="auto"``
-    a guard keeps many strengths from overfitting that loss.
+    classes (with ``alpha_per_class=True``: ``alpha_jc W_jc^2``), by following the
+    gradient of the validation loss, which implicit differentiation of the minimizer
+    gives. With the default ``hyperpenalty="auto"`` a guard keeps many strengths from
+    overfitting that loss.
 
     Parameters
     ----------
@@ -46,6 +50,11 @@ class BilevelLogisticCV(
     feature_groups : None, "shared" or array-like of shape (n_features,), default=None
         None tunes one strength per feature, "shared" one for all, an array one per
         distinct label. Labels of rows are ``groups``, which goes to the splitter.
+    alpha_per_class : bool, default=False
+        Whether every class has strengths of its own: one for each feature and class,
+        for each label of ``feature_groups`` and class, or, with
+        ``feature_groups="shared"``, one for each class. Two classes have one set of
+        coefficients, and of strengths.
     feature_metadata : array-like, callable or None, default=None
         What is known about the features, Z of shape (n_features, q):
         ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable
@@ -78,9 +87,9 @@ class BilevelLogisticCV(
         "zero_one" the probability of the wrong classes after log odds are doubled, a
         smooth stand-in for the error rate, "hinge" the squared hinge loss of the
         margins. The inner loss is the log loss with each of them.
-    alpha_init : float, array-like of shape (n_features,) or None, default=None
-        Start of the search in units of ``alpha_``; None searches the best shared
-        strength.
+    alpha_init : float, array-like or None, default=None
+        Start of the search in units of ``alpha_``, one number, one per feature or of
+        the shape of ``alpha_``; None searches the best shared strength.
     alpha_bounds : tuple of two floats or None, default=None
         Box of the strengths in these units; None is wide and scale-free.
     class_weight : dict, "balanced" or None, default=None
@@ -107,12 +116,14 @@ class BilevelLogisticCV(
         Intercepts; their sum over more than two classes is zero.
     alpha_ : ndarray of shape (n_features,)
         Strengths; inf where a feature is removed, 0 where it is unpenalized.
-        ``coef_`` is the solution at these strengths.
-    C_ : ndarray of shape (n_features,)
+        ``coef_`` is the solution at these strengths. With ``alpha_per_class`` it has
+        the shape of ``coef_``.
+    C_ : ndarray of the shape of alpha_
         Their inverses in the units of LogisticRegression; 0 where a feature is
         removed, inf where it is unpenalized.
     group_alpha_ : ndarray of shape (n_groups,)
-        Strengths by label; only with ``feature_groups``.
+        Strengths by label; only with ``feature_groups``. With ``alpha_per_class`` one
+        row for each row of ``coef_``.
     group_labels_ : ndarray of shape (n_groups,)
         Their labels; only with ``feature_groups``.
     best_score_ : float
@@ -180,6 +191,7 @@ class BilevelLogisticCV(
         **BilevelGeneralizedLinearModel._parameter_constraints,
         "outer_loss": [StrOptions(set(OUTER_LOSSES))],
         "class_weight": [dict, StrOptions({"balanced"}), None],
+        "alpha_per_class": ["boolean"],
     }
 
     def __init__(
@@ -187,6 +199,7 @@ class BilevelLogisticCV(
         *,
         fit_intercept: bool = True,
         feature_groups: Any = None,
+        alpha_per_class: bool = False,
         feature_metadata: Any = None,
         unpenalized: Any = None,
         hyperpenalty: Any = "auto",
@@ -222,6 +235,7 @@ class BilevelLogisticCV(
         )
         self.outer_loss = outer_loss
         self.class_weight = class_weight
+        self.alpha_per_class = alpha_per_class
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -262,11 +276,19 @@ class BilevelLogisticCV(
         self.coef_ = part.coef.astype(X.dtype)
         self.intercept_ = part.intercept.astype(X.dtype)
         self._set_search_attributes([part])
+        if self.alpha_per_class:
+            self.alpha_ = np.atleast_2d(self.alpha_)
+            if self.feature_groups is not None:
+                self.group_alpha_ = np.atleast_2d(self.group_alpha_)
         with np.errstate(divide="ignore"):
             self.C_ = 1.0 / self.alpha_
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
         return self
+
+    def _tuning_options(self, groups: Groups | None) -> TuningOptions:
+        options = super()._tuning_options(groups)
+        return replace(options, by_target=self.alpha_per_class)
 
     def predict_proba(self, X: Any) -> Array:
         """Predict the probabilities of the classes.

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
 
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """The estimator's parameters that the search depends on."""
+    """The estimator's parameters that the search depends on.
+
+    ``by_target`` gives every target, a class for instance, strengths of its own.
+    """
 
     hyperpenalty: Any
     solver: Any
@@ -25,6 +30,22 @@ class TuningOptions:
     seed: int
     verbose: int
     n_jobs: int | None = None
+    by_target: bool = False
+
+    def n_own(self, n_targets: int) -> int:
+        """Number of targets with strengths of their own; 1 where they share them."""
+        return n_targets if self.by_target else 1
+
+    def members(self, n_targets: int) -> Array | None:
+        """Label of every strength, those of a feature's targets one after the other.
+
+        None is one label each; labels of different targets differ.
+        """
+        if self.groups is None:
+            return None
+        t = self.n_own(n_targets)
+        own = self.groups.members[:, None] * t + np.arange(t)
+        return np.asarray(own.reshape(-1))
 
 
 @dataclass(frozen=True)
@@ -33,7 +54,7 @@ class Tuned:
 
     Parameters
     ----------
-    v : ndarray of shape (p,)
+    v : ndarray of shape (p,) or (p, t)
         Variances of the penalized columns.
     coef : ndarray of shape (n_free + p, t)
         Coefficients, those of unpenalized columns first.

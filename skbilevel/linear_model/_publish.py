@@ -23,10 +23,12 @@ class Published:
         Coefficients of all columns.
     intercept : ndarray of shape (t,)
         Intercepts.
-    alpha : ndarray of shape (m,)
+    alpha : ndarray of shape (m,) or (t, m)
         Strengths in the units of the estimator.
-    group_alpha, group_labels : ndarray of shape (g,) or None
+    group_alpha : ndarray of shape (g,) or (t, g), or None
         Strengths by label.
+    group_labels : ndarray of shape (g,) or None
+        The labels.
     score : float
         Nested score.
     n_iter : int
@@ -64,10 +66,12 @@ def publish_attributes(
     group_alpha = labels = None
     if groups is not None:
         first = np.unique(groups.members, return_index=True)[1]
-        group_alpha = alpha[data.rows.penalized][first]
+        group_alpha = alpha[..., data.rows.penalized][..., first]
         labels = groups.labels
     report = dict(tuned.hyperpenalty)
-    report["alpha"] = report["alpha"] / data.alpha_unit
+    # Candidates (c, p), or (c, p, t) where every target has its own.
+    alpha_of = report["alpha"] / data.alpha_unit
+    report["alpha"] = alpha_of if alpha_of.ndim == 2 else alpha_of.swapaxes(1, 2)
     folds = [(index, *data.coefficients(c)) for index, c in tuned.folds]
     return Published(
         coef,

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._criterion_search import start_of
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
 from skbilevel.linear_model._options import Tuned, TuningOptions
@@ -19,7 +20,7 @@ from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import is_large
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, check_metadata
-from skbilevel.model_selection._outer_space import check_alpha_bounds, check_alpha_init
+from skbilevel.model_selection._outer_space import check_alpha_bounds
 from skbilevel.model_selection._paths import Recipe, Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
@@ -121,8 +122,7 @@ def recipe_of(
 
 def limits_of(data: Prepared, options: TuningOptions) -> Limits:
     """The user's limits, and the strengths to start from."""
-    n_features = data.rows.X.shape[1]
-    start = check_alpha_init(options.alpha_init, data.rows.penalized, n_features)
+    start = start_of(data.rows, options)
     return Limits.of(check_alpha_bounds(options.alpha_bounds), start)
 
 

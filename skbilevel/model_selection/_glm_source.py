@@ -137,7 +137,7 @@ class GLMSource:
     ) -> tuple[Array, object]:
         """Coefficients of the columns as they are, and the system at them."""
         m = self.tasks_of.n_free
-        v = np.concatenate([np.full(m, np.inf), v])
+        v = np.concatenate([np.full((m, *v.shape[1:]), np.inf), v])
         found = self.inner.solve(fit, v, start, tol=_TOL)
         return np.concatenate([found.W[:m], self.metric[:, None] * found.W[m:]]), (
             found.system

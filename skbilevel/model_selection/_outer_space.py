@@ -15,6 +15,7 @@ from skbilevel.model_selection._criterion import OuterVector
 from skbilevel.model_selection._metadata import Metadata, check_metadata
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import (
+    ByTarget,
     FeatureStrengths,
     GroupStrengths,
     Hyperpenalty,
@@ -102,6 +103,10 @@ class OuterSpace:
         Hyperpenalty.
     value : float
         Its factor, relative to the loss of the mean.
+    n_targets : int
+        Number t of targets that have strengths of their own; 1 where they share them.
+        With more, ``members``, ``metadata`` and limits have p t rows, the targets of a
+        feature one after the other.
     """
 
     n_features: int
@@ -111,6 +116,16 @@ class OuterSpace:
     high: Array
     family: str
     value: float
+    n_targets: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the variances: (p,) or (p, t)."""
+        p, t = self.n_features, self.n_targets
+        return (p,) if t == 1 else (p, t)
+
+    def _by_target(self, flat: Parametrization) -> Parametrization:
+        return flat if self.n_targets == 1 else ByTarget(flat, self.n_targets)
 
     @property
     def one_strength(self) -> bool:
@@ -130,8 +145,8 @@ class OuterSpace:
             return self._with_metadata(self.metadata, v_ref, low, high, unit)
         # With its reference at the lower limit the coordinate is a logarithm.
         v0 = float(low.min()) if smooth and low.min() > 0 else v_ref
-        parametrization: Parametrization = (
-            FeatureStrengths(self.n_features, v0)
+        parametrization = self._by_target(
+            FeatureStrengths(self.n_features * self.n_targets, v0)
             if self.members is None
             else GroupStrengths(self.members, v0)
         )
@@ -147,12 +162,17 @@ class OuterSpace:
         upper = max(float(np.log(high.max())), lower)
         free = self.family == "smooth"
 
-        def make(Z: Array) -> MetadataStrengths:
-            return MetadataStrengths(Z, centre, lower, upper, deviations=free)
+        def make(Z: Array) -> Parametrization:
+            # Every target has coefficients of metadata of its own.
+            Z = Z if self.n_targets == 1 else np.kron(Z, np.eye(self.n_targets))
+            return self._by_target(
+                MetadataStrengths(Z, centre, lower, upper, deviations=free)
+            )
 
         parametrization = make(metadata.Z)
         folds = metadata.per_fold
         basis = np.linalg.qr(metadata.Z)[0]
+        basis = np.kron(basis, np.eye(self.n_targets)) if self.n_targets > 1 else basis
         bounds = parametrization.bounds(np.exp(lower), np.exp(upper))
         return OuterVector(
             parametrization,
@@ -207,17 +227,22 @@ def check_alpha_bounds(value: Any) -> tuple[float, float] | None:
     return low, high
 
 
-def check_alpha_init(value: Any, penalized: Array, n_features: int) -> Array | None:
-    """Strengths (p,) of the penalized columns to start from."""
+def check_alpha_init(
+    value: Any, penalized: Array, n_features: int, n_targets: int = 1
+) -> Array | None:
+    """Strengths to start from: (p,) of the penalized columns, or (p, t) by target."""
     if value is None:
         return None
     alpha = np.asarray(value, dtype=np.float64)
-    if alpha.ndim and alpha.shape != (n_features,):
+    several = n_targets > 1 and alpha.shape == (n_targets, n_features)
+    if alpha.ndim and alpha.shape != (n_features,) and not several:
+        each = f", or of shape ({n_targets}, {n_features})" if n_targets > 1 else ""
         raise ValueError(
             f"alpha_init has shape {alpha.shape}, but X has {n_features} features: "
-            "give one number or one per feature."
+            f"give one number or one per feature{each}."
         )
-    alpha = np.broadcast_to(alpha, n_features)[penalized]
+    shape = (n_features,) if n_targets == 1 else (n_targets, n_features)
+    alpha = np.broadcast_to(alpha, shape)[..., penalized].T
     if not (alpha > 0).all():
         raise ValueError(
             "alpha_init must be positive for penalized features (inf removes one)."

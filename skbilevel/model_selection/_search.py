@@ -69,17 +69,17 @@ class Search:
         """Strengths from a start, or from the best shared strength."""
         p = space.n_features
         if not p or not source.trace > 0 or source.null_loss < _CONSTANT:
-            return _nothing(p, source.null_loss)
+            return _nothing(space, source.null_loss)
         guide = source.guide()
         edge = 0
         if v_init is None:
             shared = shared_start(self.regime, source, space, guide)
-            v_init, edge = np.full(p, shared.v), shared.edge
+            v_init, edge = np.full(space.low.shape, shared.v), shared.edge
             if edge > 0 and not space.one_strength:
                 # Where no strength matters none would ever be moved.
                 v_init = np.minimum(v_init, np.exp(_WEAKEST_START) * p / source.trace)
             if shared.final:
-                return _found_shared(shared, p)
+                return _found_shared(shared, space)
         v_init = np.clip(v_init, space.low, space.high)
         positive = v_init[v_init > 0]
         v_ref = float(np.exp(np.log(positive).mean())) if positive.size else 0.0
@@ -142,10 +142,10 @@ class Search:
         )
 
 
-def _found_shared(shared: SharedStart, p: int) -> Found:
+def _found_shared(shared: SharedStart, space: OuterSpace) -> Found:
     one = np.ones(1)
     history = {"value": shared.value * one, "grad_norm": 0.0 * one, "tol": 0.0 * one}
-    v = np.full(p, shared.v)
+    v = np.full(space.shape, shared.v)
     status = Status.CONVERGED
     return Found(v, shared.value, status, 1, history, shared.edge, shared.states)
 
@@ -157,11 +157,11 @@ def _least(outer: OuterVector, v_ref: float) -> float:
     return v_ref * 1e-10 if needs else 0.0
 
 
-def _nothing(p: int, loss: float) -> Found:
+def _nothing(space: OuterSpace, loss: float) -> Found:
     """Constant columns or targets: no strength to find; the loss is in-sample."""
     zero = np.zeros(1)
     history = {"value": zero + loss, "grad_norm": zero, "tol": zero}
-    return Found(np.zeros(p), loss, Status.CONVERGED, 1, history, 0)
+    return Found(np.zeros(space.shape), loss, Status.CONVERGED, 1, history, 0)
 
 
 def _final_edge(edge: int, v: Array, trace: float) -> int:

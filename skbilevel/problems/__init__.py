@@ -40,6 +40,7 @@ from skbilevel.problems._outer_losses import (
     SquaredHingeLoss,
 )
 from skbilevel.problems._parametrizations import (
+    ByTarget,
     Embedded,
     FeatureStrengths,
     GroupStrengths,
@@ -55,6 +56,7 @@ __all__ = [
     "GCV",
     "BilevelProblem",
     "BrierLoss",
+    "ByTarget",
     "Centered",
     "Criterion",
     "CriterionProblem",

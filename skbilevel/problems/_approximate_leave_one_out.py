@@ -16,6 +16,8 @@ third derivative ``K_k`` of the loss of row k::
                 + sum_i [X^T N e_i phi_i]_j . [X^T N e_i rho_i]_j,   N = I - C G
 
 where ``u = -X^T r`` is ``w / v`` at the solution. Nothing is divided by a variance.
+The products ``.`` are sums over the targets; where every target has variances of its
+own, ``dF/dv_jt`` is a single term of them.
 ``G = Z H^-1 Z^T`` for any whitened features Z (`Features`), so that no matrix has
 more rows or columns than the smaller side of X, times t.
 """
@@ -47,7 +49,7 @@ def gradient(
     rows: slice | Array,
     whitened: tuple[Array, Array] | None,
 ) -> Array:
-    """``dF/dv`` (p,).
+    """``dF/dv`` (p, t), whose sums over the targets are for variances that they share.
 
     Parameters
     ----------
@@ -60,13 +62,13 @@ def gradient(
     rows : slice or ndarray of int
         Rows of X that Z has.
     whitened : (index, scale) or None
-        Which columns of X, times which numbers, are the columns of Z; their part then
-        needs no product with X.
+        Which columns of X, times which numbers (r, 1), are the columns of Z; their
+        part then needs no product with X.
     """
-    out, rest = np.zeros(len(pull)), np.ones(len(pull), dtype=bool)
+    out, rest = np.zeros(pull.shape), np.ones(len(pull), dtype=bool)
     if whitened is not None:
         index, scale = whitened
-        linear = (pull[index] * left.through).sum(axis=1)
+        linear = pull[index] * left.through
         out[index] = linear / scale + left.inside / scale**2
         rest[index] = False
     if not rest.any():
@@ -76,6 +78,5 @@ def gradient(
         if used.size:
             X = X[rows][:, used]
             index = used + block.start
-            linear = (pull[index] * (X.T @ left.row_grad)).sum(axis=1)
-            out[index] = linear + left.square(X)
+            out[index] = pull[index] * (X.T @ left.row_grad) + left.square(X)
     return out

@@ -62,7 +62,7 @@ class Task:
     n_free: int = 0
 
     def variances(self, shared: Parametrization, theta: Array) -> Array:
-        """Prior variances (..., p) of the inner problems."""
+        """Prior variances (..., p) of the inner problems, or (p, t) of one of them."""
         if self.parametrization is None:
             base = shared.v(theta)
         else:
@@ -70,15 +70,23 @@ class Task:
         v = np.asarray(base * np.asarray(self.v_scale)[..., None])
         if not self.n_free:
             return v
-        return np.concatenate([np.full((*v.shape[:-1], self.n_free), np.inf), v], -1)
+        free = list(v.shape)
+        free[self._axis] = self.n_free
+        return np.concatenate([np.full(free, np.inf), v], self._axis)
+
+    @property
+    def _axis(self) -> int:
+        """Axis of the features: single tasks may have variances (p, t) by target."""
+        return len(self.inner.batch)
 
     def pull_back(self, shared: Parametrization, theta: Array, grad: Array) -> Array:
-        """Gradient in theta from the gradient (..., p) in the variances."""
-        grad = grad[..., self.n_free :] * np.asarray(self.v_scale)[..., None]
+        """Gradient in theta from the gradient in the variances."""
+        kept = np.arange(self.n_free, grad.shape[self._axis])
+        grad = np.take(grad, kept, axis=self._axis)
+        grad = grad * np.asarray(self.v_scale)[..., None]
         if self.parametrization is None:
-            total = grad.sum(axis=0) if grad.ndim == 2 else grad
-            return shared.vjp(theta, total)
-        each = np.atleast_2d(grad)
+            return shared.vjp(theta, grad.sum(axis=0) if self.inner.batch else grad)
+        each = grad if self.inner.batch else grad[None]
         pairs = zip(self.parametrization, each, strict=True)
         return np.asarray(sum(par.vjp(theta, g) for par, g in pairs))
 
@@ -96,7 +104,7 @@ def _check_bounds(
         raise ValueError("Every lower bound must not exceed its upper bound.")
     if hyperpenalty is not None and hyperpenalty.needs_positive:
         chosen = getattr(hyperpenalty, "index", None)
-        lowest = parametrization.v(low)
+        lowest = parametrization.v(low).reshape(-1)
         if (lowest <= 0 if chosen is None else lowest[chosen] <= 0).any():
             raise ValueError(
                 "This hyperpenalty is infinite where a feature is removed: give "

@@ -11,7 +11,10 @@ from skbilevel._typing import Array
 
 
 class Hyperpenalty(Protocol):
-    """A function of the variances that is added to the outer loss."""
+    """A function of the variances that is added to the outer loss.
+
+    Variances of targets with strengths of their own, (p, t), count one by one.
+    """
 
     @property
     def needs_positive(self) -> bool:
@@ -46,14 +49,15 @@ class SmoothPenalty:
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in ``v``."""
         index = slice(None) if self.index is None else self.index
-        log_v = np.log(v[index])
+        flat = v.reshape(-1)
+        log_v = np.log(flat[index])
         if self.basis is None:
             deviation = log_v - log_v.mean()
         else:
             deviation = log_v - self.basis @ (self.basis.T @ log_v)
-        grad = np.zeros_like(v)
-        grad[index] = 2.0 * self.value / len(log_v) * deviation / v[index]
-        return self.value * float((deviation**2).mean()), grad
+        grad = np.zeros_like(flat)
+        grad[index] = 2.0 * self.value / len(log_v) * deviation / flat[index]
+        return self.value * float((deviation**2).mean()), grad.reshape(v.shape)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ class Features:
 
     Parameters
     ----------
-    Z : ndarray of shape (n, r)
-        Features, the unpenalized ones first.
+    Z : ndarray of shape (n, r) or (t, n, r)
+        Features, the unpenalized ones first; shared by the targets, or one each.
     inverse : ndarray of shape (r t, r t)
         Inverse of the Hessian in them.
     eta : ndarray of shape (n, t)
@@ -63,7 +63,7 @@ class Features:
     def take(self, rows: slice) -> Features:
         """Some of the rows, with the Hessian of all of them."""
         return Features(
-            self.Z[rows],
+            self.Z[..., rows, :],
             self.inverse,
             self.eta[rows],
             self.y[rows],
@@ -85,10 +85,11 @@ class LeftOut:
     row_grad : ndarray of shape (n, t)
         ``a - C G a``: what the coefficients' dependence on the variances contributes.
     square : callable
-        The second sum of the criterion's module from blocks of columns (n, b) of X.
+        The terms (b, t) of the second sum of the criterion's module from blocks of
+        columns (n, b) of X.
     through : ndarray of shape (r, t)
         ``H^-1 Z^T a``.
-    inside : ndarray of shape (r,)
+    inside : ndarray of shape (r, t)
         What ``square`` of the columns of Z would be, times their penalty: 1 but for
         unpenalized ones.
     jacobian : callable or None
@@ -124,7 +125,7 @@ def leave_out_single(at: Features, outer: Loss) -> LeftOut:
     through = at.inverse @ (Z.T @ a)
     row_grad = a - c * (Z @ through)
     # N^T Z = Z H^-1 P with P the diagonal of the penalty, for any Z.
-    inside = (phi * rho) @ ZS**2
+    inside = ((phi * rho) @ ZS**2)[:, None]
 
     slope = np.where(short, 1.0 / D, 1.0)[:, None]
     bow = np.where(short, r / D**2, 0.0)[:, None]
@@ -133,7 +134,7 @@ def leave_out_single(at: Features, outer: Loss) -> LeftOut:
         return np.asarray(X - ZS @ (Z.T @ (c[:, None] * X)))
 
     def square(X: Array) -> Array:
-        return np.asarray((phi * rho) @ turned(X) ** 2)
+        return np.asarray(((phi * rho) @ turned(X) ** 2)[:, None])
 
     def jacobian(X: Array, u: Array) -> Array:
         XN = turned(X)

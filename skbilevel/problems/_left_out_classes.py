@@ -10,24 +10,25 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._left_out import LEAST_FREEDOM, LONGEST, Features, LeftOut
 from skbilevel.problems._losses import Loss
+from skbilevel.problems._target_features import by_target, predict, pull
 
 _BLOCK_BYTES = 1 << 25
 
 
 def leave_out_coupled(at: Features, outer: Loss) -> LeftOut:
     """Several classes, rows and columns in blocks; see the criterion's module."""
-    (n, r), t = at.Z.shape, at.eta.shape[1]
+    (n, r), t = at.Z.shape[-2:], at.eta.shape[1]
     parts = [_Part.of(at.take(rows), outer) for rows in _slices(n, 8 * r * t * t)]
     all_of = _Part.joined(parts)
     # Sphi and Srho have n r t numbers each, Q the size of the Hessian.
     Q = all_of.Sphi.reshape(n, -1).T @ all_of.Srho.reshape(n, -1)
     a = all_of.a - _contracted(at, Q)
-    through = (at.inverse @ (at.Z.T @ a).reshape(-1)).reshape(r, t)
-    row_grad = a - _apply(at.curvature, at.Z @ through)
-    inside = np.einsum("ijc,ijc->j", all_of.Sphi, all_of.Srho)
+    through = (at.inverse @ pull(at.Z, a).reshape(-1)).reshape(r, t)
+    row_grad = a - _apply(at.curvature, predict(at.Z, through))
+    inside = np.einsum("ijc,ijc->jc", all_of.Sphi, all_of.Srho)
 
     def square(X: Array) -> Array:
-        out = np.empty(X.shape[1])
+        out = np.empty((X.shape[1], t))
         for columns in _slices(X.shape[1], 8 * t * max(4 * n, r * t)):
             out[columns] = all_of.square(at, X[:, columns])
         return out
@@ -73,11 +74,11 @@ class _Part:
         return cls(value=sum(part.value for part in parts), **stacked)
 
     def square(self, at: Features, X: Array) -> Array:
-        """``sum_i [X^T N e_i phi_i]_j . [X^T N e_i rho_i]_j`` of some columns."""
+        """``sum_i [X^T N e_i phi_i]_jt [X^T N e_i rho_i]_jt`` of some columns."""
         K = _crossed(X, at.curvature, at.Z)
         left = X[:, :, None] * self.phi[:, None, :] - _through(K, self.Sphi)
         right = X[:, :, None] * self.rho[:, None, :] - _through(K, self.Srho)
-        return np.asarray(np.einsum("ijc,ijc->j", left, right))
+        return np.asarray(np.einsum("ijc,ijc->jc", left, right))
 
 
 def _slices(n: int, nbytes: int) -> Iterator[slice]:
@@ -92,9 +93,14 @@ def _apply(blocks: Array, D: Array) -> Array:
 
 def _blocks(Z: Array, S: Array, t: int) -> tuple[Array, Array]:
     """Rows of ``Z S`` as (n, t, r, t), and the diagonal blocks of ``Z S Z^T``."""
-    n, r = Z.shape
-    ZS = (Z @ S.reshape(r, -1)).reshape(n, t, r, t)
-    return ZS, np.einsum("ickd,ik->icd", ZS, Z)
+    n, r = Z.shape[-2:]
+    if Z.ndim == 2:
+        ZS = (Z @ S.reshape(r, -1)).reshape(n, t, r, t)
+        return ZS, np.einsum("ickd,ik->icd", ZS, Z)
+    blocks = S.reshape(r, t, r * t).swapaxes(0, 1)
+    ZS = np.stack([own @ block for own, block in zip(Z, blocks, strict=True)], axis=1)
+    ZS = ZS.reshape(n, t, r, t)
+    return ZS, np.einsum("ickd,dik->icd", ZS, Z)
 
 
 def _weighted(ZS: Array, D: Array) -> Array:
@@ -105,7 +111,7 @@ def _weighted(ZS: Array, D: Array) -> Array:
 
 def _contracted(at: Features, Q: Array) -> Array:
     """Third derivatives of every row, contracted with the blocks of ``Z Q Z^T``."""
-    (n, r), t = at.Z.shape, at.eta.shape[1]
+    (n, r), t = at.Z.shape[-2:], at.eta.shape[1]
     out = np.empty((n, t))
     for rows in _slices(n, 8 * r * t * t):
         part = at.take(rows)
@@ -118,10 +124,10 @@ def _contracted(at: Features, Q: Array) -> Array:
 def _crossed(X: Array, C: Array, Z: Array) -> Array:
     """``X^T C Z`` as (b, t, r, t)."""
     t = C.shape[1]
-    out = np.empty((X.shape[1], t, Z.shape[1], t))
+    out = np.empty((X.shape[1], t, Z.shape[-1], t))
     for c in range(t):
-        for d in range(t):
-            out[:, c, :, d] = (X * C[:, c, d, None]).T @ Z
+        for d, own in enumerate(by_target(Z, t)):
+            out[:, c, :, d] = (X * C[:, c, d, None]).T @ own
     return out
 
 

@@ -269,3 +269,51 @@ class Embedded:
     def publish(self, theta: Array) -> Array:
         """Strengths of all columns; inf where there is none."""
         return strengths(self.v(theta))
+
+
+@dataclass(frozen=True)
+class ByTarget:
+    """Strengths of its own for every target: ``v`` has shape (p, t).
+
+    Parameters
+    ----------
+    flat : Parametrization
+        Of ``p t`` strengths, the targets of a feature one after the other.
+    n_targets : int
+        Number of targets t.
+    """
+
+    flat: Parametrization
+    n_targets: int
+
+    @property
+    def size(self) -> int:
+        """Length of ``theta``."""
+        return self.flat.size
+
+    def _shaped(self, flat: Array) -> Array:
+        return flat.reshape(-1, self.n_targets, *flat.shape[1:])
+
+    def v(self, theta: Array) -> Array:
+        """Prior variances (p, t)."""
+        return self._shaped(self.flat.v(theta))
+
+    def vjp(self, theta: Array, grad: Array) -> Array:
+        """Gradient in ``theta`` from one (p, t) in ``v``."""
+        return self.flat.vjp(theta, grad.reshape(-1))
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative (p, t, g) of the variances."""
+        return self._shaped(self.flat.jacobian(theta))
+
+    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
+        """Box of ``theta``."""
+        return self.flat.bounds(v_min, v_max)
+
+    def init(self, v: Array | float) -> Array:
+        """``theta`` of given variances (p, t), flat or not, or of one value."""
+        return self.flat.init(np.reshape(v, -1) if np.ndim(v) else v)
+
+    def publish(self, theta: Array) -> Array:
+        """Strengths ``alpha`` (p, t)."""
+        return strengths(self.v(theta))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.problems._target_features import predict
 from skbilevel.solvers._whitened_curvature import Curvature
-from skbilevel.solvers._whitened_problem import Whitened, predict
+from skbilevel.solvers._whitened_problem import Whitened
 
 _MAX_ITER, _MAX_HALVINGS = 100, 30
 # A factor is kept as a preconditioner while it makes do with so many iterations.
@@ -65,7 +66,7 @@ def minimize_whitened(
     max_iter : int
         Most steps.
     """
-    shape = (problem.Z.shape[1], problem.n_targets)
+    shape = (problem.width, problem.n_targets)
     T = np.zeros(shape)
     eta = problem.eta(T)
     value = problem.value(T, eta)

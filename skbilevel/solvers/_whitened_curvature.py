@@ -10,7 +10,8 @@ from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._losses import LinearMap
-from skbilevel.solvers._whitened_problem import Whitened, predict
+from skbilevel.problems._target_features import by_target, predict, pull
+from skbilevel.solvers._whitened_problem import Whitened
 
 # Up to this many unknowns the Hessian over all classes is formed and factored.
 _DENSE_UP_TO = 100
@@ -26,7 +27,8 @@ class Curvature:
     One target: a Cholesky factor. Several, few unknowns: a factor over all of them.
     Several, many unknowns: conjugate gradients, preconditioned by a factor
     of the curvature averaged over the classes (one factor for every class takes no
-    fewer seconds). An earlier one does as long as the point is near: ``stale``.
+    fewer seconds), or by one for every class where each has features of its own. An
+    earlier one does as long as the point is near: ``stale``.
     """
 
     problem: Whitened
@@ -35,22 +37,33 @@ class Curvature:
 
     @cached_property
     def factor(self) -> Array:
-        """Lower Cholesky factor."""
+        """Lower Cholesky factor, or a stack of one for every class."""
         problem = self.problem
         if self.exact and problem.n_targets > 1:
-            width = problem.Z.shape[1] * problem.n_targets
-            return _cholesky(self._all_classes().reshape(width, width))
+            return _cholesky(self._all_classes())
         if self.stale is not None and not self.exact:
             return self.stale
-        H = _gram(problem.Z, self._mean_curvature)
-        _regularize(H, problem.n_free, problem.penalty)
+        if problem.Z.ndim == 3 and not self.exact:
+            t = problem.n_targets
+            curvature = self._row_curvature * (t / (t - 1.0))
+            return np.stack(
+                [
+                    self._factor(Z, d)
+                    for Z, d in zip(problem.Z, curvature.T, strict=True)
+                ]
+            )
+        return self._factor(problem.Z.reshape(-1, problem.width), self._mean_curvature)
+
+    def _factor(self, Z: Array, d: Array) -> Array:
+        H = _gram(Z, d)
+        _regularize(H, self.problem.n_free, self.problem.penalty)
         return _cholesky(H)
 
     @property
     def exact(self) -> bool:
         """Whether the factor is that of the whole Hessian."""
         t = self.problem.n_targets
-        return t == 1 or t * self.problem.Z.shape[1] <= _DENSE_UP_TO
+        return t == 1 or t * self.problem.width <= _DENSE_UP_TO
 
     @cached_property
     def _second_derivative(self) -> LinearMap:
@@ -71,18 +84,19 @@ class Curvature:
         return np.asarray(self._row_curvature.mean(axis=1) * (t / (t - 1.0)))
 
     def _all_classes(self) -> Array:
-        """Hessian of shape (width, t, width, t)."""
+        """Hessian of shape (width t, width t)."""
         problem = self.problem
         Z, m, t = problem.Z, problem.n_free, problem.n_targets
-        width, blocks = Z.shape[1], self._row_blocks()
+        width, blocks = problem.width, self._row_blocks()
         H = np.empty((width, t, width, t))
-        if width <= t:
+        if width <= t and Z.ndim == 2:
             for j, k in _pairs(width):
                 flat = (Z[:, j] * Z[:, k]) @ blocks.reshape(len(Z), -1)
                 H[j, :, k, :] = H[k, :, j, :] = flat.reshape(t, t)
         else:
+            own = by_target(Z, t)
             for c, d in _pairs(t):
-                H[:, c, :, d] = (Z * blocks[:, c, d, None]).T @ Z
+                H[:, c, :, d] = (own[c] * blocks[:, c, d, None]).T @ own[d]
                 H[:, d, :, c] = H[:, c, :, d].T
         for c in range(t):
             _regularize(H[:, c, :, c], m, problem.penalty)
@@ -90,7 +104,7 @@ class Curvature:
         # in that direction alone fixes it at zero.
         for j in range(m):
             H[j, :, j, :] += max(float(np.trace(H[j, :, j, :])), 1.0) / t
-        return H
+        return H.reshape(width * t, width * t)
 
     def _row_blocks(self) -> Array:
         """Second derivatives (n, t, t) of the rows."""
@@ -110,17 +124,13 @@ class Curvature:
     def apply(self, D: Array) -> Array:
         """Hessian times D (m + r, t)."""
         problem = self.problem
-        out = problem.Z.T @ self.curved(predict(problem.Z, D))
+        out = pull(problem.Z, self.curved(predict(problem.Z, D)))
         out[problem.n_free :] += problem.penalty * D[problem.n_free :]
         return np.asarray(out)
 
     def inverse(self) -> Array:
         """``H^-1`` over all classes, of shape (width t, width t)."""
-        if self.exact:
-            L = self.factor
-        else:
-            size = self.problem.Z.shape[1] * self.problem.n_targets
-            L = _cholesky(self._all_classes().reshape(size, size))
+        L = self.factor if self.exact else _cholesky(self._all_classes())
         out, _ = linalg.lapack.dpotri(L, lower=1)
         lower = np.tril(out)
         return np.asarray(lower + np.tril(out, -1).T)
@@ -128,6 +138,9 @@ class Curvature:
     def _precondition(self, R: Array) -> Array:
         if self.exact and self.problem.n_targets > 1:
             return _solve_factored(self.factor, R.reshape(-1)).reshape(R.shape)
+        if self.factor.ndim == 3:
+            pairs = zip(self.factor, R.T, strict=True)
+            return np.stack([_solve_factored(L, r) for L, r in pairs], axis=1)
         return _solve_factored(self.factor, R)
 
     def solve(

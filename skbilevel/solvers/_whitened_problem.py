@@ -6,7 +6,8 @@ In the coordinates of the prior, ``w = sqrt(v) u``, every penalized problem is::
 
 which is 1-strongly convex but for the unpenalized columns, whatever the strengths
 are. ``Z = [E, X sqrt(v)]``, or any Z with ``Z Z^T = X diag(v) X^T`` where rows are
-fewer than columns: then ``w = v X^T a`` with ``a = -s loss'`` at the solution.
+fewer than columns: then ``w = v X^T a`` with ``a = -s loss'`` at the solution. Where
+every target has strengths of its own, it has features of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._losses import Loss
+from skbilevel.problems._target_features import predict, pull
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Whitened:
 
     Parameters
     ----------
-    Z : ndarray of shape (n, m + r)
-        Features, the unpenalized ones first.
+    Z : ndarray of shape (n, m + r) or (t, n, m + r)
+        Features, the unpenalized ones first; shared by the targets, or one each.
     n_free : int
         Number m of unpenalized columns.
     y : ndarray of shape (n, t)
@@ -54,6 +56,11 @@ class Whitened:
         """Number of targets or classes."""
         return int(self.y.shape[1])
 
+    @property
+    def width(self) -> int:
+        """Number of features of a target."""
+        return int(self.Z.shape[-1])
+
     def eta(self, T: Array) -> Array:
         """Predictions."""
         eta = predict(self.Z, T)
@@ -71,11 +78,6 @@ class Whitened:
 
     def grad(self, T: Array, eta: Array) -> Array:
         """Gradient of the objective."""
-        out = self.Z.T @ self.row_grad(eta)
+        out = pull(self.Z, self.row_grad(eta))
         out[self.n_free :] += self.penalty * T[self.n_free :]
         return np.asarray(out)
-
-
-def predict(Z: Array, T: Array) -> Array:
-    """``Z T``; classes one after the other in memory, sums over them are fast then."""
-    return np.asarray(Z @ T if T.shape[1] == 1 else (T.T @ Z.T).T)

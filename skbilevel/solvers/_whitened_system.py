@@ -17,6 +17,7 @@ from scipy import linalg
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
+from skbilevel.problems._target_features import predict, pull
 from skbilevel.solvers._base import Counts, InnerSolution, LinearSolution
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
 from skbilevel.solvers._whitened_curvature import Curvature
@@ -39,15 +40,16 @@ class WhitenedSystem:
     ----------
     fit : RowsDataFit
         The data fit; its first columns are the unpenalized ones.
-    v : ndarray of shape (m + p,)
-        Variances, infinite for the unpenalized columns.
+    v : ndarray of shape (m + p,) or (m + p, t)
+        Variances, infinite for the unpenalized columns; shared by the targets, or one
+        for each of them.
     rows : slice or ndarray of int
         Rows of positive weight: the rows of Z.
     curvature : Curvature
         The whitened problem at the solution.
     columns : ndarray of int or None
         Where Z consists of columns of X: which ones. None where it is a factor of
-        the kernel.
+        the kernel (of every target's own one).
     T : ndarray of shape (m + r, t)
         The solution.
     """
@@ -79,11 +81,11 @@ class WhitenedSystem:
     def from_kernel(self, T: Array) -> Array:
         """``X^T L^-T T`` where Z holds a lower factor L of the kernel."""
         m = self.n_free
-        L = self.curvature.problem.Z[:, m:]
-        inner = linalg.solve_triangular(
-            L, T[m:], lower=True, trans="T", check_finite=False
-        )
-        return self.pulled(inner)
+        L = self.curvature.problem.Z[..., m:]
+        if L.ndim == 2:
+            return self.pulled(_solve_transposed(L, T[m:]))
+        own = [_solve_transposed(L[c], T[m:, c]) for c in range(len(L))]
+        return self.pulled(np.stack(own, axis=1))
 
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
         """Two triangular solves, or conjugate gradients with an averaged factor."""
@@ -96,40 +98,56 @@ class WhitenedSystem:
         omega, n_iter = self.curvature.solve(d * b[columns], tol)
         x = np.zeros_like(b)
         x[columns] = d * omega
-        if self.curvature.exact and len(columns) == len(self.v):
-            pull = omega / d
-            pull[: self.n_free] = 0.0
-            return LinearSolution(x, pull)
-        eta = self.curvature.problem.Z @ omega
-        pull = b - self.pulled(self.curved(eta))
+        known = np.divide(omega, d, out=np.full_like(omega, np.nan), where=d > 0.0)
+        if self.curvature.exact and len(columns) == len(self.v) and (d > 0.0).all():
+            known[: self.n_free] = 0.0
+            return LinearSolution(x, known)
+        eta = predict(self.curvature.problem.Z, omega)
+        b_left = b - self.pulled(self.curved(eta))
         if self.curvature.exact:
-            pull[columns] = omega / d
-            pull[: self.n_free] = 0.0
-        return self._iterated(b, x, pull, n_iter)
+            b_left[columns] = np.where(d > 0.0, known, b_left[columns])
+            b_left[: self.n_free] = 0.0
+        return self._iterated(b, x, b_left, n_iter)
 
     def _through_kernel(self, b: Array, tol: float) -> LinearSolution:
         m, problem = self.n_free, self.curvature.problem
-        v = np.where(np.isinf(self.v), 0.0, self.v)[:, None]
+        v = _finite(self.v)
         eta = self.fit.push(v * b)[self.rows]
-        rhs = -problem.Z.T @ self.curved(eta)
+        rhs = -pull(problem.Z, self.curved(eta))
         rhs[:m] += b[:m]
         step, n_iter = self.curvature.solve(rhs, tol)
-        pull = b - self.pulled(self.curved(eta + problem.Z @ step))
-        x = v * pull
+        b_left = b - self.pulled(self.curved(eta + predict(problem.Z, step)))
+        x = v * b_left
         x[:m] = step[:m]
         if self.curvature.exact:
-            pull[:m] = 0.0
-        return self._iterated(b, x, pull, n_iter)
+            b_left[:m] = 0.0
+        return self._iterated(b, x, b_left, n_iter)
 
     def root(self, columns: Array) -> Array:
-        """Scales of the columns of Z; one for unpenalized columns."""
-        v = self.v[columns]
-        return np.sqrt(np.where(np.isinf(v), 1.0, v))[:, None]
+        """Scales (c, 1) or (c, t) of columns of Z; one for unpenalized columns."""
+        v = by_target(self.v[columns])
+        return np.sqrt(np.where(np.isinf(v), 1.0, v))
 
     def _iterated(self, b: Array, x: Array, pull: Array, n_iter: int) -> LinearSolution:
         t = b.shape[1]
         counts = Counts(n_hvp=n_iter, n_products=2 * t)
         return LinearSolution(x, pull, counts=counts, n_iter=n_iter)
+
+
+def by_target(v: Array) -> Array:
+    """Variances that multiply coefficients: (p, 1) where targets share them."""
+    return v if v.ndim == 2 else v[:, None]
+
+
+def _finite(v: Array) -> Array:
+    """Zero in place of infinite variances."""
+    return by_target(np.where(np.isinf(v), 0.0, v))
+
+
+def _solve_transposed(L: Array, B: Array) -> Array:
+    return np.asarray(
+        linalg.solve_triangular(L, B, lower=True, trans="T", check_finite=False)
+    )
 
 
 def used_rows(fit: RowsDataFit) -> Rows:
@@ -173,19 +191,20 @@ def solved(
 def _solution(system: WhitenedSystem, found: WhitenedSolution) -> LinearSolution:
     """Coefficients of all columns, and what is left of their equations."""
     problem, m, columns = system.curvature.problem, system.n_free, system.columns
-    pull = -system.pulled(problem.row_grad(found.eta))
+    pulled = -system.pulled(problem.row_grad(found.eta))
     counts = Counts(n_factorizations=found.n_iter + 1, n_products=problem.n_targets)
-    W, residual = np.zeros_like(pull), np.zeros_like(pull)
+    W, residual = np.zeros_like(pulled), np.zeros_like(pulled)
     if columns is not None:
         d = system.root(columns)
         W[columns] = d * found.T
-        residual[columns] = -found.grad / d
+        left = np.zeros_like(found.grad)
+        residual[columns] = np.divide(-found.grad, d, out=left, where=d > 0.0)
     else:
         # W = V X^T L^-T T for the factor L of the kernel: the map from T to W is an
         # isometry but for V^1/2, whatever the condition of L is.
-        v = system.v[:, None]
-        W = np.where(np.isinf(v), 0.0, v) * system.from_kernel(found.T)
+        W = _finite(system.v) * system.from_kernel(found.T)
         W[:m] = found.T[:m]
-        residual = np.where(v > 0.0, -system.from_kernel(found.grad), 0.0)
-        residual[:m] = pull[:m]
-    return LinearSolution(W, pull, residual, found.converged, counts, found.n_iter)
+        present = by_target(system.v) > 0.0
+        residual = np.where(present, -system.from_kernel(found.grad), 0.0)
+        residual[:m] = pulled[:m]
+    return LinearSolution(W, pulled, residual, found.converged, counts, found.n_iter)

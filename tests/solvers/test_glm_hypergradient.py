@@ -8,6 +8,7 @@ import pytest
 from skbilevel.problems import (
     BilevelProblem,
     BrierLoss,
+    ByTarget,
     CriterionProblem,
     FeatureStrengths,
     GroupStrengths,
@@ -111,6 +112,53 @@ def test_other_validation_losses(make_glm, loss, outer, criterion):
     solver = Nested(NewtonCholesky(), hypergradient, LBFGSB())
     problem = _problem(model, criterion, GroupStrengths(np.arange(6) % 2, 0.05))
     _check(solver, problem, np.array([0.6, 1.4]), np.array([], dtype=int))
+
+
+def _without_some(p, t):
+    """Strengths by class: a feature without one class, a class of few features."""
+    theta = np.random.default_rng(1).uniform(0.3, 1.8, (p, t))
+    theta[1, 0] = theta[2:, 1] = 0.0
+    theta[3] = 0.0
+    return theta.reshape(-1)
+
+
+@pytest.mark.parametrize("inner", INNER, ids=_name)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
+@pytest.mark.parametrize("criterion", ["folds", "hold-out", "loo"])
+def test_strengths_of_every_class(make_glm, criterion, shape, inner):
+    if criterion == "loo" and isinstance(inner, NewtonCG):
+        pytest.skip("approximate leave-one-out needs factors")
+    model, p = make_glm(SoftmaxLoss(), *shape, outer=BrierLoss()), shape[1]
+    hypergradient = ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    solver = Nested(inner, hypergradient, LBFGSB())
+    problem = _problem(model, criterion, ByTarget(FeatureStrengths(3 * p, 0.03), 3))
+    theta = _without_some(p, 3)
+    _check(solver, problem, theta, np.flatnonzero(theta == 0.0))
+
+
+@pytest.mark.parametrize("criterion", ["folds", "loo"])
+def test_one_strength_for_every_class(make_glm, criterion):
+    model = make_glm(SoftmaxLoss(), 60, 6)
+    hypergradient = ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    solver = Nested(NewtonCholesky(), hypergradient, LBFGSB())
+    labels = np.tile(np.arange(3), 6)
+    problem = _problem(model, criterion, ByTarget(GroupStrengths(labels, 0.05), 3))
+    _check(solver, problem, np.array([0.6, 1.0, 1.4]), np.array([], dtype=int))
+
+
+def test_equal_strengths_of_classes_are_shared_ones(make_glm):
+    for shape in SHAPES.values():
+        model, p = make_glm(SoftmaxLoss(), *shape), shape[1]
+        theta = np.random.default_rng(2).uniform(0.3, 1.8, p)
+        shared = _problem(model, "folds", FeatureStrengths(p, 0.03))
+        own = _problem(model, "folds", ByTarget(FeatureStrengths(3 * p, 0.03), 3))
+        for inner in INNER:
+            solver = Nested(inner, Implicit(), LBFGSB())
+            one = solver.evaluate(shared, theta, tol=_TOL)
+            each = solver.evaluate(own, np.repeat(theta, 3), tol=_TOL)
+            assert each.value == pytest.approx(one.value, rel=1e-8)
+            total = each.grad.reshape(p, 3).sum(axis=1)
+            np.testing.assert_allclose(total, one.grad, atol=1e-7)
 
 
 def test_many_features_are_removed_in_the_dual(make_glm, glm_loss):

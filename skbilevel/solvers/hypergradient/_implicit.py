@@ -21,8 +21,9 @@ class Implicit:
 
         dF/dv_j = -sum_t (z - A q)_jt m_jt
 
-    which is finite and right at ``v_j = 0``. Where the coefficients are not exact, the
-    value is corrected by ``q . residual``, which leaves an error of second order.
+    which is finite and right at ``v_j = 0``; where every target has variances of its
+    own, ``dF/dv_jt`` is a single term of the sum. Where the coefficients are not exact,
+    the value is corrected by ``q . residual``, which leaves an error of second order.
 
     Parameters
     ----------
@@ -50,7 +51,9 @@ class Implicit:
         residual = inner.solution.residual
         if residual is not None:
             value = value + (adjoint.x * residual).sum(axis=(-2, -1))
-        grad = (adjoint.pull * inner.solution.pull).sum(axis=-1)
+        grad = adjoint.pull * inner.solution.pull
+        if v.ndim < len(task.inner.batch) + 2:
+            grad = grad.sum(axis=-1)
         return TaskEval(
             np.asarray(value / weight),
             grad / weight[..., None],

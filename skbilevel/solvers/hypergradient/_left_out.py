@@ -41,9 +41,10 @@ class ApproximateLeaveOneOut:
         left = leave_out(features_of(system), fit.loss)
         rows, design = system.rows, fit.design
         pull, whitened = inner.solution.pull, None
-        if system.columns is not None:
-            whitened = system.columns, system.root(system.columns)[:, 0]
+        if system.columns is not None and v.ndim == 1:
+            whitened = system.columns, system.root(system.columns)
         grad = gradient(left, pull, design.iter_columns, rows, whitened)
+        grad = grad if v.ndim == 2 else grad.sum(axis=1)
         # Unpenalized columns have no variance.
         grad[: system.n_free] = 0.0
         weight = fit.weight_sum
@@ -76,7 +77,7 @@ def features_of(system: WhitenedSystem) -> Features:
     """The full fit as approximate leave-one-out sees it."""
     curvature = system.curvature
     problem = curvature.problem
-    size = problem.Z.shape[1] * problem.n_targets
+    size = problem.width * problem.n_targets
     if size > _INVERSE_UP_TO:
         raise ValueError(
             f"cv='loo' inverts a matrix of {size} columns, which is too large; give a "

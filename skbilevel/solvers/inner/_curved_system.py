@@ -33,9 +33,9 @@ class Ridge:
 
     Parameters
     ----------
-    inverse : ndarray of shape (p, 1)
+    inverse : ndarray of shape (p, 1) or (p, t)
         ``1 / v``, zero where v is zero or infinite.
-    active : ndarray of shape (p, 1) or None
+    active : ndarray of shape (p, 1) or (p, t), or None
         Zero where ``v = 0``, one elsewhere; None where all are one.
     free : ndarray of int
         Places where v is infinite.
@@ -47,13 +47,12 @@ class Ridge:
 
     @classmethod
     def of(cls, v: Array, dtype: np.dtype[np.generic]) -> Ridge:
-        """From variances (p,)."""
-        removed, free = v == 0.0, np.isinf(v)
-        inverse = np.divide(1.0, v, out=np.zeros(len(v)), where=~removed)
-        active = None
-        if removed.any():
-            active = (~removed).astype(dtype)[:, None]
-        return cls(inverse.astype(dtype)[:, None], active, np.flatnonzero(free))
+        """From variances (p,), or (p, t) where every target has its own."""
+        v = v if v.ndim == 2 else v[:, None]
+        removed, free = v == 0.0, np.isinf(v[:, 0])
+        inverse = np.divide(1.0, v, out=np.zeros(v.shape), where=~removed)
+        active = (~removed).astype(dtype) if removed.any() else None
+        return cls(inverse.astype(dtype), active, np.flatnonzero(free))
 
     def restrict(self, x: Array) -> Array:
         """Zero where ``v = 0``."""
@@ -65,6 +64,8 @@ class Ridge:
 
     def inner(self, a: Array, b: Array) -> float:
         """``sum_j <a_j, b_j> / v_j``."""
+        if self.inverse.shape[1] > 1:
+            return float(np.einsum("ij,ij,ij->", a, b, self.inverse, dtype=np.float64))
         rows = np.einsum("ij,ij->i", a, b)
         return float(rows.astype(np.float64) @ self.inverse[:, 0].astype(np.float64))
 

@@ -76,7 +76,7 @@ class NewtonCG:
     def solve(
         self, fit: DataFit, v: Array, state: Any = None, *, tol: float = 1e-8
     ) -> InnerSolution:
-        """Solve at variances v of shape (p,)."""
+        """Solve at variances v of shape (p,), or (p, t): every target's own."""
         check_requires(self, fit)
         assert isinstance(fit, RowsDataFit)
         if fit.batch:
@@ -93,6 +93,7 @@ class NewtonCG:
     def _scales(self, fit: RowsDataFit, v: Array) -> Array:
         """Factors of a cold start: weak strengths need too many steps from zero."""
         eta = fit.at(zeros(fit)).eta
+        v = v if v.ndim == 1 else v.mean(axis=1)
         finite = np.isfinite(v)
         diagonal = fit.design.column_squares(RowCurvature.of(fit, eta).diagonal)
         size = diagonal[finite].mean(axis=1)

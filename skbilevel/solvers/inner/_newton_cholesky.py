@@ -11,7 +11,12 @@ from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.solvers._base import InnerSolution, check_requires
-from skbilevel.solvers._whitened_system import solved, used_rows, whitened
+from skbilevel.solvers._whitened_system import (
+    by_target,
+    solved,
+    used_rows,
+    whitened,
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class NewtonCholesky:
     Notes
     -----
     Variances may be infinite for the first columns, which then are not penalized, and
-    zero for others. The state is the coefficients.
+    zero for others; of shape (m + p, t) they are each target's own. The state is the
+    coefficients.
     """
 
     requires = frozenset({"rows", "twice_differentiable"})
@@ -37,20 +43,30 @@ class NewtonCholesky:
         """Solve at variances v of shape (m + p,), the m infinite ones first."""
         check_requires(self, fit)
         assert isinstance(fit, RowsDataFit)
-        free, active = count_free(fit, v), np.flatnonzero(v)
+        free, active = count_free(fit, v), np.flatnonzero(by_target(v).any(axis=1))
         rows, root = used_rows(fit), np.sqrt(np.where(np.isinf(v), 1.0, v)[active])
-        problem = whitened(fit, rows, _dense(fit, rows, active) * root, free)
-        start = None if state is None else state[active] / root[:, None]
+        Z = _dense(fit, rows, active)
+        # Targets with strengths of their own have columns of their own.
+        Z = Z * root if v.ndim == 1 else np.stack([Z * own for own in root.T])
+        problem = whitened(fit, rows, Z, free)
+        start = None
+        if state is not None:
+            start = np.zeros((len(active), fit.n_targets))
+            scale = by_target(root)
+            np.divide(state[active], scale, out=start, where=scale > 0.0)
         return solved(fit, v, rows, problem, active, start, tol)
 
 
 def count_free(fit: RowsDataFit, v: Array) -> int:
     """Number of unpenalized columns; raises unless they are the first."""
-    if fit.batch or v.ndim > 1:
+    if fit.batch:
         raise ValueError("Newton's method solves one data fit at a time, not a stack.")
-    free = int(np.isinf(v).sum())
-    if not np.isinf(v[:free]).all():
-        raise ValueError("Columns of infinite variance must be the first ones.")
+    infinite = np.isinf(by_target(v))
+    free = int(infinite.any(axis=1).sum())
+    if not infinite[:free].all():
+        raise ValueError(
+            "Columns of infinite variance, the same of all targets, must be the first."
+        )
     return free
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.solvers._base import InnerSolution, check_requires
-from skbilevel.solvers._whitened_system import solved, used_rows, whitened
+from skbilevel.solvers._whitened_system import (
+    by_target,
+    solved,
+    used_rows,
+    whitened,
+)
 from skbilevel.solvers.inner._newton_cholesky import NewtonCholesky, count_free
 
 # Added to a kernel, relative to its mean diagonal, so that it has a factor.
@@ -30,7 +36,8 @@ class NewtonDual:
     Notes
     -----
     Variances may be infinite for the first columns, which then are not penalized, and
-    zero for others. The state is the coefficients.
+    zero for others; of shape (m + p, t) they are each target's own, and so are the
+    factors. The state is the coefficients.
     """
 
     requires = frozenset({"rows", "twice_differentiable"})
@@ -43,26 +50,36 @@ class NewtonDual:
         assert isinstance(fit, RowsDataFit)
         free, rows = count_free(fit, v), used_rows(fit)
         n = int((fit.weight > 0).sum())
-        if np.count_nonzero(v) - free <= n:
+        own = by_target(np.where(np.isinf(v), 0.0, v))
+        if np.count_nonzero(own.any(axis=1)) <= n:
             return NewtonCholesky().solve(fit, v, state, tol=tol)
         head = fit.push(np.eye(fit.n_features, free))[rows]
-        L = _root(fit.design.kernel(np.where(np.isinf(v), 0.0, v)), rows)
-        problem = whitened(fit, rows, np.hstack([head, L]), free)
+        factors = [_root(fit.design.kernel(each), rows) for each in own.T]
+        Z = [np.hstack([head, L]) for L in factors]
+        problem = whitened(fit, rows, Z[0] if v.ndim == 1 else np.stack(Z), free)
         start = None
         if state is not None:
             body = np.array(state)
             body[:free] = 0.0
-            pushed = fit.push(body)[rows]
-            inner = linalg.solve_triangular(L, pushed, lower=True, check_finite=False)
-            start = np.concatenate([state[:free], inner])
+            pushed = _solve_each(factors, fit.push(body)[rows])
+            start = np.concatenate([state[:free], pushed])
         return solved(fit, v, rows, problem, None, start, tol)
+
+
+def _solve_each(factors: list[Array], B: Array) -> Array:
+    """``L^-1 B`` of one factor, or of every target's own one."""
+    parts = [B] if len(factors) == 1 else [column[:, None] for column in B.T]
+    pairs = zip(factors, parts, strict=True)
+    solve = partial(linalg.solve_triangular, lower=True, check_finite=False)
+    return np.hstack([solve(L, part) for L, part in pairs])
 
 
 def _root(kernel: Array, rows: Any) -> Array:
     """Lower factor of the kernel of some rows."""
     K = kernel if isinstance(rows, slice) else kernel[rows[:, None], rows]
     diagonal = K.reshape(-1)[:: len(K) + 1]
-    jitter = _JITTER * float(diagonal.mean())
+    # A target whose features are all removed has a kernel of zeros.
+    jitter = max(_JITTER * float(diagonal.mean()), 1e-300)
     while True:
         diagonal += jitter
         factor, info = linalg.lapack.dpotrf(K.T, lower=1, clean=1)
