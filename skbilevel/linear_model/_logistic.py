@@ -277,9 +277,10 @@ class BilevelLogisticCV(
         self.intercept_ = part.intercept.astype(X.dtype)
         self._set_search_attributes([part])
         if self.alpha_per_class:
-            self.alpha_ = np.atleast_2d(self.alpha_)
-            if self.feature_groups is not None:
-                self.group_alpha_ = np.atleast_2d(self.group_alpha_)
+            # Two classes have one set of coefficients, and of strengths.
+            self.alpha_ = self.alpha_.reshape(self.coef_.shape)
+            if part.group_alpha is not None:
+                self.group_alpha_ = np.atleast_2d(part.group_alpha)
         with np.errstate(divide="ignore"):
             self.C_ = 1.0 / self.alpha_
         if self.scoring is not None:

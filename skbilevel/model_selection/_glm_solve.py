@@ -11,6 +11,13 @@ from scipy import linalg
 from skbilevel._typing import Array
 from skbilevel.model_selection._glm_shared import RotatedRows
 from skbilevel.problems import Loss
+from skbilevel.problems._target_features import (
+    Features,
+    Scaled,
+    by_columns,
+    prepend,
+    pull,
+)
 from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
 
@@ -61,9 +68,9 @@ class TrainingProblem:
     offset: Array | None
     loss: Loss
 
-    def _whitened(self, Z: Array) -> Whitened:
+    def _whitened(self, Z: Features) -> Whitened:
         return Whitened(
-            np.hstack([self.free, Z]),
+            prepend(self.free, Z),
             self.free.shape[1],
             self.y,
             self.weight,
@@ -121,27 +128,26 @@ class TrainingProblem:
         return State(T[: self.free.shape[1]], eta, row_grad, T)
 
     def solve(self, v: Array, start: State, *, rough: bool) -> State:
-        """The solution at variances (p,), from that at others.
+        """The solution at variances (p,), or (p, t) of every class, from another one.
 
         At a solution ``T = -Z^T loss'``, whatever the variances are, which is what a
         start is made from.
         """
         problem = self._whitened(self._features(v))
-        T = np.vstack([start.head, -problem.Z[:, len(start.head) :].T @ start.row_grad])
+        T = -pull(problem.Z, start.row_grad)
+        T[: len(start.head)] = start.head
         found = minimize_whitened(problem, T, tol=_ROUGH if rough else _FINE)
         return self._state(found.T, found.eta)
 
-    def _features(self, v: Array) -> Array:
+    def _features(self, v: Array) -> Features:
         """Z with ``Z Z^T = X diag(v) X^T`` and as few columns as can be."""
-        active = np.flatnonzero(v)
+        active = _active(v)
         X = self.X if len(active) == len(v) else self.X[:, active]
-        Z = X * np.sqrt(v[active])
-        n = len(Z)
-        if not self.in_rows(Z.shape[1]):
-            return np.asarray(Z)
-        K = Z @ Z.T
-        K[np.arange(n), np.arange(n)] += _JITTER * float(np.trace(K)) / n
-        return np.asarray(linalg.cholesky(K, lower=True, check_finite=False))
+        Z = Scaled(X, np.sqrt(by_columns(v)[active]))
+        if v.ndim > 1 and not self.in_rows(len(active)):
+            return Z
+        own = [each if not self.in_rows(len(active)) else _root(each) for each in Z]
+        return own[0] if v.ndim == 1 else np.stack(own)
 
     def in_rows(self, p: int) -> bool:
         """Whether a matrix of rows takes the place of one of p columns.
@@ -154,13 +160,13 @@ class TrainingProblem:
 
     def coefficients(self, v: Array, state: State) -> Array:
         """Coefficients (p, t) of a solution."""
-        active = np.flatnonzero(v)
+        active, own = _active(v), by_columns(v)
         out = np.zeros((len(v), self.y.shape[1]))
         if not self.in_rows(len(active)):
             T = state.T[self.free.shape[1] :]
-            out[active] = np.sqrt(v[active])[:, None] * T
+            out[active] = np.sqrt(own[active]) * T
         else:
-            out = -v[:, None] * (self.X.T @ state.row_grad)
+            out = -own * (self.X.T @ state.row_grad)
         return out
 
     def head(self, w: Array, start: Array) -> tuple[Array, Array]:
@@ -177,3 +183,16 @@ class TrainingProblem:
         _, eta = self.head(w, start)
         grad = self.weight[:, None] * self.loss.grad(eta, self.y)
         return np.asarray(-self.X.T @ grad)
+
+
+def _active(v: Array) -> Array:
+    """Columns that some target has."""
+    return np.flatnonzero(by_columns(v).any(axis=1))
+
+
+def _root(Z: Array) -> Array:
+    """Lower factor of ``Z Z^T``."""
+    K, n = Z @ Z.T, len(Z)
+    # A class without features has a kernel of zeros.
+    K[np.arange(n), np.arange(n)] += max(_JITTER * float(np.trace(K)) / n, 1e-300)
+    return np.asarray(linalg.cholesky(K, lower=True, check_finite=False))

@@ -10,6 +10,8 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._losses import CurvedLoss, Loss
+from skbilevel.problems._target_features import Features as TargetFeatures
+from skbilevel.problems._target_features import take_rows
 
 # A row that determines a prediction alone has no prediction without it.
 LEAST_FREEDOM = 1e-10
@@ -23,8 +25,9 @@ class Features:
 
     Parameters
     ----------
-    Z : ndarray of shape (n, r) or (t, n, r)
-        Features, the unpenalized ones first; shared by the targets, or one each.
+    Z : ndarray of shape (n, r), (t, n, r) or Scaled
+        Features, the unpenalized ones first; shared by the targets, or of each its
+        own.
     inverse : ndarray of shape (r t, r t)
         Inverse of the Hessian in them.
     eta : ndarray of shape (n, t)
@@ -35,7 +38,7 @@ class Features:
         The loss inside.
     """
 
-    Z: Array
+    Z: TargetFeatures
     inverse: Array
     eta: Array
     y: Array
@@ -63,7 +66,7 @@ class Features:
     def take(self, rows: slice) -> Features:
         """Some of the rows, with the Hessian of all of them."""
         return Features(
-            self.Z[..., rows, :],
+            take_rows(self.Z, rows),
             self.inverse,
             self.eta[rows],
             self.y[rows],
@@ -108,7 +111,7 @@ class LeftOut:
 
 def leave_out_single(at: Features, outer: Loss) -> LeftOut:
     """One target: every block is a number."""
-    Z, c, r = at.Z, at.curvature[:, 0, 0], at.row_grad[:, 0]
+    Z, c, r = np.asarray(at.Z), at.curvature[:, 0, 0], at.row_grad[:, 0]
     ZS = Z @ at.inverse
     h = np.einsum("ij,ij->i", ZS, Z)
     D = np.maximum(1.0 - c * h, LEAST_FREEDOM)

@@ -10,7 +10,8 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._left_out import LEAST_FREEDOM, LONGEST, Features, LeftOut
 from skbilevel.problems._losses import Loss
-from skbilevel.problems._target_features import by_target, predict, pull
+from skbilevel.problems._target_features import Features as TargetFeatures
+from skbilevel.problems._target_features import by_target, is_shared, predict, pull
 
 _BLOCK_BYTES = 1 << 25
 
@@ -91,16 +92,17 @@ def _apply(blocks: Array, D: Array) -> Array:
     return np.asarray((blocks @ D[:, :, None])[:, :, 0])
 
 
-def _blocks(Z: Array, S: Array, t: int) -> tuple[Array, Array]:
+def _blocks(Z: TargetFeatures, S: Array, t: int) -> tuple[Array, Array]:
     """Rows of ``Z S`` as (n, t, r, t), and the diagonal blocks of ``Z S Z^T``."""
     n, r = Z.shape[-2:]
-    if Z.ndim == 2:
+    if isinstance(Z, np.ndarray) and is_shared(Z):
         ZS = (Z @ S.reshape(r, -1)).reshape(n, t, r, t)
         return ZS, np.einsum("ickd,ik->icd", ZS, Z)
     blocks = S.reshape(r, t, r * t).swapaxes(0, 1)
     ZS = np.stack([own @ block for own, block in zip(Z, blocks, strict=True)], axis=1)
     ZS = ZS.reshape(n, t, r, t)
-    return ZS, np.einsum("ickd,dik->icd", ZS, Z)
+    B = [np.einsum("ick,ik->ic", ZS[..., d], own) for d, own in enumerate(Z)]
+    return ZS, np.stack(B, axis=-1)
 
 
 def _weighted(ZS: Array, D: Array) -> Array:
@@ -121,7 +123,7 @@ def _contracted(at: Features, Q: Array) -> Array:
     return out
 
 
-def _crossed(X: Array, C: Array, Z: Array) -> Array:
+def _crossed(X: Array, C: Array, Z: TargetFeatures) -> Array:
     """``X^T C Z`` as (b, t, r, t)."""
     t = C.shape[1]
     out = np.empty((X.shape[1], t, Z.shape[-1], t))

@@ -10,7 +10,7 @@ from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._losses import LinearMap
-from skbilevel.problems._target_features import by_target, predict, pull
+from skbilevel.problems._target_features import by_target, is_shared, predict, pull
 from skbilevel.solvers._whitened_problem import Whitened
 
 # Up to this many unknowns the Hessian over all classes is formed and factored.
@@ -43,16 +43,13 @@ class Curvature:
             return _cholesky(self._all_classes())
         if self.stale is not None and not self.exact:
             return self.stale
-        if problem.Z.ndim == 3 and not self.exact:
-            t = problem.n_targets
-            curvature = self._row_curvature * (t / (t - 1.0))
-            return np.stack(
-                [
-                    self._factor(Z, d)
-                    for Z, d in zip(problem.Z, curvature.T, strict=True)
-                ]
-            )
-        return self._factor(problem.Z.reshape(-1, problem.width), self._mean_curvature)
+        t = problem.n_targets
+        if is_shared(problem.Z) or t == 1:
+            return self._factor(by_target(problem.Z, 1)[0], self._mean_curvature)
+        curvature = self._row_curvature * (t / (t - 1.0))
+        return np.stack(
+            [self._factor(*own) for own in zip(problem.Z, curvature.T, strict=True)]
+        )
 
     def _factor(self, Z: Array, d: Array) -> Array:
         H = _gram(Z, d)
@@ -89,12 +86,12 @@ class Curvature:
         Z, m, t = problem.Z, problem.n_free, problem.n_targets
         width, blocks = problem.width, self._row_blocks()
         H = np.empty((width, t, width, t))
-        if width <= t and Z.ndim == 2:
+        if width <= t and isinstance(Z, np.ndarray) and is_shared(Z):
             for j, k in _pairs(width):
                 flat = (Z[:, j] * Z[:, k]) @ blocks.reshape(len(Z), -1)
                 H[j, :, k, :] = H[k, :, j, :] = flat.reshape(t, t)
         else:
-            own = by_target(Z, t)
+            own = [*by_target(Z, t)]
             for c, d in _pairs(t):
                 H[:, c, :, d] = (own[c] * blocks[:, c, d, None]).T @ own[d]
                 H[:, d, :, c] = H[:, c, :, d].T

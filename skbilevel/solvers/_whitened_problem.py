@@ -18,7 +18,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._losses import Loss
-from skbilevel.problems._target_features import predict, pull
+from skbilevel.problems._target_features import Features, predict, pull
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Whitened:
 
     Parameters
     ----------
-    Z : ndarray of shape (n, m + r) or (t, n, m + r)
-        Features, the unpenalized ones first; shared by the targets, or one each.
+    Z : ndarray of shape (n, m + r), (t, n, m + r) or Scaled
+        Features, the unpenalized ones first; shared by the targets, or of each its
+        own.
     n_free : int
         Number m of unpenalized columns.
     y : ndarray of shape (n, t)
@@ -43,7 +44,7 @@ class Whitened:
         ``c``; other values serve paths of one shared strength, where Z stays.
     """
 
-    Z: Array
+    Z: Features
     n_free: int
     y: Array
     weight: Array

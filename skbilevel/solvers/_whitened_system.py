@@ -17,7 +17,13 @@ from scipy import linalg
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
-from skbilevel.problems._target_features import predict, pull
+from skbilevel.problems._target_features import (
+    Features,
+    by_columns,
+    is_shared,
+    predict,
+    pull,
+)
 from skbilevel.solvers._base import Counts, InnerSolution, LinearSolution
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
 from skbilevel.solvers._whitened_curvature import Curvature
@@ -81,10 +87,11 @@ class WhitenedSystem:
     def from_kernel(self, T: Array) -> Array:
         """``X^T L^-T T`` where Z holds a lower factor L of the kernel."""
         m = self.n_free
-        L = self.curvature.problem.Z[..., m:]
-        if L.ndim == 2:
-            return self.pulled(_solve_transposed(L, T[m:]))
-        own = [_solve_transposed(L[c], T[m:, c]) for c in range(len(L))]
+        Z = self.curvature.problem.Z
+        assert isinstance(Z, np.ndarray)
+        if is_shared(Z):
+            return self.pulled(_solve_transposed(Z[:, m:], T[m:]))
+        own = [_solve_transposed(L[:, m:], T[m:, c]) for c, L in enumerate(Z)]
         return self.pulled(np.stack(own, axis=1))
 
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
@@ -98,7 +105,7 @@ class WhitenedSystem:
         omega, n_iter = self.curvature.solve(d * b[columns], tol)
         x = np.zeros_like(b)
         x[columns] = d * omega
-        known = np.divide(omega, d, out=np.full_like(omega, np.nan), where=d > 0.0)
+        known = np.divide(omega, d, out=np.zeros_like(omega), where=d > 0.0)
         if self.curvature.exact and len(columns) == len(self.v) and (d > 0.0).all():
             known[: self.n_free] = 0.0
             return LinearSolution(x, known)
@@ -125,7 +132,7 @@ class WhitenedSystem:
 
     def root(self, columns: Array) -> Array:
         """Scales (c, 1) or (c, t) of columns of Z; one for unpenalized columns."""
-        v = by_target(self.v[columns])
+        v = by_columns(self.v[columns])
         return np.sqrt(np.where(np.isinf(v), 1.0, v))
 
     def _iterated(self, b: Array, x: Array, pull: Array, n_iter: int) -> LinearSolution:
@@ -134,14 +141,9 @@ class WhitenedSystem:
         return LinearSolution(x, pull, counts=counts, n_iter=n_iter)
 
 
-def by_target(v: Array) -> Array:
-    """Variances that multiply coefficients: (p, 1) where targets share them."""
-    return v if v.ndim == 2 else v[:, None]
-
-
 def _finite(v: Array) -> Array:
     """Zero in place of infinite variances."""
-    return by_target(np.where(np.isinf(v), 0.0, v))
+    return by_columns(np.where(np.isinf(v), 0.0, v))
 
 
 def _solve_transposed(L: Array, B: Array) -> Array:
@@ -156,7 +158,7 @@ def used_rows(fit: RowsDataFit) -> Rows:
     return slice(None) if len(used) == len(fit.weight) else used
 
 
-def whitened(fit: RowsDataFit, rows: Rows, Z: Array, n_free: int) -> Whitened:
+def whitened(fit: RowsDataFit, rows: Rows, Z: Features, n_free: int) -> Whitened:
     """The problem of the rows in given features."""
     offset = None if fit.offset is None else fit.offset[rows]
     return Whitened(Z, n_free, fit.y[rows], fit.weight[rows], fit.loss, offset)
@@ -204,7 +206,7 @@ def _solution(system: WhitenedSystem, found: WhitenedSolution) -> LinearSolution
         # isometry but for V^1/2, whatever the condition of L is.
         W = _finite(system.v) * system.from_kernel(found.T)
         W[:m] = found.T[:m]
-        present = by_target(system.v) > 0.0
+        present = by_columns(system.v) > 0.0
         residual = np.where(present, -system.from_kernel(found.grad), 0.0)
         residual[:m] = pulled[:m]
     return LinearSolution(W, pulled, residual, found.converged, counts, found.n_iter)

@@ -10,9 +10,9 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
+from skbilevel.problems._target_features import Scaled, by_columns
 from skbilevel.solvers._base import InnerSolution, check_requires
 from skbilevel.solvers._whitened_system import (
-    by_target,
     solved,
     used_rows,
     whitened,
@@ -43,16 +43,15 @@ class NewtonCholesky:
         """Solve at variances v of shape (m + p,), the m infinite ones first."""
         check_requires(self, fit)
         assert isinstance(fit, RowsDataFit)
-        free, active = count_free(fit, v), np.flatnonzero(by_target(v).any(axis=1))
+        free, active = count_free(fit, v), np.flatnonzero(by_columns(v).any(axis=1))
         rows, root = used_rows(fit), np.sqrt(np.where(np.isinf(v), 1.0, v)[active])
-        Z = _dense(fit, rows, active)
-        # Targets with strengths of their own have columns of their own.
-        Z = Z * root if v.ndim == 1 else np.stack([Z * own for own in root.T])
+        X = _dense(fit, rows, active)
+        Z = X * root if v.ndim == 1 else Scaled(X, root)
         problem = whitened(fit, rows, Z, free)
         start = None
         if state is not None:
             start = np.zeros((len(active), fit.n_targets))
-            scale = by_target(root)
+            scale = by_columns(root)
             np.divide(state[active], scale, out=start, where=scale > 0.0)
         return solved(fit, v, rows, problem, active, start, tol)
 
@@ -61,7 +60,7 @@ def count_free(fit: RowsDataFit, v: Array) -> int:
     """Number of unpenalized columns; raises unless they are the first."""
     if fit.batch:
         raise ValueError("Newton's method solves one data fit at a time, not a stack.")
-    infinite = np.isinf(by_target(v))
+    infinite = np.isinf(by_columns(v))
     free = int(infinite.any(axis=1).sum())
     if not infinite[:free].all():
         raise ValueError(

@@ -12,9 +12,9 @@ from scipy import linalg
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
+from skbilevel.problems._target_features import by_columns, prepend
 from skbilevel.solvers._base import InnerSolution, check_requires
 from skbilevel.solvers._whitened_system import (
-    by_target,
     solved,
     used_rows,
     whitened,
@@ -50,13 +50,13 @@ class NewtonDual:
         assert isinstance(fit, RowsDataFit)
         free, rows = count_free(fit, v), used_rows(fit)
         n = int((fit.weight > 0).sum())
-        own = by_target(np.where(np.isinf(v), 0.0, v))
+        own = by_columns(np.where(np.isinf(v), 0.0, v))
         if np.count_nonzero(own.any(axis=1)) <= n:
             return NewtonCholesky().solve(fit, v, state, tol=tol)
         head = fit.push(np.eye(fit.n_features, free))[rows]
         factors = [_root(fit.design.kernel(each), rows) for each in own.T]
-        Z = [np.hstack([head, L]) for L in factors]
-        problem = whitened(fit, rows, Z[0] if v.ndim == 1 else np.stack(Z), free)
+        L = factors[0] if v.ndim == 1 else np.stack(factors)
+        problem = whitened(fit, rows, prepend(head, L), free)
         start = None
         if state is not None:
             body = np.array(state)
