@@ -23,6 +23,7 @@ from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import GLMBudget
 from skbilevel.model_selection._large_glm_rows import is_large_glm
 from skbilevel.model_selection._paths import Recipe
+from skbilevel.model_selection._plan import MIN_ROWS
 from skbilevel.problems import LogisticLoss, SoftmaxLoss
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _HALF = (10.0, 3.0, 1.0, 0.3)
 _ELASTIC_NET = 6
 # A first point at 10 was never of use.
 _EVIDENCE, _EVIDENCE_STEPS = (1.0, 0.1), 4
+# A class with one strength has no deviations: hyperpenalties damp its steps only.
+_ONE_STRENGTH = ((0.03, 0.01, 0.003), (0.01,))
 # With fewer rows that differ from the commonest target a nested choice is noise.
 _MIN_UNCOMMON = 10
 _KNOWN_NOISE = (LogisticLoss, SoftmaxLoss)
@@ -46,9 +49,13 @@ def tune_glm_guarded(
     plan = plan_of(data, resampling, options, data.strata, inner_folds=True)
     recipe = recipe_of(data, resampling, options, plan)
     recipe = recipe if options.groups else _fewer_points(recipe)
-    if n_uncommon(data.rows.y[data.positive]) < _MIN_UNCOMMON:
-        recipe = replace(recipe, half=(), evidence=(), elastic_net=0)
-    strengths, members = strengths_of(options)
+    t = data.rows.n_targets
+    if options.by_target and t > 1:
+        recipe = replace(recipe, classes=_of_one_class(recipe, options, t))
+    few = len(data.positive) < MIN_ROWS or not data.rows.n_penalized
+    if few or n_uncommon(data.rows.y[data.positive]) < _MIN_UNCOMMON:
+        recipe = recipe.without_paths()
+    strengths, members = strengths_of(options, t)
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     averaging = _averaging(dispersed or data.outer != data.loss)
     metadata = metadata_of(data, options.metadata, 1.0)
@@ -82,6 +89,18 @@ def _fewer_points(recipe: Recipe) -> Recipe:
         evidence=recipe.evidence and _EVIDENCE,
         evidence_steps=_EVIDENCE_STEPS,
         elastic_net=min(recipe.elastic_net, _ELASTIC_NET),
+    )
+
+
+def _of_one_class(recipe: Recipe, options: TuningOptions, n_classes: int) -> Recipe:
+    """Paths of the strengths of one class, whose loss is a share of the whole."""
+    half, evidence = recipe.half, recipe.evidence
+    if options.groups is not None and len(options.groups.labels) == 1:
+        half, evidence = _ONE_STRENGTH
+    return replace(
+        recipe,
+        half=tuple(lam / n_classes for lam in half),
+        evidence=tuple(lam / n_classes for lam in evidence),
     )
 
 

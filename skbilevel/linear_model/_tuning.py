@@ -94,12 +94,15 @@ def _guarded(
     return tuned if limits.open else replace(tuned, edge=0)
 
 
-def strengths_of(options: TuningOptions) -> tuple[Strengths, Array | None]:
+def strengths_of(
+    options: TuningOptions, n_targets: int = 1
+) -> tuple[Strengths, Array | None]:
     """One strength for every feature, or for every label and who has it."""
     groups = options.groups
     if groups is None:
         return Strengths(), None
-    return Strengths(np.eye(len(groups.labels))[groups.members]), groups.members
+    members = options.members(n_targets)
+    return Strengths(np.eye(len(groups.labels))[groups.members]), members
 
 
 def recipe_of(

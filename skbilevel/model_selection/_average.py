@@ -112,7 +112,9 @@ def _clustered_error(centered: Array, weight: Array, cluster: Array) -> Array:
     return np.sqrt((sums**2).sum(axis=1)) / total
 
 
-def publish(w: Array, u: Array, members: Array | None = None) -> Array:
+def publish(
+    w: Array, u: Array, members: Array | None = None, by_target: bool = False
+) -> Array:
     """Variances at which ridge has the coefficients ``w``, as far as one can.
 
     Stationarity is ``w = v u`` with ``u = X^T (y - X w)``; where a variance covers
@@ -124,7 +126,12 @@ def publish(w: Array, u: Array, members: Array | None = None) -> Array:
         Coefficients and their dual gradient.
     members : ndarray of shape (p,) or None
         Label of the strength of every feature, None for one each.
+    by_target : bool
+        Whether every target has strengths of its own: ``members`` has p t labels then,
+        the targets of a feature one after the other, and variances are (p, t).
     """
+    if by_target:
+        return publish(w.reshape(-1, 1), u.reshape(-1, 1), members).reshape(w.shape)
     top, bottom = (w * u).sum(axis=1), (u * u).sum(axis=1)
     if members is not None:
         top = np.bincount(members, top)[members]

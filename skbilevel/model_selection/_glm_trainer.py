@@ -12,6 +12,7 @@ candidate is then solved exactly, and only exact solutions are scored.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -142,28 +143,43 @@ class GLMTrainer:
     @cached_property
     def _working(self) -> MomentTrainer | KernelTrainer:
         """Least squares on working responses."""
+        t = self.rows.n_targets
+        d = self._curvature.mean(axis=1) * (t / (t - 1.0) if t > 1 else 1.0)
+        return self._least_squares(d, slice(None), self.glm.noise)
+
+    def by_class(self) -> Iterator[MomentTrainer | KernelTrainer]:
+        """Least squares on the working responses of every class by itself."""
+        for c, d in enumerate(self._curvature.T):
+            yield self._least_squares(d, slice(c, c + 1), 1.0)
+
+    @property
+    def _curvature(self) -> Array:
+        return self.glm.loss.curvature(self._start[1].eta, self.problem.y)
+
+    def _least_squares(
+        self, d: Array, targets: slice, noise: float | None
+    ) -> MomentTrainer | KernelTrainer:
+        """Rows weighted by curvatures ``d`` (n,), some of their working responses."""
         problem, glm, rows = self.problem, self.glm, self.rows
         eta = self._start[1].eta
-        curvature = glm.loss.curvature(eta, problem.y)
-        t = rows.n_targets
-        d = curvature.mean(axis=1) * (t / (t - 1.0) if t > 1 else 1.0)
         mean = float(problem.weight @ d / self.weight[0])
         d = np.maximum(d, _CURVATURE * max(mean, 1e-300))
         z = eta - glm.loss.grad(eta, problem.y) / d[:, None]
         if problem.offset is not None:
             z = z - problem.offset
-        weight, y = np.zeros(rows.n_rows), np.zeros(rows.y.shape)
+        z = z[:, targets]
+        weight, y = np.zeros(rows.n_rows), np.zeros((rows.n_rows, z.shape[1]))
         weight[self.set.rows], y[self.set.rows] = problem.weight * d, z
         working = replace(
             rows,
             X=self._scaled_columns,
             y=y,
             weight=weight,
-            y_shift=np.zeros(t),
+            y_shift=np.zeros(z.shape[1]),
             standardize=False,
             shift=rows.shift * self._full_metric,
         )
-        known = Likelihood(float(self.weight[0]), problem.null.loss, glm.noise)
+        known = Likelihood(float(self.weight[0]), problem.null.loss, noise)
         if problem.in_rows(rows.n_penalized):
             return KernelTrainer(KernelRows.of(working), self.set, known)
         return MomentTrainer(working, [self.set], RowMoments(working), known)
@@ -210,7 +226,7 @@ class GLMTrainer:
         return v, self.solve(v)
 
     def solve(self, v: Array) -> Array:
-        """Coefficients (1, c, p, t) at variances (1, c, p).
+        """Coefficients (1, c, p, t) at variances (1, c, p) or (1, c, p, t).
 
         Candidates are solved roughly, a single one, which is published, accurately.
         """
@@ -233,5 +249,6 @@ class GLMTrainer:
         return np.concatenate([heads, self.metric[:, None] * w[0]], axis=1)[None]
 
     def variances(self, v: Array) -> Array:
-        """Variances (1, c, p) for the columns as they are."""
-        return np.asarray(v * self.metric**2)
+        """Variances (1, c, p, ...) for the columns as they are."""
+        square = self.metric**2
+        return np.asarray(v * (square if v.ndim == 3 else square[:, None]))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
+from skbilevel.model_selection._class_paths import with_classes
 from skbilevel.model_selection._family import Family, LeastSquares
 from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_rows import CompactCandidates
@@ -36,7 +38,7 @@ class GuardResult:
 
     Parameters
     ----------
-    v : ndarray of shape (p,)
+    v : ndarray of shape (p,) or (p, t)
         Published variances.
     coef : ndarray of shape (n_free + p, t)
         Coefficients at ``v``, those of the unpenalized columns first.
@@ -72,7 +74,7 @@ def guarded_strengths(
     """Make candidates in every training set, score them, publish their average."""
     limits, family = limits or Limits(), family or LeastSquares()
     made: Made = [
-        (trainer, make_candidates(trainer, recipe, strengths, metadata, limits))
+        (trainer, _candidates(trainer, recipe, strengths, metadata, limits))
         for trainer in family.trainers(rows, plan)
     ]
     held_out = plan.held_out
@@ -97,6 +99,20 @@ def guarded_strengths(
         alone = np.eye(len(choice.weight))[best]
         v, solved, loss = _published_everywhere(made, alone, *rest)
     return GuardResult(v[0], solved[0, 0], solved[1:, 0], choice, full, loss)
+
+
+def _candidates(
+    trainer: Any,
+    recipe: Recipe,
+    strengths: Strengths,
+    metadata: Metadata | None,
+    limits: Limits,
+) -> Candidates | CompactCandidates:
+    """Candidates of a trainer, those with strengths by class behind the others."""
+    made = make_candidates(trainer, recipe, strengths, metadata, limits)
+    if recipe.classes is None or isinstance(made, CompactCandidates):
+        return made
+    return with_classes(trainer, made, recipe.classes, strengths, limits)
 
 
 def _published_everywhere(
@@ -162,11 +178,15 @@ def _published(
     else:
         w = candidates.average(weight)
         u = trainer.dual_gradient(w)
-        v = np.stack([publish(a, b, members) for a, b in zip(w, u, strict=True)])
+        by_target = candidates.v.ndim == 4
+        v = np.stack(
+            [publish(*each, members, by_target) for each in zip(w, u, strict=True)]
+        )
         if isinstance(trainer, RowsTrainer):
             # A trainer of its own: what it keeps is dropped with it.
             trainer = replace(trainer, start=w[0])
-    v = np.minimum(v, np.exp(candidates.shared.ceiling)[:, None])
+    ceiling = np.exp(candidates.shared.ceiling)
+    v = np.minimum(v, ceiling.reshape(-1, *[1] * (v.ndim - 1)))
     v = limits.clip(trainer, v[:, None])[:, 0]
     solved = trainer.full_coefficients(trainer.solve(v[:, None]))
     return trainer.variances(v[:, None])[:, 0], solved

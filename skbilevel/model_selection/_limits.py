@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ class Limits:
     ----------
     low, high : float
         Box of every variance; the default leaves it open.
-    start : ndarray of shape (p,) or None
-        Variances from which paths start instead of the best shared one.
+    start : ndarray of shape (p,) or (p, t), or None
+        Variances from which paths start instead of the best shared one; those of
+        targets are averaged where targets share them.
     """
 
     low: float = 0.0
@@ -42,11 +43,18 @@ class Limits:
         """Whether no variance is excluded."""
         return self.low == 0.0 and self.high == np.inf
 
+    def of_target(self, target: int) -> Limits:
+        """The same for strengths of one target."""
+        if self.start is None or self.start.ndim == 1:
+            return self
+        return replace(self, start=self.start[:, target])
+
     def clip(self, trainer: Any, v: Array) -> Array:
-        """Variances (F, c, p) of a trainer's scaled columns, moved into the box."""
+        """Variances (F, c, p, ...) of the scaled columns, moved into the box."""
         if self.open:
             return v
-        square = _square(trainer, v.shape[0], v.shape[-1])[:, None]
+        square = _square(trainer, v.shape[0], v.shape[2])[:, None]
+        square = square if v.ndim == 3 else square[..., None]
         return np.asarray(np.clip(v, self.low / square, self.high / square))
 
     def narrow(
@@ -72,6 +80,7 @@ class Limits:
         shift = _logarithm(trainer, strengths, len(base), len(self.start))
         with np.errstate(divide="ignore"):
             log_v = np.maximum(np.log(self.start), -700.0)
+        log_v = log_v if log_v.ndim == 1 else log_v.mean(axis=1)
         if strengths.A is not None:
             log_v = (strengths.A.T @ log_v) / strengths.A.sum(axis=0)
         return np.asarray(log_v - shift)

@@ -46,6 +46,8 @@ class Recipe:
         Its share of the L1 norm.
     shared : {"loo", "gcv"}
         Criterion of the shared strength.
+    classes : Recipe or None
+        Paths of the strengths of a single class; None where classes share them.
     """
 
     half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
@@ -55,6 +57,7 @@ class Recipe:
     elastic_net: int = 10
     ratio: float = 0.5
     shared: str = "loo"
+    classes: Recipe | None = None
 
     def for_groups(self, n_groups: int, n_features: int) -> Recipe:
         """Few strengths for many features need less of a hyperpenalty.
@@ -69,6 +72,11 @@ class Recipe:
         half = tuple(lam * share for lam in (*self.half, 0.03, 0.01))
         evidence = tuple(lam * share for lam in (*self.evidence, 0.01))
         return replace(self, half=half, evidence=evidence, elastic_net=0)
+
+    def without_paths(self) -> Recipe:
+        """The shared strength alone."""
+        classes = None if self.classes is None else self.classes.without_paths()
+        return replace(self, half=(), evidence=(), elastic_net=0, classes=classes)
 
     def thinned(self) -> Recipe:
         """Half of the points, for so many rows that strengths hardly matter."""
@@ -131,8 +139,8 @@ class Candidates:
         Family of every candidate; the first is "shared".
     value : ndarray of shape (c,)
         Its hyperpenalty, or its place on the elastic-net path.
-    v : ndarray of shape (F, c, p)
-        Variances.
+    v : ndarray of shape (F, c, p) or (F, c, p, t)
+        Variances; the latter where targets have their own.
     w : ndarray of shape (F, c, p, t)
         Coefficients.
     shared : SharedStrength
@@ -163,12 +171,8 @@ def make_candidates(
         members = None if strengths.A is None else strengths.A.argmax(axis=1)
         return large_candidates(trainer, recipe, members, metadata)
     shared = trainer.shared(recipe.shared)
-    p = trainer.rows.n_penalized
-    base = np.repeat(shared.log_v[:, None], strengths.size(p), axis=1)
+    base, bounds = path_box(trainer, shared, strengths, limits)
     ceiling = np.broadcast_to(shared.ceiling[:, None], base.shape)
-    bounds = (base - _REACH, np.minimum(base + _REACH, ceiling))
-    bounds = limits.narrow(trainer, strengths, bounds)
-    base = np.clip(base, *bounds)
     made: list[Point] = [("shared", np.nan, base)]
     base = np.clip(limits.begin(trainer, strengths, base), *bounds)
     if metadata is not None and recipe.half:
@@ -177,9 +181,9 @@ def make_candidates(
         made += _metadata_paths(trainer, recipe, strengths, metadata, start, bounds)
         # Where metadata mislead, the nested choice can do without them.
         recipe = replace(recipe, half=recipe.half[:3], evidence=recipe.evidence[:1])
-    path = _half_path(trainer, recipe.half, strengths, base, bounds)
+    path = half_path(trainer, recipe.half, strengths, base, bounds)
     made += [("half", *each) for each in zip(recipe.half, path, strict=True)]
-    path = _evidence_path(trainer, recipe, strengths, base, bounds)
+    path = evidence_path(trainer, recipe, strengths, base, bounds)
     made += [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
     family, value = [each[0] for each in made], [each[1] for each in made]
     log_v = [strengths.expand(each[2]) for each in made]
@@ -196,6 +200,18 @@ def make_candidates(
     return Candidates(tuple(family), np.array(value), v, w, shared)
 
 
+def path_box(
+    trainer: Trainer, shared: SharedStrength, strengths: Strengths, limits: Limits
+) -> tuple[Array, tuple[Array, Array]]:
+    """The shared strength as (F, g), and how far paths may go from it."""
+    g = strengths.size(trainer.rows.n_penalized)
+    base = np.repeat(shared.log_v[:, None], g, axis=1)
+    ceiling = np.broadcast_to(shared.ceiling[:, None], base.shape)
+    bounds = (base - _REACH, np.minimum(base + _REACH, ceiling))
+    bounds = limits.narrow(trainer, strengths, bounds)
+    return np.clip(base, *bounds), bounds
+
+
 def _metadata_paths(
     trainer: Trainer,
     recipe: Recipe,
@@ -210,14 +226,14 @@ def _metadata_paths(
     made: list[Point] = []
     made += [("metadata", *k) for k in zip(recipe.metadata, path, strict=True)]
     around, start = replace(strengths, metadata=stage.full), path[-1]
-    path = _half_path(trainer, recipe.half, around, start, bounds)
+    path = half_path(trainer, recipe.half, around, start, bounds)
     made += [("metadata_half", *k) for k in zip(recipe.half, path, strict=True)]
-    path = _evidence_path(trainer, recipe, around, start, bounds)
+    path = evidence_path(trainer, recipe, around, start, bounds)
     last = zip(recipe.evidence, path, strict=True)
     return made + [("metadata_evidence", *each) for each in last]
 
 
-def _half_path(
+def half_path(
     trainer: Trainer,
     lambdas: tuple[float, ...],
     strengths: Strengths,
@@ -238,7 +254,7 @@ def _half_path(
     return path
 
 
-def _evidence_path(
+def evidence_path(
     trainer: Trainer, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
 ) -> list[Array]:
     """A few Fisher-scoring or quasi-Newton steps per hyperpenalty."""

@@ -7,13 +7,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 
-from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._average import Averaging, publish
+from skbilevel.model_selection._class_paths import with_classes
 from skbilevel.model_selection._glm_family import LinearPredictor
 from skbilevel.model_selection._glm_rows import GLMRows
 from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
 from skbilevel.model_selection._glm_solve import TrainingProblem
 from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._guard import guarded_strengths
+from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import Recipe, Strengths, make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
@@ -82,6 +84,40 @@ def test_candidates_are_solutions_at_their_strengths(kind, p):
         assert not w[v == 0].any()
 
 
+@pytest.mark.parametrize("p", [6, 90])
+def test_candidates_of_every_class_are_solutions(p):
+    trainer = trainer_of("classes", p)
+    shared = make_candidates(trainer, FEW, Strengths())
+    made = with_classes(trainer, shared, FEW, Strengths(), Limits())
+    n, both = shared.v.shape[1], made.v.shape[1]
+    assert both == 2 * n - 1 == len(made.family) == len(made.value)
+    assert_array_equal(made.v[0, :n], np.repeat(shared.v[0][..., None], 3, axis=-1))
+    base = trainer.problem.solve_shared(1.0)
+    for v in made.v[0, n:]:
+        assert v.shape == (p, 3)
+        assert not (v[:, 0] == v[:, 1]).all()
+        best = trainer.problem.coefficients(
+            v, trainer.problem.solve(v, base, rough=False)
+        )
+        assert_allclose(best, v * trainer.dual_gradient(best[None])[0], **NEAR)
+        assert_allclose(publish(best, best / np.where(v > 0, v, 1.0), None, True), v)
+
+
+@pytest.mark.parametrize("p", [6, 90])
+def test_classes_alone_are_single_targets(p):
+    """What `by_class` poses is the block of the Hessian of one class."""
+    trainer = trainer_of("classes", p)
+    rows, eta = trainer.rows, trainer._start[1].eta
+    index = trainer.set.rows
+    weight, y = rows.weight[index], rows.y[index]
+    grad = weight[:, None] * SoftmaxLoss().grad(eta, y)
+    bend = weight[:, None] * SoftmaxLoss().curvature(eta, y)
+    for c, own in enumerate(trainer.by_class()):
+        assert_allclose(own.rows.weight[index], bend[:, c])
+        slope = bend[:, c] * (eta[:, c] - own.rows.y[index, 0])
+        assert_allclose(slope, grad[:, c])
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_no_leak_to_the_bit(kind):
     rows, plan = make(kind)
@@ -97,7 +133,10 @@ def test_no_leak_to_the_bit(kind):
         (_, trainer, *_) = FAMILIES[kind].trainers(
             each, replace(plan, outer=[training], held_out=[held_out])
         )
-        found.append(make_candidates(trainer, FEW, Strengths()))
+        made = make_candidates(trainer, FEW, Strengths())
+        if kind == "classes":
+            made = with_classes(trainer, made, FEW, Strengths(), Limits())
+        found.append(made)
     assert_array_equal(found[0].v, found[1].v)
     assert_array_equal(found[0].w, found[1].w)
 

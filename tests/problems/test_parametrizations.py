@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from skbilevel.problems import (
+    ByTarget,
     Embedded,
     FeatureStrengths,
     GroupStrengths,
@@ -106,3 +107,22 @@ def test_clipped_features_have_no_gradient():
     theta = np.array([1.0])
     assert par.v(theta).tolist() == [np.exp(1.0), np.exp(2.0)]
     np.testing.assert_allclose(par.vjp(theta, np.array([0.0, 5.0])), 0.0)
+
+
+def test_strengths_of_every_target():
+    flat = FeatureStrengths(3 * P, np.random.default_rng(0).uniform(0.1, 2.0, 3 * P))
+    par, rng = ByTarget(flat, 3), np.random.default_rng(1)
+    theta = rng.uniform(0.2, 2.0, par.size)
+    v = par.v(theta)
+    assert v.shape == (P, 3)
+    np.testing.assert_array_equal(v.reshape(-1), flat.v(theta))
+    J, g = par.jacobian(theta), rng.standard_normal((P, 3))
+    assert J.shape == (P, 3, 3 * P)
+    np.testing.assert_allclose(np.tensordot(g, J, 2), par.vjp(theta, g))
+    h, e = 1e-6, np.eye(par.size)[4]
+    slope = (par.v(theta + h * e) - par.v(theta - h * e)) / (2 * h)
+    np.testing.assert_allclose(J[..., 4], slope, atol=1e-8)
+    for given in (v, v.reshape(-1)):
+        np.testing.assert_allclose(par.init(given), theta)
+    np.testing.assert_allclose(par.v(par.init(0.5)), 0.5)
+    np.testing.assert_allclose(par.publish(theta) * v, 1.0)
