@@ -11,6 +11,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector
+from skbilevel.model_selection._glm_unseen import with_unseen
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import penalized_design
 from skbilevel.problems import (
@@ -119,7 +120,15 @@ class GLMSource:
     def _tasks(self) -> list[Task]:
         if not self.splits:
             return [self.tasks_of.everything()]
-        return [self.tasks_of.fold(train, valid) for train, valid in self.splits]
+        return [self._fold(train, valid) for train, valid in self.splits]
+
+    def _fold(self, train: Array, valid: Array) -> Task:
+        """A fold; classes and events that its training rows lack are half of one."""
+        task = self.tasks_of.fold(train, valid)
+        inner = task.inner
+        assert isinstance(inner, RowsDataFit)
+        y = with_unseen(inner.loss, inner.y, inner.weight, inner.offset)
+        return task if y is inner.y else replace(task, inner=replace(inner, y=y))
 
     def problem(self, outer: OuterVector) -> BilevelProblem:
         """Folds as weights on shared rows, or all rows inside and outside."""

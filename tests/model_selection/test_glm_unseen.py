@@ -38,6 +38,25 @@ def test_half_of_one():
     assert_array_equal(counts.argmax(), 2)
 
 
+@pytest.mark.parametrize("per_class", [False, True])
+def test_folds_without_a_class_know_that_it_exists(per_class):
+    """A class of two rows that some training sets lack costs what half of one does."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4))
+    y = np.digitize(X[:, 0] + 0.3 * rng.standard_normal(60), [-0.5, 0.5])
+    y[:2] = 3
+    half = np.arange(30), np.arange(30, 60)
+    splits = [(np.arange(2, 60), np.arange(2)), half, half[::-1]]
+    model = BilevelLogisticCV(
+        hyperpenalty=None,
+        cv=splits,
+        feature_groups="shared",
+        alpha_per_class=per_class,
+    ).fit(X, y)
+    # Without the rule what the solver's tolerance makes of it: -1.5 and -2.5.
+    assert model.best_score_ > -1.0
+
+
 @pytest.mark.parametrize("place", [4, 50, 120])
 def test_a_single_event_is_no_signal(place):
     X = np.random.default_rng(place).standard_normal((200, 6))
