@@ -10,6 +10,7 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._guard import GuardResult
 from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget, ceiling_of
+from skbilevel.model_selection._large_glm_deviations import choose_refined
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_tuning import FAMILIES, LargeGLMTuning, Tuned
 from skbilevel.model_selection._limits import Limits
@@ -33,7 +34,10 @@ def guarded_large_glm(
     limits: Limits | None = None,
     budget: GLMBudget | None = None,
 ) -> GuardResult:
-    """One shared strength, or strengths as a function of metadata, or between them.
+    """One shared strength, strengths that follow metadata, or an average of the two.
+
+    Free deviations from the function of metadata take its place where they lower the
+    nested loss.
 
     Parameters
     ----------
@@ -66,8 +70,9 @@ def guarded_large_glm(
     Notes
     -----
     Memory beyond X is at most three copies of its values, and as much as 30 arrays of
-    (p x targets) double precision numbers hold: coefficients and adjoints of the
-    hold-outs in single precision, the vectors of one solve, and what is returned.
+    (p x targets) double precision numbers hold, where up to eight folds are scored:
+    coefficients of every candidate in these and adjoints of the hold-outs in single
+    precision, the vectors of one solve, and what is returned.
     """
     budget, limits = budget or GLMBudget(), limits or Limits()
     problem = LargeGLM.of(rows, loss, outer, offset)
@@ -112,12 +117,17 @@ class LargeGLMGuard:
         folds = []
         for s in plan.outer[: self.k]:
             tuned = tuning.fold(s)
-            W = tuning.solve(s.rows, tuned.v[0], None)
-            folds.append(replace(tuned, W=[W, tuning.solve(s.rows, tuned.v[1], W)]))
+            working: list[Array] = []
+            for v in tuned.v:
+                start = working[-1] if working else None
+                working.append(tuning.solve(s.rows, v, start))
+            folds.append(replace(tuned, W=working))
         scored = np.unique(np.concatenate(plan.held_out[: self.k]))
         weight = tuning.problem.rows.weight[scored]
-        losses = np.stack([self._losses([f.W[c] for f in folds]) for c in (0, 1)])
-        choice = self.averaging.choose(losses[:, scored], weight, plan.cluster[scored])
+        candidates = range(len(folds[0].v))
+        losses = np.stack([self._losses([f.W[c] for f in folds]) for c in candidates])
+        cluster = plan.cluster[scored]
+        choice = choose_refined(self.averaging, losses[:, scored], weight, cluster)
         full = tuning.full(plan, folds[0])
         a, loss = choice.weight, 0.0
         published = [
@@ -187,8 +197,8 @@ class LargeGLMGuard:
         )
         p, t = layout.n_penalized, W.shape[1]
         candidates = Candidates(
-            FAMILIES,
-            np.array([np.nan, tuning.budget.lam]),
+            FAMILIES[: len(full.v)],
+            np.array([np.nan, tuning.budget.lam, full.lam])[: len(full.v)],
             np.stack(full.v)[None],
             np.empty((1, 0, p, t)),
             shared,

@@ -49,6 +49,8 @@ class GLMBudget:
         Tolerances of inner solves and adjoints while tuning.
     tol : tuple of float
         Tolerance of candidates, and of what is published.
+    deviation : float
+        Largest free deviation of ``log v`` from its metadata; zero for none.
     gain : float
         Predicted gain, in units of the null loss, at which a search ends.
     warm : bool
@@ -70,6 +72,7 @@ class GLMBudget:
     )
     accuracy: tuple[float, float] = (1e-2, 0.1)
     tol: tuple[float, float] = (1e-2, 1e-3)
+    deviation: float = 0.5
     gain: float = 1e-4
     warm: bool = True
     trace: Callable[[MetadataPoint], None] | None = None

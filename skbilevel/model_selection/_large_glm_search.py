@@ -63,12 +63,11 @@ class HoldOut:
 
 @dataclass(frozen=True)
 class Solved:
-    """One hold-out: inner solution, adjoint, total loss and gradient in ``v``."""
+    """One hold-out: inner solution, adjoint and total loss."""
 
     inner: InnerSolution
     adjoint: Array
     value: float
-    grad_v: Array
 
 
 @dataclass(frozen=True)
@@ -151,11 +150,11 @@ class MetadataSearch:
         kept, solutions = [], []
         for each, state in zip(self.holdouts, states, strict=True):
             found = self._solve(each, beta, state)
-            inside = self._inside(each, beta)
-            in_v = each.problem.layout.spread(found.grad_v, 2)
-            grad += (each.Z.T @ (in_v * inside)) / self._weight
+            state = (found.inner.state, found.adjoint)
+            in_v = self._in_variances(each, beta, state)
+            grad += (each.Z.T @ (in_v * self._inside(each, beta))) / self._weight
             loss += found.value / self._weight
-            kept.append((found.inner.state, found.adjoint))
+            kept.append(state)
             if keep:
                 solutions.append(found.inner)
         slope = np.r_[0.0, beta[1:]]
@@ -178,11 +177,24 @@ class MetadataSearch:
         inner = solver.solve(each.task.inner, v, W, tol=self.accuracy[0])
         outer = each.task.outer.at(inner.W)
         adjoint = inner.system.solve(outer.grad, q, tol=self.accuracy[1])
+        return Solved(inner, adjoint.x, float(outer.value))
+
+    def _in_variances(self, each: HoldOut, beta: Array, state: Any) -> Array:
+        """Gradient (p,) of the total loss of a hold-out in its variances."""
+        (W, q), layout = state, each.problem.layout
+        v = layout.variances(self.v(each, beta))
         # At a solution this is the product of the pulls; short of it, and where v is
         # large, it is far less sensitive to what is missing.
-        product = np.einsum("ij,ij->i", inner.W, adjoint.x).astype(np.float64)
+        product = np.einsum("ij,ij->i", W, q).astype(np.float64)
         square = np.where(np.isfinite(v) & (v > 0), v, np.inf) ** 2
-        return Solved(inner, adjoint.x, float(outer.value), product / square)
+        return layout.spread(product / square, 2)
+
+    def slope(self, beta: Array, point: MetadataPoint) -> Array:
+        """Gradient (p,) of the mean loss at a point in free additions to ``log v``."""
+        total = np.zeros(self.holdouts[0].problem.layout.n_penalized)
+        for each, state in zip(self.holdouts, point.states, strict=True):
+            total += self._in_variances(each, beta, state) * self.v(each, beta)
+        return total / self._weight
 
     def _inside(self, each: HoldOut, beta: Array) -> Array:
         """``dv / d(Z beta)``: zero where it is clipped."""

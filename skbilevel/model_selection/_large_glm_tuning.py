@@ -1,4 +1,4 @@
-"""Candidates of a large generalized linear model: shared, and functions of metadata.
+"""Candidates of a large generalized linear model: shared, metadata, deviations.
 
 One outer fold is tuned from scratch on an inner hold-out of its training rows; what
 it is worth is measured on rows it has not seen. The full data go on from there: their
@@ -21,15 +21,20 @@ from skbilevel.model_selection._large_glm_budget import (
     ceiling_of,
     inner_pair,
 )
+from skbilevel.model_selection._large_glm_deviations import Deviations
 from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
+from skbilevel.model_selection._large_glm_search import (
+    HoldOut,
+    MetadataPoint,
+    MetadataSearch,
+)
 from skbilevel.model_selection._large_glm_shared import SharedPoint, shared_path
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.problems import transfer
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 from skbilevel.solvers.outer._region import BallRegion
 
-FAMILIES = ("shared", "metadata")
+FAMILIES = ("shared", "metadata", "deviations")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Tuned:
         The function of metadata.
     curvature : ndarray of shape (q, q)
         First model of the hold-out loss.
+    lam : float
+        Hyperpenalty of the deviations, in units of the null loss.
     """
 
     v: list[Array]
@@ -61,6 +68,7 @@ class Tuned:
     coordinates: Coordinates
     beta: Array
     curvature: Array
+    lam: float
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class LargeGLMTuning:
         )
 
     def fold(self, s: TrainingSet) -> Tuned:
-        """From scratch: the shared path, then metadata, on one inner hold-out."""
+        """From scratch, on one inner hold-out: shared path, metadata, deviations."""
         problem, budget = self.problem, self.budget
         pair = inner_pair(s)
         Z_full, emphasis = self.columns.of(s.rows)
@@ -118,17 +126,42 @@ class LargeGLMTuning:
         # Linear systems are long: they are kept for this one point only.
         point = replace(point, solutions=())
         region = BallRegion(tol=budget.gain * shared.null)
-        beta, _ = region.minimize(search.next, start, point, B, budget.steps[0])
+        beta, point = region.minimize(search.next, start, point, B, budget.steps[0])
+        free = self._deviations(search, beta, point, emphasis)
         # Strengths are those of a mean loss: more rows need less of a penalty each.
         ratio = self._weight(pair[0]) / self._weight(s.rows)
         center = shared.log_v + float(np.log(ratio))
-        v = self._both(s.rows, center, coordinates.apply(Z_full), beta)
-        return Tuned(v, [], shared, center, coordinates, beta, B)
+        v = self._variances(s.rows, center, coordinates.apply(Z_full), beta, free)
+        lam = np.nan if free is None else free.in_units(shared.null)
+        return Tuned(v, [], shared, center, coordinates, beta, B, lam)
 
-    def _both(self, index: Array, center: float, Z: Array, beta: Array) -> list[Array]:
+    def _deviations(
+        self,
+        search: MetadataSearch,
+        beta: Array,
+        point: MetadataPoint,
+        emphasis: Array,
+    ) -> Deviations | None:
+        """At no further evaluation; None where only labels tell columns apart."""
+        largest = self.budget.deviation
+        if self.columns.members is not None or not self.budget.steps[0] or not largest:
+            return None
+        return Deviations.of(search.slope(beta, point), emphasis, largest)
+
+    def _variances(
+        self,
+        index: Array,
+        center: float,
+        Z: Array,
+        beta: Array,
+        free: Deviations | None,
+    ) -> list[Array]:
+        """One array (p,) for each candidate."""
         base = self.problem.base(index)
         search = self._search([], center, 0.0)
         v = [search.variances(Z, base, b) for b in (np.zeros(len(beta)), beta)]
+        if free is not None:
+            v.append(v[1] * np.exp(free.delta))
         return [np.minimum(each, np.exp(ceiling_of(self.problem, index))) for each in v]
 
     def solve(
@@ -152,13 +185,16 @@ class LargeGLMTuning:
         states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
         region = BallRegion(tol=budget.gain * first.shared.null)
-        beta, _ = region.minimize(
+        beta, point = region.minimize(
             search.next, first.beta, point, first.curvature, budget.steps[1]
         )
         index = plan.full.rows
         weight = float(np.mean([self._weight(s.rows) for s in plan.outer[:take]]))
         shift = np.log(transfer(1.0, weight, self._weight(index)))
         center = first.center + float(shift)
-        Z = first.coordinates.apply(self.columns.of(index)[0])
-        v = self._both(index, center, Z, beta)
-        return replace(first, v=v, W=[], center=center, beta=beta)
+        Z, emphasis = self.columns.of(index)
+        free = self._deviations(search, beta, point, emphasis)
+        Z = first.coordinates.apply(Z)
+        v = self._variances(index, center, Z, beta, free)
+        lam = np.nan if free is None else free.in_units(first.shared.null)
+        return replace(first, v=v, W=[], center=center, beta=beta, lam=lam)

@@ -339,15 +339,17 @@ def test_a_dense_design_is_not_copied():
     assert np.isfinite(found.coef).all()
 
 
-def test_memory_is_a_number_of_coefficient_arrays():
+@pytest.mark.parametrize("scored", [60, N])
+def test_memory_is_a_number_of_coefficient_arrays(scored):
     X, labels = _text(N, 0)
     rng = np.random.default_rng(0)
     wide = rng.random((N, 8000)) * (rng.random((N, 8000)) < 0.01)
     rows = _rows(X=sparse.csr_array(sparse.hstack([X, wide])), labels=labels)
     rows = replace(rows, y=np.eye(20)[rng.integers(0, 20, N)], y_shift=np.zeros(20))
+    budget = GLMBudget(scored_rows=scored)
     tracemalloc.start()
     try:
-        _guarded(rows=rows)
+        _guarded(rows=rows, budget=budget)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
