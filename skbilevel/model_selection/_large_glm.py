@@ -33,6 +33,7 @@ def guarded_large_glm(
     metadata: Metadata | None = None,
     limits: Limits | None = None,
     budget: GLMBudget | None = None,
+    by_target: bool = False,
 ) -> GuardResult:
     """One shared strength, strengths that follow metadata, or an average of the two.
 
@@ -52,14 +53,16 @@ def guarded_large_glm(
         hold-outs of the full data.
     averaging : Averaging
         Rules of the choice.
-    members : ndarray of shape (p,) or None
-        Labels of columns that share a strength.
+    members : ndarray of shape (p,), or (p t,) with ``by_target``, or None
+        Labels that share a strength.
     metadata : Metadata or None
         Columns of the user, beside the intrinsic ones.
     limits : Limits or None
         Box of the published variances.
     budget : GLMBudget or None
         Limits of the work.
+    by_target : bool
+        Whether classes have strengths of their own.
 
     Returns
     -------
@@ -72,11 +75,12 @@ def guarded_large_glm(
     Memory beyond X is at most three copies of its values, and as much as 30 arrays of
     (p x targets) double precision numbers hold, where up to eight folds are scored:
     coefficients of every candidate in these and adjoints of the hold-outs in single
-    precision, the vectors of one solve, and what is returned.
+    precision, the vectors of one solve, and what is returned. With ``by_target``
+    variances and metadata of the classes are as many arrays again.
     """
     budget, limits = budget or GLMBudget(), limits or Limits()
     problem = LargeGLM.of(rows, loss, outer, offset)
-    columns = Columns(problem, members, metadata)
+    columns = Columns(problem, members, metadata, by_target)
     tuning = LargeGLMTuning(problem, columns, budget)
     scored = np.cumsum([len(index) for index in plan.held_out])
     k = 1 + int(np.searchsorted(scored[:-1], budget.scored_rows))
@@ -172,7 +176,8 @@ class LargeGLMGuard:
             grad = tuning.problem.fit(index).at(start).grad
             u = layout.spread(-np.asarray(grad, dtype=np.float64), 1)
             ceiling = np.exp(ceiling_of(tuning.problem, index))
-            v = np.minimum(publish(w[layout.n_free :], u, self.members), ceiling)
+            own = tuning.columns.by_target
+            v = np.minimum(publish(w[layout.n_free :], u, self.members, own), ceiling)
         clipped = np.clip(v, self.limits.low, self.limits.high)
         if len(taken) == 1 and np.array_equal(clipped, v):
             return v, W[taken[0]]

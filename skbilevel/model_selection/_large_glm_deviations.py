@@ -22,7 +22,7 @@ class Deviations:
 
     Parameters
     ----------
-    delta : ndarray of shape (p,)
+    delta : ndarray of shape (p,) or (p, t)
         Added to ``log v``.
     lam : float
         Weight of their mean square, in the units of the slope.
@@ -38,6 +38,8 @@ class Deviations:
         ``lam`` is the one with which no deviation exceeds ``largest``: a rule without
         units. Columns that do not occur have no emphasis, and none.
         """
+        if slope.ndim == 2:
+            emphasis = np.repeat(emphasis[:, None] / slope.shape[1], slope.shape[1], 1)
         pull = np.divide(slope, emphasis, out=np.zeros_like(slope), where=emphasis > 0)
         lam = float(np.max(np.abs(pull), initial=0.0)) / (2.0 * largest)
         if not 0.0 < lam < np.inf:

@@ -16,7 +16,6 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_glm_budget import (
     Columns,
-    Coordinates,
     GLMBudget,
     ceiling_of,
     inner_pair,
@@ -27,6 +26,11 @@ from skbilevel.model_selection._large_glm_search import (
     HoldOut,
     MetadataPoint,
     MetadataSearch,
+)
+from skbilevel.model_selection._large_glm_shape import (
+    Coordinates,
+    Shape,
+    Statistics,
 )
 from skbilevel.model_selection._large_glm_shared import SharedPoint, shared_path
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
@@ -43,7 +47,7 @@ class Tuned:
 
     Parameters
     ----------
-    v : list of ndarray of shape (p,)
+    v : list of ndarray of shape (p,) or (p, t)
         Variances in units of the training set.
     W : list of ndarray
         Working coefficients of the candidates; empty where they are not known.
@@ -112,14 +116,14 @@ class LargeGLMTuning:
         """From scratch, on one inner hold-out: shared path, metadata, deviations."""
         problem, budget = self.problem, self.budget
         pair = inner_pair(s)
-        Z_full, emphasis = self.columns.of(s.rows)
-        coordinates = Coordinates.of(Z_full, emphasis)
-        Z = coordinates.apply(self.columns.of(pair[0])[0])
-        holdout = HoldOut.of(problem, pair, Z)
+        found = self.columns.of(s.rows)
+        coordinates = Coordinates.of(found)
+        shape = coordinates.apply(self.columns.of(pair[0]))
+        holdout = HoldOut.of(problem, pair, shape)
         ceiling = ceiling_of(problem, s.rows)
         shared = shared_path([holdout], budget.path, budget.tol[0], ceiling)
         search = self._search([holdout], shared.log_v, shared.null)
-        start = np.zeros(Z.shape[1])
+        start = np.zeros(shape.size)
         states = [(W, None) for W in shared.states]
         point = search.at(start, states, keep=True)
         B = search.curvature(start, point, budget.curvature_steps)
@@ -127,11 +131,11 @@ class LargeGLMTuning:
         point = replace(point, solutions=())
         region = BallRegion(tol=budget.gain * shared.null)
         beta, point = region.minimize(search.next, start, point, B, budget.steps[0])
-        free = self._deviations(search, beta, point, emphasis)
+        free = self._deviations(search, beta, point, found)
         # Strengths are those of a mean loss: more rows need less of a penalty each.
         ratio = self._weight(pair[0]) / self._weight(s.rows)
         center = shared.log_v + float(np.log(ratio))
-        v = self._variances(s.rows, center, coordinates.apply(Z_full), beta, free)
+        v = self._variances(s.rows, center, coordinates.apply(found), beta, free)
         lam = np.nan if free is None else free.in_units(shared.null)
         return Tuned(v, [], shared, center, coordinates, beta, B, lam)
 
@@ -140,26 +144,26 @@ class LargeGLMTuning:
         search: MetadataSearch,
         beta: Array,
         point: MetadataPoint,
-        emphasis: Array,
+        found: Statistics,
     ) -> Deviations | None:
         """At no further evaluation; None where only labels tell columns apart."""
         largest = self.budget.deviation
         if self.columns.members is not None or not self.budget.steps[0] or not largest:
             return None
-        return Deviations.of(search.slope(beta, point), emphasis, largest)
+        return Deviations.of(search.slope(beta, point), found.emphasis, largest)
 
     def _variances(
         self,
         index: Array,
         center: float,
-        Z: Array,
+        shape: Shape,
         beta: Array,
         free: Deviations | None,
     ) -> list[Array]:
-        """One array (p,) for each candidate."""
+        """One array (p,) or (p, t) for each candidate."""
         base = self.problem.base(index)
         search = self._search([], center, 0.0)
-        v = [search.variances(Z, base, b) for b in (np.zeros(len(beta)), beta)]
+        v = [search.variances(shape, base, b) for b in (np.zeros(len(beta)), beta)]
         if free is not None:
             v.append(v[1] * np.exp(free.delta))
         return [np.minimum(each, np.exp(ceiling_of(self.problem, index))) for each in v]
@@ -179,8 +183,8 @@ class LargeGLMTuning:
         take = min(budget.holdouts, len(plan.outer))
         holdouts = []
         for s, valid in zip(plan.outer[:take], plan.held_out[:take], strict=True):
-            Z = first.coordinates.apply(self.columns.of(s.rows)[0])
-            holdouts.append(HoldOut.of(problem, (s.rows, valid), Z))
+            shape = first.coordinates.apply(self.columns.of(s.rows))
+            holdouts.append(HoldOut.of(problem, (s.rows, valid), shape))
         search = self._search(holdouts, first.center, first.shared.null)
         states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
@@ -192,9 +196,9 @@ class LargeGLMTuning:
         weight = float(np.mean([self._weight(s.rows) for s in plan.outer[:take]]))
         shift = np.log(transfer(1.0, weight, self._weight(index)))
         center = first.center + float(shift)
-        Z, emphasis = self.columns.of(index)
-        free = self._deviations(search, beta, point, emphasis)
-        Z = first.coordinates.apply(Z)
-        v = self._variances(index, center, Z, beta, free)
+        found = self.columns.of(index)
+        free = self._deviations(search, beta, point, found)
+        shape = first.coordinates.apply(found)
+        v = self._variances(index, center, shape, beta, free)
         lam = np.nan if free is None else free.in_units(first.shared.null)
         return replace(first, v=v, W=[], center=center, beta=beta, lam=lam)

@@ -16,6 +16,7 @@ from skbilevel.model_selection._large_glm_deviations import (
 )
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
+from skbilevel.model_selection._large_glm_shape import Shape
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
@@ -84,10 +85,10 @@ def test_slope_agrees_with_central_differences(name, monkeypatch):
     rng = np.random.default_rng(0)
     Z = np.c_[np.ones(P), rng.standard_normal((P, 2))]
     pairs = [(np.arange(40, N), np.arange(40)), (np.arange(80), np.arange(80, N))]
-    holdouts = [HoldOut.of(problem, pair, Z) for pair in pairs]
+    holdouts = [HoldOut.of(problem, pair, Shape(Z)) for pair in pairs]
     search = MetadataSearch(holdouts, -3.0, (-1.0, 1.0), 0.0, EXACT, (1e-11, 1e-11))
     beta = np.array([0.1, 0.4, -0.6])
-    shift = holdouts[0].Z @ beta
+    shift = Z @ beta
     assert (np.abs(shift) > 1.0).any()  # deviations are added outside the clip
     point = search.at(beta, None)
     slope = search.slope(beta, point)
