@@ -121,11 +121,10 @@ class LargeGLMGuard:
         folds = []
         for s in plan.outer[: self.k]:
             tuned = tuning.fold(s)
-            working: list[Array] = []
-            for v in tuned.v:
-                start = working[-1] if working else None
-                working.append(tuning.solve(s.rows, v, start))
-            folds.append(replace(tuned, W=working))
+            W = tuning.solve(s.rows, tuned.v[0], None)
+            # From one start: a candidate that goes on from another has more steps.
+            rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
+            folds.append(replace(tuned, W=[W, *rest]))
         scored = np.unique(np.concatenate(plan.held_out[: self.k]))
         weight = tuning.problem.rows.weight[scored]
         candidates = range(len(folds[0].v))

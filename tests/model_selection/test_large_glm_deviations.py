@@ -175,6 +175,12 @@ def test_where_they_do_not_gain_nothing_changes_and_nothing_is_evaluated(name):
     assert tried.loss <= tried.choice.loss[best] + 1e-12
 
 
+def test_candidates_are_solved_as_far_as_each_other():
+    found = _guarded(budget={"deviation": 1e-9, "scored_rows": N})
+    assert found.choice.loss[0] != found.choice.loss[1]
+    assert found.choice.loss[2] == pytest.approx(found.choice.loss[1], abs=1e-3)
+
+
 def test_noise_does_not_get_them():
     taken = 0
     for seed in range(10):
