@@ -58,7 +58,7 @@ def guarded_large_glm(
     metadata : Metadata or None
         Columns of the user, beside the intrinsic ones.
     limits : Limits or None
-        Box of the published variances.
+        Box of the variances, and where metadata start.
     budget : GLMBudget or None
         Limits of the work.
     by_target : bool
@@ -81,7 +81,7 @@ def guarded_large_glm(
     budget, limits = budget or GLMBudget(), limits or Limits()
     problem = LargeGLM.of(rows, loss, outer, offset)
     columns = Columns(problem, members, metadata, by_target)
-    tuning = LargeGLMTuning(problem, columns, budget)
+    tuning = LargeGLMTuning(problem, columns, budget, limits)
     scored = np.cumsum([len(index) for index in plan.held_out])
     k = 1 + int(np.searchsorted(scored[:-1], budget.scored_rows))
     guard = LargeGLMGuard(tuning, plan, averaging, members, limits, k)

@@ -38,8 +38,9 @@ class HoldOut:
         Validation rows.
     shape : Shape
         How metadata from the training part shape its strengths.
-    base : ndarray of shape (p,) or float
-        Logarithm of what a shared strength means for each column.
+    base : ndarray of shape (p,) or (p, t), or float
+        Logarithm of what a shared strength means for each column, or of where it
+        starts.
     """
 
     problem: LargeGLM
@@ -99,7 +100,7 @@ class MetadataPoint:
 
 @dataclass(frozen=True)
 class MetadataSearch:
-    """``log v = center + clip(shape(beta))``, tuned on hold-outs.
+    """``log v = clip(center + clip(shape(beta)))``, tuned on hold-outs.
 
     Parameters
     ----------
@@ -120,6 +121,8 @@ class MetadataSearch:
         Whether points start from the solutions of the one before.
     trace : callable or None
         Is told every point.
+    box : tuple of float
+        Where ``log v`` may be at all: the user's limits.
     """
 
     holdouts: Sequence[HoldOut]
@@ -130,6 +133,7 @@ class MetadataSearch:
     accuracy: tuple[float, float] = (1e-2, 0.1)
     warm: bool = True
     trace: Callable[[MetadataPoint], None] | None = None
+    box: tuple[float, float] = (-np.inf, np.inf)
 
     def v(self, each: HoldOut, beta: Array) -> Array:
         """Variances (p,) or (p, t)."""
@@ -137,9 +141,13 @@ class MetadataSearch:
 
     def variances(self, shape: Shape, base: Array | float, beta: Array) -> Array:
         """Variances (p,) or (p, t) of columns of a given shape."""
-        shift = np.clip(shape.shift(beta), *self.reach)
-        # Columns come last for a moment, where ``base`` has them.
-        return np.exp((shift.T + (self.center + base)).T)
+        log_v = self._log_v(np.clip(shape.shift(beta), *self.reach), base)
+        return np.exp(np.clip(log_v, *self.box))
+
+    def _log_v(self, shift: Array, base: Array | float) -> Array:
+        if np.ndim(base) == 1 and shift.ndim == 2:
+            base = np.asarray(base)[:, None]
+        return np.asarray(self.center + base + shift)
 
     @cached_property
     def _weight(self) -> float:
@@ -205,8 +213,10 @@ class MetadataSearch:
     def _inside(self, each: HoldOut, beta: Array) -> Array:
         """``dv / d shape``: zero where it is clipped."""
         shift = each.shape.shift(beta)
-        low, high = self.reach
-        return ((shift > low) & (shift < high)) * self.v(each, beta)
+        inside = (shift > self.reach[0]) & (shift < self.reach[1])
+        log_v = self._log_v(shift, each.base)
+        inside &= (log_v > self.box[0]) & (log_v < self.box[1])
+        return inside * self.v(each, beta)
 
     def curvature(self, beta: Array, point: MetadataPoint, steps: int) -> Array:
         """Gauss-Newton matrix (q, q), from few steps on every derivative.

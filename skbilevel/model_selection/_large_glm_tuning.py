@@ -8,7 +8,7 @@ hold-outs are the outer folds, whose first models exist already.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,15 @@ from skbilevel.model_selection._large_glm_shape import (
     Statistics,
 )
 from skbilevel.model_selection._large_glm_shared import SharedPoint, shared_path
-from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
+from skbilevel.model_selection._limits import Limits
+from skbilevel.model_selection._resampling import NestedPlan, Pair, TrainingSet
 from skbilevel.problems import transfer
+from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 from skbilevel.solvers.outer._region import BallRegion
+
+# Logarithm of a start that removes a column, below the others.
+_FAR = 700.0
 
 FAMILIES = ("shared", "metadata", "deviations")
 
@@ -63,6 +68,8 @@ class Tuned:
         First model of the hold-out loss.
     lam : float
         Hyperpenalty of the deviations, in units of the null loss.
+    start : ndarray of shape (p,) or (p, t), or None
+        Where the user let metadata start, beyond ``center``.
     """
 
     v: list[Array]
@@ -73,6 +80,7 @@ class Tuned:
     beta: Array
     curvature: Array
     lam: float
+    start: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +95,14 @@ class LargeGLMTuning:
         Metadata of a training set.
     budget : GLMBudget
         Limits of the work.
+    limits : Limits
+        The user's box of the variances, and where metadata start.
     """
 
     problem: LargeGLM
     columns: Columns
     budget: GLMBudget
+    limits: Limits = field(default_factory=Limits)
 
     def _weight(self, index: Array) -> float:
         return float(self.problem.rows.weight[index].sum())
@@ -110,7 +121,31 @@ class LargeGLMTuning:
             budget.accuracy,
             budget.warm,
             budget.trace,
+            self._box(np.inf),
         )
+
+    def _box(self, ceiling: float) -> tuple[float, float]:
+        """Where ``log v`` may be: the user's word counts more than the ceiling."""
+        with np.errstate(divide="ignore"):
+            low, high = np.log(self.limits.low), np.log(self.limits.high)
+        return float(low), float(max(min(high, ceiling), low))
+
+    def _start(self, found: Statistics, center: float) -> Array | None:
+        """The user's start beyond ``center``; labels start at their mean."""
+        if self.limits.start is None:
+            return None
+        with np.errstate(divide="ignore"):
+            start = np.maximum(np.log(self.limits.start), -_FAR) - center
+        labels = found.labels
+        if labels is None:
+            return np.asarray(start)
+        start = np.broadcast_to(by_columns(start), (len(start), labels[0].size))
+        total = np.bincount(labels.ravel(), start.ravel(), minlength=len(found.Z))
+        return np.asarray((total / np.bincount(labels.ravel()))[labels])
+
+    def _holdout(self, pair: Pair, shape: Shape, start: Array | None) -> HoldOut:
+        made = HoldOut.of(self.problem, pair, shape)
+        return made if start is None else replace(made, base=start)
 
     def fold(self, s: TrainingSet) -> Tuned:
         """From scratch, on one inner hold-out: shared path, metadata, deviations."""
@@ -120,8 +155,10 @@ class LargeGLMTuning:
         coordinates = Coordinates.of(found)
         shape = coordinates.apply(self.columns.of(pair[0]))
         holdout = HoldOut.of(problem, pair, shape)
-        ceiling = ceiling_of(problem, s.rows)
-        shared = shared_path([holdout], budget.path, budget.tol[0], ceiling)
+        box = self._box(ceiling_of(problem, s.rows))
+        shared = shared_path([holdout], budget.path, budget.tol[0], box)
+        begin = self._start(found, shared.log_v)
+        holdout = self._holdout(pair, shape, begin)
         search = self._search([holdout], shared.log_v, shared.null)
         start = np.zeros(shape.size)
         states = [(W, None) for W in shared.states]
@@ -135,9 +172,10 @@ class LargeGLMTuning:
         # Strengths are those of a mean loss: more rows need less of a penalty each.
         ratio = self._weight(pair[0]) / self._weight(s.rows)
         center = shared.log_v + float(np.log(ratio))
-        v = self._variances(s.rows, center, coordinates.apply(found), beta, free)
+        shape = coordinates.apply(found)
+        v = self._variances(s.rows, center, shape, beta, free, begin)
         lam = np.nan if free is None else free.in_units(shared.null)
-        return Tuned(v, [], shared, center, coordinates, beta, B, lam)
+        return Tuned(v, [], shared, center, coordinates, beta, B, lam, begin)
 
     def _deviations(
         self,
@@ -159,14 +197,16 @@ class LargeGLMTuning:
         shape: Shape,
         beta: Array,
         free: Deviations | None,
+        start: Array | None,
     ) -> list[Array]:
         """One array (p,) or (p, t) for each candidate."""
-        base = self.problem.base(index)
-        search = self._search([], center, 0.0)
-        v = [search.variances(shape, base, b) for b in (np.zeros(len(beta)), beta)]
+        base, search = self.problem.base(index), self._search([], center, 0.0)
+        v = [search.variances(shape, base, np.zeros(len(beta)))]
+        v.append(search.variances(shape, base if start is None else start, beta))
         if free is not None:
             v.append(v[1] * np.exp(free.delta))
-        return [np.minimum(each, np.exp(ceiling_of(self.problem, index))) for each in v]
+        low, high = np.exp(self._box(ceiling_of(self.problem, index)))
+        return [np.clip(each, low, high) for each in v]
 
     def solve(
         self, index: Array, v: Array, start: Array | None, *, exact: bool = False
@@ -179,12 +219,12 @@ class LargeGLMTuning:
 
     def full(self, plan: NestedPlan, first: Tuned) -> Tuned:
         """On the outer folds, going on from the first one's strengths."""
-        problem, budget = self.problem, self.budget
+        budget = self.budget
         take = min(budget.holdouts, len(plan.outer))
         holdouts = []
         for s, valid in zip(plan.outer[:take], plan.held_out[:take], strict=True):
             shape = first.coordinates.apply(self.columns.of(s.rows))
-            holdouts.append(HoldOut.of(problem, (s.rows, valid), shape))
+            holdouts.append(self._holdout((s.rows, valid), shape, first.start))
         search = self._search(holdouts, first.center, first.shared.null)
         states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
@@ -199,6 +239,6 @@ class LargeGLMTuning:
         found = self.columns.of(index)
         free = self._deviations(search, beta, point, found)
         shape = first.coordinates.apply(found)
-        v = self._variances(index, center, shape, beta, free)
+        v = self._variances(index, center, shape, beta, free, first.start)
         lam = np.nan if free is None else free.in_units(first.shared.null)
         return replace(first, v=v, W=[], center=center, beta=beta, lam=lam)

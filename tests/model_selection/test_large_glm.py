@@ -192,8 +192,9 @@ BY_CLASS = {
 }
 
 
+@pytest.mark.parametrize("boxed", [False, True])
 @pytest.mark.parametrize("name", [*LOSSES, *BY_CLASS])
-def test_gradient_in_beta_agrees_with_central_differences(name, monkeypatch):
+def test_gradient_in_beta_agrees_with_central_differences(name, boxed, monkeypatch):
     problem = _problem(name if name in LOSSES else "softmax")
     monkeypatch.setitem(problem.__dict__, "fast", problem.design)  # double precision
     assert len(problem.layout.lone) > 1
@@ -202,15 +203,30 @@ def test_gradient_in_beta_agrees_with_central_differences(name, monkeypatch):
     q = search.holdouts[0].shape.size
     rng = np.random.default_rng(0)
     beta, direction = 0.2 * rng.standard_normal(q), rng.standard_normal(q)
+    if boxed:
+        search = replace(search, box=_box_of(search, beta))
     start = search.at(beta, None)
-    step = 1e-4
+    step = 3e-5 if boxed else 1e-4
     ends = [search.next(beta + s * direction, start).value for s in (step, -step)]
     slope = (ends[0] - ends[1]) / (2 * step)
     point = search.at(beta, start.states, keep=True)
-    assert point.grad @ direction == pytest.approx(slope, rel=1e-6)
+    assert point.grad @ direction == pytest.approx(slope, rel=3e-4 if boxed else 1e-6)
     B = search.curvature(beta, point, 500)
     np.testing.assert_allclose(B, B.T, atol=1e-8)
     assert np.linalg.eigvalsh(B)[0] > 0.0
+    log_v = np.log(search.v(search.holdouts[0], beta))
+    assert np.isin(log_v, search.box).any() == boxed
+
+
+def _box_of(search, beta):
+    """A box whose ends lie in gaps: no column enters or leaves it in a short step."""
+    log_v = [np.log(search.v(each, beta)).ravel() for each in search.holdouts]
+    log_v = np.unique(np.concatenate(log_v).round(9))
+    ends = []
+    for part in np.array_split(log_v, 2):
+        k = np.argmax(np.diff(part))
+        ends.append(float(part[k : k + 2].mean()))
+    return tuple(ends)
 
 
 def test_amortized_search_gets_where_the_exact_one_gets():
@@ -232,7 +248,7 @@ def test_shared_path_finds_the_best_strength_of_a_fine_grid():
     problem = _problem()
     train, valid = np.arange(60, N), np.arange(60)
     holdout = HoldOut.of(problem, (train, valid), Shape(np.ones((P, 1))))
-    found = shared_path([holdout], NewtonCG(), 1e-4, 30.0)
+    found = shared_path([holdout], NewtonCG(), 1e-4, (-np.inf, 30.0))
     losses = []
     for log_v in (*np.arange(-4.0, 10.0, 0.5), found.log_v):
         v = problem.layout.variances(np.full(P, np.exp(log_v)))
@@ -326,6 +342,27 @@ def test_groups_metadata_and_limits_of_the_user():
     boxed = _guarded(rows=rows, limits=Limits(0.5, 2.0))
     assert boxed.v.min() >= 0.5
     assert boxed.v.max() <= 2.0
+    for v in boxed.candidates.v[0]:
+        assert v.min() >= 0.5
+        assert v.max() <= 2.0
+
+
+@pytest.mark.parametrize("by_target", [False, True])
+def test_metadata_begin_at_the_start_of_the_user(by_target):
+    rows, none = _rows(), GLMBudget(steps=(0, 0))
+    shape = (P, T) if by_target else (P,)
+    start = np.random.default_rng(0).uniform(0.1, 9.0, shape)
+    options = {"rows": rows, "limits": Limits(start=start), "by_target": by_target}
+    found = _guarded(budget=none, **options)
+    shared, begun = found.candidates.v[0]
+    assert (shared == shared.flat[0]).all()
+    np.testing.assert_allclose(begun / start, (begun / start).flat[0])
+    # Labels begin at the mean of the logarithms.
+    members = np.arange(start.size) % 5
+    begun = _guarded(budget=none, members=members, **options).candidates.v[0, 1].ravel()
+    level = [np.log(start.ravel()[members == k]).mean() for k in range(5)]
+    np.testing.assert_allclose(np.ptp(np.log(begun[:5]) - level), 0.0, atol=1e-9)
+    np.testing.assert_array_equal(begun, begun[:5][members])
 
 
 def test_the_same_result_twice_and_for_other_layouts():
