@@ -11,6 +11,7 @@ from scipy import linalg
 from skbilevel._typing import Array
 from skbilevel.model_selection._glm_shared import RotatedRows
 from skbilevel.problems import Loss
+from skbilevel.problems._kernel import Kernels
 from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
 
@@ -85,7 +86,7 @@ class TrainingProblem:
         n, p = self.X.shape
         Z = self.X
         if p > n:
-            lam, U = np.linalg.eigh(self.X @ self.X.T)
+            lam, U = np.linalg.eigh(self.kernels.plain)
             keep = lam > 1e-12 * max(float(lam[-1]), 1e-300)
             Z = U[:, keep] * np.sqrt(lam[keep])
         return RotatedRows(
@@ -104,6 +105,11 @@ class TrainingProblem:
         mean = d @ Z / max(float(d.sum()), 1e-300) if rows.n_free else 0.0
         Z = np.sqrt(d)[:, None] * (Z - mean)
         return float(np.linalg.eigvalsh(Z.T @ Z)[-1]) if Z.shape[1] else 1.0
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """Kernels of the rows, for more columns than rows."""
+        return Kernels(self.X)
 
     @cached_property
     def largest_square(self) -> float:
@@ -134,12 +140,13 @@ class TrainingProblem:
     def _features(self, v: Array) -> Array:
         """Z with ``Z Z^T = X diag(v) X^T`` and as few columns as can be."""
         active = np.flatnonzero(v)
-        X = self.X if len(active) == len(v) else self.X[:, active]
-        Z = X * np.sqrt(v[active])
-        n = len(Z)
-        if not self.in_rows(Z.shape[1]):
-            return np.asarray(Z)
-        K = Z @ Z.T
+        X, n = self.X, len(self.X)
+        whole = len(active) == len(v)
+        if not (whole and self.in_rows(len(v))):
+            Z = (X if whole else X[:, active]) * np.sqrt(v[active])
+            if not self.in_rows(len(active)):
+                return np.asarray(Z)
+        K = self.kernels.at(v).copy() if whole else Z @ Z.T
         K[np.arange(n), np.arange(n)] += _JITTER * float(np.trace(K)) / n
         return np.asarray(linalg.cholesky(K, lower=True, check_finite=False))
 
