@@ -7,7 +7,7 @@ along the path. Rows that are not trained on are rows of the same matrix.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import Loss
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_stack import WhitenedStack, minimize_stack
 
 # Steps of log v, and by how much the path goes below and above what one row in the
 # direction of the largest variance says.
@@ -30,9 +31,17 @@ _RISES, _SURE = (2, 8), 2.0
 # the data have at the null model: where classes separate, the loss on left-out rows
 # falls without end as long as no row is wrong, and says nothing about the row that is.
 _PULL = 5e-4
-_TOL = 1e-5
+# Accuracy of the solutions, as a share of the loss of a row: the last of Newton's steps
+# squares its error, a quasi-Newton step does not.
+_TOL, _TOL_STACK = 1e-5, 1e-7
+# Up to so many classes a product with Z takes as long as it takes to read Z.
+_NARROW = 16
 # One far row may have a loss that overflows: such strengths are all alike.
 LARGEST_LOSS = 1e100
+
+# Predictions of left-out rows at a variance, and the largest gradient of the loss,
+# which the penalty balances.
+Solve = Callable[[float], tuple[Array, float]]
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,17 @@ class RotatedRows:
         """The solution of some of the rows at a shared variance."""
         return minimize_whitened(self.problem(index, v), start, tol=tol)
 
-    def pull(self, T: Array, log_v: float) -> float:
-        """Norm of the gradient of the loss, which the penalty balances."""
-        return float(np.linalg.norm(T[self.n_free :]) * np.exp(-log_v))
+    def stack(self, sets: Sequence[Array]) -> WhitenedStack:
+        """The problems of some sets of rows."""
+        n, t = self.y.shape
+        weight, y = np.zeros((len(sets), n)), np.zeros((len(sets), t, n))
+        for k, index in enumerate(sets):
+            offset = None if self.offset is None else self.offset[index]
+            weight[k, index] = self.weight[index]
+            own = with_unseen(self.loss, self.y[index], self.weight[index], offset)
+            y[k] = self.y.T
+            y[k][:, index] = own.T
+        return WhitenedStack(self.Z, self.n_free, y, weight, self.loss, self.offset)
 
     def eta(self, index: Array, T: Array) -> Array:
         """Predictions of some of the rows."""
@@ -120,21 +137,19 @@ def shared_path(
     grid = grid if len(grid) else np.array([ceiling])
     left_out = np.concatenate([b for _, b in pairs])
     weight = rows.weight[left_out]
-    warm: list[Array] = [np.zeros((rows.Z.shape[1], rows.y.shape[1]))] * len(pairs)
+    in_stacks = is_narrow(rows.y.shape[1], rows.n_free)
+    solve = _in_stacks(rows, pairs) if in_stacks else _one_by_one(rows, pairs)
     losses: list[Array] = []
     pulls: list[float] = []
     for log_v in grid:
-        for k, (a, _) in enumerate(pairs):
-            warm[k] = rows.solve(a, float(np.exp(log_v)), warm[k], _TOL).T
-        held = zip(pairs, warm, strict=True)
-        eta = np.concatenate([rows.eta(b, T) for (_, b), T in held])
+        eta, pull = solve(float(np.exp(log_v)))
         value = rows.loss.value(eta, rows.y[left_out]).sum(axis=1)
         losses.append(weight * np.where(value < LARGEST_LOSS, value, LARGEST_LOSS))
         total = np.array([each.sum() for each in losses])
         k = int(np.argmin(total))
         if _rises(losses[-1] - losses[k], len(losses) - 1 - k):
             break
-        pulls.append(max(rows.pull(T, log_v) for T in warm))
+        pulls.append(pull)
         if pulls[-1] < _PULL * pulls[0]:
             break
     loss = np.stack(losses, axis=1)
@@ -151,3 +166,45 @@ def _rises(excess: Array, n_steps: int) -> bool:
         return False
     error = np.sqrt(((excess - excess.mean()) ** 2).sum())
     return bool(excess.sum() > _SURE * error) or n_steps >= _RISES[1]
+
+
+def is_narrow(n_targets: int, n_free: int) -> bool:
+    """Whether quasi-Newton steps, which are cheap, beat Newton's, which are few.
+
+    With one target Newton's factor is exact; with many classes products keep a
+    processor busy, and a step of Newton's method needs fewer of them. Unpenalized
+    columns besides the constant one may have any scale.
+    """
+    return 1 < n_targets <= _NARROW and n_free <= 1
+
+
+def _in_stacks(rows: RotatedRows, pairs: Sequence[Pair]) -> Solve:
+    """All folds at once, each variance from the solutions at the one before."""
+    stack, m = rows.stack([a for a, _ in pairs]), rows.n_free
+    fold = np.repeat(np.arange(len(pairs)), [len(b) for _, b in pairs])
+    left_out = np.concatenate([b for _, b in pairs])
+    T = np.zeros(stack.shape)
+
+    def solve(v: float) -> tuple[Array, float]:
+        nonlocal T
+        found = minimize_stack(stack, 1.0 / v, T, tol=_TOL_STACK)
+        T = found.T
+        norm = np.sqrt((T[..., m:] ** 2).sum(axis=(1, 2))).max()
+        return found.eta[fold, :, left_out], float(norm / v)
+
+    return solve
+
+
+def _one_by_one(rows: RotatedRows, pairs: Sequence[Pair]) -> Solve:
+    """The same by Newton's method, fold by fold."""
+    warm: list[Array] = [np.zeros((rows.Z.shape[1], rows.y.shape[1]))] * len(pairs)
+
+    def solve(v: float) -> tuple[Array, float]:
+        for k, (a, _) in enumerate(pairs):
+            warm[k] = rows.solve(a, v, warm[k], _TOL).T
+        held = zip(pairs, warm, strict=True)
+        eta = np.concatenate([rows.eta(b, T) for (_, b), T in held])
+        norm = max(float(np.linalg.norm(T[rows.n_free :])) for T in warm)
+        return eta, norm / v
+
+    return solve

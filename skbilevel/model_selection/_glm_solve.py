@@ -9,21 +9,25 @@ import numpy as np
 from scipy import linalg
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._glm_shared import RotatedRows
+from skbilevel.model_selection._glm_shared import RotatedRows, is_narrow
 from skbilevel.problems import Loss
 from skbilevel.problems._kernel import Kernels
 from skbilevel.problems._target_features import (
     Features,
     Scaled,
     by_columns,
+    is_shared,
     prepend,
     pull,
 )
 from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_stack import minimize_alone
 
 # Accuracy of candidates, as a share of the loss of a row, and of what is published.
 _ROUGH, _FINE = 1e-6, 1e-14
+# What quasi-Newton steps reach before rounding stops them.
+_STACKED = 1e-10
 # Added to a kernel, relative to its mean diagonal, so that it has a factor.
 _JITTER = 1e-12
 
@@ -142,7 +146,14 @@ class TrainingProblem:
         problem = self._whitened(self._features(v))
         T = -pull(problem.Z, start.row_grad)
         T[: len(start.head)] = start.head
-        found = minimize_whitened(problem, T, tol=_ROUGH if rough else _FINE)
+        tol = _ROUGH if rough else _FINE
+        if is_shared(problem.Z) and is_narrow(self.y.shape[1], self.free.shape[1]):
+            # Their last error is not squared, as that of Newton's steps is.
+            found = minimize_alone(problem, T, max(0.1 * tol, _STACKED))
+            if rough:
+                return self._state(found.T, found.eta)
+            T = found.T
+        found = minimize_whitened(problem, T, tol=tol)
         return self._state(found.T, found.eta)
 
     def _features(self, v: Array) -> Features:

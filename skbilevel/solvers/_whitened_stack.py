@@ -1,0 +1,244 @@
+"""Limited-memory quasi-Newton steps for several whitened problems on the same rows.
+
+Folds differ in their weights only: a left-out row has none. One product with Z then
+serves all of them, and reads Z once; Newton's method on each of them would read a part
+of Z for every fold and every step of conjugate gradients. Where the columns of Z are
+nearly orthogonal a diagonal is as good a first model of the Hessian as a factor is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._losses import Loss
+from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
+from skbilevel.solvers._whitened_problem import Whitened
+
+_MEMORY, _MAX_ITER, _MAX_HALVINGS = 10, 500, 30
+# Steps after which Newton's method is asked.
+_PATIENCE = 100
+# Changes of the objective that are rounding.
+_NOISE = 1e-12
+# Smallest curvature along a step, relative to the lengths of step and change.
+_CURVED = 1e-12
+
+
+@dataclass(frozen=True)
+class WhitenedStack:
+    """K problems ``sum_i s_ki loss(o_i + z_i T_k, y_ki) + 0.5 c |T_k penalized|^2``.
+
+    Coefficients are stacked as (K, t, m + r): rows of one matrix.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n, m + r)
+        Features, the unpenalized ones first.
+    n_free : int
+        Number m of unpenalized columns.
+    y : ndarray of shape (K, t, n)
+        Targets of every problem; classes one after the other in memory.
+    weight : ndarray of shape (K, n)
+        Row weights of every problem.
+    loss : Loss
+        The loss.
+    offset : ndarray of shape (n, t) or None
+        Added to the predictions.
+    """
+
+    Z: Array
+    n_free: int
+    y: Array
+    weight: Array
+    loss: Loss
+    offset: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """That of the coefficients."""
+        return (*self.y.shape[:2], self.Z.shape[1])
+
+    @cached_property
+    def _squares(self) -> Array:
+        return np.asarray(self.Z**2)
+
+    def along(self, T: Array) -> Array:
+        """``Z T`` of shape (K, t, n)."""
+        flat = T.reshape(-1, T.shape[-1]) @ self.Z.T
+        return np.asarray(flat.reshape(self.y.shape))
+
+    def eta(self, T: Array) -> Array:
+        """Predictions (K, t, n)."""
+        eta = self.along(T)
+        return eta if self.offset is None else eta + self.offset.T
+
+    def value(self, T: Array, eta: Array, penalty: float) -> Array:
+        """Objectives (K,)."""
+        loss = self.loss.value(_last(eta), _last(self.y)).sum(axis=-1)
+        square = (T[..., self.n_free :] ** 2).sum(axis=(1, 2))
+        return np.asarray((self.weight * loss).sum(axis=1) + 0.5 * penalty * square)
+
+    def grad(self, T: Array, eta: Array, penalty: float) -> Array:
+        """Gradients (K, t, m + r)."""
+        rows = np.swapaxes(self.loss.grad(_last(eta), _last(self.y)), 1, 2)
+        rows = np.multiply(rows, self.weight[:, None], order="C")
+        out = (rows.reshape(-1, len(self.Z)) @ self.Z).reshape(self.shape)
+        out[..., self.n_free :] += penalty * T[..., self.n_free :]
+        return np.asarray(out)
+
+    def diagonal(self, eta: Array) -> Array:
+        """Of the Hessians of the losses, the curvature averaged over classes (K, w)."""
+        curvature = self.loss.curvature(_last(eta), _last(self.y)).mean(axis=-1)
+        t = self.y.shape[1]
+        return np.asarray(
+            (self.weight * curvature * (t / max(t - 1, 1))) @ self._squares
+        )
+
+
+class Model:
+    """The inverse Hessian of one problem by its latest steps (Nocedal and Wright, 7.4).
+
+    It starts from a diagonal, or from a multiple of the identity that follows the
+    latest step unless it is ``fixed``.
+    """
+
+    def __init__(self, inverse: Array | float, fixed: bool = False) -> None:
+        self._inverse, self._fixed = inverse, fixed
+        self._pairs: list[tuple[Array, Array, float]] = []
+
+    def learn(self, s: Array, y: Array) -> None:
+        """A step and the change of the gradient; forgotten where nothing curves."""
+        sy, ss, yy = float(s @ y), float(s @ s), float(y @ y)
+        if not sy > _CURVED * np.sqrt(ss * yy):
+            return
+        self._pairs.append((s, y, 1.0 / sy))
+        del self._pairs[:-_MEMORY]
+        if not self._fixed:
+            self._inverse = sy / yy
+
+    def apply(self, g: Array) -> Array:
+        """``H g`` by the recursion over pairs, back and forth."""
+        q, factors = g.copy(), []
+        for s, y, rho in reversed(self._pairs):
+            a = rho * float(s @ q)
+            q -= a * y
+            factors.append(a)
+        q *= self._inverse
+        for (s, y, rho), a in zip(self._pairs, reversed(factors), strict=True):
+            q += (a - rho * float(y @ q)) * s
+        return q
+
+
+@dataclass(frozen=True)
+class StackSolution:
+    """Coefficients (K, t, m + r), predictions (K, t, n), iterations, and success."""
+
+    T: Array
+    eta: Array
+    n_iter: int
+    converged: bool
+
+
+def minimize_stack(
+    problem: WhitenedStack,
+    penalty: float,
+    start: Array,
+    *,
+    tol: float = 1e-5,
+    diagonal: bool = True,
+    max_iter: int = _MAX_ITER,
+) -> StackSolution:
+    """Minimize all problems of a stack at once.
+
+    The search ends where the decrements ``g^T H g``, estimates of twice the distances
+    to the minima with H the quasi-Newton model, are below ``tol`` times the sums of
+    weights. First models are diagonals of Hessians, which is right where columns are
+    nearly orthogonal, or multiples of the identity.
+    """
+    T, eta = start, problem.eta(start)
+    enough = tol * problem.weight.sum(axis=1)
+    value, grad = problem.value(T, eta, penalty), problem.grad(T, eta, penalty)
+    flat = grad.reshape(len(T), -1)
+    models = [Model(1.0 / max(float(np.linalg.norm(g)), 1.0)) for g in flat]
+    if diagonal:
+        bend = problem.diagonal(eta)
+        bend[:, problem.n_free :] += penalty
+        inverse = np.tile(1.0 / np.maximum(bend, np.finfo(float).tiny), T.shape[1])
+        models = [Model(each, fixed=True) for each in inverse]
+    for n_iter in range(1, max_iter + 1):
+        steps = [model.apply(g) for model, g in zip(models, flat, strict=True)]
+        step = -np.stack(steps)
+        slope = np.array([g @ d for g, d in zip(flat, step, strict=True)])
+        step = step.reshape(T.shape)
+        T, eta, new, move = _search(problem, penalty, T, eta, value, step, slope)
+        before, flat = flat, problem.grad(T, eta, penalty).reshape(len(T), -1)
+        for model, s, y in zip(
+            models, move.reshape(flat.shape), flat - before, strict=True
+        ):
+            model.learn(s, y)
+        stuck, value = value - new <= _NOISE * abs(value), new
+        if ((-slope <= enough) | stuck).all():
+            return StackSolution(T, eta, n_iter, bool((-slope <= 1e4 * enough).all()))
+    return StackSolution(T, eta, max_iter, False)
+
+
+def minimize_alone(problem: Whitened, start: Array, tol: float) -> WhitenedSolution:
+    """One problem by the same steps, from a start or from zero, whichever is better.
+
+    Where a start is far, or curvatures of classes differ much, these steps are many:
+    what has not converged is left to Newton's method.
+    """
+    assert isinstance(problem.Z, np.ndarray)
+    y, weight = np.ascontiguousarray(problem.y.T)[None], problem.weight[None]
+    stack = WhitenedStack(
+        problem.Z, problem.n_free, y, weight, problem.loss, problem.offset
+    )
+    T, penalty = np.ascontiguousarray(start.T)[None], problem.penalty
+    zero = np.zeros_like(T)
+    values = [stack.value(each, stack.eta(each), penalty) for each in (T, zero)]
+    T = T if values[0] <= values[1] else zero
+    found = minimize_stack(
+        stack, penalty, T, tol=tol, diagonal=False, max_iter=_PATIENCE
+    )
+    T = np.ascontiguousarray(found.T[0].T)
+    if not found.converged:
+        return minimize_whitened(problem, T, tol=tol)
+    eta = found.eta[0].T
+    return WhitenedSolution(T, eta, problem.grad(T, eta), True, found.n_iter)
+
+
+def _last(a: Array) -> Array:
+    """Classes last, as losses want them; memory stays as it is."""
+    return np.swapaxes(a, 1, 2)
+
+
+def _search(
+    problem: WhitenedStack,
+    penalty: float,
+    T: Array,
+    eta: Array,
+    value: Array,
+    step: Array,
+    slope: Array,
+) -> tuple[Array, Array, Array, Array]:
+    """Shorten the steps until all objectives fall; one product with Z in all."""
+    along, length = problem.along(step), np.ones(len(value))
+    for k in range(_MAX_HALVINGS):
+        size = length[:, None, None]
+        move = size * step if k else step
+        new_T, new_eta = T + move, eta + (size * along if k else along)
+        new = problem.value(new_T, new_eta, penalty)
+        fine = new <= value + 1e-4 * length * slope + _NOISE * abs(value)
+        if fine.all():
+            return new_T, new_eta, new, move
+        excess = new - value - length * slope
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            best = -0.5 * slope * length**2 / excess
+        best = np.where(np.isfinite(best), best, 0.0)
+        last = k == _MAX_HALVINGS - 2
+        shorter = np.clip(best, 0.1 * length, 0.5 * length)
+        length = np.where(fine, length, 0.0 if last else shorter)
+    return T, eta, value, np.zeros_like(T)

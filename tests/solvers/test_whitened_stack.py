@@ -1,0 +1,157 @@
+"""Quasi-Newton steps on stacks of folds, against Newton's method fold by fold."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
+from skbilevel.solvers import _whitened_stack as module
+from skbilevel.solvers._whitened import minimize_whitened
+from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_stack import (
+    Model,
+    WhitenedStack,
+    minimize_alone,
+    minimize_stack,
+)
+
+LOSSES = {"softmax": SoftmaxLoss(), "logistic": LogisticLoss(), "log": PoissonLoss()}
+
+
+def make(kind, offset=True, n=80, p=7):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, p)) * np.geomspace(0.3, 3.0, p)
+    eta = X @ rng.standard_normal((p, 3)) * 0.3
+    y = np.eye(3)[(eta + rng.gumbel(size=eta.shape)).argmax(axis=1)]
+    y = y if kind == "softmax" else y[:, :1]
+    shift = 0.3 * rng.standard_normal(y.shape) if offset else None
+    Z = np.column_stack([np.ones(n), X])
+    return Whitened(Z, 1, y, rng.uniform(0.5, 2.0, n), LOSSES[kind], shift, 0.7)
+
+
+def stacked(problem, n_folds=4):
+    """Folds as a stack; targets differ in the first, as where a class is unseen."""
+    fold = np.arange(len(problem.y)) % n_folds
+    weight = np.stack([problem.weight * (fold != k) for k in range(n_folds)])
+    y = np.stack([problem.y.T] * n_folds)
+    y[0] = 0.9 * y[0] + 0.1 / 3.0
+    return WhitenedStack(problem.Z, 1, y, weight, problem.loss, problem.offset)
+
+
+def single(problem, stack, k):
+    """One fold of a stack as a problem whose left-out rows are not there."""
+    rows = stack.weight[k] > 0
+    offset = None if problem.offset is None else problem.offset[rows]
+    y = np.ascontiguousarray(stack.y[k].T)
+    return replace(
+        problem,
+        Z=problem.Z[rows],
+        y=y[rows],
+        weight=stack.weight[k][rows],
+        offset=offset,
+    )
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@pytest.mark.parametrize("diagonal", [True, False])
+@pytest.mark.parametrize("offset", [True, False])
+def test_folds_of_a_stack_are_solved_as_if_alone(kind, diagonal, offset):
+    problem = make(kind, offset)
+    stack = stacked(problem)
+    start = np.zeros(stack.shape)
+    found = minimize_stack(stack, 0.7, start, tol=1e-13, diagonal=diagonal)
+    assert found.converged
+    np.testing.assert_allclose(found.eta, stack.eta(found.T), atol=1e-10)
+    for k, T in enumerate(found.T):
+        alone = single(problem, stack, k)
+        best = minimize_whitened(alone, tol=1e-14)
+        np.testing.assert_allclose(alone.eta(T.T), best.eta, atol=1e-5)
+        assert abs(alone.grad(T.T, alone.eta(T.T))).max() < 1e-4
+        rows = stack.weight[k] == 0  # predictions of left-out rows come along
+        left_out = predictions(problem, T.T)[rows]
+        np.testing.assert_allclose(found.eta[k].T[rows], left_out, atol=1e-9)
+
+
+def predictions(problem, T):
+    shift = 0.0 if problem.offset is None else problem.offset
+    return problem.Z @ T + shift
+
+
+def test_values_and_gradients_are_those_of_single_problems():
+    problem = make("softmax")
+    stack = stacked(problem)
+    T = np.random.default_rng(1).standard_normal(stack.shape)
+    value, grad = (f(T, stack.eta(T), 0.7) for f in (stack.value, stack.grad))
+    for k in range(len(T)):
+        alone = single(problem, stack, k)
+        eta = alone.eta(T[k].T)
+        np.testing.assert_allclose(value[k], alone.value(T[k].T, eta))
+        np.testing.assert_allclose(grad[k].T, alone.grad(T[k].T, eta), atol=1e-10)
+
+
+def test_z_is_read_twice_a_step_for_all_folds(monkeypatch):
+    """Once for the step, once for the gradient, whatever the line search does."""
+    problem = make("softmax")
+    stack, reads = stacked(problem), []
+    for name in ("along", "grad"):
+        method = getattr(WhitenedStack, name)
+
+        def counted(self, *args, method=method):
+            reads.append(1)
+            return method(self, *args)
+
+        monkeypatch.setattr(WhitenedStack, name, counted)
+    found = minimize_stack(stack, 0.7, np.zeros(stack.shape), tol=1e-10)
+    assert len(reads) == 2 * found.n_iter + 2
+    assert found.n_iter < 40
+
+
+def test_a_model_learns_a_quadratic():
+    """After as many steps as variables it is the inverse along all of them."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((6, 6))
+    A = A @ A.T + np.eye(6)
+    for model in (Model(1.0), Model(1.0 / np.diag(A), fixed=True)):
+        x = rng.standard_normal(6)
+        for _ in range(8):
+            g = A @ x
+            d = -model.apply(g)
+            d *= -(g @ d) / (d @ A @ d)
+            model.learn(d, A @ d)
+            x = x + d
+        assert np.abs(x).max() < 1e-6
+        before = model.apply(np.ones(6))
+        model.learn(np.ones(6), -np.ones(6))  # no curvature: nothing to learn
+        np.testing.assert_array_equal(model.apply(np.ones(6)), before)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_alone_it_finds_what_newton_finds(kind):
+    problem = make(kind)
+    best = minimize_whitened(problem, tol=1e-14)
+    rng = np.random.default_rng(2)
+    for start in (np.zeros(best.T.shape), 100.0 * rng.standard_normal(best.T.shape)):
+        found = minimize_alone(problem, start, 1e-13)
+        assert found.converged
+        assert np.abs(found.grad).max() < 1e-4
+        np.testing.assert_allclose(found.eta, best.eta, atol=1e-5)
+
+
+def test_newton_is_asked_where_steps_are_many(monkeypatch):
+    problem = make("softmax")
+    asked = []
+
+    def newton(*args, **kwargs):
+        asked.append(args)
+        return minimize_whitened(*args, **kwargs)
+
+    monkeypatch.setattr(module, "minimize_whitened", newton)
+    start = np.zeros((problem.Z.shape[1], 3))
+    assert minimize_alone(problem, start, 1e-10).converged
+    assert not asked
+    monkeypatch.setattr(module, "_PATIENCE", 2)
+    found = minimize_alone(problem, start, 1e-13)
+    assert asked
+    assert found.converged
+    assert np.abs(found.grad).max() < 1e-5
