@@ -52,7 +52,8 @@ SETS = ("news20", "sector", "news20_libsvm", "rcv1_small")
 REFERENCE = "LogisticRegression(C=100)"
 CONVERGED = {f"one strength, C={C}": float(C) for C in (1, 10, 100, 1000)}
 OURS = "BilevelLogisticCV()"
-METHODS = (REFERENCE, *CONVERGED, OURS)
+PER_CLASS = "BilevelLogisticCV(alpha_per_class=True)"
+METHODS = (REFERENCE, *CONVERGED, OURS, PER_CLASS)
 HEADER = ("method", "log loss", "accuracy", "cpu s", "in units", "peak MB")
 VARIANTS: dict[str, dict[str, Any]] = {
     "amortized": {},
@@ -117,7 +118,7 @@ def probabilities(method: str, split: Split) -> np.ndarray:
     """Fit a method and return its test probabilities."""
     if method in CONVERGED:
         return solved(split, CONVERGED[method])
-    model = BilevelLogisticCV()
+    model = BilevelLogisticCV(alpha_per_class=method == PER_CLASS)
     if method == REFERENCE:
         model = LogisticRegression(C=100, max_iter=1000)
     return model.fit(split.X, split.y).predict_proba(split.X_test)

@@ -62,11 +62,20 @@ def tune_glm_guarded(
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     averaging = _averaging(dispersed or data.outer != data.loss)
     metadata = metadata_of(data, options.metadata, 1.0)
-    if is_large_glm(data.rows):
+    by_target = options.by_target and t > 1
+    if is_large_glm(data.rows, by_target):
         family = (data.loss, data.outer, data.offset)
         budget = GLMBudget(steps=GLMBudget.steps if recipe.half else (0, 0))
         found = guarded_large_glm(
-            data.rows, *family, plan, averaging, members, metadata, limits, budget
+            data.rows,
+            *family,
+            plan,
+            averaging,
+            members,
+            metadata,
+            limits,
+            budget,
+            by_target,
         )
     else:
         if resampling.splits is None and not options.groups and metadata is None:

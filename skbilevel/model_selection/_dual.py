@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ from skbilevel.model_selection._elastic_net import (
     elastic_net_strengths,
     relative_grid,
 )
+from skbilevel.model_selection._kernel_oracle import KernelOracle
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._evidence import KernelEvidence
@@ -99,47 +101,61 @@ class KernelTrainer:
         """Model of the loss of one half, relative to ``share`` of all."""
         return self._half_objective.only(h, share).at(log_v)
 
-    def descend_evidence(
+    def evidence_path(
         self,
         theta: Array,
-        lam: float,
+        lambdas: Sequence[float],
         penalty: Deviations,
         strengths: LogLinear,
         n_steps: int,
         bounds: tuple[Array, Array],
-    ) -> Array:
+    ) -> list[Array]:
         """Bounded quasi-Newton steps: no (p, p) matrix exists here."""
+        evaluate = self._evidence(strengths)
+        box, path = (bounds[0][0], bounds[1][0]), []
+        for lam in lambdas:
+            weight = lam / theta.shape[-1]
+
+            def objective(x: Array, weight: float = weight) -> tuple[float, Array]:
+                value, grad, _ = evaluate(x)
+                deviation = penalty.project(x[None])[0]
+                return (
+                    value + weight * float(deviation @ deviation),
+                    grad + 2.0 * weight * deviation,
+                )
+
+            curvature = abs(evaluate(theta[0])[2]) + 2.0 * weight
+            descent = LimitedMemory()
+            theta = descent.descend(objective, theta[0], curvature, n_steps, box)[None]
+            path.append(theta)
+        return path
+
+    def _evidence(
+        self, strengths: LogLinear
+    ) -> Callable[[Array], tuple[float, Array, Array]]:
+        """Value, gradient and curvature in ``theta``; no point is evaluated twice."""
         evidence = KernelEvidence(self.kernel_rows, self.set.rows)
         if self.likelihood is not None:
             given = self.likelihood
             evidence = replace(evidence, noise=given.noise, unit=given.weight)
-        weight = lam / theta.shape[-1]
+        known: dict[bytes, tuple[float, Array, Array]] = {}
 
-        def objective(x: Array) -> tuple[float, Array]:
-            value, grad = evidence.value_and_grad(strengths.expand(x[None])[0])
-            grad = strengths.reduce(grad[None])[0]
-            deviation = penalty.project(x[None])[0]
-            return (
-                value + weight * float(deviation @ deviation),
-                grad + 2.0 * weight * deviation,
-            )
+        def evaluate(x: Array) -> tuple[float, Array, Array]:
+            key = x.tobytes()
+            if key not in known:
+                log_v = strengths.expand(x[None])[0]
+                value, grad, fisher = evidence.value_grad_curvature(log_v)
+                both = (strengths.reduce(each[None])[0] for each in (grad, fisher))
+                known[key] = (value, *both)
+            return known[key]
 
-        start = theta[0]
-        fisher = evidence.value_grad_curvature(strengths.expand(theta)[0])[2]
-        curvature = abs(strengths.reduce(fisher[None])[0]) + 2.0 * weight
-        box = (bounds[0][0], bounds[1][0])
-        descent = LimitedMemory()
-        return descent.descend(objective, start, curvature, n_steps, box)[None]
-
-    @cached_property
-    def _plain_kernel(self) -> Array:
-        return self.kernel_rows.kernel(np.ones(self.rows.n_penalized))
+        return evaluate
 
     def _swept_kernel(self, train: Array, index: Array) -> Array:
         """Kernel of rows ``index`` (training rows first) against ``train``."""
         rows = self.kernel_rows
         return rows.center(
-            self._plain_kernel[np.ix_(index, train)],
+            rows.kernel(np.ones(self.rows.n_penalized))[np.ix_(index, train)],
             rows.free[index],
             rows.sweep_map(train),
             rows.free[train],
@@ -225,45 +241,3 @@ class KernelTrainer:
     def variances(self, v: Array) -> Array:
         """Variances (1, c, p) for the columns as they are."""
         return np.asarray(v * self.kernel_rows.metric**2)
-
-
-class KernelOracle:
-    """Coordinate-descent oracle on rows that are never gathered."""
-
-    def __init__(self, rows: KernelRows, train: Array, sweep_train: Array) -> None:
-        self._rows, self._train, self._sweep = rows, train, sweep_train
-        self.weight = rows.weight_of(train)
-        self._y = self._center(rows.y[train])
-        self.yy = float((rows.rows.weight[train][:, None] * self._y**2).sum())
-        self.cross = self._pull(self._y)
-
-    def _center(self, block: Array) -> Array:
-        return np.asarray(block - self._rows.free[self._train] @ (self._sweep @ block))
-
-    def _pull(self, residual: Array) -> Array:
-        """``X^T S r`` for swept columns and a swept residual."""
-        rows, train = self._rows, self._train
-        r = rows.rows.weight[train][:, None] * residual
-        full = np.zeros((rows.rows.n_rows, r.shape[1]))
-        full[train] = r - self._sweep.T @ (rows.free[train].T @ r)
-        return rows.rmatvec(full)
-
-    def _columns(self, active: Array) -> Array:
-        return self._center(self._rows.columns(active)[self._train])
-
-    def sub_gram(self, active: Array) -> Array:
-        """Gram matrix of some columns."""
-        block, _ = self.rows_of(active)
-        return np.asarray(block.T @ block)
-
-    def rows_of(self, active: Array) -> tuple[Array, Array]:
-        """Some columns of the rows, and targets, swept and root-weighted."""
-        root = self._rows.root_weight[self._train][:, None]
-        return root * self._columns(active), root * self._y
-
-    def gradient(self, active: Array, w: Array) -> Array:
-        """``X^T (y - X W)`` for all columns."""
-        full = np.zeros((self._rows.rows.n_penalized, w.shape[1]))
-        full[active] = w
-        fitted = self._rows.matvec(full)[self._train]
-        return self._pull(self._y - self._center(fitted))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -61,3 +62,31 @@ class GLMRows:
     def offset_of(self, index: Array) -> Array | None:
         """Offsets of some rows."""
         return None if self.offset is None else self.offset[index]
+
+    def taken(self, index: Array, X: Array, metric: Array) -> AugmentedRows:
+        """Some rows, as they are trained on; their targets have no shift.
+
+        ``X`` are their penalized columns, dense, shifted and multiplied by ``metric``.
+        They serve where nothing else is needed of a row: what reads columns of a
+        training set then reads neither other rows nor a copy.
+        """
+        rows = self.rows
+        shift, none = rows.shift, np.zeros(rows.n_targets)
+        if rows.trivial_columns and not sparse.issparse(rows.X):
+            shift = np.zeros(len(rows.shift))
+        else:
+            factor = np.ones(len(rows.shift))
+            factor[rows.penalized] = metric
+            taken: Any = rows.X[index]
+            if rows.standardize:
+                is_sparse = sparse.issparse(taken)
+                taken = (
+                    taken.multiply(factor[None]).tocsr()
+                    if is_sparse
+                    else taken * factor
+                )
+            X, shift = taken, shift * factor
+        y, weight = rows.y[index], rows.weight[index]
+        return replace(
+            rows, X=X, y=y, weight=weight, shift=shift, y_shift=none, standardize=False
+        )

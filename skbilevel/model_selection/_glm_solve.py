@@ -11,6 +11,7 @@ from scipy import linalg
 from skbilevel._typing import Array
 from skbilevel.model_selection._glm_shared import RotatedRows
 from skbilevel.problems import Loss
+from skbilevel.problems._kernel import Kernels
 from skbilevel.problems._target_features import (
     Features,
     Scaled,
@@ -92,7 +93,7 @@ class TrainingProblem:
         n, p = self.X.shape
         Z = self.X
         if p > n:
-            lam, U = np.linalg.eigh(self.X @ self.X.T)
+            lam, U = np.linalg.eigh(self.kernels.plain)
             keep = lam > 1e-12 * max(float(lam[-1]), 1e-300)
             Z = U[:, keep] * np.sqrt(lam[keep])
         return RotatedRows(
@@ -111,6 +112,11 @@ class TrainingProblem:
         mean = d @ Z / max(float(d.sum()), 1e-300) if rows.n_free else 0.0
         Z = np.sqrt(d)[:, None] * (Z - mean)
         return float(np.linalg.eigvalsh(Z.T @ Z)[-1]) if Z.shape[1] else 1.0
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """Kernels of the rows, for more columns than rows."""
+        return Kernels(self.X)
 
     @cached_property
     def largest_square(self) -> float:
@@ -142,12 +148,22 @@ class TrainingProblem:
     def _features(self, v: Array) -> Features:
         """Z with ``Z Z^T = X diag(v) X^T`` and as few columns as can be."""
         active = _active(v)
-        X = self.X if len(active) == len(v) else self.X[:, active]
-        Z = Scaled(X, np.sqrt(by_columns(v)[active]))
-        if v.ndim > 1 and not self.in_rows(len(active)):
-            return Z
-        own = [each if not self.in_rows(len(active)) else _root(each) for each in Z]
-        return own[0] if v.ndim == 1 else np.stack(own)
+        if not self.in_rows(len(active)):
+            Z = Scaled(self._columns(active), np.sqrt(by_columns(v)[active]))
+            return Z if v.ndim > 1 else Z[0]
+        roots = [_root(self._kernel(each)) for each in by_columns(v).T]
+        return roots[0] if v.ndim == 1 else np.stack(roots)
+
+    def _columns(self, active: Array) -> Array:
+        return self.X if len(active) == self.X.shape[1] else self.X[:, active]
+
+    def _kernel(self, v: Array) -> Array:
+        """``X diag(v) X^T``; one that a criterion has used is not computed again."""
+        active = np.flatnonzero(v)
+        if len(active) == len(v):
+            return self.kernels.at(v).copy()
+        Z = self.X[:, active] * np.sqrt(v[active])
+        return np.asarray(Z @ Z.T)
 
     def in_rows(self, p: int) -> bool:
         """Whether a matrix of rows takes the place of one of p columns.
@@ -190,9 +206,9 @@ def _active(v: Array) -> Array:
     return np.flatnonzero(by_columns(v).any(axis=1))
 
 
-def _root(Z: Array) -> Array:
-    """Lower factor of ``Z Z^T``."""
-    K, n = Z @ Z.T, len(Z)
+def _root(K: Array) -> Array:
+    """Lower factor of a kernel, which is overwritten."""
+    n = len(K)
     # A class without features has a kernel of zeros.
     K[np.arange(n), np.arange(n)] += max(_JITTER * float(np.trace(K)) / n, 1e-300)
     return np.asarray(linalg.cholesky(K, lower=True, check_finite=False))

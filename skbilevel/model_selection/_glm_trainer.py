@@ -12,7 +12,7 @@ candidate is then solved exactly, and only exact solutions are scored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,7 +26,7 @@ from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
 from skbilevel.model_selection._glm_solve import State, TrainingProblem
 from skbilevel.model_selection._glm_unseen import n_uncommon, with_unseen
 from skbilevel.model_selection._primal import MomentTrainer
-from skbilevel.model_selection._resampling import Pair, TrainingSet
+from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems import as_design
 from skbilevel.problems._kernel import KernelRows
@@ -121,7 +121,8 @@ class GLMTrainer:
         return shared, problem.solve_shared(float(np.exp(log_v)), rotated)
 
     def _choose_shared(self, rotated: RotatedRows, top: float) -> tuple[float, int]:
-        scale, pairs = max(self.problem.scale(rotated), 1e-300), self._pairs
+        scale = max(self.problem.scale(rotated), 1e-300)
+        pairs = self.set.in_positions(self.rows.n_rows).shared or ()
         uncommon = n_uncommon(self.rows.y[self.set.rows])
         if not pairs or uncommon < _MIN_UNCOMMON:
             # One event teaches the folds that have it to predict all other rows well.
@@ -131,13 +132,6 @@ class GLMTrainer:
         log_v, edge = choose_shared(path.grid, path.loss, path.weight)
         # The end of the path is no optimum at infinity: see `shared_path`.
         return log_v, min(edge, 0)
-
-    @property
-    def _pairs(self) -> list[Pair]:
-        """Folds in positions of the training rows."""
-        place = np.full(self.rows.n_rows, -1)
-        place[self.set.rows] = np.arange(len(self.set.rows))
-        return [(place[a], place[b]) for a, b in self.set.shared or ()]
 
     def shared(self, criterion: str) -> SharedStrength:
         """The best shared strength; the criterion is always that of the folds."""
@@ -171,35 +165,18 @@ class GLMTrainer:
         if problem.offset is not None:
             z = z - problem.offset
         z = z[:, targets]
-        weight, y = np.zeros(rows.n_rows), np.zeros((rows.n_rows, z.shape[1]))
-        weight[self.set.rows], y[self.set.rows] = problem.weight * d, z
+        working = glm.taken(self.set.rows, problem.X, self.metric)
         working = replace(
-            rows,
-            X=self._scaled_columns,
-            y=y,
-            weight=weight,
-            y_shift=np.zeros(z.shape[1]),
-            standardize=False,
-            shift=rows.shift * self._full_metric,
+            working, y=z, weight=problem.weight * d, y_shift=np.zeros(z.shape[1])
         )
+        inside = self.set.in_positions(rows.n_rows)
         known = Likelihood(float(self.weight[0]), problem.null.loss, noise)
         if problem.in_rows(rows.n_penalized):
-            return KernelTrainer(KernelRows.of(working), self.set, known)
-        return MomentTrainer(working, [self.set], RowMoments(working), known)
-
-    @property
-    def _full_metric(self) -> Array:
-        out = np.ones(len(self.rows.shift))
-        out[self.rows.penalized] = self.metric
-        return out
-
-    @property
-    def _scaled_columns(self) -> Any:
-        if not self.rows.standardize:
-            return self.rows.X
-        factors = self._full_metric
-        X = self.rows.X
-        return X.multiply(factors[None]).tocsr() if hasattr(X, "tocsr") else X * factors
+            kernel_rows = KernelRows.of(working)
+            if kernel_rows.X is problem.X:
+                kernel_rows = replace(kernel_rows, kernels=problem.kernels)
+            return KernelTrainer(kernel_rows, inside, known)
+        return MomentTrainer(working, [inside], RowMoments(working), known)
 
     def halves(self, log_v: Array) -> Any:
         """Model of the half-sampling loss."""
@@ -212,25 +189,24 @@ class GLMTrainer:
     def left_out(self) -> LeftOutRows:
         """The leave-one-out loss of the working responses; as large as the rows."""
         working, problem = self._working, self.problem
-        index = working.sets[0].rows
-        weight, y = working.rows.weight[index], working.rows.y[index]
-        rows = SweptRows(as_design(problem.X), y, weight, problem.free)
+        weight = working.rows.weight
+        rows = SweptRows(as_design(problem.X), working.rows.y, weight, problem.free)
         scale = float(weight.sum() * working.variance[0])
         dual = problem.in_rows(self.rows.n_penalized)
         return LeftOutRows(rows, scale if scale > 0 else 1.0, dual)
 
-    def descend_evidence(
+    def evidence_path(
         self,
         theta: Array,
-        lam: float,
+        lambdas: Sequence[float],
         penalty: Deviations,
         expand: LogLinear,
         n_steps: int,
         bounds: tuple[Array, Array],
-    ) -> Array:
+    ) -> list[Array]:
         """Steps on Laplace's evidence and its hyperpenalty."""
-        return self._working.descend_evidence(
-            theta, lam, penalty, expand, n_steps, bounds
+        return self._working.evidence_path(
+            theta, lambdas, penalty, expand, n_steps, bounds
         )
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._guard import GuardResult
 from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget, ceiling_of
+from skbilevel.model_selection._large_glm_deviations import choose_refined
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_tuning import FAMILIES, LargeGLMTuning, Tuned
 from skbilevel.model_selection._limits import Limits
@@ -32,8 +33,12 @@ def guarded_large_glm(
     metadata: Metadata | None = None,
     limits: Limits | None = None,
     budget: GLMBudget | None = None,
+    by_target: bool = False,
 ) -> GuardResult:
-    """One shared strength, or strengths as a function of metadata, or between them.
+    """One shared strength, strengths that follow metadata, or an average of the two.
+
+    Free deviations from the function of metadata take its place where they lower the
+    nested loss.
 
     Parameters
     ----------
@@ -48,14 +53,16 @@ def guarded_large_glm(
         hold-outs of the full data.
     averaging : Averaging
         Rules of the choice.
-    members : ndarray of shape (p,) or None
-        Labels of columns that share a strength.
+    members : ndarray of shape (p,), or (p t,) with ``by_target``, or None
+        Labels that share a strength.
     metadata : Metadata or None
         Columns of the user, beside the intrinsic ones.
     limits : Limits or None
-        Box of the published variances.
+        Box of the variances, and where metadata start.
     budget : GLMBudget or None
         Limits of the work.
+    by_target : bool
+        Whether classes have strengths of their own.
 
     Returns
     -------
@@ -66,13 +73,15 @@ def guarded_large_glm(
     Notes
     -----
     Memory beyond X is at most three copies of its values, and as much as 30 arrays of
-    (p x targets) double precision numbers hold: coefficients and adjoints of the
-    hold-outs in single precision, the vectors of one solve, and what is returned.
+    (p x targets) double precision numbers hold, where up to eight folds are scored:
+    coefficients of every candidate in these and adjoints of the hold-outs in single
+    precision, the vectors of one solve, and what is returned. With ``by_target``
+    variances and metadata of the classes are as many arrays again.
     """
     budget, limits = budget or GLMBudget(), limits or Limits()
     problem = LargeGLM.of(rows, loss, outer, offset)
-    columns = Columns(problem, members, metadata)
-    tuning = LargeGLMTuning(problem, columns, budget)
+    columns = Columns(problem, members, metadata, by_target)
+    tuning = LargeGLMTuning(problem, columns, budget, limits)
     scored = np.cumsum([len(index) for index in plan.held_out])
     k = 1 + int(np.searchsorted(scored[:-1], budget.scored_rows))
     guard = LargeGLMGuard(tuning, plan, averaging, members, limits, k)
@@ -113,11 +122,15 @@ class LargeGLMGuard:
         for s in plan.outer[: self.k]:
             tuned = tuning.fold(s)
             W = tuning.solve(s.rows, tuned.v[0], None)
-            folds.append(replace(tuned, W=[W, tuning.solve(s.rows, tuned.v[1], W)]))
+            # From one start: a candidate that goes on from another has more steps.
+            rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
+            folds.append(replace(tuned, W=[W, *rest]))
         scored = np.unique(np.concatenate(plan.held_out[: self.k]))
         weight = tuning.problem.rows.weight[scored]
-        losses = np.stack([self._losses([f.W[c] for f in folds]) for c in (0, 1)])
-        choice = self.averaging.choose(losses[:, scored], weight, plan.cluster[scored])
+        candidates = range(len(folds[0].v))
+        losses = np.stack([self._losses([f.W[c] for f in folds]) for c in candidates])
+        cluster = plan.cluster[scored]
+        choice = choose_refined(self.averaging, losses[:, scored], weight, cluster)
         full = tuning.full(plan, folds[0])
         a, loss = choice.weight, 0.0
         published = [
@@ -162,7 +175,8 @@ class LargeGLMGuard:
             grad = tuning.problem.fit(index).at(start).grad
             u = layout.spread(-np.asarray(grad, dtype=np.float64), 1)
             ceiling = np.exp(ceiling_of(tuning.problem, index))
-            v = np.minimum(publish(w[layout.n_free :], u, self.members), ceiling)
+            own = tuning.columns.by_target
+            v = np.minimum(publish(w[layout.n_free :], u, self.members, own), ceiling)
         clipped = np.clip(v, self.limits.low, self.limits.high)
         if len(taken) == 1 and np.array_equal(clipped, v):
             return v, W[taken[0]]
@@ -187,8 +201,8 @@ class LargeGLMGuard:
         )
         p, t = layout.n_penalized, W.shape[1]
         candidates = Candidates(
-            FAMILIES,
-            np.array([np.nan, tuning.budget.lam]),
+            FAMILIES[: len(full.v)],
+            np.array([np.nan, tuning.budget.lam, full.lam])[: len(full.v)],
             np.stack(full.v)[None],
             np.empty((1, 0, p, t)),
             shared,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._large_glm_columns import column_statistics
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_search import MetadataPoint
+from skbilevel.model_selection._large_glm_shape import Statistics
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._resampling import Pair, TrainingSet
-from skbilevel.problems import metadata_transform
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 
 # Variances whose product with the largest curvature of a column exceeds this are
@@ -49,6 +49,8 @@ class GLMBudget:
         Tolerances of inner solves and adjoints while tuning.
     tol : tuple of float
         Tolerance of candidates, and of what is published.
+    deviation : float
+        Largest free deviation of ``log v`` from its metadata; zero for none.
     gain : float
         Predicted gain, in units of the null loss, at which a search ends.
     warm : bool
@@ -70,6 +72,7 @@ class GLMBudget:
     )
     accuracy: tuple[float, float] = (1e-2, 0.1)
     tol: tuple[float, float] = (1e-2, 1e-3)
+    deviation: float = 0.5
     gain: float = 1e-4
     warm: bool = True
     trace: Callable[[MetadataPoint], None] | None = None
@@ -80,24 +83,6 @@ class GLMBudget:
 
 
 @dataclass(frozen=True)
-class Coordinates:
-    """Metadata columns centred and made orthonormal, as one training set wants it."""
-
-    mean: Array
-    T: Array
-
-    @classmethod
-    def of(cls, Z: Array, weight: Array) -> Coordinates:
-        """From columns (p, q) and weights that sum to one."""
-        mean = weight @ Z
-        return cls(mean, metadata_transform(Z - mean, weight))
-
-    def apply(self, Z: Array) -> Array:
-        """A constant column, then the others."""
-        return np.hstack([np.ones((len(Z), 1)), (Z - self.mean) @ self.T])
-
-
-@dataclass(frozen=True)
 class Columns:
     """Makes metadata of a training set from its rows.
 
@@ -105,26 +90,34 @@ class Columns:
     ----------
     problem : LargeGLM
         The rows.
-    members : ndarray of shape (p,) or None
-        Labels of columns: strengths are then a function of these alone.
+    members : ndarray of shape (p,), or (p t,) with ``by_target``, or None
+        Labels: strengths are then a function of these alone.
     metadata : Metadata or None
         Columns of the user, beside the intrinsic ones.
+    by_target : bool
+        Whether classes have strengths of their own.
     """
 
     problem: LargeGLM
     members: Array | None
     metadata: Metadata | None
+    by_target: bool = False
 
-    def of(self, index: Array) -> tuple[Array, Array]:
-        """Columns (p, q) and how much each of the p counts."""
+    def of(self, index: Array) -> Statistics:
+        """What some rows say."""
         if self.members is not None:
-            p = len(self.members)
-            return np.eye(int(self.members.max()) + 1)[self.members], np.full(p, 1 / p)
-        found = column_statistics(self.problem, index)
+            return self._labels(self.members)
+        found = column_statistics(self.problem, index, self.by_target)
         if self.metadata is None:
-            return found.Z, found.emphasis
+            return found
         given = self.metadata.of(self.problem.rows, index)
-        return np.hstack([found.Z, given]), found.emphasis
+        return replace(found, Z=np.hstack([found.Z, given]))
+
+    def _labels(self, members: Array) -> Statistics:
+        count = np.bincount(members)
+        t = self.problem.rows.n_targets if self.by_target else 1
+        labels = members.reshape(-1, t) if self.by_target else members
+        return Statistics(np.eye(len(count)), count / len(members), labels)
 
 
 def inner_pair(s: TrainingSet) -> Pair:

@@ -26,20 +26,26 @@ from skbilevel.problems import (
 )
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.problems._single import SingleDesign
+from skbilevel.problems._target_features import by_columns
 
 # A sparse X with more rows and columns, or more entries in all, is not made dense.
 _DENSE_SIDE, _DENSE_ENTRIES = 1000, 20_000_000
+_CLASS_ENTRIES = 50_000_000
 
 
-def is_large_glm(rows: AugmentedRows) -> bool:
+def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:
     """Whether strengths are tuned through products with X only.
 
     Where neither Gram matrices nor kernels are within reach of the ridge guard
     (`is_large`), and for a sparse X with more than 1,000 rows and columns or more
     than 20 million entries, zeros included: there, products cost far less than dense
-    Newton steps for every class.
+    Newton steps for every class. Classes with strengths of their own (``by_target``)
+    need a matrix of the smaller side each, and more than 50 million numbers in all are
+    too many.
     """
     n, p = int((rows.weight > 0).sum()), rows.n_penalized
+    if by_target and rows.n_targets * min(n, p) ** 2 > _CLASS_ENTRIES:
+        return True
     wide = min(n, p) > _DENSE_SIDE or n * p > _DENSE_ENTRIES
     return is_large(rows) or (sparse.issparse(rows.X) and wide)
 
@@ -78,6 +84,8 @@ class Layout:
 
     def variances(self, v: Array) -> Array:
         """Variances of the working columns from those of the penalized ones."""
+        if v.ndim == 2:
+            return np.stack([self.variances(each) for each in v.T], axis=1)
         own = np.bincount(self.owner, v[self.lone] * self.value**2, len(self.rows))
         return np.concatenate([np.full(self.n_free, np.inf), v[self.kept], own])
 
@@ -98,10 +106,10 @@ class Layout:
         m, stop = self.n_free, self.n_free + len(self.kept)
         out = np.empty((m + self.n_penalized, W.shape[1]))
         out[:m], out[m + self.kept] = W[:m], W[m:stop]
-        own = self.variances(v)[stop:]
+        own = by_columns(self.variances(v)[stop:])
         share = np.divide(1.0, own, out=np.zeros_like(own), where=own > 0)[self.owner]
-        share *= v[self.lone] * self.value
-        out[m + self.lone] = share[:, None] * W[stop:][self.owner]
+        share *= by_columns(v)[self.lone] * self.value[:, None]
+        out[m + self.lone] = share * W[stop:][self.owner]
         return out
 
 

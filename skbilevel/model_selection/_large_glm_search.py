@@ -11,9 +11,11 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._large_glm_shape import Shape
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import RowsDataFit, Task
 from skbilevel.problems._row_curvature import RowCurvature
+from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers import InnerSolution
 from skbilevel.solvers.inner._curved_system import CurvedSystem
 from skbilevel.solvers.inner._newton_cg import NewtonCG
@@ -34,16 +36,17 @@ class HoldOut:
         Both sets of rows as data fits.
     rows : ndarray of int
         Validation rows.
-    Z : ndarray of shape (p, q)
-        Metadata from the training part; the first column is constant.
-    base : ndarray of shape (p,) or float
-        Logarithm of what a shared strength means for each column.
+    shape : Shape
+        How metadata from the training part shape its strengths.
+    base : ndarray of shape (p,) or (p, t), or float
+        Logarithm of what a shared strength means for each column, or of where it
+        starts.
     """
 
     problem: LargeGLM
     task: Task
     rows: Array
-    Z: Array
+    shape: Shape
     base: Array | float = 0.0
 
     @property
@@ -53,22 +56,21 @@ class HoldOut:
         return self.task.inner
 
     @classmethod
-    def of(cls, problem: LargeGLM, pair: Pair, Z: Array) -> HoldOut:
+    def of(cls, problem: LargeGLM, pair: Pair, shape: Shape) -> HoldOut:
         """From rows."""
         train, valid = pair
         outer = problem.score(valid)
         task = Task(problem.fit(train), outer, float(outer.weight_sum))
-        return cls(problem, task, valid, Z, problem.base(train))
+        return cls(problem, task, valid, shape, problem.base(train))
 
 
 @dataclass(frozen=True)
 class Solved:
-    """One hold-out: inner solution, adjoint, total loss and gradient in ``v``."""
+    """One hold-out: inner solution, adjoint and total loss."""
 
     inner: InnerSolution
     adjoint: Array
     value: float
-    grad_v: Array
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class MetadataPoint:
 
 @dataclass(frozen=True)
 class MetadataSearch:
-    """``log v = clip(center + Z beta)``, tuned on hold-outs.
+    """``log v = clip(center + clip(shape(beta)))``, tuned on hold-outs.
 
     Parameters
     ----------
@@ -119,6 +121,8 @@ class MetadataSearch:
         Whether points start from the solutions of the one before.
     trace : callable or None
         Is told every point.
+    box : tuple of float
+        Where ``log v`` may be at all: the user's limits.
     """
 
     holdouts: Sequence[HoldOut]
@@ -129,14 +133,21 @@ class MetadataSearch:
     accuracy: tuple[float, float] = (1e-2, 0.1)
     warm: bool = True
     trace: Callable[[MetadataPoint], None] | None = None
+    box: tuple[float, float] = (-np.inf, np.inf)
 
     def v(self, each: HoldOut, beta: Array) -> Array:
-        """Variances (p,)."""
-        return self.variances(each.Z, each.base, beta)
+        """Variances (p,) or (p, t)."""
+        return self.variances(each.shape, each.base, beta)
 
-    def variances(self, Z: Array, base: Array | float, beta: Array) -> Array:
-        """Variances (p,) of columns with metadata ``Z``."""
-        return np.exp(self.center + base + np.clip(Z @ beta, *self.reach))
+    def variances(self, shape: Shape, base: Array | float, beta: Array) -> Array:
+        """Variances (p,) or (p, t) of columns of a given shape."""
+        log_v = self._log_v(np.clip(shape.shift(beta), *self.reach), base)
+        return np.exp(np.clip(log_v, *self.box))
+
+    def _log_v(self, shift: Array, base: Array | float) -> Array:
+        if np.ndim(base) == 1 and shift.ndim == 2:
+            base = np.asarray(base)[:, None]
+        return np.asarray(self.center + base + shift)
 
     @cached_property
     def _weight(self) -> float:
@@ -151,11 +162,11 @@ class MetadataSearch:
         kept, solutions = [], []
         for each, state in zip(self.holdouts, states, strict=True):
             found = self._solve(each, beta, state)
-            inside = self._inside(each, beta)
-            in_v = each.problem.layout.spread(found.grad_v, 2)
-            grad += (each.Z.T @ (in_v * inside)) / self._weight
+            state = (found.inner.state, found.adjoint)
+            in_v = self._in_variances(each, beta, state)
+            grad += each.shape.pull(in_v * self._inside(each, beta)) / self._weight
             loss += found.value / self._weight
-            kept.append((found.inner.state, found.adjoint))
+            kept.append(state)
             if keep:
                 solutions.append(found.inner)
         slope = np.r_[0.0, beta[1:]]
@@ -178,17 +189,34 @@ class MetadataSearch:
         inner = solver.solve(each.task.inner, v, W, tol=self.accuracy[0])
         outer = each.task.outer.at(inner.W)
         adjoint = inner.system.solve(outer.grad, q, tol=self.accuracy[1])
+        return Solved(inner, adjoint.x, float(outer.value))
+
+    def _in_variances(self, each: HoldOut, beta: Array, state: Any) -> Array:
+        """Gradient of the total loss of a hold-out in its variances."""
+        (W, q), layout = state, each.problem.layout
+        v = layout.variances(self.v(each, beta))
         # At a solution this is the product of the pulls; short of it, and where v is
         # large, it is far less sensitive to what is missing.
-        product = np.einsum("ij,ij->i", inner.W, adjoint.x).astype(np.float64)
+        if v.ndim == 1:
+            product = np.einsum("ij,ij->i", W, q).astype(np.float64)
+        else:
+            product = np.multiply(W, q, dtype=np.float64)
         square = np.where(np.isfinite(v) & (v > 0), v, np.inf) ** 2
-        return Solved(inner, adjoint.x, float(outer.value), product / square)
+        return layout.spread(product / square, 2)
+
+    def slope(self, beta: Array, point: MetadataPoint) -> Array:
+        """Gradient of the mean loss at a point in free additions to ``log v``."""
+        pairs = zip(self.holdouts, point.states, strict=True)
+        parts = [self._in_variances(a, beta, b) * self.v(a, beta) for a, b in pairs]
+        return np.asarray(sum(parts) / self._weight)
 
     def _inside(self, each: HoldOut, beta: Array) -> Array:
-        """``dv / d(Z beta)``: zero where it is clipped."""
-        shift = each.Z @ beta
-        low, high = self.reach
-        return ((shift > low) & (shift < high)) * self.v(each, beta)
+        """``dv / d shape``: zero where it is clipped."""
+        shift = each.shape.shift(beta)
+        inside = (shift > self.reach[0]) & (shift < self.reach[1])
+        log_v = self._log_v(shift, each.base)
+        inside &= (log_v > self.box[0]) & (log_v < self.box[1])
+        return inside * self.v(each, beta)
 
     def curvature(self, beta: Array, point: MetadataPoint, steps: int) -> Array:
         """Gauss-Newton matrix (q, q), from few steps on every derivative.
@@ -216,10 +244,10 @@ class MetadataSearch:
         square = np.where(np.isfinite(working) & (working > 0), working, np.inf) ** 2
         moving = self._inside(each, beta)
         moved = []
-        for column in each.Z.T:
-            dv = layout.variances(moving * column)
+        for direction in each.shape.directions():
+            dv = layout.variances(moving * direction)
             dv[: layout.n_free] = 0.0
-            pull = (dv / square)[:, None] * W
+            pull = by_columns(dv / square) * W
             found = system.solve(pull.astype(W.dtype), None, tol=0.1)
             moved.append(fit.push(found.x)[each.rows])
         curvature = RowCurvature.of(fit, fit.push(W)).take(each.rows)

@@ -59,11 +59,15 @@ def curvature_level(fit: RowsDataFit, n_free: int) -> float:
 
 
 def shared_path(
-    holdouts: Sequence[HoldOut], solver: NewtonCG, tol: float, ceiling: float
+    holdouts: Sequence[HoldOut],
+    solver: NewtonCG,
+    tol: float,
+    box: tuple[float, float],
 ) -> SharedPoint:
     """Walk to weaker strengths until the hold-out loss hardly drops.
 
-    Every point starts at the one before, which is what makes weak strengths cheap.
+    ``box`` limits ``log v``. Every point starts at the one before, which is what makes
+    weak strengths cheap.
     """
     layout = holdouts[0].problem.layout
     ones = np.ones(layout.n_penalized)
@@ -71,7 +75,7 @@ def shared_path(
     fits = [each.train for each in holdouts]
     level = max(curvature_level(fit, layout.n_free) for fit in fits)
     grid = -np.log(_STRONG * max(level, 1e-300)) + np.log(_FACTOR) * np.arange(_POINTS)
-    grid = np.unique(np.minimum(grid, ceiling))
+    grid = np.unique(np.clip(grid, *box))
     none = layout.variances(0.0 * ones)
     states: list[Any] = [solver.solve(fit, none, None, tol=tol).state for fit in fits]
     null = _losses(holdouts, states) / total
@@ -91,6 +95,7 @@ def shared_path(
     log_v = float(grid[k])
     if 0 < k < len(losses) - 1:
         log_v += np.log(_FACTOR) * _vertex(losses[k - 1 : k + 2])
+        log_v = float(np.clip(log_v, *box))
     return SharedPoint(log_v, edge, losses[k], null, best)
 
 

@@ -1,4 +1,4 @@
-"""Candidates of a large generalized linear model: shared, and functions of metadata.
+"""Candidates of a large generalized linear model: shared, metadata, deviations.
 
 One outer fold is tuned from scratch on an inner hold-out of its training rows; what
 it is worth is measured on rows it has not seen. The full data go on from there: their
@@ -8,7 +8,7 @@ hold-outs are the outer folds, whose first models exist already.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,34 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_glm_budget import (
     Columns,
-    Coordinates,
     GLMBudget,
     ceiling_of,
     inner_pair,
 )
+from skbilevel.model_selection._large_glm_deviations import Deviations
 from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
+from skbilevel.model_selection._large_glm_search import (
+    HoldOut,
+    MetadataPoint,
+    MetadataSearch,
+)
+from skbilevel.model_selection._large_glm_shape import (
+    Coordinates,
+    Shape,
+    Statistics,
+)
 from skbilevel.model_selection._large_glm_shared import SharedPoint, shared_path
-from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
+from skbilevel.model_selection._limits import Limits
+from skbilevel.model_selection._resampling import NestedPlan, Pair, TrainingSet
 from skbilevel.problems import transfer
+from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 from skbilevel.solvers.outer._region import BallRegion
 
-FAMILIES = ("shared", "metadata")
+# Logarithm of a start that removes a column, below the others.
+_FAR = 700.0
+
+FAMILIES = ("shared", "metadata", "deviations")
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class Tuned:
 
     Parameters
     ----------
-    v : list of ndarray of shape (p,)
+    v : list of ndarray of shape (p,) or (p, t)
         Variances in units of the training set.
     W : list of ndarray
         Working coefficients of the candidates; empty where they are not known.
@@ -52,6 +66,10 @@ class Tuned:
         The function of metadata.
     curvature : ndarray of shape (q, q)
         First model of the hold-out loss.
+    lam : float
+        Hyperpenalty of the deviations, in units of the null loss.
+    start : ndarray of shape (p,) or (p, t), or None
+        Where the user let metadata start, beyond ``center``.
     """
 
     v: list[Array]
@@ -61,6 +79,8 @@ class Tuned:
     coordinates: Coordinates
     beta: Array
     curvature: Array
+    lam: float
+    start: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +95,14 @@ class LargeGLMTuning:
         Metadata of a training set.
     budget : GLMBudget
         Limits of the work.
+    limits : Limits
+        The user's box of the variances, and where metadata start.
     """
 
     problem: LargeGLM
     columns: Columns
     budget: GLMBudget
+    limits: Limits = field(default_factory=Limits)
 
     def _weight(self, index: Array) -> float:
         return float(self.problem.rows.weight[index].sum())
@@ -98,38 +121,92 @@ class LargeGLMTuning:
             budget.accuracy,
             budget.warm,
             budget.trace,
+            self._box(np.inf),
         )
 
+    def _box(self, ceiling: float) -> tuple[float, float]:
+        """Where ``log v`` may be: the user's word counts more than the ceiling."""
+        with np.errstate(divide="ignore"):
+            low, high = np.log(self.limits.low), np.log(self.limits.high)
+        return float(low), float(max(min(high, ceiling), low))
+
+    def _start(self, found: Statistics, center: float) -> Array | None:
+        """The user's start beyond ``center``; labels start at their mean."""
+        if self.limits.start is None:
+            return None
+        with np.errstate(divide="ignore"):
+            start = np.maximum(np.log(self.limits.start), -_FAR) - center
+        labels = found.labels
+        if labels is None:
+            return np.asarray(start)
+        start = np.broadcast_to(by_columns(start), (len(start), labels[0].size))
+        total = np.bincount(labels.ravel(), start.ravel(), minlength=len(found.Z))
+        return np.asarray((total / np.bincount(labels.ravel()))[labels])
+
+    def _holdout(self, pair: Pair, shape: Shape, start: Array | None) -> HoldOut:
+        made = HoldOut.of(self.problem, pair, shape)
+        return made if start is None else replace(made, base=start)
+
     def fold(self, s: TrainingSet) -> Tuned:
-        """From scratch: the shared path, then metadata, on one inner hold-out."""
+        """From scratch, on one inner hold-out: shared path, metadata, deviations."""
         problem, budget = self.problem, self.budget
         pair = inner_pair(s)
-        Z_full, emphasis = self.columns.of(s.rows)
-        coordinates = Coordinates.of(Z_full, emphasis)
-        Z = coordinates.apply(self.columns.of(pair[0])[0])
-        holdout = HoldOut.of(problem, pair, Z)
-        ceiling = ceiling_of(problem, s.rows)
-        shared = shared_path([holdout], budget.path, budget.tol[0], ceiling)
+        found = self.columns.of(s.rows)
+        coordinates = Coordinates.of(found)
+        shape = coordinates.apply(self.columns.of(pair[0]))
+        holdout = HoldOut.of(problem, pair, shape)
+        box = self._box(ceiling_of(problem, s.rows))
+        shared = shared_path([holdout], budget.path, budget.tol[0], box)
+        begin = self._start(found, shared.log_v)
+        holdout = self._holdout(pair, shape, begin)
         search = self._search([holdout], shared.log_v, shared.null)
-        start = np.zeros(Z.shape[1])
+        start = np.zeros(shape.size)
         states = [(W, None) for W in shared.states]
         point = search.at(start, states, keep=True)
         B = search.curvature(start, point, budget.curvature_steps)
         # Linear systems are long: they are kept for this one point only.
         point = replace(point, solutions=())
         region = BallRegion(tol=budget.gain * shared.null)
-        beta, _ = region.minimize(search.next, start, point, B, budget.steps[0])
+        beta, point = region.minimize(search.next, start, point, B, budget.steps[0])
+        free = self._deviations(search, beta, point, found)
         # Strengths are those of a mean loss: more rows need less of a penalty each.
         ratio = self._weight(pair[0]) / self._weight(s.rows)
         center = shared.log_v + float(np.log(ratio))
-        v = self._both(s.rows, center, coordinates.apply(Z_full), beta)
-        return Tuned(v, [], shared, center, coordinates, beta, B)
+        shape = coordinates.apply(found)
+        v = self._variances(s.rows, center, shape, beta, free, begin)
+        lam = np.nan if free is None else free.in_units(shared.null)
+        return Tuned(v, [], shared, center, coordinates, beta, B, lam, begin)
 
-    def _both(self, index: Array, center: float, Z: Array, beta: Array) -> list[Array]:
-        base = self.problem.base(index)
-        search = self._search([], center, 0.0)
-        v = [search.variances(Z, base, b) for b in (np.zeros(len(beta)), beta)]
-        return [np.minimum(each, np.exp(ceiling_of(self.problem, index))) for each in v]
+    def _deviations(
+        self,
+        search: MetadataSearch,
+        beta: Array,
+        point: MetadataPoint,
+        found: Statistics,
+    ) -> Deviations | None:
+        """At no further evaluation; None where only labels tell columns apart."""
+        largest = self.budget.deviation
+        if self.columns.members is not None or not self.budget.steps[0] or not largest:
+            return None
+        return Deviations.of(search.slope(beta, point), found.emphasis, largest)
+
+    def _variances(
+        self,
+        index: Array,
+        center: float,
+        shape: Shape,
+        beta: Array,
+        free: Deviations | None,
+        start: Array | None,
+    ) -> list[Array]:
+        """One array (p,) or (p, t) for each candidate."""
+        base, search = self.problem.base(index), self._search([], center, 0.0)
+        v = [search.variances(shape, base, np.zeros(len(beta)))]
+        v.append(search.variances(shape, base if start is None else start, beta))
+        if free is not None:
+            v.append(v[1] * np.exp(free.delta))
+        low, high = np.exp(self._box(ceiling_of(self.problem, index)))
+        return [np.clip(each, low, high) for each in v]
 
     def solve(
         self, index: Array, v: Array, start: Array | None, *, exact: bool = False
@@ -142,23 +219,26 @@ class LargeGLMTuning:
 
     def full(self, plan: NestedPlan, first: Tuned) -> Tuned:
         """On the outer folds, going on from the first one's strengths."""
-        problem, budget = self.problem, self.budget
+        budget = self.budget
         take = min(budget.holdouts, len(plan.outer))
         holdouts = []
         for s, valid in zip(plan.outer[:take], plan.held_out[:take], strict=True):
-            Z = first.coordinates.apply(self.columns.of(s.rows)[0])
-            holdouts.append(HoldOut.of(problem, (s.rows, valid), Z))
+            shape = first.coordinates.apply(self.columns.of(s.rows))
+            holdouts.append(self._holdout((s.rows, valid), shape, first.start))
         search = self._search(holdouts, first.center, first.shared.null)
         states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
         region = BallRegion(tol=budget.gain * first.shared.null)
-        beta, _ = region.minimize(
+        beta, point = region.minimize(
             search.next, first.beta, point, first.curvature, budget.steps[1]
         )
         index = plan.full.rows
         weight = float(np.mean([self._weight(s.rows) for s in plan.outer[:take]]))
         shift = np.log(transfer(1.0, weight, self._weight(index)))
         center = first.center + float(shift)
-        Z = first.coordinates.apply(self.columns.of(index)[0])
-        v = self._both(index, center, Z, beta)
-        return replace(first, v=v, W=[], center=center, beta=beta)
+        found = self.columns.of(index)
+        free = self._deviations(search, beta, point, found)
+        shape = first.coordinates.apply(found)
+        v = self._variances(index, center, shape, beta, free, first.start)
+        lam = np.nan if free is None else free.in_units(first.shared.null)
+        return replace(first, v=v, W=[], center=center, beta=beta, lam=lam)

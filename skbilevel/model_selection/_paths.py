@@ -284,10 +284,7 @@ def evidence_path(
 ) -> list[Array]:
     """A few Fisher-scoring or quasi-Newton steps per hyperpenalty."""
     penalty = strengths.deviations(trainer.rows.n_penalized)
-    path = []
-    for lam in recipe.evidence:
-        theta = trainer.descend_evidence(
-            theta, lam, penalty, strengths, recipe.evidence_steps, bounds
-        )
-        path.append(theta)
-    return path
+    steps = recipe.evidence_steps
+    return trainer.evidence_path(
+        theta, recipe.evidence, penalty, strengths, steps, bounds
+    )

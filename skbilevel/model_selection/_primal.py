@@ -120,15 +120,15 @@ class MomentTrainer:
         """Model of the loss of one half, relative to ``share`` of all."""
         return self._half_objective.only(h, share).at(log_v)
 
-    def descend_evidence(
+    def evidence_path(
         self,
         theta: Array,
-        lam: float,
+        lambdas: Sequence[float],
         penalty: Deviations,
         strengths: LogLinear,
         n_steps: int,
         bounds: tuple[Array, Array],
-    ) -> Array:
+    ) -> list[Array]:
         """Fisher-scoring steps on the evidence and its hyperpenalty."""
         evidence = MomentEvidence(self.train)
         if self.likelihood is not None:
@@ -138,9 +138,14 @@ class MomentTrainer:
         def model(x: Array) -> Any:
             return strengths.pull_back(evidence.at(strengths.expand(x)))
 
-        return GaussNewton().steps(
-            model, theta, model(theta), lam, penalty, n_steps, bounds
-        )[0]
+        path = []
+        point = model(theta) if len(lambdas) else None
+        for lam in lambdas:
+            theta, point = GaussNewton().steps(
+                model, theta, point, lam, penalty, n_steps, bounds
+            )
+            path.append(theta)
+        return path
 
     def shared(self, criterion: str) -> SharedStrength:
         """Best shared ``log v`` of every set."""

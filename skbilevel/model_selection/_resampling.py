@@ -30,6 +30,14 @@ class TrainingSet:
     halves: Sequence[Pair]
     shared: Sequence[Pair] | None
 
+    def in_positions(self, n_rows: int) -> TrainingSet:
+        """The same set, rows numbered by their places in ``rows``."""
+        place = np.full(n_rows, -1)
+        place[self.rows] = np.arange(len(self.rows))
+        halves = [(place[a], place[b]) for a, b in self.halves]
+        shared = self.shared and [(place[a], place[b]) for a, b in self.shared]
+        return TrainingSet(np.arange(len(self.rows)), halves, shared)
+
 
 @dataclass(frozen=True)
 class NestedPlan:

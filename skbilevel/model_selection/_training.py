@@ -77,16 +77,16 @@ class Trainer(Protocol):
     def half(self, h: int, log_v: Array, share: float) -> Any:
         """Model of the loss of one half, relative to ``share`` of all."""
 
-    def descend_evidence(
+    def evidence_path(
         self,
         theta: Array,
-        lam: float,
+        lambdas: Sequence[float],
         penalty: Deviations,
         expand: LogLinear,
         n_steps: int,
         bounds: tuple[Array, Array],
-    ) -> Array:
-        """Steps on the evidence plus ``(lam / g) |R theta|^2`` from ``theta``."""
+    ) -> list[Array]:
+        """Steps on the evidence plus ``(lam / g) |R theta|^2``, on from lam to lam."""
 
     def dual_gradient(self, w: Array) -> Array:
         """``u = X^T (y - X W)`` for coefficients (F, p, t)."""

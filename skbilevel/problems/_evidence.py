@@ -21,9 +21,10 @@ sets the unit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import (
@@ -41,6 +42,8 @@ from skbilevel.problems._resampled import LeastSquaresModel
 _NOISE_FLOOR = 1e-4
 # A constant target has no variance at all; the reciprocal of this is still finite.
 _TINY = 1e-250
+# Columns that a block takes: as many as stay in the cache of a core.
+_COLUMNS = 512
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,6 @@ class KernelEvidence:
     noise: float | None = None
     unit: float | None = None
 
-    def value_and_grad(self, log_v: Array) -> tuple[float, Array]:
-        """Value and gradient with respect to ``log v`` of shape (p,)."""
-        value, grad, _ = self.value_grad_curvature(log_v)
-        return value, grad
-
     def value_grad_curvature(self, log_v: Array) -> tuple[float, Array, Array]:
         """Value, gradient and the diagonal of the expected Hessian."""
         rows, train = self.rows, self.train
@@ -120,19 +118,51 @@ class KernelEvidence:
         n = float(rows.weight_of(train)) if self.unit is None else self.unit
         misfit, scale = _misfit(Q, np.asarray(n), self.noise)
         value = (misfit.mean() + logdet) / n
-        # Whitened swept rows: L^-1 sqrt(s) (I - E P), applied to all columns of X.
-        m = len(train)
-        project = np.eye(m) - E @ sweep_train
-        white = linalg.solve_triangular(
-            factor[0], root[:, None] * project, lower=True, check_finite=False
-        )
-        lifted = project.T @ (root[:, None] * a)
-        full = np.zeros((rows.rows.n_rows, m + a.shape[1]))
-        full[train] = np.hstack([white.T, lifted])
-        grad, leverage = np.empty_like(v), np.empty_like(v)
-        for index, pulled in rows.pull_blocks(full):
-            square = pulled**2
-            leverage[index] = v[index] * square[:, :m].sum(axis=1)
-            pull = v[index] * (square[:, m:] * scale).mean(axis=1)
-            grad[index] = (leverage[index] - pull) / n
+        square, pulled = self._pulled(factor[0], a)
+        leverage = v * square
+        grad = (leverage - v * (pulled**2 * scale).mean(axis=1)) / n
         return float(value), grad, leverage**2 / n
+
+    def _pulled(self, L: Array, a: Array) -> tuple[Array, Array]:
+        """``diag(X^T C^-1 X)`` and ``X^T a`` of swept, weighted columns."""
+        square = np.empty(self.rows.rows.n_penalized)
+        inverse, _ = linalg.lapack.dtrtri(L, lower=1)
+        if self._swept is None:
+            return self._pulled_apart(inverse, a, square)
+        for start in range(0, len(square), _COLUMNS):
+            index = slice(start, start + _COLUMNS)
+            block = np.array(self._swept[:, index].T, order="F")
+            # A triangular product takes half the time of a full one.
+            white = linalg.blas.dtrmm(
+                1.0, inverse, block, side=1, lower=1, trans_a=1, overwrite_b=1
+            )
+            square[index] = np.einsum("ij,ij->j", white.T, white.T)
+        return square, self._swept.T @ a
+
+    def _pulled_apart(
+        self, inverse: Array, a: Array, square: Array
+    ) -> tuple[Array, Array]:
+        """The same where columns are sparse and stay so."""
+        rows, train = self.rows, self.train
+        m = len(train)
+        sweep = rows.root_weight[train][:, None] * (
+            np.eye(m) - rows.free[train] @ rows.sweep_map(train)
+        )
+        full = np.zeros((rows.rows.n_rows, m + a.shape[1]))
+        full[train] = sweep.T @ np.hstack([np.tril(inverse).T, a])
+        pulled = np.empty((len(square), a.shape[1]))
+        for index, block in rows.pull_blocks(full):
+            square[index] = (block[:, :m] ** 2).sum(axis=1)
+            pulled[index] = block[:, m:]
+        return square, pulled
+
+    @cached_property
+    def _swept(self) -> Array | None:
+        """Training rows of dense columns, swept and weighted, metric included."""
+        rows, train = self.rows, self.train
+        if sparse.issparse(rows.X):
+            return None
+        X = rows.X[train] * rows.metric
+        X -= rows.free[train] @ (rows.sweep_map(train) @ X)
+        X *= rows.root_weight[train][:, None]
+        return np.asarray(X)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,66 @@ from scipy import linalg, sparse
 from skbilevel._typing import Array
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 
-_COLUMNS = 2048
+# Columns that a block takes: as many as stay in the cache of a core.
+_COLUMNS = 512
+# Kernels that are kept take no more than this.
+_KEPT, _KEPT_BYTES = 16, 1 << 22
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Kernels ``X diag(v) X^T`` of the same rows, the latest of which are kept.
+
+    Paths come back to where they have been: criteria share a start, and candidates
+    are solved where a criterion was evaluated. A kernel of one variance for all
+    columns is a multiple of ``X X^T``.
+
+    Parameters
+    ----------
+    X : ndarray or CSC array of shape (n, p)
+        The rows.
+    """
+
+    X: Any
+    _kept: dict[bytes, Array] = field(default_factory=dict, repr=False, compare=False)
+
+    def at(self, v: Array) -> Array:
+        """``X diag(v) X^T``, not to be written to."""
+        if len(v) and (v == v[0]).all():
+            return np.asarray(v[0] * self.plain)
+        key = v.tobytes()
+        found = self._kept.get(key)
+        if found is None:
+            found = self._product(v)
+            limit = min(_KEPT, _KEPT_BYTES // max(found.nbytes, 1))
+            while self._kept and len(self._kept) >= limit:
+                self._kept.pop(next(iter(self._kept)))
+            if limit:
+                self._kept[key] = found
+        return found
+
+    @cached_property
+    def plain(self) -> Array:
+        """``X X^T``."""
+        return self._product(None)
+
+    def _product(self, v: Array | None) -> Array:
+        X = self.X
+        if sparse.issparse(X):
+            if v is not None:
+                X = sparse.csc_array(X.multiply(np.sqrt(v)[None, :]))
+            out = np.asarray((X @ X.T).toarray())
+        elif v is None:
+            out = np.asarray(X @ X.T)
+        else:
+            root = np.sqrt(v)
+            out = np.zeros((len(X), len(X)))
+            for start in range(0, len(v), _COLUMNS):
+                index = slice(start, start + _COLUMNS)
+                block = X[:, index] * root[index]
+                out += block @ block.T
+        out.flags.writeable = False
+        return out
 
 
 @dataclass(frozen=True)
@@ -32,11 +91,14 @@ class KernelRows:
         Their penalized columns in double precision.
     metric : ndarray of shape (p,)
         Factors by which the columns count; variances refer to scaled columns.
+    kernels : Kernels
+        Those of ``X``.
     """
 
     rows: AugmentedRows
     X: Any
     metric: Array
+    kernels: Kernels
 
     @classmethod
     def of(cls, rows: AugmentedRows) -> KernelRows:
@@ -49,7 +111,7 @@ class KernelRows:
             shift = rows.shift[rows.penalized]
             X = np.asarray(X, dtype=np.float64)
             X = X - shift if shift.any() else X
-        return cls(rows, X, np.ones(rows.n_penalized))
+        return cls(rows, X, np.ones(rows.n_penalized), Kernels(X))
 
     def standardized(self, train: Array) -> KernelRows:
         """Columns scaled to unit variance over a training set."""
@@ -92,16 +154,8 @@ class KernelRows:
         return np.asarray(self.metric[:, None] * (self.X.T @ R))
 
     def kernel(self, v: Array) -> Array:
-        """``X diag(v) X^T`` of all rows."""
-        root = np.sqrt(v) * self.metric
-        if sparse.issparse(self.X):
-            scaled = sparse.csc_array(self.X.multiply(root[None, :]))
-            return np.asarray((scaled @ scaled.T).toarray())
-        total = np.zeros((self.rows.n_rows, self.rows.n_rows))
-        for start in range(0, len(v), _COLUMNS):
-            block = self.X[:, start : start + _COLUMNS] * root[start : start + _COLUMNS]
-            total += block @ block.T
-        return total
+        """``X diag(v) X^T`` of all rows, not to be written to."""
+        return self.kernels.at(v * self.metric**2)
 
     def columns(self, active: Array) -> Array:
         """Some columns of all rows as a dense block."""

@@ -6,13 +6,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import ElasticNet, MultiTaskElasticNet
 
 from skbilevel.model_selection import _elastic_net as module
-from skbilevel.model_selection._dual import KernelOracle
 from skbilevel.model_selection._elastic_net import (
     Descent,
     GramOracle,
     elastic_net_strengths,
     relative_grid,
 )
+from skbilevel.model_selection._kernel_oracle import KernelOracle
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._ridge import solve_moments
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from skbilevel.model_selection._average import Averaging, publish
@@ -19,6 +20,8 @@ from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import Recipe, Strengths, make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
+from skbilevel.problems._evidence import KernelEvidence
+from skbilevel.problems._kernel import KernelRows, Kernels
 from skbilevel.problems._moments import AugmentedRows
 
 FEW = Recipe(
@@ -265,3 +268,63 @@ def test_rows_of_weight_zero_are_not_left_out(p):
         assert np.ptp(np.log(made.v[0, -1])) > 0.1
         found.append(made.v)
     assert_allclose(found[0], found[1], rtol=1e-9)
+
+
+def test_wide_sets_read_their_own_rows_and_meet_no_point_twice(monkeypatch):
+    """Kernels, and evaluations of the evidence, are most of a fit where p >> n."""
+    rows, plan = make("binary", p=90)
+    family = FAMILIES["binary"]
+    glm = GLMRows(rows, family.loss, family.offset, family.dispersed)
+    trainer = GLMTrainer(glm, plan.outer[0])
+    kernels, points = [], []
+    product, evaluate = Kernels._product, KernelEvidence.value_grad_curvature
+
+    def count_kernels(self, v):
+        assert len(self.X) == len(plan.outer[0].rows)
+        kernels.append(b"" if v is None else v.tobytes())
+        return product(self, v)
+
+    def count_points(self, log_v):
+        points.append(log_v.tobytes())
+        return evaluate(self, log_v)
+
+    monkeypatch.setattr(Kernels, "_product", count_kernels)
+    monkeypatch.setattr(KernelEvidence, "value_grad_curvature", count_points)
+    recipe = replace(FEW, evidence=(1.0, 0.3, 0.1))
+    make_candidates(trainer, recipe, Strengths())
+    assert np.shares_memory(trainer._working.kernel_rows.X, trainer.problem.X)
+    assert len(points) == len(set(points)) > 3
+    # The start needs the kernel of one variance only, as the shared strength does,
+    # and candidates are solved where a criterion has been.
+    assert len(kernels) == len(set(kernels))
+    assert len(kernels) <= 1 + len(recipe.half) + len(points) - 1
+
+
+@pytest.mark.parametrize("free", [(), (1, 4)])
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_rows_of_a_training_set(free, standardize, is_sparse):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((9, 6))
+    shift = np.zeros(6) if is_sparse else rng.standard_normal(6)
+    rows = AugmentedRows(
+        sparse.csr_array(X) if is_sparse else X,
+        rng.standard_normal((9, 2)),
+        rng.uniform(0.5, 2.0, 9),
+        np.array(free, dtype=int),
+        np.setdiff1d(np.arange(6), free),
+        True,
+        shift,
+        np.zeros(2),
+        standardize,
+    )
+    glm = GLMRows(rows, SoftmaxLoss(), None, False)
+    index = np.array([7, 2, 4, 0])
+    metric = np.ones(rows.n_penalized)
+    if standardize:
+        metric = rng.uniform(0.5, 2.0, rows.n_penalized)
+    taken = glm.taken(index, glm.X[index] * metric, metric)
+    expected = (X - shift)[index][:, rows.penalized] * metric
+    assert_allclose(KernelRows.of(taken).columns(np.arange(len(metric))), expected)
+    assert_allclose(taken.free_block(np.arange(4)), rows.free_block(index))
+    assert_array_equal(taken.weight, rows.weight[index])

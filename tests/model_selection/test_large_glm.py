@@ -11,13 +11,13 @@ from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import (
     Columns,
-    Coordinates,
     GLMBudget,
     inner_pair,
 )
 from skbilevel.model_selection._large_glm_columns import column_statistics
 from skbilevel.model_selection._large_glm_rows import LargeGLM, is_large_glm
 from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
+from skbilevel.model_selection._large_glm_shape import Coordinates, Shape
 from skbilevel.model_selection._large_glm_shared import shared_path
 from skbilevel.model_selection._large_glm_tuning import LargeGLMTuning
 from skbilevel.model_selection._limits import Limits
@@ -164,39 +164,69 @@ def test_statistics_of_weights_are_those_of_repeated_rows():
     weighted = _problem(X=X, labels=labels, weight=times.astype(float))
     index = np.repeat(np.arange(N), times)
     repeated = _problem(X=X[index], labels=labels[index])
-    Z = [column_statistics(p, np.arange(p.rows.n_rows)).Z for p in (weighted, repeated)]
-    np.testing.assert_allclose(Z[0], Z[1], atol=1e-5)
+    found = [
+        column_statistics(p, np.arange(p.rows.n_rows), True)
+        for p in (weighted, repeated)
+    ]
+    np.testing.assert_allclose(found[0].Z, found[1].Z, atol=1e-5)
+    np.testing.assert_allclose(found[0].own, found[1].own, atol=1e-5)
 
 
-def _search(problem, solver=EXACT, lam=0.01):
+def _search(problem, solver=EXACT, lam=0.01, columns=None):
     pairs = [(np.arange(80, N), np.arange(80)), (np.arange(160), np.arange(160, N))]
-    columns = Columns(problem, None, None)
-    Z, emphasis = columns.of(np.arange(N))
-    coordinates = Coordinates.of(Z, emphasis)
+    columns = columns or Columns(problem, None, None)
+    coordinates = Coordinates.of(columns.of(np.arange(N)))
     holdouts = [
-        HoldOut.of(problem, pair, coordinates.apply(columns.of(pair[0])[0]))
+        HoldOut.of(problem, pair, coordinates.apply(columns.of(pair[0])))
         for pair in pairs
     ]
     return MetadataSearch(holdouts, 2.0, (-6.0, 4.0), lam, solver, (1e-11, 1e-11))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_gradient_in_beta_agrees_with_central_differences(name, monkeypatch):
-    problem = _problem(name)
+BY_CLASS = {
+    "every class": lambda problem: Columns(problem, None, None, True),
+    "labels of classes": lambda problem: Columns(
+        problem, np.arange(P * T) % (2 * T), None, True
+    ),
+    "labels": lambda problem: Columns(problem, np.arange(P) % 4, None),
+}
+
+
+@pytest.mark.parametrize("boxed", [False, True])
+@pytest.mark.parametrize("name", [*LOSSES, *BY_CLASS])
+def test_gradient_in_beta_agrees_with_central_differences(name, boxed, monkeypatch):
+    problem = _problem(name if name in LOSSES else "softmax")
     monkeypatch.setitem(problem.__dict__, "fast", problem.design)  # double precision
-    search = _search(problem)
-    q = search.holdouts[0].Z.shape[1]
+    assert len(problem.layout.lone) > 1
+    columns = BY_CLASS[name](problem) if name in BY_CLASS else None
+    search = _search(problem, columns=columns)
+    q = search.holdouts[0].shape.size
     rng = np.random.default_rng(0)
     beta, direction = 0.2 * rng.standard_normal(q), rng.standard_normal(q)
+    if boxed:
+        search = replace(search, box=_box_of(search, beta))
     start = search.at(beta, None)
-    step = 1e-4
+    step = 3e-5 if boxed else 1e-4
     ends = [search.next(beta + s * direction, start).value for s in (step, -step)]
     slope = (ends[0] - ends[1]) / (2 * step)
     point = search.at(beta, start.states, keep=True)
-    assert point.grad @ direction == pytest.approx(slope, rel=1e-6)
+    assert point.grad @ direction == pytest.approx(slope, rel=3e-4 if boxed else 1e-6)
     B = search.curvature(beta, point, 500)
     np.testing.assert_allclose(B, B.T, atol=1e-8)
     assert np.linalg.eigvalsh(B)[0] > 0.0
+    log_v = np.log(search.v(search.holdouts[0], beta))
+    assert np.isin(log_v, search.box).any() == boxed
+
+
+def _box_of(search, beta):
+    """A box whose ends lie in gaps: no column enters or leaves it in a short step."""
+    log_v = [np.log(search.v(each, beta)).ravel() for each in search.holdouts]
+    log_v = np.unique(np.concatenate(log_v).round(9))
+    ends = []
+    for part in np.array_split(log_v, 2):
+        k = np.argmax(np.diff(part))
+        ends.append(float(part[k : k + 2].mean()))
+    return tuple(ends)
 
 
 def test_amortized_search_gets_where_the_exact_one_gets():
@@ -217,8 +247,8 @@ def test_amortized_search_gets_where_the_exact_one_gets():
 def test_shared_path_finds_the_best_strength_of_a_fine_grid():
     problem = _problem()
     train, valid = np.arange(60, N), np.arange(60)
-    holdout = HoldOut.of(problem, (train, valid), np.ones((P, 1)))
-    found = shared_path([holdout], NewtonCG(), 1e-4, 30.0)
+    holdout = HoldOut.of(problem, (train, valid), Shape(np.ones((P, 1))))
+    found = shared_path([holdout], NewtonCG(), 1e-4, (-np.inf, 30.0))
     losses = []
     for log_v in (*np.arange(-4.0, 10.0, 0.5), found.log_v):
         v = problem.layout.variances(np.full(P, np.exp(log_v)))
@@ -312,6 +342,27 @@ def test_groups_metadata_and_limits_of_the_user():
     boxed = _guarded(rows=rows, limits=Limits(0.5, 2.0))
     assert boxed.v.min() >= 0.5
     assert boxed.v.max() <= 2.0
+    for v in boxed.candidates.v[0]:
+        assert v.min() >= 0.5
+        assert v.max() <= 2.0
+
+
+@pytest.mark.parametrize("by_target", [False, True])
+def test_metadata_begin_at_the_start_of_the_user(by_target):
+    rows, none = _rows(), GLMBudget(steps=(0, 0))
+    shape = (P, T) if by_target else (P,)
+    start = np.random.default_rng(0).uniform(0.1, 9.0, shape)
+    options = {"rows": rows, "limits": Limits(start=start), "by_target": by_target}
+    found = _guarded(budget=none, **options)
+    shared, begun = found.candidates.v[0]
+    assert (shared == shared.flat[0]).all()
+    np.testing.assert_allclose(begun / start, (begun / start).flat[0])
+    # Labels begin at the mean of the logarithms.
+    members = np.arange(start.size) % 5
+    begun = _guarded(budget=none, members=members, **options).candidates.v[0, 1].ravel()
+    level = [np.log(start.ravel()[members == k]).mean() for k in range(5)]
+    np.testing.assert_allclose(np.ptp(np.log(begun[:5]) - level), 0.0, atol=1e-9)
+    np.testing.assert_array_equal(begun, begun[:5][members])
 
 
 def test_the_same_result_twice_and_for_other_layouts():
@@ -339,15 +390,57 @@ def test_a_dense_design_is_not_copied():
     assert np.isfinite(found.coef).all()
 
 
-def test_memory_is_a_number_of_coefficient_arrays():
+def test_metadata_of_classes_are_apart_from_those_of_columns():
+    problem, index = _problem(), np.arange(N)
+    found = column_statistics(problem, index, by_target=True)
+    assert found.own.shape == (P, T, 3)
+    np.testing.assert_allclose(found.own.sum(axis=1), 0.0, atol=1e-4)
+    shape = Coordinates.of(found).apply(found)
+    flat = np.repeat(found.emphasis / T, T)
+    both = np.hstack([np.repeat(shape.Z, T, 0), shape.own.reshape(P * T, -1)])
+    np.testing.assert_allclose(
+        both.T @ (flat[:, None] * both), np.eye(both.shape[1]), atol=1e-4
+    )
+    directions = np.stack([each.ravel() for each in shape.directions()])
+    np.testing.assert_allclose(directions.T, both, atol=1e-6)
+    G = np.random.default_rng(0).standard_normal((P, T))
+    np.testing.assert_allclose(shape.pull(G), directions @ G.ravel(), rtol=1e-5)
+
+
+def test_strengths_of_every_class_are_published_with_their_solution():
+    rows = _rows(free=(2,))
+    found = _guarded(rows=rows, by_target=True)
+    assert found.v.shape == (rows.n_penalized, T)
+    assert found.candidates.v.shape == (1, 3, rows.n_penalized, T)
+    X = rows.X.toarray()[:, rows.penalized]
+    head = np.c_[np.ones(N), rows.X.toarray()[:, rows.free]]
+    eta = head @ found.coef[:2] + X @ found.coef[2:]
+    u = -X.T @ (rows.weight[:, None] * SoftmaxLoss().grad(eta, rows.y))
+    scale = np.abs(found.coef[2:]).max()
+    np.testing.assert_allclose(found.coef[2:], found.v * u, atol=0.02 * scale)
+
+
+def test_classes_that_share_a_strength_and_those_that_do_not():
+    rows = _rows()
+    one = _guarded(rows=rows, members=np.arange(P * T) % T, by_target=True)
+    assert one.v.shape == (P, T)
+    assert (one.v == one.v[0]).all()
+    own, shared = _guarded(rows=rows, by_target=True), _guarded(rows=rows)
+    # Words of the middle lean to one class each.
+    assert own.choice.loss[1] < shared.choice.loss[1]
+
+
+@pytest.mark.parametrize("scored", [60, N])
+def test_memory_is_a_number_of_coefficient_arrays(scored):
     X, labels = _text(N, 0)
     rng = np.random.default_rng(0)
     wide = rng.random((N, 8000)) * (rng.random((N, 8000)) < 0.01)
     rows = _rows(X=sparse.csr_array(sparse.hstack([X, wide])), labels=labels)
     rows = replace(rows, y=np.eye(20)[rng.integers(0, 20, N)], y_shift=np.zeros(20))
+    budget = GLMBudget(scored_rows=scored)
     tracemalloc.start()
     try:
-        _guarded(rows=rows)
+        _guarded(rows=rows, budget=budget)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -65,7 +65,7 @@ def test_value_and_gradient(make_rows, shape, setting):
     rows = make_rows(*shape, **setting)
     log_v = point(rows.n_penalized)
     model = primal(rows, TRAIN).at(log_v[None])
-    value, grad = dual(rows, TRAIN).value_and_grad(log_v)
+    value, grad = dual(rows, TRAIN).value_grad_curvature(log_v)[:2]
     expected = brute_force(rows, TRAIN, log_v)
     assert_allclose([model.value[0], value], expected, rtol=1e-9, atol=1e-10)
     slope = slope_of(lambda x: brute_force(rows, TRAIN, x), log_v)
@@ -119,16 +119,16 @@ def test_constant_target(make_rows):
     rows = replace(rows, y=np.zeros((30, 1)))
     model = primal(rows, np.arange(30)).at(np.zeros((1, 4)))
     assert np.isfinite(model.grad).all()
-    value, grad = dual(rows, np.arange(30)).value_and_grad(np.zeros(4))
+    value, grad = dual(rows, np.arange(30)).value_grad_curvature(np.zeros(4))[:2]
     assert np.isfinite(value)
     assert_allclose(grad, model.grad[0], atol=1e-10)
 
 
 def test_many_columns_in_blocks(make_rows, monkeypatch):
     rows = make_rows(24, 30, t=2)
-    whole = dual(rows, TRAIN).value_and_grad(point(30))
+    whole = dual(rows, TRAIN).value_grad_curvature(point(30))[:2]
     monkeypatch.setattr("skbilevel.problems._kernel._COLUMNS", 7)
-    parts = dual(rows, TRAIN).value_and_grad(point(30))
+    parts = dual(rows, TRAIN).value_grad_curvature(point(30))[:2]
     assert_allclose(parts[0], whole[0], rtol=1e-12)
     assert_allclose(parts[1], whole[1], rtol=1e-9, atol=1e-14)
 
@@ -162,13 +162,13 @@ def test_known_noise(make_rows, setting, shape, noise):
     model = tall.at(log_v[None])
     assert_allclose(model.value[0], value, rtol=1e-10)
     assert_allclose(model.grad[0], grad, rtol=1e-7, atol=1e-10)
-    slope = slope_of(lambda x: wide.value_and_grad(x)[0], log_v)
+    slope = slope_of(lambda x: wide.value_grad_curvature(x)[0], log_v)
     assert_allclose(grad, slope, rtol=1e-6, atol=1e-9)
     profiled = brute_force(rows, TRAIN, log_v)
     n = rows.weight[TRAIN].sum()
     Q_term = profiled * n - value * 7.0  # log det C is the same in both
     half = replace(wide, noise=noise / 2.0)
-    Q = noise * (half.value_and_grad(log_v)[0] - value) * 7.0
+    Q = noise * (half.value_grad_curvature(log_v)[0] - value) * 7.0
     assert Q > 0
     if rows.n_targets == 1:
         assert_allclose(Q_term, (n - 1) * np.log(Q / n) - Q / noise, rtol=1e-8)

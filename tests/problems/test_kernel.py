@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skbilevel.problems._kernel import KernelRows, dual_factor
+from skbilevel.problems._kernel import KernelRows, Kernels, dual_factor
 
 SETTINGS = [
     {},
@@ -99,3 +99,29 @@ def test_dual_factor():
     C = np.eye(5) + root[:, None] * (A @ A.T) * root
     assert_allclose(logdet, np.linalg.slogdet(C)[1], rtol=1e-12)
     assert_allclose(np.tril(factor[0]) @ np.tril(factor[0]).T, C, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sparse_X", [False, True])
+def test_a_kernel_is_computed_once_while_it_is_kept(make_rows, sparse_X, monkeypatch):
+    seen = []
+    product = Kernels._product
+
+    def counted(self, v):
+        seen.append(v)
+        return product(self, v)
+
+    monkeypatch.setattr(Kernels, "_product", counted)
+    monkeypatch.setattr("skbilevel.problems._kernel._KEPT", 2)
+    kernels = KernelRows.of(make_rows(12, 20, sparse_X=sparse_X)).kernels
+    X = kernels.X.toarray() if sparse_X else kernels.X
+    a, b, c = np.random.default_rng(0).uniform(0.1, 1.0, (3, 20))
+    for v in (a, b, a, b, c, c, b):
+        assert_allclose(kernels.at(v), (X * v) @ X.T, rtol=1e-12, atol=1e-13)
+    assert len(seen) == 3
+    kernels.at(a)  # the oldest had to go
+    assert len(seen) == 4
+    for size in (0.5, 2.0, 0.0):
+        assert_allclose(kernels.at(np.full(20, size)), size * X @ X.T, atol=1e-12)
+    assert len(seen) == 5
+    with pytest.raises(ValueError, match="read-only"):
+        kernels.at(b)[0, 0] = 1.0
