@@ -37,6 +37,9 @@ _ELASTIC_NET = 6
 _EVIDENCE, _EVIDENCE_STEPS = (1.0, 0.1), 4
 # A class with one strength has no deviations: hyperpenalties damp its steps only.
 _ONE_STRENGTH = ((0.03, 0.01, 0.003), (0.01,))
+# Half-sampling is cheap with many rows, where few halves are drawn, and with few
+# columns: its matrices are p x p, those of leave-one-out n x p.
+_ROW_BY_ROW_BELOW, _ROWS_PER_COLUMN = 600, 10
 # With fewer rows that differ from the commonest target a nested choice is noise.
 _MIN_UNCOMMON = 10
 _KNOWN_NOISE = (LogisticLoss, SoftmaxLoss)
@@ -75,6 +78,8 @@ def tune_glm_guarded(
             by_target,
         )
     else:
+        if resampling.splits is None and not options.groups and metadata is None:
+            recipe = _row_by_row(recipe, data)
         found = guarded_strengths(
             data.rows,
             plan,
@@ -99,6 +104,18 @@ def _fewer_points(recipe: Recipe) -> Recipe:
         evidence_steps=_EVIDENCE_STEPS,
         elastic_net=min(recipe.elastic_net, _ELASTIC_NET),
     )
+
+
+def _row_by_row(recipe: Recipe, data: PreparedGLM) -> Recipe:
+    """Leave-one-out in place of half-sampling where it costs less.
+
+    Splits that the user gives may say which rows belong together, and single rows
+    would not respect that: this is for rows that nothing was said about.
+    """
+    n, p = len(data.positive), data.rows.n_penalized
+    if n >= _ROW_BY_ROW_BELOW or n >= _ROWS_PER_COLUMN * p:
+        return recipe
+    return replace(recipe, half=(), loo=recipe.half)
 
 
 def _of_one_class(recipe: Recipe, options: TuningOptions, n_classes: int) -> Recipe:

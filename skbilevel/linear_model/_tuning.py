@@ -195,7 +195,8 @@ def report_guard(
         "score": score,
         "weight": choice.weight,
     }
-    steps = len(recipe.half) + recipe.evidence_steps * len(recipe.evidence)
+    steps = len(recipe.half) + len(recipe.loo)
+    steps += recipe.evidence_steps * len(recipe.evidence)
     return Tuned(
         found.v,
         found.coef,

@@ -29,9 +29,12 @@ from skbilevel.model_selection._glm_unseen import n_uncommon, with_unseen
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
+from skbilevel.problems import as_design
 from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._leave_one_out_model import LeftOutRows
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
 from skbilevel.problems._spectrum import SharedStrength, choose_shared
+from skbilevel.problems._swept_rows import SweptRows
 from skbilevel.solvers.outer._gauss_newton import Deviations
 
 # Largest variance times the largest squared norm of a column.
@@ -183,6 +186,15 @@ class GLMTrainer:
     def half(self, h: int, log_v: Array, share: float) -> Any:
         """Model of the loss of one half, relative to ``share`` of all."""
         return self._working.half(h, log_v, share)
+
+    def left_out(self) -> LeftOutRows:
+        """The leave-one-out loss of the working responses; as large as the rows."""
+        working, problem = self._working, self.problem
+        weight = working.rows.weight
+        rows = SweptRows(as_design(problem.X), working.rows.y, weight, problem.free)
+        scale = float(weight.sum() * working.variance[0])
+        dual = problem.in_rows(self.rows.n_penalized)
+        return LeftOutRows(rows, scale if scale > 0 else 1.0, dual)
 
     def evidence_path(
         self,

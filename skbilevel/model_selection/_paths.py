@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_candidates import large_candidates
 from skbilevel.model_selection._large_rows import CompactCandidates
@@ -34,6 +36,9 @@ class Recipe:
     ----------
     half : tuple of float
         Hyperpenalties of the smooth path under the half-sampling loss, decreasing.
+    loo : tuple of float
+        The same under leave-one-out of working responses, for generalized linear
+        models; it takes rows for units of their own.
     metadata : tuple of float
         Hyperpenalties of strengths that are a function of metadata, decreasing.
     evidence : tuple of float
@@ -51,6 +56,7 @@ class Recipe:
     """
 
     half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
+    loo: tuple[float, ...] = ()
     metadata: tuple[float, ...] = (0.1, 0.01)
     evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
     evidence_steps: int = 7
@@ -76,7 +82,9 @@ class Recipe:
     def without_paths(self) -> Recipe:
         """The shared strength alone."""
         classes = None if self.classes is None else self.classes.without_paths()
-        return replace(self, half=(), evidence=(), elastic_net=0, classes=classes)
+        return replace(
+            self, half=(), loo=(), evidence=(), elastic_net=0, classes=classes
+        )
 
     def thinned(self) -> Recipe:
         """Half of the points, for so many rows that strengths hardly matter."""
@@ -183,6 +191,11 @@ def make_candidates(
         recipe = replace(recipe, half=recipe.half[:3], evidence=recipe.evidence[:1])
     path = half_path(trainer, recipe.half, strengths, base, bounds)
     made += [("half", *each) for each in zip(recipe.half, path, strict=True)]
+    if recipe.loo:
+        assert isinstance(trainer, GLMTrainer)
+        left_out = trainer.left_out().at
+        path = smooth_path(trainer, left_out, recipe.loo, strengths, base, bounds)
+        made += [("loo", *each) for each in zip(recipe.loo, path, strict=True)]
     path = evidence_path(trainer, recipe, strengths, base, bounds)
     made += [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
     family, value = [each[0] for each in made], [each[1] for each in made]
@@ -240,11 +253,23 @@ def half_path(
     theta: Array,
     bounds: Any,
 ) -> list[Array]:
+    """The smooth path under the half-sampling loss."""
+    return smooth_path(trainer, trainer.halves, lambdas, strengths, theta, bounds)
+
+
+def smooth_path(
+    trainer: Trainer,
+    loss: Callable[[Array], Any],
+    lambdas: tuple[float, ...],
+    strengths: Strengths,
+    theta: Array,
+    bounds: Any,
+) -> list[Array]:
     """One Gauss-Newton step per hyperpenalty, warm-started along the path."""
     penalty = strengths.deviations(trainer.rows.n_penalized)
 
     def model(x: Array) -> Any:
-        return strengths.pull_back(trainer.halves(strengths.expand(x)))
+        return strengths.pull_back(loss(strengths.expand(x)))
 
     path = []
     point = model(theta) if lambdas else None

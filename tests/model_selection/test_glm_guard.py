@@ -24,7 +24,9 @@ from skbilevel.problems._evidence import KernelEvidence
 from skbilevel.problems._kernel import KernelRows, Kernels
 from skbilevel.problems._moments import AugmentedRows
 
-FEW = Recipe(half=(1.0, 0.3), evidence=(1.0,), evidence_steps=3, elastic_net=3)
+FEW = Recipe(
+    half=(1.0, 0.3), loo=(1.0, 0.3), evidence=(1.0,), evidence_steps=3, elastic_net=3
+)
 NEAR = {"rtol": 1e-3, "atol": 1e-4}
 FAMILIES = {
     "binary": LinearPredictor(LogisticLoss(), LogisticLoss(), None, False),
@@ -90,7 +92,7 @@ def test_candidates_are_solutions_at_their_strengths(kind, p):
 @pytest.mark.parametrize("p", [6, 90])
 def test_candidates_of_every_class_are_solutions(p):
     trainer = trainer_of("classes", p)
-    shared = make_candidates(trainer, FEW, Strengths())
+    shared = make_candidates(trainer, replace(FEW, loo=()), Strengths())
     made = with_classes(trainer, shared, FEW, Strengths(), Limits())
     n, both = shared.v.shape[1], made.v.shape[1]
     assert both == 2 * n - 1 == len(made.family) == len(made.value)
@@ -121,9 +123,10 @@ def test_classes_alone_are_single_targets(p):
         assert_allclose(slope, grad[:, c])
 
 
+@pytest.mark.parametrize("p", [6, 90])
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_no_leak_to_the_bit(kind):
-    rows, plan = make(kind)
+def test_no_leak_to_the_bit(kind, p):
+    rows, plan = make(kind, p=p)
     held_out, training = plan.held_out[0], plan.outer[0]
     rng = np.random.default_rng(5)
     X, weight = rows.X.copy(), rows.weight.copy()
@@ -214,6 +217,57 @@ def test_targets_that_are_all_the_same(loss):
     state = problem.solve(np.ones(p), problem.solve_shared(1.0), rough=False)
     assert np.isfinite(state.eta).all()
     assert abs(problem.coefficients(np.ones(p), state)).max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("p", [6, 90])
+def test_left_out_rows_are_those_of_the_working_responses(kind, p):
+    """Newton's step without a row, its curvature and all others as at the start."""
+    trainer = trainer_of(kind, p)
+    problem, eta = trainer.problem, trainer._start[1].eta
+    log_v = np.random.default_rng(3).normal(-1.0, 1.0, p)
+    curvature = problem.loss.curvature(eta, problem.y).mean(axis=1)
+    t = eta.shape[1]
+    curvature = curvature * (t / (t - 1) if t > 1 else 1.0)
+    z = eta - problem.loss.grad(eta, problem.y) / curvature[:, None]
+    d = problem.weight * curvature
+    A = np.hstack([problem.free, problem.X])
+    penalty = np.diag(np.r_[0.0, np.exp(-log_v)])
+    total = 0.0
+    for i in range(len(A)):
+        keep = np.arange(len(A)) != i
+        S = (d[keep, None] * A[keep]).T
+        W = np.linalg.solve(S @ A[keep] + penalty, S @ z[keep])
+        total += d[i] * ((z[i] - A[i] @ W) ** 2).sum()
+    # Relative to the null model, whose loss is half of a square.
+    null = 2.0 * problem.null.loss * problem.weight.sum()
+    found = trainer.left_out().at(log_v[None]).value
+    assert_allclose(found, total / null, rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [6, 90])
+def test_rows_of_weight_zero_are_not_left_out(p):
+    """A training set that does not have them at all finds the same candidates."""
+    rows, _ = make("binary", p=p)
+    weight = rows.weight.copy()
+    weight[50:] = 0.0
+    inside = np.arange(50)
+    family, found = FAMILIES["binary"], []
+    for some in (
+        replace(rows, weight=weight),
+        replace(rows, X=rows.X[:50], y=rows.y[:50], weight=weight[:50]),
+    ):
+        codes = some.y[:, 0].astype(int)
+        rng = np.random.default_rng(1)
+        request = PlanRequest(inside, some.n_rows, some.width, None, rng, codes, True)
+        plan = default_plan(request, 3)
+        glm = GLMRows(some, family.loss, family.offset, family.dispersed)
+        recipe = Recipe(half=(), loo=(1.0, 0.3), evidence=(), elastic_net=0)
+        made = make_candidates(GLMTrainer(glm, plan.full), recipe, Strengths())
+        assert made.family == ("shared", "loo", "loo")
+        assert np.ptp(np.log(made.v[0, -1])) > 0.1
+        found.append(made.v)
+    assert_allclose(found[0], found[1], rtol=1e-9)
 
 
 def test_wide_sets_read_their_own_rows_and_meet_no_point_twice(monkeypatch):
