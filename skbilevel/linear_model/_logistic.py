@@ -116,9 +116,9 @@ class BilevelLogisticCV(
         Intercepts; their sum over more than two classes is zero.
     alpha_ : ndarray of shape (n_features,)
         Strengths; inf where a feature is removed, 0 where it is unpenalized.
-        ``coef_`` is the solution at these strengths. With ``alpha_per_class`` it has
-        the shape of ``coef_``.
-    C_ : ndarray of the shape of alpha_
+        ``coef_`` is the solution at these strengths. With ``alpha_per_class`` they have
+        the shape of ``coef_``, and so have their inverses.
+    C_ : ndarray of shape (n_features,)
         Their inverses in the units of LogisticRegression; 0 where a feature is
         removed, inf where it is unpenalized.
     group_alpha_ : ndarray of shape (n_groups,)
