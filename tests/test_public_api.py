@@ -38,7 +38,11 @@ SHARED_PARAMETERS = {
 }
 OWN_PARAMETERS = {
     "BilevelGammaCV": {},
-    "BilevelLogisticCV": {"outer_loss": "log_loss", "class_weight": None},
+    "BilevelLogisticCV": {
+        "alpha_per_class": False,
+        "outer_loss": "log_loss",
+        "class_weight": None,
+    },
     "BilevelPoissonCV": {},
     "BilevelRidgeCV": {"alpha_per_target": False},
     "BilevelRidgeClassifierCV": {"class_weight": None},
