@@ -71,7 +71,8 @@ def _regime(data: PreparedGLM, left_out: bool, options: TuningOptions) -> Regime
         name, solver = "given", given
     else:
         name = "exact" if left_out and given == "auto" else given
-        name = choose_newton(n, p, sparse.issparse(data.rows.X), name)
+        own = options.n_own(data.rows.n_targets)
+        name = choose_newton(n, p, sparse.issparse(data.rows.X), name, own)
         solver = Nested(NEWTON[name], Implicit(), LBFGSB())
     if left_out:
         size = min(n, p) * data.rows.n_targets

@@ -53,7 +53,8 @@ def tune_glm_guarded(
     recipe = recipe_of(data, resampling, options, plan)
     recipe = recipe if options.groups else _fewer_points(recipe)
     t = data.rows.n_targets
-    if options.by_target and t > 1:
+    by_target = options.by_target and t > 1
+    if by_target:
         recipe = replace(recipe, classes=_of_one_class(recipe, options, t))
     few = len(data.positive) < MIN_ROWS or not data.rows.n_penalized
     if few or n_uncommon(data.rows.y[data.positive]) < _MIN_UNCOMMON:
@@ -62,7 +63,6 @@ def tune_glm_guarded(
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     averaging = _averaging(dispersed or data.outer != data.loss)
     metadata = metadata_of(data, options.metadata, 1.0)
-    by_target = options.by_target and t > 1
     if is_large_glm(data.rows, by_target):
         family = (data.loss, data.outer, data.offset)
         budget = GLMBudget(steps=GLMBudget.steps if recipe.half else (0, 0))

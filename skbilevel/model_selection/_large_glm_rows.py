@@ -27,10 +27,10 @@ from skbilevel.problems import (
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.problems._single import SingleDesign
 from skbilevel.problems._target_features import by_columns
+from skbilevel.solvers import too_many_factors
 
 # A sparse X with more rows and columns, or more entries in all, is not made dense.
 _DENSE_SIDE, _DENSE_ENTRIES = 1000, 20_000_000
-_CLASS_ENTRIES = 50_000_000
 
 
 def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:
@@ -44,7 +44,7 @@ def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:
     too many.
     """
     n, p = int((rows.weight > 0).sum()), rows.n_penalized
-    if by_target and rows.n_targets * min(n, p) ** 2 > _CLASS_ENTRIES:
+    if by_target and too_many_factors(n, p, rows.n_targets):
         return True
     wide = min(n, p) > _DENSE_SIDE or n * p > _DENSE_ENTRIES
     return is_large(rows) or (sparse.issparse(rows.X) and wide)

@@ -32,6 +32,8 @@ from skbilevel.solvers.outer import LBFGSB, ScalarResult, minimize_scalar_log
 
 # Up to this many columns Newton's method factors a Hessian over columns.
 _NEWTON_UP_TO, _SPARSE_NEWTON_UP_TO = 1500, 200
+# Numbers in the factors of all targets with strengths of their own.
+_FACTOR_ENTRIES = 50_000_000
 # Up to this many columns a factorization costs less than the iterations it saves.
 _CHOLESKY_UP_TO = 1500
 # Beyond these sizes a Gram matrix or a kernel is neither formed nor factored.
@@ -92,7 +94,17 @@ def choose_regime(n: int, p: int, sparse: bool = False) -> str:
     return "matrix-free"
 
 
-def choose_newton(n: int, p: int, sparse: bool = False, name: str = "auto") -> str:
+def too_many_factors(n: int, p: int, n_own: int) -> bool:
+    """Whether ``n_own`` targets with strengths of their own need too much memory.
+
+    Each of them has a factor of the smaller side.
+    """
+    return n_own > 1 and n_own * min(n, p) ** 2 > _FACTOR_ENTRIES
+
+
+def choose_newton(
+    n: int, p: int, sparse: bool = False, name: str = "auto", n_own: int = 1
+) -> str:
     """Which inner solver of `NEWTON` suits a loss that is not quadratic.
 
     =====================================  =================
@@ -103,8 +115,9 @@ def choose_newton(n: int, p: int, sparse: bool = False, name: str = "auto") -> s
     else                                   "newton-cg"
     =====================================  =================
 
-    Sparse columns are made dense up to 200 of them. "exact" factors whatever the
-    size; names of methods for ridge mean their relatives.
+    Sparse columns are made dense up to 200 of them. ``n_own`` targets with strengths
+    of their own need a factor each: "newton-cg" beyond 50 million numbers in all.
+    "exact" factors whatever the size; names of methods for ridge mean their relatives.
     """
     if name in NEWTON:
         return name
@@ -112,6 +125,8 @@ def choose_newton(n: int, p: int, sparse: bool = False, name: str = "auto") -> s
         return _RELATIVE[name]
     if name == "exact":
         return "newton-cholesky" if p <= n else "newton-dual"
+    if too_many_factors(n, p, n_own):
+        return "newton-cg"
     if p <= n and p <= (_SPARSE_NEWTON_UP_TO if sparse else _NEWTON_UP_TO):
         return "newton-cholesky"
     return "newton-dual" if n < p and n <= _DUAL_UP_TO else "newton-cg"
@@ -192,4 +207,5 @@ __all__ = [
     "minimize_scalar_log",
     "resolve",
     "resolve_inner",
+    "too_many_factors",
 ]

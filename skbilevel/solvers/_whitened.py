@@ -16,9 +16,6 @@ _MAX_ITER, _MAX_HALVINGS = 100, 30
 _STALE_UP_TO = 25
 # Relative accuracy of a step far from the solution.
 _ROUGH = 0.1
-# The error after an exact step is taken for so many times what its fall tells; finer
-# tolerances are for those who want the square of the last error, too.
-_SAFETY, _FINE = 1e4, 1e-8
 # Changes of the objective that are rounding, and decrements that are small beside it.
 _NOISE, _FLAT = 1e-12, 1e-6
 
@@ -95,16 +92,8 @@ def minimize_whitened(
         # Where the objective is all rounding no further step can be judged.
         flat = before - value <= _NOISE * abs(value) and -slope <= _FLAT * abs(value)
         # The last step is taken, too: it costs nothing and squares the error.
-        done = -slope <= enough
-        if curvature.exact and moved and not done and tol >= _FINE:
-            # Where the fall is that of the quadratic model but for a share, what is
-            # left is about the square of that share: no step has to confirm it.
-            share = abs(1.0 - 2.0 * (before - value) / -slope)
-            share = max(share, np.sqrt(-slope * tol / enough))
-            done = _SAFETY * share**2 * -slope <= enough
-        if done or flat or not moved:
-            grad = problem.grad(T, eta)
-            near = done or flat or -slope <= 1e4 * enough
+        if -slope <= enough or flat or not moved:
+            grad, near = problem.grad(T, eta), flat or -slope <= 1e4 * enough
             return WhitenedSolution(T, eta, grad, near, n_iter)
     return WhitenedSolution(T, eta, problem.grad(T, eta), False, max_iter)
 

@@ -206,11 +206,13 @@ def test_gradient_in_beta_agrees_with_central_differences(name, boxed, monkeypat
     if boxed:
         search = replace(search, box=_box_of(search, beta))
     start = search.at(beta, None)
-    step = 3e-5 if boxed else 1e-4
+    step = 1e-4
     ends = [search.next(beta + s * direction, start).value for s in (step, -step)]
     slope = (ends[0] - ends[1]) / (2 * step)
     point = search.at(beta, start.states, keep=True)
-    assert point.grad @ direction == pytest.approx(slope, rel=3e-4 if boxed else 1e-6)
+    # A box leaves slopes so small that the rounding of losses of order one shows.
+    rounding = 5e-9 if boxed else 0.0
+    assert point.grad @ direction == pytest.approx(slope, rel=1e-6, abs=rounding)
     B = search.curvature(beta, point, 500)
     np.testing.assert_allclose(B, B.T, atol=1e-8)
     assert np.linalg.eigvalsh(B)[0] > 0.0
@@ -467,3 +469,9 @@ def test_which_problems_are_large(shape):
     labels = np.zeros(shape[0], dtype=int)
     assert is_large_glm(_rows(X=sparse.csr_array(shape), labels=labels))
     assert not is_large_glm(_rows())
+    # Every class with strengths of its own has a factor of the smaller side.
+    rows = _rows(X=np.zeros((900, 2000)), labels=np.arange(900) % T)
+    many = replace(rows, y=np.eye(70)[np.arange(900) % 70], y_shift=np.zeros(70))
+    assert not is_large_glm(many)
+    assert is_large_glm(many, by_target=True)
+    assert not is_large_glm(rows, by_target=True)

@@ -161,6 +161,10 @@ def test_all_targets_zero_is_no_accident(make_glm):
 
 def test_the_rule_follows_the_shape(make_glm):
     assert choose_newton(500, 30) == "newton-cholesky"
+    assert choose_newton(500, 30, n_own=20) == "newton-cholesky"
+    assert choose_newton(2500, 9000) == "newton-dual"
+    assert choose_newton(2500, 9000, n_own=20) == "newton-cg"
+    assert choose_newton(2500, 9000, name="newton-dual", n_own=20) == "newton-dual"
     assert choose_newton(100, 5000) == "newton-dual"
     assert choose_newton(10_000, 100_000) == "newton-cg"
     assert choose_newton(10_000, 1000, sparse=True) == "newton-cg"
