@@ -32,8 +32,10 @@ from skbilevel.problems._hyperpenalties import (
     SparsePenalty,
 )
 from skbilevel.problems._leave_one_out import GCV, LeaveOneOut
+from skbilevel.problems._linear_oracles import linear_oracles
 from skbilevel.problems._losses import CurvedLoss, Loss, SquaredLoss
 from skbilevel.problems._metadata import MetadataStrengths, metadata_transform
+from skbilevel.problems._oracles import InnerOracles, OracleProblem, OuterOracles
 from skbilevel.problems._outer_losses import (
     BrierLoss,
     SmoothZeroOneLoss,
@@ -70,11 +72,14 @@ __all__ = [
     "GroupStrengths",
     "Headed",
     "Hyperpenalty",
+    "InnerOracles",
     "LeaveOneOut",
     "Linearization",
     "LogisticLoss",
     "Loss",
     "MetadataStrengths",
+    "OracleProblem",
+    "OuterOracles",
     "Parametrization",
     "PoissonLoss",
     "QuadraticDataFit",
@@ -92,6 +97,7 @@ __all__ = [
     "Task",
     "TweedieLoss",
     "as_design",
+    "linear_oracles",
     "metadata_transform",
     "moments_of",
     "quadratic_task",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Protocol
 
@@ -44,20 +44,27 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Counts:
-    """Oracle calls. A product is one product with X or with its transpose."""
+    """Oracle calls. A product is one product with X or with its transpose.
+
+    ``passes`` are readings of all rows, forth and back, of problems that are known
+    through oracles; see `skbilevel.solvers._ledger`.
+    """
 
     n_factorizations: int = 0
     n_hvp: int = 0
     n_products: int = 0
     n_evaluations: int = 0
+    n_grad: int = 0
+    n_cross: int = 0
+    n_hessian: int = 0
+    passes: float = 0.0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.n_factorizations + other.n_factorizations,
-            self.n_hvp + other.n_hvp,
-            self.n_products + other.n_products,
-            self.n_evaluations + other.n_evaluations,
-        )
+        sums = {
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in fields(self)
+        }
+        return Counts(**sums)
 
 
 @dataclass(frozen=True)
@@ -145,13 +152,19 @@ class Hypergradient(Protocol):
 
 @dataclass(frozen=True)
 class IterInfo:
-    """What ``on_iter`` sees after every outer iteration."""
+    """What ``on_iter`` sees after every outer iteration.
+
+    ``passes`` over the rows and ``seconds`` are those since the start, where the
+    problem is known through oracles.
+    """
 
     n_iter: int
     theta: Array
     value: float
     grad_norm: float
     tol: float
+    passes: float = float("nan")
+    seconds: float = float("nan")
 
 
 OnIter = Callable[[IterInfo], bool | None]
@@ -199,7 +212,7 @@ class Result:
     theta : ndarray
         The outer vector.
     v : ndarray of shape (p,)
-        Prior variances in units of the full data.
+        Prior variances in units of the full data; empty where theta is no strength.
     value : float
         Outer loss plus hyperpenalty.
     status : Status
@@ -207,11 +220,14 @@ class Result:
     n_iter : int
         Outer iterations.
     history : dict of ndarray
-        ``value``, ``grad_norm`` and ``tol`` of every iteration.
+        ``value``, ``grad_norm`` and ``tol`` of every iteration; for problems known
+        through oracles ``passes`` and ``seconds`` since the start, too.
     counts : Counts
         Oracle calls.
     states : tuple
         State of every task at the last evaluation.
+    w : ndarray or None
+        Inner solution at theta, where one was asked for.
     """
 
     theta: Array
@@ -222,6 +238,12 @@ class Result:
     history: dict[str, Array]
     counts: Counts
     states: tuple[Any, ...] = field(default=(), repr=False)
+    w: Array | None = field(default=None, repr=False)
+
+    @property
+    def message(self) -> str:
+        """How the search ended, in words."""
+        return self.status.value
 
 
 def check_requires(solver: InnerSolver, fit: DataFit) -> None:

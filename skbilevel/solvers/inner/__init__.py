@@ -1,8 +1,10 @@
-"""Solvers of the inner problem: coefficients at given variances."""
+"""Solvers of the inner problem: coefficients at given strengths."""
 
 from skbilevel.solvers.inner._cg import CG
 from skbilevel.solvers.inner._cholesky import Cholesky
 from skbilevel.solvers.inner._dual import Dual
+from skbilevel.solvers.inner._gradient_descent import GradientDescent
+from skbilevel.solvers.inner._newton import Newton
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 from skbilevel.solvers.inner._newton_cholesky import NewtonCholesky
 from skbilevel.solvers.inner._newton_dual import NewtonDual
@@ -12,6 +14,8 @@ __all__ = [
     "CG",
     "Cholesky",
     "Dual",
+    "GradientDescent",
+    "Newton",
     "NewtonCG",
     "NewtonCholesky",
     "NewtonDual",

@@ -1,7 +1,15 @@
 """Searches over the outer vector."""
 
 from skbilevel.solvers.outer._lbfgsb import LBFGSB
+from skbilevel.solvers.outer._projected_gradient import Adam, ProjectedGradient
 from skbilevel.solvers.outer._scalar import ScalarResult, minimize_scalar_log
 from skbilevel.solvers.outer._surrogate import Surrogate
 
-__all__ = ["LBFGSB", "ScalarResult", "Surrogate", "minimize_scalar_log"]
+__all__ = [
+    "LBFGSB",
+    "Adam",
+    "ProjectedGradient",
+    "ScalarResult",
+    "Surrogate",
+    "minimize_scalar_log",
+]

@@ -1,0 +1,260 @@
+"""Tasks of linear models as one inner and one outer problem known through oracles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._bilevel import BilevelProblem
+from skbilevel.problems._datafit import Linearization
+from skbilevel.problems._linear_rows import (
+    LinearRows,
+    OuterRows,
+    has_third,
+    penalty_of,
+    rows_inside,
+)
+from skbilevel.problems._oracles import OracleProblem
+from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
+from skbilevel.problems._smoothness import data_smoothness
+from skbilevel.problems._strength_tasks import StrengthTasks
+
+
+def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
+    """Tasks as an `OracleProblem`; w holds the coefficients of all of them.
+
+    Raises
+    ------
+    ValueError
+        Where the box of theta allows to remove features: their strength is infinite,
+        and only solvers that work on variances can take it.
+    """
+    strengths = StrengthTasks(problem)
+    low = problem.bounds[0]
+    if any((v <= 0).any() for v in strengths.variances(np.asarray(low, dtype=float))):
+        raise ValueError(
+            "The box of theta allows variances of zero, which this solver cannot "
+            "take: give bounds with positive variances, or choose 'exact' or 'cg'."
+        )
+    return OracleProblem(
+        LinearInner(strengths),
+        LinearOuter(strengths),
+        np.zeros(strengths.size),
+        np.asarray(theta0, dtype=float),
+        problem.bounds,
+    )
+
+
+@dataclass(frozen=True)
+class LinearInner:
+    """The sum over tasks of ``mean_loss_k(W_k) + 0.5 sum_jt d_kjt(theta) w_kjt^2``.
+
+    Parameters
+    ----------
+    strengths : StrengthTasks
+        The tasks.
+    """
+
+    strengths: StrengthTasks
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Rows, if the tasks know theirs, and what the loss has."""
+        words: set[str] = set()
+        fits = [task.inner for task in self.strengths.tasks]
+        if all(isinstance(fit, RowsDataFit) for fit in fits):
+            words |= {"row_batches", "row_codes"}
+            if all(has_third(fit.loss) for fit in fits):  # type: ignore[attr-defined]
+                words.add("third_derivative")
+        if self._data_bound is not None:
+            words.add("smoothness")
+        return frozenset(words)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows with a weight in any task; 0 where they are not known."""
+        return self.rows.n_rows if "row_batches" in self.provides else 0
+
+    @cached_property
+    def rows(self) -> LinearRows:
+        """The same problem by rows."""
+        return LinearRows(self.strengths, rows_inside(self.strengths.tasks))
+
+    @cached_property
+    def _data_bound(self) -> Array | None:
+        return data_smoothness(self.strengths.tasks)
+
+    @property
+    def smoothness(self) -> Callable[[Array], Any] | None:
+        """Largest eigenvalue of each task's mean loss, plus the penalty's diagonal."""
+        bound = self._data_bound
+        if bound is None:
+            return None
+        return lambda theta: bound + self.strengths.diagonal(theta)
+
+    def at(self, theta: Array, w: Array) -> LinearInnerPoint:
+        """The oracles at (theta, w)."""
+        return LinearInnerPoint(self.strengths, theta, w)
+
+    def take(self, rows: Array) -> LinearRows:
+        """The mean over some rows."""
+        return self.rows.take(rows)
+
+
+@dataclass(frozen=True)
+class LinearInnerPoint:
+    """`LinearInner` at one point; the predictions are computed once."""
+
+    strengths: StrengthTasks
+    theta: Array
+    w: Array
+
+    cross_is_free = True
+
+    @cached_property
+    def _points(self) -> list[Linearization]:
+        parts = self.strengths.split(self.w)
+        tasks = self.strengths.tasks
+        return [task.inner.at(W) for task, W in zip(tasks, parts, strict=True)]
+
+    @cached_property
+    def _diagonal(self) -> Array:
+        return self.strengths.diagonal(self.theta)
+
+    @cached_property
+    def value(self) -> float:
+        """Mean losses and penalty."""
+        weights = self.strengths.weight_sums()
+        losses = [
+            float((point.value / weight[..., 0, 0]).sum())
+            for point, weight in zip(self._points, weights, strict=True)
+        ]
+        return sum(losses) + 0.5 * float(self._diagonal @ self.w**2)
+
+    @cached_property
+    def grad(self) -> Array:
+        """Gradient in w."""
+        data = self._means([point.grad for point in self._points])
+        return np.asarray(data + self._diagonal * self.w)
+
+    def hvp(self, d: Array) -> Array:
+        """Hessian times d."""
+        parts = self.strengths.split(d)
+        products = [p.hvp(D) for p, D in zip(self._points, parts, strict=True)]
+        return np.asarray(self._means(products) + self._diagonal * d)
+
+    def cross(self, d: Array) -> Array:
+        """Derivative of ``<grad, d>`` in theta: no row is read."""
+        return self.strengths.cross(self.theta, self.w, d)
+
+    def third(self, d: Array) -> float:
+        """Third derivative along d."""
+        total = 0.0
+        parts = self.strengths.split(d)
+        weights = self.strengths.weight_sums()
+        for point, D, weight in zip(self._points, parts, weights, strict=True):
+            assert isinstance(point, RowsPoint)
+            fit = point.fit
+            if fit.loss.constant_curvature:
+                continue
+            U = fit.push(D)
+            bilinear = fit.loss.third_derivative(point.eta, fit.target)  # type: ignore[attr-defined]
+            rows = (bilinear(U, U) * U).sum(axis=-1) * fit.weight / weight[..., 0]
+            total += float(rows.sum())
+        return total
+
+    def _means(self, parts: list[Array]) -> Array:
+        weights = self.strengths.weight_sums()
+        means = [(part / w).reshape(-1) for part, w in zip(parts, weights, strict=True)]
+        return np.concatenate(means)
+
+
+@dataclass(frozen=True)
+class LinearOuter:
+    """``sum_k weight_k mean_loss_k(W_k) / sum_k weight_k`` plus the hyperpenalty."""
+
+    strengths: StrengthTasks
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Rows, if the tasks know theirs."""
+        fits = [task.outer for task in self.strengths.tasks]
+        known = all(isinstance(fit, RowsDataFit) for fit in fits)
+        return frozenset({"row_batches", "row_codes"} if known else ())
+
+    @property
+    def n_rows(self) -> int:
+        """Rows with a weight in any task; 0 where they are not known."""
+        return self.rows.n_rows if self.provides else 0
+
+    @cached_property
+    def rows(self) -> OuterRows:
+        """The same problem by rows."""
+        return OuterRows(self.strengths, rows_inside(self.strengths.tasks, outer=True))
+
+    def at(self, theta: Array, w: Array) -> LinearOuterPoint:
+        """The oracles at (theta, w)."""
+        return LinearOuterPoint(self.strengths, theta, w)
+
+    def take(self, rows: Array) -> OuterRows:
+        """The mean over some rows."""
+        return self.rows.take(rows)
+
+
+@dataclass(frozen=True)
+class LinearOuterPoint:
+    """`LinearOuter` at one point."""
+
+    strengths: StrengthTasks
+    theta: Array
+    w: Array
+
+    @cached_property
+    def _points(self) -> list[Linearization]:
+        parts = self.strengths.split(self.w)
+        tasks = self.strengths.tasks
+        return [task.outer.at(W) for task, W in zip(tasks, parts, strict=True)]
+
+    @cached_property
+    def _penalty(self) -> tuple[float, Array]:
+        return penalty_of(self.strengths.problem, self.theta)
+
+    def _share(self, k: int) -> Array:
+        """Weight of a task's summed loss in the pooled mean."""
+        return outer_share(self.strengths.problem, k)
+
+    @cached_property
+    def value(self) -> float:
+        """Pooled mean loss and hyperpenalty."""
+        losses = [
+            float((self._share(k) * point.value).sum())
+            for k, point in enumerate(self._points)
+        ]
+        return sum(losses) + self._penalty[0]
+
+    @cached_property
+    def grad(self) -> Array:
+        """Gradient in w."""
+        parts = [
+            (self._share(k)[..., None, None] * point.grad).reshape(-1)
+            for k, point in enumerate(self._points)
+        ]
+        return np.concatenate(parts)
+
+    @property
+    def grad_theta(self) -> Array:
+        """Gradient of the hyperpenalty."""
+        return self._penalty[1]
+
+
+def outer_share(problem: BilevelProblem, k: int) -> Array:
+    """``weight_k / (sum of weights * W_k)`` of a task, or of each in a stack."""
+    task = problem.tasks[k]
+    weight = np.asarray(task.outer.weight_sum, dtype=float)
+    weight = np.where(weight > 0, weight, 1.0)
+    return np.asarray(task.weight, dtype=float) / (problem.total_weight * weight)

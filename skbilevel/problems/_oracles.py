@@ -1,0 +1,355 @@
+"""Bilevel problems known through oracles: values and products, no structure.
+
+::
+
+    min over theta in a box of  F(theta) = f(theta, w(theta))
+    w(theta) = argmin over w of g(theta, w),   g strongly convex in w
+
+Vectors ``theta`` and ``w`` are one-dimensional. With q the solution of
+``g_ww q = f_w``, the gradient is ``F' = f_theta - g_theta_w q``: it needs the product
+``cross(q) = g_theta_w q``, the derivative in theta of ``<g_w(theta, w), q>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+
+
+class InnerPoint(Protocol):
+    """The inner objective at (theta, w); everything is computed when first asked for.
+
+    Points of problems that provide ``dense_hessian`` have a method ``hessian()``, those
+    that provide ``third_derivative`` one ``third(d)``, the number ``g_www [d, d, d]``.
+    """
+
+    @property
+    def value(self) -> float:
+        """``g(theta, w)``."""
+
+    @property
+    def grad(self) -> Array:
+        """``g_w``, the shape of w."""
+
+    def hvp(self, d: Array) -> Array:
+        """``g_ww d``, the shape of w."""
+
+    def cross(self, d: Array) -> Array:
+        """``g_theta_w d``, the shape of theta."""
+
+
+class InnerProblem(Protocol):
+    """The inner objective as a function of (theta, w).
+
+    Notes
+    -----
+    ``provides`` lists what solvers may rely on beyond the oracles:
+
+    ``row_batches``
+        a mean over ``n_rows`` rows; ``take(rows)`` is the mean over some of them
+    ``smoothness``
+        ``smoothness(theta)`` bounds the Hessian for all w
+    ``dense_hessian``, ``third_derivative``
+        see `InnerPoint`
+    ``row_codes``
+        derivatives of rows in compressed form; see `RowCodes`
+    """
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Capability words."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows the objective is a mean over; 0 if it is not one."""
+
+    def at(self, theta: Array, w: Array) -> InnerPoint:
+        """The oracles at (theta, w)."""
+
+    def take(self, rows: Array) -> InnerProblem:
+        """The mean over some rows, unbiased if they are drawn uniformly."""
+
+    @property
+    def smoothness(self) -> Callable[[Array], Any] | None:
+        """``M(theta)``, a number or one per component: ``g_ww <= diag(M)``; or None."""
+
+
+class OuterPoint(Protocol):
+    """The outer objective at (theta, w)."""
+
+    @property
+    def value(self) -> float:
+        """``f(theta, w)``."""
+
+    @property
+    def grad(self) -> Array:
+        """``f_w``, the shape of w."""
+
+    @property
+    def grad_theta(self) -> Array:
+        """``f_theta``, the partial derivative at fixed w."""
+
+
+class OuterProblem(Protocol):
+    """The outer objective as a function of (theta, w); words as for the inner one."""
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Capability words."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows the objective is a mean over; 0 if it is not one."""
+
+    def at(self, theta: Array, w: Array) -> OuterPoint:
+        """The oracles at (theta, w)."""
+
+    def take(self, rows: Array) -> OuterProblem:
+        """The mean over some rows."""
+
+
+class RowCodes(Protocol):
+    """Derivatives of rows as a few numbers each, for memories of earlier ones.
+
+    Of a linear model, the gradient of a row is a number times the row. ``codes`` are
+    these numbers, ``assemble`` makes the mean over the rows of `take` from them, and
+    ``exact`` is what does not depend on rows. For an inner problem each is the triple
+    ``(g_w, g_ww q, g_theta_w q)``, for an outer one the pair ``(f_w, f_theta)``.
+    """
+
+    @property
+    def n_codes(self) -> int:
+        """Numbers per row."""
+
+    def codes(self, theta: Array, w: Array, q: Array) -> Array:
+        """Codes (n_rows, n_codes) at one point."""
+
+    def assemble(self, codes: Array) -> tuple[Array, ...]:
+        """Derivatives from codes of these rows; linear in them."""
+
+    def exact(self, theta: Array, w: Array, q: Array) -> tuple[Array, ...]:
+        """The part of the derivatives that is the same for all rows."""
+
+
+@dataclass(frozen=True)
+class OracleProblem:
+    """An inner and an outer problem, where to start, and the box of theta.
+
+    Parameters
+    ----------
+    inner : InnerProblem
+        `InnerOracles`, or any object with its methods.
+    outer : OuterProblem
+        `OuterOracles`, or any object with its methods.
+    w0 : ndarray of shape (p,)
+        First guess of w.
+    theta0 : ndarray of shape (d,)
+        First guess of theta.
+    bounds : tuple of two ndarrays or floats
+        Box of theta; the search needs one wherever the infimum may lie at infinity.
+    """
+
+    inner: InnerProblem
+    outer: OuterProblem
+    w0: Array
+    theta0: Array
+    bounds: tuple[Array | float, Array | float] = (-np.inf, np.inf)
+
+    def __post_init__(self) -> None:
+        for name in ("w0", "theta0"):
+            value = np.asarray(getattr(self, name))
+            if value.ndim != 1 or not np.isfinite(value).all():
+                raise ValueError(f"{name} must be a finite vector.")
+        low, high = self.box
+        if (low > high).any():
+            raise ValueError("Every lower bound must not exceed its upper bound.")
+
+    @property
+    def box(self) -> tuple[Array, Array]:
+        """Bounds as vectors of the length of theta."""
+        d = len(self.theta0)
+        low, high = (
+            np.broadcast_to(np.asarray(bound, dtype=float), d) for bound in self.bounds
+        )
+        return low, high
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Words that both levels provide, and those of the inner one alone."""
+        words = set(self.inner.provides)
+        for shared in ("row_batches", "row_codes"):
+            if shared not in self.outer.provides:
+                words.discard(shared)
+        return frozenset(words)
+
+
+@dataclass(frozen=True)
+class InnerOracles:
+    """The inner objective as functions of ``(theta, w)``.
+
+    Parameters
+    ----------
+    value : callable
+        ``value(theta, w)``, a number.
+    grad : callable
+        ``grad(theta, w)``, the gradient in w.
+    hvp : callable
+        ``hvp(theta, w, d)``, the Hessian in w times d.
+    cross : callable
+        ``cross(theta, w, d)``, the derivative of ``<grad(theta, w), d>`` in theta.
+    n_rows : int, default=0
+        If positive, the objective is a mean over so many rows, and all functions take
+        a keyword ``rows``, an array of row numbers, or None for all rows.
+    smoothness : callable or None, default=None
+        ``smoothness(theta)`` bounds the Hessian from above by a number, or by one for
+        each component of w. Without it steps rest on power iterations.
+    hessian : callable or None, default=None
+        ``hessian(theta, w)`` as an array, for direct solves.
+
+    Examples
+    --------
+    A ridge problem with one strength ``exp(theta_j)`` per feature:
+
+    >>> import numpy as np
+    >>> from skbilevel.problems import InnerOracles
+    >>> X, y = np.eye(3), np.ones(3)
+    >>> inner = InnerOracles(
+    ...     value=lambda t, w: 0.5 * ((X @ w - y) ** 2).sum()
+    ...     + 0.5 * np.exp(t) @ w**2,
+    ...     grad=lambda t, w: X.T @ (X @ w - y) + np.exp(t) * w,
+    ...     hvp=lambda t, w, d: X.T @ (X @ d) + np.exp(t) * d,
+    ...     cross=lambda t, w, d: np.exp(t) * w * d,
+    ... )
+    >>> inner.at(np.zeros(3), np.ones(3)).grad
+    array([1., 1., 1.])
+    """
+
+    value: Callable[..., float]
+    grad: Callable[..., Array]
+    hvp: Callable[..., Array]
+    cross: Callable[..., Array]
+    n_rows: int = 0
+    smoothness: Callable[[Array], Any] | None = None
+    hessian: Callable[[Array, Array], Array] | None = None
+    rows: Array | None = None
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What was given."""
+        words = {
+            "row_batches": self.n_rows > 0,
+            "smoothness": self.smoothness is not None,
+            "dense_hessian": self.hessian is not None,
+        }
+        return frozenset(word for word, given in words.items() if given)
+
+    def at(self, theta: Array, w: Array) -> _CalledInner:
+        """The oracles at (theta, w)."""
+        return _CalledInner(self, theta, w)
+
+    def take(self, rows: Array) -> InnerOracles:
+        """The mean over some rows."""
+        return replace(self, rows=rows, n_rows=len(rows))
+
+    def call(self, function: Callable[..., Array], *args: Array) -> Array:
+        """One of the functions, on the chosen rows."""
+        if self.rows is None:
+            return function(*args)
+        return function(*args, rows=self.rows)
+
+
+@dataclass(frozen=True)
+class _CalledInner:
+    oracles: InnerOracles
+    theta: Array
+    w: Array
+
+    @cached_property
+    def value(self) -> float:
+        oracles = self.oracles
+        return float(oracles.call(oracles.value, self.theta, self.w))  # type: ignore[arg-type]
+
+    @cached_property
+    def grad(self) -> Array:
+        return np.asarray(self.oracles.call(self.oracles.grad, self.theta, self.w))
+
+    def hvp(self, d: Array) -> Array:
+        return np.asarray(self.oracles.call(self.oracles.hvp, self.theta, self.w, d))
+
+    def cross(self, d: Array) -> Array:
+        return np.asarray(self.oracles.call(self.oracles.cross, self.theta, self.w, d))
+
+    def hessian(self) -> Array:
+        assert self.oracles.hessian is not None
+        return np.asarray(self.oracles.hessian(self.theta, self.w))
+
+
+@dataclass(frozen=True)
+class OuterOracles:
+    """The outer objective as functions of ``(theta, w)``.
+
+    Parameters
+    ----------
+    value : callable
+        ``value(theta, w)``, a number.
+    grad : callable
+        ``grad(theta, w)``, the gradient in w.
+    grad_theta : callable or None, default=None
+        ``grad_theta(theta, w)``, the partial derivative in theta; None is zero.
+    n_rows : int, default=0
+        As for `InnerOracles`.
+    """
+
+    value: Callable[..., float]
+    grad: Callable[..., Array]
+    grad_theta: Callable[..., Array] | None = None
+    n_rows: int = 0
+    rows: Array | None = None
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """What was given."""
+        return frozenset({"row_batches"} if self.n_rows > 0 else ())
+
+    def at(self, theta: Array, w: Array) -> _CalledOuter:
+        """The oracles at (theta, w)."""
+        return _CalledOuter(self, theta, w)
+
+    def take(self, rows: Array) -> OuterOracles:
+        """The mean over some rows."""
+        return replace(self, rows=rows, n_rows=len(rows))
+
+    def call(self, function: Callable[..., Array], *args: Array) -> Array:
+        """One of the functions, on the chosen rows."""
+        if self.rows is None:
+            return function(*args)
+        return function(*args, rows=self.rows)
+
+
+@dataclass(frozen=True)
+class _CalledOuter:
+    oracles: OuterOracles
+    theta: Array
+    w: Array
+
+    @cached_property
+    def value(self) -> float:
+        oracles = self.oracles
+        return float(oracles.call(oracles.value, self.theta, self.w))  # type: ignore[arg-type]
+
+    @cached_property
+    def grad(self) -> Array:
+        return np.asarray(self.oracles.call(self.oracles.grad, self.theta, self.w))
+
+    @cached_property
+    def grad_theta(self) -> Array:
+        if self.oracles.grad_theta is None:
+            return np.zeros_like(self.theta)
+        partial = self.oracles.grad_theta
+        return np.asarray(self.oracles.call(partial, self.theta, self.w))

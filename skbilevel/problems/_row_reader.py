@@ -1,0 +1,121 @@
+"""A few rows of a design at a time, for tasks that share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+from skbilevel.problems._centered import Centered
+from skbilevel.problems._design import DenseDesign, Design, SparseDesign
+from skbilevel.problems._headed import Headed
+from skbilevel.problems._sweep import Sweep
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads rows of ``([E, (X - mean) / scale])`` seen through the sweeps of K tasks.
+
+    Nothing of the size of X is made but, once, the row order of a sparse one. Shifts,
+    scales and sweeps are applied to coefficients, never to rows.
+
+    Parameters
+    ----------
+    design : Design
+        All rows.
+    sweep : Sweep or None
+        Elimination of unpenalized columns, maps of shape (K, m, n).
+    """
+
+    design: Design
+    sweep: Sweep | None = None
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Array | None, Array | None, Array | None]:
+        """Stored matrix, mean and scale of its columns, and columns in front."""
+        design: Any = self.design
+        head, mean, scale = None, None, None
+        if isinstance(design, Headed):
+            design, head = design.base, design.free
+        if isinstance(design, Centered):
+            design, mean, scale = design.base, design.mean, design.scale
+        if isinstance(design, SparseDesign):
+            return sparse.csr_array(design.X), mean, scale, head
+        if isinstance(design, DenseDesign):
+            return design.X, mean, scale, head
+        return design, mean, scale, head
+
+    @cached_property
+    def shift(self) -> Array | None:
+        """``maps X`` of shape (K, m, p): what a sweep subtracts from rows."""
+        if self.sweep is None:
+            return None
+        return np.stack([self.design.rmatvec(each.T).T for each in self.sweep.maps])
+
+    def read(self, rows: Array) -> RowBlock:
+        """Some rows."""
+        X, mean, scale, head = self._parts
+        block = X.take_rows(rows) if isinstance(X, Design) else X[rows]
+        if not sparse.issparse(block):
+            block = np.asarray(block, dtype=np.float64)
+        return RowBlock(
+            block,
+            mean,
+            scale,
+            None if head is None else head[rows],
+            None if self.sweep is None else self.sweep.free[rows],
+            self.shift,
+        )
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Products with some rows; coefficients (K, p, t), predictions (b, K, t)."""
+
+    X: Any
+    mean: Array | None
+    scale: Array | None
+    head: Array | None
+    free: Array | None
+    shift: Array | None
+
+    def push(self, W: Array) -> Array:
+        """Predictions of the rows."""
+        K, p, t = W.shape
+        flat = W.reshape(p, t) if K == 1 else W.transpose(1, 0, 2).reshape(p, K * t)
+        m = 0 if self.head is None else self.head.shape[1]
+        tail = flat[m:]
+        if self.scale is not None:
+            tail = tail / self.scale[:, None]
+        eta = self.X @ tail
+        if self.mean is not None:
+            eta = eta - self.mean @ tail
+        if self.head is not None:
+            eta = eta + self.head @ flat[:m]
+        eta = eta.reshape(-1, K, t)
+        if self.free is not None and self.shift is not None:
+            moved = (self.shift @ W).transpose(1, 0, 2).reshape(-1, K * t)
+            eta = eta - (self.free @ moved).reshape(-1, K, t)
+        return np.asarray(eta)
+
+    def pull(self, R: Array) -> Array:
+        """The transpose of `push`."""
+        b, K, t = R.shape
+        flat = R.reshape(b, K * t)
+        out = self.X.T @ flat
+        if self.mean is not None:
+            out = out - self.mean[:, None] * flat.sum(axis=0)
+        if self.scale is not None:
+            out = out / self.scale[:, None]
+        if self.head is not None:
+            out = np.concatenate([self.head.T @ flat, out])
+        p = len(out)
+        W = out.reshape(1, p, t) if K == 1 else out.reshape(p, K, t).transpose(1, 0, 2)
+        if self.free is not None and self.shift is not None:
+            inner = (self.free.T @ flat).reshape(-1, K, t).transpose(1, 0, 2)
+            W = W - np.swapaxes(self.shift, -1, -2) @ inner
+        return np.asarray(W)

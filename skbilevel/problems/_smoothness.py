@@ -1,0 +1,86 @@
+"""Bounds on the curvature of mean losses, for steps that fit any units of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._bilevel import Task
+from skbilevel.problems._datafit import DataFit
+from skbilevel.problems._glm_losses import LogisticLoss, SoftmaxLoss
+from skbilevel.problems._losses import Loss, SquaredLoss
+from skbilevel.problems._rows_datafit import RowsDataFit
+
+# Lanczos' largest value approaches the largest eigenvalue from below.
+_STEPS, _MARGIN = 16, 1.02
+
+
+def curvature_bound(loss: Loss) -> float | None:
+    """Largest curvature of a loss in its predictions; None where there is none."""
+    if loss.constant_curvature:
+        return 1.0
+    if isinstance(loss, LogisticLoss):
+        return 0.25
+    return 0.5 if isinstance(loss, SoftmaxLoss) else None
+
+
+def data_smoothness(tasks: Sequence[Task]) -> Array | None:
+    """Largest eigenvalue of the mean loss of every task, repeated to the length of w.
+
+    None where a loss has no bound on its curvature.
+    """
+    parts = []
+    for task in tasks:
+        fit = task.inner
+        bound = curvature_bound(fit.loss) if isinstance(fit, RowsDataFit) else 1.0
+        if bound is None:
+            return None
+        size = fit.n_features * fit.n_targets
+        largest = bound * largest_of_data(fit) / np.asarray(fit.weight_sum)
+        parts.append(np.repeat(largest.reshape(-1), size))
+    return np.concatenate(parts)
+
+
+def largest_of_data(fit: DataFit) -> Array:
+    """Largest eigenvalue of ``X^T S X`` of one data fit, or of each in a stack."""
+    if isinstance(fit, RowsDataFit):
+        # The loss does not matter, and one target is enough.
+        one = fit.y[:, :1]
+        fit = replace(fit, y=one, loss=SquaredLoss(), offset=None)
+    shape = (*fit.batch, fit.n_features, 1)
+    point = fit.at(np.zeros((*fit.batch, fit.n_features, fit.n_targets)))
+    return _lanczos(point.hvp, shape)
+
+
+def _lanczos(apply: object, shape: tuple[int, ...]) -> Array:
+    """Largest Ritz values of a stack of symmetric maps, with a small margin.
+
+    Vectors are orthogonalized against all earlier ones; there are few of them.
+    """
+    rng = np.random.default_rng(0)
+    q = rng.standard_normal(shape)
+    q /= np.linalg.norm(q, axis=-2, keepdims=True)
+    basis, alphas, betas = [q], [], []
+    steps = min(_STEPS, shape[-2])
+    for step in range(steps):
+        r = apply(basis[-1])  # type: ignore[operator]
+        alpha = (r * basis[-1]).sum(axis=(-2, -1))
+        alphas.append(alpha)
+        for _ in range(2):
+            for known in basis:
+                r = r - known * (known * r).sum(axis=-2, keepdims=True)
+        beta = np.linalg.norm(r, axis=-2, keepdims=True)
+        if step + 1 == steps or not (beta > 1e-12 * np.abs(alpha).max()).all():
+            break
+        betas.append(beta[..., 0, 0])
+        basis.append(r / beta)
+    size = len(alphas)
+    T = np.zeros((*shape[:-2], size, size))
+    for i, alpha in enumerate(alphas):
+        T[..., i, i] = alpha
+    for i, beta in enumerate(betas[: size - 1]):
+        T[..., i, i + 1] = T[..., i + 1, i] = beta
+    return np.asarray(_MARGIN * np.linalg.eigvalsh(T)[..., -1])

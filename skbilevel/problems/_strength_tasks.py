@@ -1,0 +1,96 @@
+"""How strengths of several tasks enter one vector of coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._bilevel import BilevelProblem, Task
+
+
+@dataclass(frozen=True)
+class StrengthTasks:
+    """The penalty of all tasks on one vector w, coefficients side by side.
+
+    ::
+
+        sum_k 0.5 sum_jt d_kjt w_kjt^2,   d_kjt = 1 / (v_kjt W_k)
+
+    with W_k the weight of the training rows: data fits are means over them.
+
+    Parameters
+    ----------
+    problem : BilevelProblem
+        Its variances have to stay positive on the whole box.
+    """
+
+    problem: BilevelProblem
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Tasks, or stacks of them."""
+        return self.problem.tasks
+
+    @cached_property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Shape of the coefficients of every task."""
+        return [
+            (*task.inner.batch, task.inner.n_features, task.inner.n_targets)
+            for task in self.tasks
+        ]
+
+    @cached_property
+    def size(self) -> int:
+        """Length of w."""
+        return int(sum(np.prod(shape) for shape in self.shapes))
+
+    def split(self, w: Array) -> list[Array]:
+        """Coefficients of every task."""
+        out, start = [], 0
+        for shape in self.shapes:
+            stop = start + int(np.prod(shape))
+            out.append(w[start:stop].reshape(shape))
+            start = stop
+        return out
+
+    def weight_sums(self) -> list[Array]:
+        """W_k of every task, broadcast to its coefficients."""
+        return [
+            np.asarray(task.inner.weight_sum)[..., None, None] for task in self.tasks
+        ]
+
+    def variances(self, theta: Array) -> list[Array]:
+        """v of every task, (..., p, 1) or (p, t); infinite for unpenalized columns."""
+        out = []
+        for task, shape in zip(self.tasks, self.shapes, strict=True):
+            v = task.variances(self.problem.parametrization, theta)
+            out.append(v if v.ndim == len(shape) else v[..., None])
+        return out
+
+    def diagonal(self, theta: Array) -> Array:
+        """d, of the length of w."""
+        parts = []
+        weights = self.weight_sums()
+        for v, weight, shape in zip(
+            self.variances(theta), weights, self.shapes, strict=True
+        ):
+            parts.append(np.broadcast_to(1.0 / (v * weight), shape).reshape(-1))
+        return np.concatenate(parts)
+
+    def cross(self, theta: Array, w: Array, d: Array) -> Array:
+        """Derivative in theta of ``sum d_kjt(theta) w_kjt direction_kjt``."""
+        total = np.zeros(len(theta))
+        shared = self.problem.parametrization
+        products = self.split(w * d)
+        for task, weight, product in zip(
+            self.tasks, self.weight_sums(), products, strict=True
+        ):
+            v = task.variances(shared, theta)
+            own = v.ndim == product.ndim
+            v = v if own else v[..., None]
+            grad = -product / (v * v * weight)  # zero where v is infinite
+            total += task.pull_back(shared, theta, grad if own else grad.sum(axis=-1))
+        return total

@@ -1,0 +1,89 @@
+"""The adjoint system ``g_ww q = f_w`` and those who solve it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._oracles import InnerPoint
+from skbilevel.solvers._pcg import conjugate_gradients
+
+# Columns of a Hessian that is not given as an array are products.
+_DENSE_UP_TO = 200
+
+
+@dataclass(frozen=True)
+class AdjointSystem:
+    """``g_ww q = b`` at one inner point.
+
+    Parameters
+    ----------
+    point : InnerPoint
+        Its Hessian is the matrix.
+    metric : ndarray of shape (p,)
+        M with ``g_ww <= diag(M)``.
+    b : ndarray of shape (p,)
+        Right-hand side.
+    dense : bool
+        Whether the point has the Hessian as an array.
+    """
+
+    point: InnerPoint
+    metric: Array
+    b: Array
+    dense: bool = False
+
+    def residual(self, q: Array) -> Array:
+        """``b - g_ww q``, without a product where q is zero."""
+        return self.b - self.point.hvp(q) if q.any() else self.b.copy()
+
+    def matrix(self) -> Array:
+        """The Hessian; by products with the unit vectors where it is not given."""
+        return hessian_of(self.point, len(self.b), self.dense)
+
+
+class AdjointSolver(Protocol):
+    """Solves an adjoint system from a guess."""
+
+    def solve(
+        self, system: AdjointSystem, q0: Array | None, *, tol: float
+    ) -> tuple[Array, bool]:
+        """Solution and whether it is as accurate as was wanted."""
+
+
+def hessian_of(point: InnerPoint, size: int, dense: bool) -> Array:
+    """The Hessian as an array."""
+    if dense:
+        return np.asarray(point.hessian())  # type: ignore[attr-defined]
+    if size > _DENSE_UP_TO:
+        raise ValueError(
+            f"A direct solve with {size} unknowns needs the Hessian as an array: give "
+            "the inner problem one, or choose an iterative linear solver."
+        )
+    return np.stack([point.hvp(unit) for unit in np.eye(size)], axis=1)
+
+
+def solve_by_cg(
+    apply: Callable[[Array], Array],
+    b: Array,
+    q0: Array | None,
+    metric: Array | None,
+    *,
+    tol: float,
+    max_iter: int,
+) -> tuple[Array, bool]:
+    """Conjugate gradients on one vector, preconditioned by a metric."""
+    inverse = 1.0 if metric is None else 1.0 / metric[:, None]
+    x, _, converged = conjugate_gradients(
+        lambda d: apply(d[:, 0])[:, None],
+        b[:, None],
+        None if q0 is None else q0[:, None],
+        lambda r: np.asarray(inverse * r),
+        tol=tol,
+        max_iter=max_iter,
+    )
+    return x[:, 0], converged

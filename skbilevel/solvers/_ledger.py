@@ -1,0 +1,205 @@
+"""Counting oracle calls of a problem without a line of it in any solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skbilevel._typing import Array
+from skbilevel.problems._oracles import (
+    InnerPoint,
+    InnerProblem,
+    OracleProblem,
+    OuterPoint,
+    OuterProblem,
+)
+from skbilevel.solvers._base import Counts
+
+
+class Ledger:
+    """Adds up oracle calls; the one thing that counted points share and change.
+
+    A *pass* is one reading of all rows, forth and back: a product with X and one with
+    its transpose. A gradient or a Hessian product on ``r`` rows costs ``r`` rows of
+    it, a value half as much, and nothing where the gradient at the point is known.
+    """
+
+    def __init__(self, n_rows: int) -> None:
+        self.n_rows = max(n_rows, 1)
+        self.counts = Counts()
+        self.rows = 0.0
+
+    def add(self, rows: float, share: float, **calls: int) -> None:
+        """Note calls that read a share of some rows."""
+        self.counts += Counts(**calls)
+        self.rows += share * rows
+
+    @property
+    def passes(self) -> float:
+        """Passes over the rows of both levels."""
+        return self.rows / self.n_rows
+
+    @property
+    def total(self) -> Counts:
+        """All that was noted."""
+        return replace(self.counts, passes=self.passes)
+
+
+def counted(problem: OracleProblem) -> tuple[OracleProblem, Ledger]:
+    """The same problem, with a ledger of all calls of its oracles."""
+    ledger = Ledger(rows_of(problem.inner) + rows_of(problem.outer))
+    inner = CountedInner(problem.inner, ledger)
+    outer = CountedOuter(problem.outer, ledger)
+    return replace(problem, inner=inner, outer=outer), ledger
+
+
+def rows_of(level: InnerProblem | OuterProblem) -> int:
+    """Rows of one level; a level that is no mean counts as one row."""
+    return level.n_rows or 1
+
+
+@dataclass(frozen=True)
+class CountedInner:
+    """An inner problem whose calls are noted."""
+
+    problem: InnerProblem
+    ledger: Ledger
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Those of the problem."""
+        return self.problem.provides
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the problem."""
+        return self.problem.n_rows
+
+    @property
+    def smoothness(self) -> Callable[[Array], Any] | None:
+        """That of the problem."""
+        return self.problem.smoothness
+
+    def at(self, theta: Array, w: Array) -> CountedInnerPoint:
+        """A counted point."""
+        return CountedInnerPoint(self.problem.at(theta, w), self)
+
+    def take(self, rows: Array) -> CountedInner:
+        """Some rows, counted in the same ledger."""
+        return CountedInner(self.problem.take(rows), self.ledger)
+
+    def __getattr__(self, name: str) -> Any:
+        # Whatever else a problem provides, such as codes of rows.
+        return getattr(self.problem, name)
+
+
+class CountedInnerPoint:
+    """A point of `CountedInner`."""
+
+    def __init__(self, point: InnerPoint, level: CountedInner) -> None:
+        self._point, self._ledger = point, level.ledger
+        self._rows = rows_of(level.problem)
+        self._seen: set[str] = set()
+
+    def _note(self, name: str, share: float, calls: dict[str, int]) -> None:
+        if name not in self._seen:
+            self._seen.add(name)
+            self._ledger.add(self._rows, share, **calls)
+
+    @property
+    def value(self) -> float:
+        """Half a reading, unless the gradient is known."""
+        share = 0.0 if "grad" in self._seen else 0.5
+        self._note("value", share, {"n_evaluations": 1})
+        return self._point.value
+
+    @property
+    def grad(self) -> Array:
+        """One reading, half of it where the value is known."""
+        share = 0.5 if "value" in self._seen else 1.0
+        self._note("grad", share, {"n_grad": 1})
+        return self._point.grad
+
+    def hvp(self, d: Array) -> Array:
+        """One reading."""
+        self._ledger.add(self._rows, 1.0, n_hvp=1)
+        return self._point.hvp(d)
+
+    def cross(self, d: Array) -> Array:
+        """No reading where theta enters through a penalty, one elsewhere."""
+        free = bool(getattr(self._point, "cross_is_free", False))
+        self._ledger.add(self._rows, 0.0 if free else 1.0, n_cross=1)
+        return self._point.cross(d)
+
+    def third(self, d: Array) -> float:
+        """One product with X, which is half a reading."""
+        self._ledger.add(self._rows, 0.5)
+        return self._point.third(d)  # type: ignore[attr-defined,no-any-return]
+
+    def hessian(self) -> Array:
+        """One reading for every column would be the price of products."""
+        self._ledger.add(self._rows, 1.0, n_hessian=1)
+        return self._point.hessian()  # type: ignore[attr-defined,no-any-return]
+
+
+@dataclass(frozen=True)
+class CountedOuter:
+    """An outer problem whose calls are noted."""
+
+    problem: OuterProblem
+    ledger: Ledger
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Those of the problem."""
+        return self.problem.provides
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the problem."""
+        return self.problem.n_rows
+
+    def at(self, theta: Array, w: Array) -> CountedOuterPoint:
+        """A counted point."""
+        return CountedOuterPoint(self.problem.at(theta, w), self)
+
+    def take(self, rows: Array) -> CountedOuter:
+        """Some rows, counted in the same ledger."""
+        return CountedOuter(self.problem.take(rows), self.ledger)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.problem, name)
+
+
+class CountedOuterPoint:
+    """A point of `CountedOuter`."""
+
+    def __init__(self, point: OuterPoint, level: CountedOuter) -> None:
+        self._point, self._ledger = point, level.ledger
+        self._rows = rows_of(level.problem)
+        self._seen: set[str] = set()
+
+    def _note(self, name: str, share: float, calls: dict[str, int]) -> None:
+        if name not in self._seen:
+            self._seen.add(name)
+            self._ledger.add(self._rows, share, **calls)
+
+    @property
+    def value(self) -> float:
+        """Half a reading, unless the gradient is known."""
+        share = 0.0 if "grad" in self._seen else 0.5
+        self._note("value", share, {"n_evaluations": 1})
+        return self._point.value
+
+    @property
+    def grad(self) -> Array:
+        """One reading, half of it where the value is known."""
+        share = 0.5 if "value" in self._seen else 1.0
+        self._note("grad", share, {"n_grad": 1})
+        return self._point.grad
+
+    @property
+    def grad_theta(self) -> Array:
+        """Counted with the gradient."""
+        return self._point.grad_theta

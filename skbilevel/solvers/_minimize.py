@@ -1,0 +1,196 @@
+"""The functional door: one call for every problem and every solver."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem
+from skbilevel.problems._linear_oracles import linear_oracles
+from skbilevel.problems._oracles import OracleProblem
+from skbilevel.solvers._base import Counts, OnIter, Result
+from skbilevel.solvers._ledger import counted
+from skbilevel.solvers._nested import Direct, MapTasks, Nested
+from skbilevel.solvers._oracle_base import (
+    OracleSolver,
+    check_words,
+    metric_norm,
+    metric_of,
+)
+from skbilevel.solvers._registry import ORACLE_SOLVERS
+from skbilevel.solvers._structured import SOLVERS, resolve
+from skbilevel.solvers.inner import Newton
+
+# What a name of a structured solver means where nothing but oracles is known.
+_AS_ORACLES = {"auto": "newton", "exact": "newton", "amigo": "amigo"}
+
+
+def minimize_bilevel(
+    problem: OracleProblem | BilevelProblem | CriterionProblem,
+    solver: str | Nested | Direct | OracleSolver = "auto",
+    *,
+    theta0: Array | None = None,
+    tol: float = 1e-4,
+    max_iter: int = 100,
+    random_state: int = 0,
+    on_iter: OnIter | None = None,
+    map_tasks: MapTasks | None = None,
+    final_tol: float | None = 1e-8,
+) -> Result:
+    """Minimize ``f(theta, w(theta))`` over a box of theta.
+
+    ::
+
+        F(theta) = f(theta, w(theta)),   w(theta) = argmin_w g(theta, w)
+
+    Parameters
+    ----------
+    problem : OracleProblem, BilevelProblem or CriterionProblem
+        Oracles of your own, or tasks of linear models with strengths.
+    solver : str or solver value, default="auto"
+        A name of the table in the user guide, or a value such as ``SABA(step=0.5)``
+        or ``DoubleLoop(...)``. For oracles "auto" and "exact" solve every inner
+        problem by Newton's method.
+    theta0 : ndarray of shape (d,), optional
+        Start; by default that of an `OracleProblem`.
+    tol : float, default=1e-4
+        Largest component of the projected hypergradient, relative to the first value.
+    max_iter : int, default=100
+        Largest number of outer iterations; solvers with a budget of passes over the
+        rows have it in their value.
+    random_state : int, default=0
+        Seeds stochastic solvers and random directions.
+    on_iter : callable, optional
+        Called with an `IterInfo` after every outer iteration; returning True stops.
+    map_tasks : callable, optional
+        Like `map`; runs tasks of a `BilevelProblem` in parallel.
+    final_tol : float or None, default=1e-8
+        Accuracy of the last inner solve, by Newton's method at the final theta: the
+        reported ``w`` and ``value`` are never those of an algorithm half way. None
+        leaves it out.
+
+    Returns
+    -------
+    result : Result
+        ``theta, value, w, status, message, n_iter, history, counts``.
+
+    Raises
+    ------
+    ValueError
+        If the solver needs what the problem does not provide; the sentence says what.
+
+    Examples
+    --------
+    A quadratic toy, ``w(theta) = theta`` and ``F = 0.5 |theta - 1|^2``:
+
+    >>> import numpy as np
+    >>> from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
+    >>> from skbilevel.solvers import minimize_bilevel
+    >>> inner = InnerOracles(
+    ...     value=lambda theta, w: 0.5 * ((w - theta) ** 2).sum(),
+    ...     grad=lambda theta, w: w - theta,
+    ...     hvp=lambda theta, w, d: d,
+    ...     cross=lambda theta, w, d: -d,
+    ... )
+    >>> outer = OuterOracles(
+    ...     value=lambda theta, w: 0.5 * ((w - 1) ** 2).sum(),
+    ...     grad=lambda theta, w: w - 1,
+    ... )
+    >>> problem = OracleProblem(inner, outer, w0=np.zeros(2), theta0=np.zeros(2))
+    >>> minimize_bilevel(problem).theta.round(6)
+    array([1., 1.])
+    """
+    chosen = as_solver(solver, problem)
+    if isinstance(chosen, Nested | Direct):
+        structured: Any = problem
+        return chosen.solve(
+            structured,
+            _start(problem, theta0),
+            tol=tol,
+            max_iter=max_iter,
+            on_iter=on_iter,
+            map_tasks=map_tasks,
+        )
+    start = _start(problem, theta0)
+    oracles = problem
+    if isinstance(problem, BilevelProblem):
+        oracles = linear_oracles(problem.stacked(), start)
+    if not isinstance(oracles, OracleProblem):
+        raise ValueError(
+            f"{type(chosen).__name__} needs an inner problem; a criterion in closed "
+            "form has none. Give a number of folds, or choose solver='exact'."
+        )
+    check_words(chosen, chosen.requires, oracles.provides)
+    start = np.clip(start, *oracles.box)
+    result = chosen.solve_oracles(
+        oracles,
+        start,
+        tol=tol,
+        max_iter=max_iter,
+        random_state=random_state,
+        on_iter=on_iter,
+    )
+    if final_tol is not None:
+        result = _with_accurate_end(oracles, result, final_tol)
+    if isinstance(problem, BilevelProblem):
+        result = replace(result, v=problem.parametrization.v(result.theta))
+    return result
+
+
+def as_solver(
+    solver: Any, problem: OracleProblem | BilevelProblem | CriterionProblem
+) -> Nested | Direct | OracleSolver:
+    """A value from a name or a value, checked against the kind of the problem."""
+    oracles = isinstance(problem, OracleProblem)
+    if isinstance(solver, str):
+        name = _AS_ORACLES.get(solver, solver) if oracles else solver
+        if name in ORACLE_SOLVERS and (oracles or name not in SOLVERS):
+            return ORACLE_SOLVERS[name]
+        if oracles:
+            known = ", ".join(repr(each) for each in ["auto", "exact", *ORACLE_SOLVERS])
+            raise ValueError(f"solver={solver!r} is not known; choose one of {known}.")
+        assert not isinstance(problem, OracleProblem)
+        return resolve(name, problem)
+    if isinstance(solver, Nested | Direct) and oracles:
+        raise ValueError(
+            f"{type(solver).__name__} needs strengths and data fits, that is a "
+            "BilevelProblem; for oracles build a DoubleLoop."
+        )
+    if not isinstance(solver, Nested | Direct) and not hasattr(solver, "solve_oracles"):
+        raise ValueError(
+            f"solver={solver!r} is neither a name nor a value with a method "
+            "solve_oracles."
+        )
+    return solver  # type: ignore[no-any-return]
+
+
+def _start(problem: Any, theta0: Array | None) -> Array:
+    if theta0 is None:
+        if not isinstance(problem, OracleProblem):
+            raise ValueError("theta0 is needed: a BilevelProblem has no start.")
+        theta0 = problem.theta0
+    return np.asarray(theta0, dtype=float)
+
+
+def _with_accurate_end(problem: OracleProblem, result: Result, tol: float) -> Result:
+    """The inner solution and the outer value at the final theta, to an accuracy."""
+    problem, ledger = counted(problem)
+    theta = result.theta
+    w = problem.w0 if result.w is None else result.w
+    first = metric_norm(
+        problem.inner.at(theta, problem.w0).grad,
+        metric_of(problem.inner, theta, problem.w0),
+    )
+    descent = Newton(max_iter=200).solve(
+        problem.inner,
+        theta,
+        w,
+        threshold=tol * max(first, np.finfo(float).tiny),
+        rng=np.random.default_rng(0),
+    )
+    value = problem.outer.at(theta, descent.w).value
+    counts: Counts = result.counts + ledger.total
+    return replace(result, w=descent.w, value=value, counts=counts)

@@ -1,0 +1,79 @@
+"""Gradient descent on the inner problem with steps from its smoothness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._oracles import InnerProblem
+from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    """``w <- w - step * M(theta)^-1 g_w(theta, w)``.
+
+    Parameters
+    ----------
+    n_iter : int or None
+        Budget of steps (the T of the literature); None goes on until the gradient is
+        small enough.
+    step : float
+        Fraction of the inverse metric, below 2. 1 is the exact Lipschitz step.
+    keep : bool
+        Whether to keep the iterates, for `Unrolled`.
+    max_iter : int
+        Largest number of steps without a budget.
+
+    Notes
+    -----
+    One gradient per step. The metric is that of the problem where it provides
+    ``smoothness``: for linear models ``L + alpha_j``, so that strong penalties do not
+    shorten the steps of other features. Elsewhere power iterations at the start.
+    """
+
+    n_iter: int | None = None
+    step: float = 1.0
+    keep: bool = False
+    max_iter: int = 20_000
+    requires = frozenset[str]()
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """The trajectory, if it is kept."""
+        return frozenset({"trajectory"} if self.keep else ())
+
+    def solve(
+        self,
+        inner: InnerProblem,
+        theta: Array,
+        w: Array,
+        *,
+        threshold: float,
+        rng: np.random.Generator,
+        memory: Any = None,
+        outer_grad: Callable[[Array], Array] | None = None,
+    ) -> Descent:
+        """Descend from ``w``."""
+        metric = metric_of(inner, theta, w)
+        point = inner.at(theta, w)
+        path = [w]
+        budget = self.max_iter if self.n_iter is None else self.n_iter
+        converged = self.n_iter is not None
+        n_iter = 0
+        while n_iter < budget:
+            if self.n_iter is None and metric_norm(point.grad, metric) <= threshold:
+                converged = True
+                break
+            w = w - self.step * point.grad / metric
+            point = inner.at(theta, w)
+            n_iter += 1
+            if self.keep:
+                path.append(w)
+        steps = metric / self.step
+        trajectory = tuple(path) if self.keep else ()
+        return Descent(w, point, converged, n_iter, None, trajectory, steps)

@@ -1,0 +1,193 @@
+"""Projected gradient descent in theta, with a fixed or an adaptive step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.solvers._base import IterInfo, Objective, OnIter, OuterResult, Status
+from skbilevel.solvers.outer._lbfgsb import stationarity
+
+# State in, step out: from (theta, grad) and its memory.
+Rule = Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class ProjectedGradient:
+    """``theta <- clip(theta - gamma * F'(theta))``.
+
+    Parameters
+    ----------
+    step : float or None
+        gamma; None adapts it: from two gradients in a row as
+        ``min(sqrt(1 + r) gamma, |dtheta| / (2 |dgrad|))`` with r the last ratio of
+        steps, after a first step of length ``first_step``.
+    first_step : float
+        Length of the first adaptive step, in units of theta.
+    accuracy : tuple of float
+        First and last tolerance asked of inner and adjoint solves; it shrinks by
+        ``decrease`` in every iteration.
+    decrease : float
+        See ``accuracy``; 1 keeps the first one.
+
+    References
+    ----------
+    Y. Malitsky, K. Mishchenko (2020). Adaptive gradient descent without descent. ICML.
+    """
+
+    step: float | None = None
+    first_step: float = 0.5
+    accuracy: tuple[float, float] = (1e-2, 1e-8)
+    decrease: float = 0.9
+
+    def minimize(
+        self,
+        objective: Objective,
+        theta0: Array,
+        bounds: tuple[Array, Array],
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        on_iter: OnIter | None = None,
+    ) -> OuterResult:
+        """Minimize from ``theta0``."""
+        rule = (lambda theta, grad: self.step * grad) if self.step else self._adaptive()
+        return descend(
+            rule,
+            objective,
+            theta0,
+            bounds,
+            tol=tol,
+            max_iter=max_iter,
+            on_iter=on_iter,
+            accuracy=self.accuracy,
+            decrease=self.decrease,
+        )
+
+    def _adaptive(self) -> Rule:
+        known: dict[str, Array] = {}
+        size = {"gamma": 0.0, "ratio": 0.0}
+
+        def rule(theta: Array, grad: Array) -> Array:
+            norm = float(np.linalg.norm(grad))
+            if not known:
+                gamma = self.first_step / norm if norm > 0 else 1.0
+                size["ratio"] = 0.0
+            else:
+                moved = float(np.linalg.norm(theta - known["theta"]))
+                changed = float(np.linalg.norm(grad - known["grad"]))
+                gamma = np.sqrt(1.0 + size["ratio"]) * size["gamma"]
+                if changed > 0.0:
+                    gamma = min(gamma, 0.5 * moved / changed)
+                gamma = gamma or size["gamma"]
+                size["ratio"] = gamma / size["gamma"]
+            size["gamma"] = gamma
+            known["theta"], known["grad"] = theta.copy(), grad.copy()
+            return np.asarray(gamma * grad)
+
+        return rule
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam on theta, clipped to its box; no step size to scale with the loss.
+
+    Parameters
+    ----------
+    step : float
+        Largest change of a component in one iteration, about.
+    beta : tuple of float
+        Decay of the averages of gradients and of their squares.
+    accuracy, decrease
+        As for `ProjectedGradient`.
+
+    References
+    ----------
+    D. P. Kingma, J. Ba (2015). Adam: a method for stochastic optimization. ICLR.
+    """
+
+    step: float = 0.1
+    beta: tuple[float, float] = (0.9, 0.999)
+    accuracy: tuple[float, float] = (1e-2, 1e-8)
+    decrease: float = 0.9
+
+    def minimize(
+        self,
+        objective: Objective,
+        theta0: Array,
+        bounds: tuple[Array, Array],
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        on_iter: OnIter | None = None,
+    ) -> OuterResult:
+        """Minimize from ``theta0``."""
+        return descend(
+            self._rule(),
+            objective,
+            theta0,
+            bounds,
+            tol=tol,
+            max_iter=max_iter,
+            on_iter=on_iter,
+            accuracy=self.accuracy,
+            decrease=self.decrease,
+        )
+
+    def _rule(self) -> Rule:
+        first, second, count = np.zeros(1), np.zeros(1), 0
+        b1, b2 = self.beta
+
+        def rule(theta: Array, grad: Array) -> Array:
+            nonlocal first, second, count
+            count += 1
+            first = b1 * first + (1 - b1) * grad
+            second = b2 * second + (1 - b2) * grad**2
+            scale = np.sqrt(second / (1 - b2**count))
+            scale = np.where(scale > 0, scale, 1.0)
+            return np.asarray(self.step * first / (1 - b1**count) / scale)
+
+        return rule
+
+
+def descend(
+    rule: Rule,
+    objective: Objective,
+    theta: Array,
+    bounds: tuple[Array, Array],
+    *,
+    tol: float,
+    max_iter: int,
+    on_iter: OnIter | None,
+    accuracy: tuple[float, float],
+    decrease: float,
+) -> OuterResult:
+    """Steps of a rule that looks at gradients only; keeps the last theta."""
+    theta = np.clip(np.asarray(theta, dtype=float), *bounds)
+    inner_tol, rows = accuracy[0], []
+    value, grad = objective(theta, inner_tol)
+    size = abs(value) if value != 0.0 else 1.0
+    status, n_iter = Status.MAX_ITER, 0
+    while True:
+        norm = float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
+        rows.append((value, norm, inner_tol))
+        info = IterInfo(n_iter, theta, value, norm, inner_tol)
+        if n_iter and on_iter is not None and on_iter(info):
+            status = Status.STOPPED
+            break
+        if norm <= tol * size:
+            status = Status.CONVERGED
+            break
+        if n_iter >= max_iter:
+            break
+        theta = np.clip(theta - rule(theta, grad), *bounds)
+        inner_tol = max(accuracy[1], decrease * inner_tol)
+        value, grad = objective(theta, inner_tol)
+        n_iter += 1
+    names = ("value", "grad_norm", "tol")
+    columns = np.array(rows, dtype=float).T
+    history = dict(zip(names, columns, strict=True))
+    return OuterResult(theta, value, norm, status, n_iter, history)

@@ -1,0 +1,1 @@
+"""Solvers that read a few rows at a time."""

@@ -1,0 +1,178 @@
+"""The double loop on oracles: limits, warm starts, counts, refusals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
+from skbilevel.solvers import (
+    LBFGSB,
+    Adam,
+    ConjugateGradient,
+    DirectSolve,
+    DoubleLoop,
+    GradientDescent,
+    GradientSteps,
+    ImplicitGradient,
+    Nested,
+    NeumannSeries,
+    Newton,
+    ProjectedGradient,
+    minimize_bilevel,
+)
+from skbilevel.solvers._double_loop import DoubleLoopRun
+from skbilevel.solvers._ledger import counted
+from skbilevel.solvers.hypergradient import Implicit
+from skbilevel.solvers.inner import CG
+
+INNERS = {
+    "newton-direct": Newton("direct"),
+    "newton-cg": Newton("cg"),
+    "gradient": GradientDescent(),
+}
+LINEAR = {
+    "direct": DirectSolve(),
+    "cg": ConjugateGradient(),
+    "cg-plain": ConjugateGradient(precondition=False),
+    "gradient": GradientSteps(),
+    "neumann": NeumannSeries(20_000),
+}
+
+
+def run_of(loop, problem):
+    """An objective in use."""
+    return DoubleLoopRun(loop, *counted(problem), 0)
+
+
+@pytest.mark.parametrize("linear", LINEAR)
+@pytest.mark.parametrize("inner", INNERS)
+def test_hypergradients_are_exact_in_the_limit(oracle_case, inner, linear):
+    """Any inner solver and any linear solver, run to the end."""
+    loop = DoubleLoop(INNERS[inner], ImplicitGradient(LINEAR[linear]), LBFGSB())
+    done = run_of(loop, oracle_case.problem).evaluate(oracle_case.theta, 1e-11)
+    exact = oracle_case.grad(oracle_case.theta)
+    assert done.value == pytest.approx(oracle_case.value(oracle_case.theta), rel=1e-8)
+    np.testing.assert_allclose(done.grad, exact, rtol=1e-6, atol=1e-8)
+
+
+def test_exact_gradient_is_that_of_finite_differences(oracle_case):
+    """The reference of all tests here."""
+    theta, eps = oracle_case.theta, 1e-5
+    numeric = [
+        (oracle_case.value(theta + eps * e) - oracle_case.value(theta - eps * e))
+        / (2 * eps)
+        for e in np.eye(len(theta))
+    ]
+    np.testing.assert_allclose(oracle_case.grad(theta), numeric, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "outer", [LBFGSB(), ProjectedGradient(), Adam(), ProjectedGradient(step=20.0)]
+)
+def test_outer_optimizers_reach_one_minimum(oracle_case, outer):
+    """Each from the same start."""
+    loop = DoubleLoop(Newton(), ImplicitGradient(), outer)
+    best = minimize_bilevel(oracle_case.problem, "exact", tol=1e-7, max_iter=500)
+    found = minimize_bilevel(oracle_case.problem, loop, tol=1e-5, max_iter=600)
+    start = oracle_case.value(oracle_case.theta)
+    assert found.value - best.value <= 0.03 * (start - best.value)
+    assert len(found.history["passes"]) == len(found.history["value"])
+    assert (np.diff(found.history["passes"]) > 0).all()
+
+
+def test_warm_starts_reach_lower(oracle_case):
+    """With one step of everything, amortization is what makes the adjoint right."""
+    values = {}
+    for warm in [("inner", "adjoint"), ("inner",), ()]:
+        loop = DoubleLoop(
+            GradientDescent(n_iter=1),
+            ImplicitGradient(GradientSteps(n_iter=1)),
+            ProjectedGradient(step=1.0),
+            warm,
+        )
+        found = minimize_bilevel(oracle_case.problem, loop, tol=0.0, max_iter=300)
+        values[warm] = found.value
+    assert values["inner", "adjoint"] < values["inner",]
+    assert values["inner", "adjoint"] < values[()]
+
+
+def test_counts_are_those_of_the_algorithm(oracle_case):
+    """T gradients, N products, one cross product for an evaluation."""
+    loop = DoubleLoop(
+        GradientDescent(n_iter=7),
+        ImplicitGradient(GradientSteps(n_iter=4)),
+        ProjectedGradient(step=0.1),
+        (),
+    )
+    run = run_of(loop, oracle_case.problem)
+    run(oracle_case.theta, 1e-3)
+    before = run.ledger.total
+    run(oracle_case.theta, 1e-3)
+    spent = replace(run.ledger.total)
+    # One gradient is the outer one; the first step of four starts at zero.
+    assert spent.n_grad - before.n_grad == 7 + 1
+    assert spent.n_hvp - before.n_hvp == 3
+    assert spent.n_cross - before.n_cross == 1
+    # Every row is read 7 + 3 times inside, once outside; halves are equal here.
+    assert spent.passes - before.passes == pytest.approx((7 + 3 + 1) / 2)
+
+
+def test_oracles_of_a_user(oracle_case):
+    """Plain functions give what the linear model gives."""
+    inner, outer = oracle_case.problem.inner, oracle_case.problem.outer
+    plain = OracleProblem(
+        InnerOracles(
+            value=lambda t, w: inner.at(t, w).value,
+            grad=lambda t, w: inner.at(t, w).grad,
+            hvp=lambda t, w, d: inner.at(t, w).hvp(d),
+            cross=lambda t, w, d: inner.at(t, w).cross(d),
+        ),
+        OuterOracles(
+            value=lambda t, w: outer.at(t, w).value,
+            grad=lambda t, w: outer.at(t, w).grad,
+        ),
+        oracle_case.problem.w0,
+        oracle_case.theta,
+        oracle_case.problem.bounds,
+    )
+    mine = minimize_bilevel(plain, "exact", tol=1e-7)
+    ours = minimize_bilevel(oracle_case.problem, "exact", tol=1e-7)
+    assert mine.value == pytest.approx(ours.value, rel=1e-8)
+    assert mine.message
+    assert mine.v.size == 0
+    loop = DoubleLoop(GradientDescent(), ImplicitGradient(GradientSteps()), LBFGSB())
+    assert minimize_bilevel(plain, loop, tol=1e-5).value == pytest.approx(
+        ours.value, rel=1e-5
+    )
+
+
+def test_on_iter_sees_costs_and_stops(oracle_case):
+    """Passes and seconds grow; True stops."""
+    seen = []
+    result = minimize_bilevel(
+        oracle_case.problem,
+        "exact",
+        tol=0.0,
+        on_iter=lambda info: seen.append(info) or len(seen) == 3,
+    )
+    assert result.n_iter == 3
+    assert 0 < seen[0].passes < seen[1].passes
+    assert 0 < seen[0].seconds < seen[1].seconds
+
+
+def test_refusals_say_what_is_missing(oracle_case):
+    """One sentence each."""
+    problem = oracle_case.problem
+    with pytest.raises(ValueError, match="not known"):
+        minimize_bilevel(problem, "no-such-name")
+    with pytest.raises(ValueError, match="BilevelProblem"):
+        minimize_bilevel(problem, Nested(CG(), Implicit(), LBFGSB()))
+    with pytest.raises(ValueError, match="solve_oracles"):
+        minimize_bilevel(problem, 3)
+    with pytest.raises(ValueError, match="warm_start"):
+        DoubleLoop(Newton(), ImplicitGradient(), LBFGSB(), ("everything",))
+    with pytest.raises(ValueError, match="finite vector"):
+        OracleProblem(problem.inner, problem.outer, np.array([np.nan]), np.zeros(1))
+    with pytest.raises(ValueError, match="lower bound"):
+        OracleProblem(problem.inner, problem.outer, np.zeros(1), np.zeros(1), (1, 0))
