@@ -21,7 +21,7 @@ from skbilevel.problems._linear_rows import (
 )
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
-from skbilevel.problems._smoothness import data_smoothness
+from skbilevel.problems._smoothness import curvature_bound, data_smoothness
 from skbilevel.problems._strength_tasks import StrengthTasks
 
 
@@ -73,6 +73,8 @@ class LinearInner:
                 words.add("third_derivative")
         if self._data_bound is not None:
             words.add("smoothness")
+            if "row_batches" in words:
+                words.add("row_smoothness")
         return frozenset(words)
 
     @property
@@ -96,6 +98,16 @@ class LinearInner:
         if bound is None:
             return None
         return lambda theta: bound + self.strengths.diagonal(theta)
+
+    def row_smoothness(self) -> Array:
+        """Largest eigenvalue of the loss of any row, for each component of w.
+
+        The penalty is left out; half a reading of the rows.
+        """
+        bound = curvature_bound(self.rows.rows.loss)
+        assert bound is not None
+        *_, p, t = self.strengths.shapes[0]
+        return np.repeat(bound * self.rows.rows.largest(), p * t)
 
     def at(self, theta: Array, w: Array) -> LinearInnerPoint:
         """The oracles at (theta, w)."""

@@ -12,6 +12,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import BilevelProblem, Task
 from skbilevel.problems._losses import Loss
+from skbilevel.problems._row_norms import largest_rows
 from skbilevel.problems._row_reader import RowBlock, RowReader
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.problems._strength_tasks import StrengthTasks
@@ -65,6 +66,10 @@ class RowSet:
     def block(self) -> RowBlock:
         """The rows themselves."""
         return self.reader.read(self.index)
+
+    def largest(self) -> Array:
+        """Largest scaled squared norm of a row, (K,); reads all rows once."""
+        return largest_rows(self.reader, self.index, self.scale)
 
     def predict(self, W: Array) -> Array:
         """Predictions (n, K, t)."""

@@ -55,6 +55,9 @@ class InnerProblem(Protocol):
         a mean over ``n_rows`` rows; ``take(rows)`` is the mean over some of them
     ``smoothness``
         ``smoothness(theta)`` bounds the Hessian for all w
+    ``row_smoothness``
+        a method ``row_smoothness()`` bounds the Hessian of every row, what is the same
+        for all rows left out; like ``smoothness``, it knows all w
     ``dense_hessian``, ``third_derivative``
         see `InnerPoint`
     ``row_codes``

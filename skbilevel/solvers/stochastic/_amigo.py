@@ -1,0 +1,107 @@
+"""AmIGO on mini-batches: a few stochastic steps in w and q for every one in theta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._oracles import OracleProblem
+from skbilevel.solvers._base import OnIter, Result
+from skbilevel.solvers._ledger import rows_of
+from skbilevel.solvers.stochastic._levels import Level
+from skbilevel.solvers.stochastic._run import Budget, StochasticRun
+from skbilevel.solvers.stochastic._schedule import OuterSteps
+
+
+@dataclass(frozen=True)
+class AmigoSGD:
+    """Warm-started stochastic steps in w, then in q, then one in theta.
+
+    ::
+
+        T times:  w <- w - rho g_w / M_b(theta)              each on a new batch
+        f_w, f_theta on one batch
+        N times:  q <- q - rho (g_ww q - f_w) / M_b(theta)   each on a new batch
+        theta <- clip(theta - gamma (f_theta - g_theta_w q)) on one more batch
+
+    Conjugate gradients are for full gradients only: on batches the directions lose
+    their conjugacy. See `DoubleLoop` for them.
+
+    Parameters
+    ----------
+    n_inner, n_linear : int
+        T and N.
+    step, reach, decay
+        As for `SOBA`.
+    batch_size, max_passes, warm_up, record_every, evaluate
+        As for `SOBA`.
+
+    References
+    ----------
+    M. Arbel, J. Mairal (2022). Amortized implicit differentiation for stochastic
+    bilevel optimization. ICLR.
+    """
+
+    n_inner: int = 10
+    n_linear: int = 10
+    step: float = 0.5
+    reach: float = 0.5
+    decay: tuple[float, float] = (1 / 2, 1 / 2)
+    batch_size: int | None = None
+    max_passes: float = 200.0
+    warm_up: int = 2
+    shared_step: bool = False
+    record_every: float = 5.0
+    evaluate: bool = True
+    requires = frozenset({"row_batches"})
+
+    def solve_oracles(
+        self,
+        problem: OracleProblem,
+        theta0: Array,
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        random_state: int = 0,
+        on_iter: OnIter | None = None,
+    ) -> Result:
+        """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
+        rule = OuterSteps(self.reach, False, self.decay[1], self.warm_up, self.shared_step)
+        run = StochasticRun(problem, theta0, self.batch_size, rule, random_state)
+        rows = self._rows_per_step(run)
+        share = min(1.0, rows / run.ledger.n_rows)
+
+        def step(passed: float) -> None:
+            rho = self.step * (1.0 + passed) ** -self.decay[0]
+            run.move_outer(self._descend(run, rho), share)
+
+        budget = Budget(self.max_passes, self.record_every, self.evaluate)
+        return run.loop(step, rows, budget, tol, on_iter)
+
+    def _rows_per_step(self, run: StochasticRun) -> float:
+        inner, outer = run.inner.sampler, run.outer.sampler
+        n, m = rows_of(run.problem.inner), rows_of(run.problem.outer)
+        return (self.n_inner + self.n_linear + 1) * n / len(inner) + m / len(outer)
+
+    def _descend(self, run: StochasticRun, rho: float) -> Array:
+        """Steps in w and q, and the direction in theta after them."""
+        for _ in range(self.n_inner):
+            weight, point = batch_point(run, run.inner)
+            run.move_inner(rho, weight * point.grad, None)
+        weight, outer = batch_point(run, run.outer)
+        f_w, f_theta = weight * outer.grad, weight * outer.grad_theta
+        for _ in range(self.n_linear):
+            weight, point = batch_point(run, run.inner)
+            run.move_inner(rho, None, weight * point.hvp(run.q) - f_w)
+        weight, point = batch_point(run, run.inner)
+        return np.asarray(f_theta - weight * point.cross(run.q))
+
+
+def batch_point(run: StochasticRun, level: Level) -> tuple[float, Any]:
+    """Weight and oracles of the next batch of a level at the point of a run."""
+    k = level.sampler.draw()
+    batch = level.problem.take(level.sampler.parts[k])
+    return float(level.sampler.weights[k]), batch.at(run.theta, run.w)

@@ -1,0 +1,84 @@
+"""The metric of steps that see a batch of rows only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._oracles import OracleProblem
+from skbilevel.solvers._ledger import Ledger
+from skbilevel.solvers._oracle_base import largest_eigenvalue
+from skbilevel.solvers.stochastic._sampler import BatchSampler
+
+# Batches whose curvature is measured where no bound is known, and a margin for others.
+_PROBES, _MARGIN = 4, 1.2
+
+
+class BatchMetric:
+    """M_b with steps ``D / M_b`` that are stable on batches of b rows.
+
+    With bounds from the problem, it is the expected smoothness of sampling without
+    replacement, with the penalties exact::
+
+        M_b(theta) = M(theta) + c L_max,   c = (n - b) / (b (n - 1))
+
+    where ``L_max`` is the largest curvature of a row: one row gives ``L_max``, all rows
+    give the full gradient's ``M``. Elsewhere M (or 1) is multiplied by the largest
+    eigenvalue, relative to it, that power iterations find on a few batches; it is
+    measured again when theta has moved by 1 and the problem gives no M.
+
+    References
+    ----------
+    R. M. Gower, N. Loizou, X. Qian, A. Sailanbayev, E. Shulgin, P. Richtarik (2019).
+    SGD: general analysis and improved rates. ICML.
+    """
+
+    def __init__(
+        self,
+        problem: OracleProblem,
+        sampler: BatchSampler,
+        ledger: Ledger,
+        theta: Array,
+        w: Array,
+    ) -> None:
+        self._inner, self._sampler = problem.inner, sampler
+        self._bound = (
+            problem.inner.smoothness
+            if "smoothness" in problem.inner.provides
+            else None
+        )
+        self._more: Array | float = 0.0
+        self._factor, self._measured = 1.0, theta
+        n, b = problem.inner.n_rows, sampler.size
+        if b == n and self._bound is not None:
+            return
+        if {"smoothness", "row_smoothness"} <= problem.inner.provides:
+            largest = problem.inner.row_smoothness()  # type: ignore[attr-defined]
+            ledger.add(n, 0.5)
+            self._more = (n - b) / (b * max(n - 1, 1)) * largest
+        else:
+            self._measure(theta, w)
+
+    def at(self, theta: Array, w: Array) -> Array:
+        """M_b(theta)."""
+        if self._bound is None and np.abs(theta - self._measured).max() > 1.0:
+            self._measure(theta, w)
+        return np.asarray(self._factor * (self._base(theta, w) + self._more))
+
+    def _base(self, theta: Array, w: Array) -> Array:
+        bound = 1.0 if self._bound is None else self._bound(theta)
+        return np.broadcast_to(np.asarray(bound, dtype=float), w.shape)
+
+    def _measure(self, theta: Array, w: Array) -> None:
+        root = np.sqrt(self._base(theta, w))
+        found = [0.0]
+        for rows in self._sampler.parts[:_PROBES]:
+            point = self._inner.take(rows).at(theta, w)
+            found.append(
+                largest_eigenvalue(
+                    lambda d, p=point: p.hvp(d / root) / root,  # type: ignore[misc]
+                    len(w),
+                )
+            )
+        known = 0.0 if self._bound is None else 1.0
+        self._factor, self._measured = max(_MARGIN * max(found), known), theta.copy()

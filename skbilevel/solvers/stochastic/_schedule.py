@@ -1,0 +1,95 @@
+"""Step sizes in theta from what was seen, pass by pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skbilevel._typing import Array
+
+_TINY = np.finfo(float).tiny
+
+
+class OuterSteps:
+    """Step sizes that fit any units of the objective, for each component of theta.
+
+    Time runs in passes, since a mean of directions over a pass has little noise. For
+    the first ``warm_up`` passes theta stays where it is and w and q catch up. Then each
+    component would move by ``reach`` in a pass. Later step sizes follow the curvature
+    that the means (theta_j, D_j) of two passes in a row show, with ``adapt``::
+
+        gamma_j <- min(sqrt(1 + r_j) gamma_j, |dtheta_j| / (2 |dD_j|))
+
+    with r_j the last ratio of step sizes: gradient descent without descent, a pass in
+    the place of an iteration. Without it, they follow the size of all directions so
+    far, and decay::
+
+        gamma_j = reach k^-decay / rms_j,   k passes since the warm-up
+
+    Gradients in logarithms of strengths differ by powers of ten between features; one
+    step size for all of them would wait for the smallest.
+
+    Parameters
+    ----------
+    reach : float
+        Move of a component in the first pass, in units of theta; no later pass moves
+        one by more than twice as much.
+    adapt : bool
+        Whether to follow the curvature.
+    decay : float
+        Exponent; 0 for none.
+    warm_up : int
+        Passes without steps.
+    shared : bool
+        Whether all components share one step size, as in the papers: absolute values
+        above become Euclidean norms.
+
+    References
+    ----------
+    Y. Malitsky, K. Mishchenko (2020). Adaptive gradient descent without descent. ICML.
+    """
+
+    def __init__(
+        self, reach: float, adapt: bool, decay: float, warm_up: int, shared: bool
+    ) -> None:
+        self.reach, self.adapt = reach, adapt
+        self.decay, self.warm_up, self.shared = decay, warm_up, shared
+        self.gamma: Array | float = 0.0
+        self._ratio: Array | float = 0.0
+        self._passes, self._squares = 0, np.zeros(1)
+        self._last: tuple[Array, Array] | None = None
+
+    def step(self, direction: Array, share: float) -> Array:
+        """What to subtract from theta for a step that is a share of a pass."""
+        limit = 2.0 * share * self.reach
+        return np.clip(share * self.gamma * direction, -limit, limit)
+
+    def after_pass(self, theta: Array, direction: Array) -> None:
+        """Look at the means over a pass."""
+        self._passes += 1
+        k = self._passes - self.warm_up + 1
+        if k < 1:
+            return
+        if not self.adapt:
+            self._squares = self._squares + self._size(direction) ** 2
+            rms = np.sqrt(self._squares / k)
+            self.gamma = self.reach * float(k) ** -self.decay / np.maximum(rms, _TINY)
+        elif self._last is None:
+            self.gamma = self.reach / np.maximum(self._size(direction), _TINY)
+        else:
+            self._follow(theta - self._last[0], direction - self._last[1])
+        self._last = theta, direction
+
+    def _size(self, vector: Array) -> Array:
+        if not self.shared:
+            return np.abs(vector)
+        return np.full_like(vector, np.linalg.norm(vector))
+
+    def _follow(self, moved: Array, changed: Array) -> None:
+        # What did not move, at a bound, tells nothing.
+        moved, changed = self._size(moved), self._size(np.where(moved, changed, 0.0))
+        gamma = np.sqrt(1.0 + self._ratio) * self.gamma
+        known = changed > 0.0
+        slope = 0.5 * moved / np.where(known, changed, 1.0)
+        new = np.where(known, np.minimum(gamma, slope), gamma)
+        new = np.where(new > 0.0, new, self.gamma)
+        self._ratio, self.gamma = new / self.gamma, new

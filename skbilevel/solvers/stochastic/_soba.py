@@ -1,0 +1,122 @@
+"""SOBA: one stochastic step of everything at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._oracles import OracleProblem
+from skbilevel.solvers._base import OnIter, Result
+from skbilevel.solvers._ledger import rows_of
+from skbilevel.solvers.stochastic._estimators import Estimator, Fresh
+from skbilevel.solvers.stochastic._run import Budget, StochasticRun
+from skbilevel.solvers.stochastic._schedule import OuterSteps
+
+
+@dataclass(frozen=True)
+class SOBA:
+    """Stochastic steps in w, in the adjoint q and in theta, from one pair of batches.
+
+    ::
+
+        D_w = g_w,   D_q = g_ww q - f_w,   D_theta = f_theta - g_theta_w q
+        w <- w - rho_t D_w / M_b(theta);  q <- q - rho_t D_q / M_b(theta)
+        theta <- clip(theta - gamma_t D_theta)
+
+    All directions are taken at the same old point, from one batch of each level.
+
+    Parameters
+    ----------
+    step : float
+        rho_0 as a fraction of the inverse metric, which is that of batches.
+    reach : float
+        gamma_0: the largest component of theta would move so far in the first pass.
+    decay : tuple of float
+        Exponents of rho and gamma in passes; (2/5, 3/5) are those of the paper's
+        analysis, (1/2, 1/2) those of its experiments.
+    batch_size : int or None
+        Rows of a batch; by default as many as fill the caches of a core.
+    max_passes : float
+        Budget: readings of all rows.
+    warm_up : int
+        First passes in which theta waits for w and q.
+    record_every : float
+        Passes between two lines of the history.
+    evaluate : bool
+        Whether these have the outer value, half a reading of the outer rows each.
+
+    Notes
+    -----
+    A pass costs one reading of all rows; w and q share it. It ends near a minimum, at a
+    distance that shrinks like a power of the passes.
+
+    References
+    ----------
+    M. Dagreou, P. Ablin, S. Vaiter, T. Moreau (2022). A framework for bilevel
+    optimization that enables stochastic and global variance reduction algorithms.
+    NeurIPS.
+    """
+
+    step: float = 0.5
+    reach: float = 0.5
+    decay: tuple[float, float] = (2 / 5, 3 / 5)
+    batch_size: int | None = None
+    max_passes: float = 200.0
+    warm_up: int = 2
+    shared_step: bool = False
+    record_every: float = 5.0
+    evaluate: bool = True
+    requires = frozenset({"row_batches"})
+
+    def solve_oracles(
+        self,
+        problem: OracleProblem,
+        theta0: Array,
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        random_state: int = 0,
+        on_iter: OnIter | None = None,
+    ) -> Result:
+        """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
+        rule = OuterSteps(self.reach, False, self.decay[1], self.warm_up, self.shared_step)
+        run = StochasticRun(problem, theta0, self.batch_size, rule, random_state)
+        budget = Budget(self.max_passes, self.record_every, self.evaluate)
+        pair = Fresh(run.inner), Fresh(run.outer)
+        return single_loop(run, pair, self.step, self.decay[0], budget, tol, on_iter)
+
+
+def single_loop(
+    run: StochasticRun,
+    estimators: tuple[Estimator, Estimator],
+    rho: float,
+    decay: float,
+    budget: Budget,
+    tol: float,
+    on_iter: OnIter | None,
+) -> Result:
+    """Steps of w, q and theta from the same old point until the end."""
+    inner, outer = (each.level.sampler for each in estimators)
+    n_batches = max(len(inner), len(outer))
+
+    def step(passed: float) -> None:
+        D_w, D_q, D_theta = directions(run, estimators, inner.draw(), outer.draw())
+        # The metric of the old theta, as the directions.
+        run.move_inner(rho * (1.0 + passed) ** -decay, D_w, D_q)
+        run.move_outer(D_theta, 1.0 / n_batches)
+
+    problem = run.problem
+    rows = rows_of(problem.inner) / len(inner) + rows_of(problem.outer) / len(outer)
+    return run.loop(step, rows, budget, tol, on_iter)
+
+
+def directions(
+    run: StochasticRun, estimators: tuple[Estimator, Estimator], i: int, j: int
+) -> tuple[Array, Array, Array]:
+    """``(D_w, D_q, D_theta)`` at the point of a run, from one batch of each level."""
+    at = run.theta, run.w, run.q
+    g_w, g_wwq, cross = estimators[0].estimate(i, *at)
+    f_w, f_theta = estimators[1].estimate(j, *at)
+    return g_w, g_wwq - f_w, np.asarray(f_theta - cross)
