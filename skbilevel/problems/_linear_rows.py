@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -53,13 +53,14 @@ class RowSet:
 
     def take(self, rows: Array) -> RowSet:
         """Some of them; a mean over fewer rows of the same scales."""
-        offset = None if self.offset is None else self.offset[rows]
-        return replace(
-            self,
-            index=self.index[rows],
-            y=self.y[rows],
-            scale=self.scale[rows],
-            offset=offset,
+        # `replace` would cost as much as the products of a small batch.
+        return RowSet(
+            self.reader,
+            self.index[rows],
+            self.y[rows],
+            self.scale[rows],
+            self.loss,
+            None if self.offset is None else self.offset[rows],
         )
 
     @cached_property
@@ -163,7 +164,7 @@ class LinearRows:
 
     def take(self, rows: Array) -> LinearRows:
         """The mean over some rows."""
-        return replace(self, rows=self.rows.take(rows))
+        return LinearRows(self.strengths, self.rows.take(rows))
 
     def at(self, theta: Array, w: Array) -> LinearRowsPoint:
         """The oracles at (theta, w)."""
@@ -277,7 +278,7 @@ class OuterRows:
 
     def take(self, rows: Array) -> OuterRows:
         """The mean over some rows."""
-        return replace(self, rows=self.rows.take(rows))
+        return OuterRows(self.strengths, self.rows.take(rows))
 
     def at(self, theta: Array, w: Array) -> OuterRowsPoint:
         """The oracles at (theta, w)."""

@@ -59,8 +59,9 @@ class RowReader:
     def read(self, rows: Array) -> RowBlock:
         """Some rows."""
         X, mean, scale, head = self._parts
-        block = X.take_rows(rows) if isinstance(X, Design) else X[rows]
-        if not sparse.issparse(block):
+        # A check against the protocol would cost more than a small batch.
+        block = X.take_rows(rows) if hasattr(X, "take_rows") else X[rows]
+        if not sparse.issparse(block) and block.dtype != np.float32:
             block = np.asarray(block, dtype=np.float64)
         return RowBlock(
             block,
@@ -74,7 +75,11 @@ class RowReader:
 
 @dataclass(frozen=True)
 class RowBlock:
-    """Products with some rows; coefficients (K, p, t), predictions (b, K, t)."""
+    """Products with some rows; coefficients (K, p, t), predictions (b, K, t).
+
+    Rows stored in float32 are multiplied in float32: to convert a batch takes longer
+    than its products. All else is float64.
+    """
 
     X: Any
     mean: Array | None
@@ -82,6 +87,12 @@ class RowBlock:
     head: Array | None
     free: Array | None
     shift: Array | None
+
+    @staticmethod
+    def _product(X: Any, D: Array) -> Array:
+        single = X.dtype == np.float32
+        out = X @ (D.astype(np.float32) if single else D)
+        return out.astype(np.float64) if single else np.asarray(out)
 
     def push(self, W: Array) -> Array:
         """Predictions of the rows."""
@@ -91,7 +102,7 @@ class RowBlock:
         tail = flat[m:]
         if self.scale is not None:
             tail = tail / self.scale[:, None]
-        eta = self.X @ tail
+        eta = self._product(self.X, tail)
         if self.mean is not None:
             eta = eta - self.mean @ tail
         if self.head is not None:
@@ -106,7 +117,7 @@ class RowBlock:
         """The transpose of `push`."""
         b, K, t = R.shape
         flat = R.reshape(b, K * t)
-        out = self.X.T @ flat
+        out = self._product(self.X.T, flat)
         if self.mean is not None:
             out = out - self.mean[:, None] * flat.sum(axis=0)
         if self.scale is not None:

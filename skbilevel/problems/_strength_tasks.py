@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -62,16 +64,37 @@ class StrengthTasks:
             np.asarray(task.inner.weight_sum)[..., None, None] for task in self.tasks
         ]
 
+    @cached_property
+    def _known(self) -> dict[str, tuple[Array, Any]]:
+        return {}
+
+    def _once(self, name: str, theta: Array, compute: Callable[[Array], Any]) -> Any:
+        """What was computed last, if theta is the same: batches ask many times."""
+        known = self._known.get(name)
+        if known is None or not np.array_equal(known[0], theta):
+            known = theta.copy(), compute(theta)
+            self._known[name] = known
+        return known[1]
+
     def variances(self, theta: Array) -> list[Array]:
         """v of every task, (..., p, 1) or (p, t); infinite for unpenalized columns."""
-        out = []
-        for task, shape in zip(self.tasks, self.shapes, strict=True):
-            v = task.variances(self.problem.parametrization, theta)
-            out.append(v if v.ndim == len(shape) else v[..., None])
-        return out
+        return [
+            v if v.ndim == len(shape) else v[..., None]
+            for v, shape in zip(self._raw(theta), self.shapes, strict=True)
+        ]
+
+    def _raw(self, theta: Array) -> list[Array]:
+        """v as tasks give it, without an axis for targets where they share it."""
+        shared = self.problem.parametrization
+        return self._once(  # type: ignore[no-any-return]
+            "v", theta, lambda at: [task.variances(shared, at) for task in self.tasks]
+        )
 
     def diagonal(self, theta: Array) -> Array:
         """d, of the length of w."""
+        return np.asarray(self._once("diagonal", theta, self._diagonal))
+
+    def _diagonal(self, theta: Array) -> Array:
         parts = []
         weights = self.weight_sums()
         for v, weight, shape in zip(
@@ -85,10 +108,9 @@ class StrengthTasks:
         total = np.zeros(len(theta))
         shared = self.problem.parametrization
         products = self.split(w * d)
-        for task, weight, product in zip(
-            self.tasks, self.weight_sums(), products, strict=True
+        for task, weight, product, v in zip(
+            self.tasks, self.weight_sums(), products, self._raw(theta), strict=True
         ):
-            v = task.variances(shared, theta)
             own = v.ndim == product.ndim
             v = v if own else v[..., None]
             grad = -product / (v * v * weight)  # zero where v is infinite

@@ -26,9 +26,7 @@ class Status(Enum):
         "The outer search found no better strengths along its last direction, "
         "although the projected gradient is above tol; increase tol."
     )
-    BUDGET = (
-        "The passes over the rows are used up; increase max_passes or tol."
-    )
+    BUDGET = "The passes over the rows are used up; increase max_passes or tol."
     STOPPED = "A callback stopped the outer search."
     INNER = (
         "An inner problem was not solved to its tolerance; restrict alpha_bounds or "

@@ -27,12 +27,13 @@ class Ledger:
 
     def __init__(self, n_rows: int) -> None:
         self.n_rows = max(n_rows, 1)
-        self.counts = Counts()
+        self.calls: dict[str, int] = {}
         self.rows = 0.0
 
     def add(self, rows: float, share: float, **calls: int) -> None:
         """Note calls that read a share of some rows."""
-        self.counts += Counts(**calls)
+        for name, number in calls.items():
+            self.calls[name] = self.calls.get(name, 0) + number
         self.rows += share * rows
 
     @property
@@ -43,7 +44,7 @@ class Ledger:
     @property
     def total(self) -> Counts:
         """All that was noted."""
-        return replace(self.counts, passes=self.passes)
+        return Counts(**self.calls, passes=self.passes)
 
 
 def counted(problem: OracleProblem) -> tuple[OracleProblem, Ledger]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._oracles import OracleProblem
+from skbilevel.problems._oracles import InnerProblem, OracleProblem, OuterProblem
 from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._ledger import rows_of
-from skbilevel.solvers.stochastic._levels import Level
 from skbilevel.solvers.stochastic._run import Budget, StochasticRun
+from skbilevel.solvers.stochastic._sampler import BatchSampler
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 
 
@@ -36,7 +36,7 @@ class AmigoSGD:
         T and N.
     step, reach, decay
         As for `SOBA`.
-    batch_size, max_passes, warm_up, record_every, evaluate
+    batch_size, max_passes, warm_up, shared_step, record_every, evaluate
         As for `SOBA`.
 
     References
@@ -69,7 +69,9 @@ class AmigoSGD:
         on_iter: OnIter | None = None,
     ) -> Result:
         """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
-        rule = OuterSteps(self.reach, False, self.decay[1], self.warm_up, self.shared_step)
+        rule = OuterSteps(
+            self.reach, False, self.decay[1], self.warm_up, self.shared_step
+        )
         run = StochasticRun(problem, theta0, self.batch_size, rule, random_state)
         rows = self._rows_per_step(run)
         share = min(1.0, rows / run.ledger.n_rows)
@@ -88,20 +90,23 @@ class AmigoSGD:
 
     def _descend(self, run: StochasticRun, rho: float) -> Array:
         """Steps in w and q, and the direction in theta after them."""
+        problem, inner = run.problem, run.inner.sampler
         for _ in range(self.n_inner):
-            weight, point = batch_point(run, run.inner)
+            weight, point = batch_point(run, problem.inner, inner)
             run.move_inner(rho, weight * point.grad, None)
-        weight, outer = batch_point(run, run.outer)
+        weight, outer = batch_point(run, problem.outer, run.outer.sampler)
         f_w, f_theta = weight * outer.grad, weight * outer.grad_theta
         for _ in range(self.n_linear):
-            weight, point = batch_point(run, run.inner)
+            weight, point = batch_point(run, problem.inner, inner)
             run.move_inner(rho, None, weight * point.hvp(run.q) - f_w)
-        weight, point = batch_point(run, run.inner)
+        weight, point = batch_point(run, problem.inner, inner)
         return np.asarray(f_theta - weight * point.cross(run.q))
 
 
-def batch_point(run: StochasticRun, level: Level) -> tuple[float, Any]:
+def batch_point(
+    run: StochasticRun, level: InnerProblem | OuterProblem, sampler: BatchSampler
+) -> tuple[float, Any]:
     """Weight and oracles of the next batch of a level at the point of a run."""
-    k = level.sampler.draw()
-    batch = level.problem.take(level.sampler.parts[k])
-    return float(level.sampler.weights[k]), batch.at(run.theta, run.w)
+    k = sampler.draw()
+    batch = level.take(sampler.parts[k])
+    return float(sampler.weights[k]), batch.at(run.theta, run.w)

@@ -73,7 +73,5 @@ class Remembered:
         share = self.level.sampler.shares[k]
         if self.mean is None:
             self.mean = tuple(np.zeros_like(part) for part in change)
-        self.mean = tuple(
-            a + share * b for a, b in zip(self.mean, change, strict=True)
-        )
+        self.mean = tuple(a + share * b for a, b in zip(self.mean, change, strict=True))
         return change

@@ -65,28 +65,30 @@ class CodedLevel:
     ) -> None:
         self.problem, self.sampler, self._ledger = problem, sampler, ledger
         self._calls = {"n_grad": 1, "n_hvp": 1} if inner else {"n_grad": 1}
-        # Never read: the exact part and the number of codes do not depend on rows.
-        self._any = problem.take(sampler.parts[0])
+        # In the order of the batches, so that each of them is a slice of all but X.
+        self._ordered = problem.take(np.concatenate(sampler.parts))
+        stops = np.cumsum([len(part) for part in sampler.parts]).tolist()
+        starts = [0, *stops[:-1]]
+        self._slices = [slice(a, b) for a, b in zip(starts, stops, strict=True)]
 
     @property
     def shape(self) -> tuple[int, int]:
         """One line for every row."""
-        return self.problem.n_rows, self._any.n_codes
+        return self.problem.n_rows, self._ordered.n_codes
 
     def slots(self, k: int) -> Any:
-        """The rows of the batch."""
-        return self.sampler.parts[k]
+        """The rows of the batch, in the order of the batches."""
+        return self._slices[k]
 
     def read(self, k: int, theta: Array, w: Array, q: Array) -> Reading:
         """Codes of the rows of a batch."""
-        rows = self.sampler.parts[k]
-        batch = self.problem.take(rows)
-        self._ledger.add(len(rows), 1.0, **self._calls)
+        batch = self._ordered.take(self._slices[k])
+        self._ledger.add(batch.n_rows, 1.0, **self._calls)
         return Reading(batch.codes(theta, w, q), batch.assemble)
 
     def exact(self, theta: Array, w: Array, q: Array) -> Derivatives:
         """Penalties."""
-        return tuple(self._any.exact(theta, w, q))
+        return tuple(self._ordered.exact(theta, w, q))
 
 
 class VectorLevel:

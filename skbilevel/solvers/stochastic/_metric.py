@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from skbilevel._typing import Array
@@ -12,6 +15,27 @@ from skbilevel.solvers.stochastic._sampler import BatchSampler
 
 # Batches whose curvature is measured where no bound is known, and a margin for others.
 _PROBES, _MARGIN = 4, 1.2
+
+
+def known_smoothness(problem: OracleProblem) -> Callable[[Array], Any] | None:
+    """M as a function of theta, where the problem has one."""
+    inner = problem.inner
+    return inner.smoothness if "smoothness" in inner.provides else None
+
+
+def row_curvature(problem: OracleProblem, ledger: Ledger) -> tuple[Array | None, float]:
+    """``L_max`` of rows, and its ratio to the smallest M at corners of the box.
+
+    The penalty is part of M; where strengths are weakest, the rest is the data's.
+    """
+    bound = known_smoothness(problem)
+    if bound is None or "row_smoothness" not in problem.inner.provides:
+        return None, np.inf
+    largest = np.asarray(problem.inner.row_smoothness())  # type: ignore[attr-defined]
+    ledger.add(problem.inner.n_rows, 0.5)
+    corners = [each for each in problem.box if np.isfinite(each).all()]
+    smallest = [np.asarray(bound(each)) for each in (problem.theta0, *corners)]
+    return largest, float((largest / np.min(smallest, axis=0)).max())
 
 
 class BatchMetric:
@@ -37,26 +61,18 @@ class BatchMetric:
         self,
         problem: OracleProblem,
         sampler: BatchSampler,
-        ledger: Ledger,
+        largest_row: Array | None,
         theta: Array,
         w: Array,
     ) -> None:
         self._inner, self._sampler = problem.inner, sampler
-        self._bound = (
-            problem.inner.smoothness
-            if "smoothness" in problem.inner.provides
-            else None
-        )
-        self._more: Array | float = 0.0
+        self._bound = known_smoothness(problem)
         self._factor, self._measured = 1.0, theta
+        self._more: Array | float = 0.0
         n, b = problem.inner.n_rows, sampler.size
-        if b == n and self._bound is not None:
-            return
-        if {"smoothness", "row_smoothness"} <= problem.inner.provides:
-            largest = problem.inner.row_smoothness()  # type: ignore[attr-defined]
-            ledger.add(n, 0.5)
-            self._more = (n - b) / (b * max(n - 1, 1)) * largest
-        else:
+        if largest_row is not None:
+            self._more = (n - b) / (b * max(n - 1, 1)) * largest_row
+        elif b < n or self._bound is None:
             self._measure(theta, w)
 
     def at(self, theta: Array, w: Array) -> Array:

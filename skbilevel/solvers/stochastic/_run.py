@@ -14,7 +14,7 @@ from skbilevel.solvers._base import IterInfo, OnIter, Result, Status
 from skbilevel.solvers._ledger import Ledger, counted, rows_of
 from skbilevel.solvers._oracle_base import metric_norm
 from skbilevel.solvers.stochastic._levels import CodedLevel, Level, VectorLevel
-from skbilevel.solvers.stochastic._metric import BatchMetric
+from skbilevel.solvers.stochastic._metric import BatchMetric, row_curvature
 from skbilevel.solvers.stochastic._sampler import BatchSampler, default_batch_size
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 
@@ -70,14 +70,16 @@ class StochasticRun:
         self.w = problem.w0.astype(float)
         self.q = np.zeros_like(self.w)
         self.outer_steps = outer_steps
+        plain = problem if "row_codes" in problem.provides else self.problem
         n, m = rows_of(problem.inner), rows_of(problem.outer)
-        size = batch_size or default_batch_size(n + m, len(self.w))
+        largest_row, critical = row_curvature(self.problem, self.ledger)
+        size = batch_size or default_batch_size(n + m, len(self.w), critical)
         n_batches = max(1, round((n + m) / (2 * size)))
         draws = np.random.default_rng(random_state).spawn(2)
-        self.inner = self._level(problem.inner, n_batches, draws[0], True)
-        self.outer = self._level(problem.outer, n_batches, draws[1], False)
+        self.inner = self._level(plain.inner, n_batches, draws[0], True)
+        self.outer = self._level(plain.outer, n_batches, draws[1], False)
         self.metric = BatchMetric(
-            self.problem, self.inner.sampler, self.ledger, self.theta, self.w
+            self.problem, self.inner.sampler, largest_row, self.theta, self.w
         )
         self._window = _Window(self)
         self._reference: tuple[float, float, float] | None = None
@@ -93,11 +95,11 @@ class StochasticRun:
         inner: bool,
     ) -> Level:
         sampler = BatchSampler(problem.n_rows, n_batches, rng)
-        known = self.problem.inner if inner else self.problem.outer
         if "row_codes" in self.problem.provides:
-            return CodedLevel(known, sampler, self.ledger, inner)
+            # Calls of codes are noted by the level itself.
+            return CodedLevel(problem, sampler, self.ledger, inner)
         p, d = len(self.w), len(self.theta)
-        return VectorLevel(known, sampler, (p, p, d) if inner else (p, d), inner)
+        return VectorLevel(problem, sampler, (p, p, d) if inner else (p, d), inner)
 
     def move_inner(self, rho: float, D_w: Array | None, D_q: Array | None) -> None:
         """Step in w, in q, or in both, in the metric of batches at theta."""
@@ -159,9 +161,7 @@ class StochasticRun:
             self._reference = tuple(max(a, b) for a, b in pairs)  # type: ignore[assignment]
             return False
         assert self._reference is not None
-        return all(
-            a <= tol * b for a, b in zip(norms, self._reference, strict=True)
-        )
+        return all(a <= tol * b for a, b in zip(norms, self._reference, strict=True))
 
     def _record(
         self,

@@ -31,9 +31,9 @@ class SABA:
     step : float
         rho as a fraction of the inverse metric, which is that of batches.
     reach : float
-        The largest component of theta would move so far in the first pass; gamma
-        follows the curvature from there.
-    batch_size, max_passes, warm_up, record_every, evaluate
+        A component of theta would move so far in the first pass; gamma follows the
+        curvature from there.
+    batch_size, max_passes, warm_up, shared_step, record_every, evaluate
         As for `SOBA`.
 
     Notes

@@ -6,12 +6,15 @@ import numpy as np
 
 from skbilevel._typing import Array
 
-# A batch of this many bytes of float64 rows stays in the caches of a core while it is
-# multiplied twice, and is large enough to hide what a step costs besides.
-_BATCH_BYTES = 1 << 18
-_MIN_BATCH = 32
+# Larger batches than these bytes of float64 rows hide nothing more of what a step costs
+# besides its products, and leave the caches of a core.
+_BATCH_BYTES = 1 << 21
+_MIN_BATCH = 64
 # Small data are cut into this many batches at least, or there is no noise to average.
 _MIN_BATCHES = 8
+# Beyond L_max / L rows the step hardly grows with the batch; so many times as much is
+# what a step may waste to be worth its own cost.
+_CRITICAL = 8.0
 
 
 class BatchSampler:
@@ -30,9 +33,7 @@ class BatchSampler:
         Draws the partition and the orders.
     """
 
-    def __init__(
-        self, n_rows: int, n_batches: int, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, n_rows: int, n_batches: int, rng: np.random.Generator) -> None:
         n_batches = min(max(n_batches, 1), n_rows)
         # Rows of a batch in their own order: memory is read forwards.
         parts = np.array_split(rng.permutation(n_rows), n_batches)
@@ -58,7 +59,12 @@ class BatchSampler:
         return self._order.pop()
 
 
-def default_batch_size(n_rows: int, n_columns: int) -> int:
-    """Rows that fill the caches of a core, but never a large share of the data."""
-    size = max(_MIN_BATCH, _BATCH_BYTES // (8 * max(n_columns, 1)))
-    return int(max(1, min(size, n_rows // _MIN_BATCHES)))
+def default_batch_size(n_rows: int, n_columns: int, critical: float = np.inf) -> int:
+    """Rows of a batch: few enough for steps to be many, enough to be worth a step.
+
+    ``critical`` is ``L_max / L``, the largest curvature of a row over that of all: from
+    so many rows on, the step is within a factor of two of that on all rows.
+    """
+    size = _BATCH_BYTES // (8 * max(n_columns, 1))
+    size = max(_MIN_BATCH, int(min(size, _CRITICAL * critical)))
+    return max(1, min(size, n_rows // _MIN_BATCHES))

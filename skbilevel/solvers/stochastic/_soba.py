@@ -32,7 +32,7 @@ class SOBA:
     step : float
         rho_0 as a fraction of the inverse metric, which is that of batches.
     reach : float
-        gamma_0: the largest component of theta would move so far in the first pass.
+        gamma_0: a component of theta would move so far in the first pass.
     decay : tuple of float
         Exponents of rho and gamma in passes; (2/5, 3/5) are those of the paper's
         analysis, (1/2, 1/2) those of its experiments.
@@ -42,6 +42,10 @@ class SOBA:
         Budget: readings of all rows.
     warm_up : int
         First passes in which theta waits for w and q.
+    shared_step : bool
+        Whether all components of theta share one gamma, as in the paper. By default
+        each has its own, relative to its own directions: gradients in logarithms of
+        strengths differ by powers of ten.
     record_every : float
         Passes between two lines of the history.
     evaluate : bool
@@ -81,7 +85,9 @@ class SOBA:
         on_iter: OnIter | None = None,
     ) -> Result:
         """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
-        rule = OuterSteps(self.reach, False, self.decay[1], self.warm_up, self.shared_step)
+        rule = OuterSteps(
+            self.reach, False, self.decay[1], self.warm_up, self.shared_step
+        )
         run = StochasticRun(problem, theta0, self.batch_size, rule, random_state)
         budget = Budget(self.max_passes, self.record_every, self.evaluate)
         pair = Fresh(run.inner), Fresh(run.outer)
