@@ -113,10 +113,8 @@ class VectorLevel:
     def read(self, k: int, theta: Array, w: Array, q: Array) -> Reading:
         """Derivatives of a batch, side by side."""
         point = self.problem.take(self.sampler.parts[k]).at(theta, w)
-        if self.inner:
-            parts = (point.grad, point.hvp(q), point.cross(q))
-        else:
-            parts = (point.grad, point.grad_theta)
+        parts: Derivatives = (point.grad,)
+        parts += (point.hvp(q), point.cross(q)) if self.inner else (point.grad_theta,)
         return Reading(np.concatenate(parts)[None], self._split)
 
     def exact(self, theta: Array, w: Array, q: Array) -> Derivatives:

@@ -11,7 +11,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerProblem, OracleProblem, OuterProblem
 from skbilevel.solvers._base import IterInfo, OnIter, Result, Status
-from skbilevel.solvers._ledger import Ledger, counted, rows_of
+from skbilevel.solvers._ledger import counted, rows_of
 from skbilevel.solvers._oracle_base import metric_norm
 from skbilevel.solvers.stochastic._levels import CodedLevel, Level, VectorLevel
 from skbilevel.solvers.stochastic._metric import BatchMetric, row_curvature

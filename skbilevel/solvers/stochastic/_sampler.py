@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from skbilevel._typing import Array
-
 # Larger batches than these bytes of float64 rows hide nothing more of what a step costs
 # besides its products, and leave the caches of a core.
 _BATCH_BYTES = 1 << 21
