@@ -35,8 +35,9 @@ def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
         and only solvers that work on variances can take it.
     """
     strengths = StrengthTasks(problem)
-    low = problem.bounds[0]
-    if any((v <= 0).any() for v in strengths.variances(np.asarray(low, dtype=float))):
+    theta0 = np.asarray(theta0, dtype=float)
+    low = np.where(np.isfinite(problem.bounds[0]), problem.bounds[0], theta0)
+    if any((v <= 0).any() for v in strengths.variances(low)):
         raise ValueError(
             "The box of theta allows variances of zero, which this solver cannot "
             "take: give bounds with positive variances, or choose 'exact' or 'cg'."
@@ -45,7 +46,7 @@ def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
         LinearInner(strengths),
         LinearOuter(strengths),
         np.zeros(strengths.size),
-        np.asarray(theta0, dtype=float),
+        theta0,
         problem.bounds,
     )
 
