@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._criterion import OuterVector
+from skbilevel.model_selection._criterion import OuterVector, splits_among
 from skbilevel.model_selection._glm_unseen import with_unseen
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import penalized_design
@@ -178,6 +178,17 @@ class GLMSource:
         eta = inside if made.offset is None else inside + made.offset
         eta[system.rows] = leave_out(features_of(system), made.outer).eta
         return eta
+
+    def thinned(self, chosen: Array) -> GLMSource:
+        """The same criterion on some rows."""
+        made, rows = self.tasks_of, self.rows.take(chosen)
+        offset = None if made.offset is None else made.offset[chosen]
+        splits = splits_among(self.splits, chosen, self.rows.n_rows)
+        losses = (made.loss, made.outer)
+        plain = GLMSource.of(rows, losses, offset, splits, self.inner, False)
+        design = penalized_design(rows, self.metric)
+        tasks = replace(plain.tasks_of, design=design)
+        return replace(plain, metric=self.metric, tasks_of=tasks)
 
     def guide(self) -> Criterion | None:
         """None: no criterion is cheaper."""

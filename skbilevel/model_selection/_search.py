@@ -28,8 +28,9 @@ from skbilevel.solvers.outer._trust_region import TrustRegion
 
 # Log of the weakest start, relative to one over the mean diagonal of the Hessian.
 _WEAKEST_START = 7.0
-# A stochastic solver of more numbers in X starts at this log, looking at no loss.
-_BLIND_FROM, _BLIND_START = 20_000_000, 4.0
+# Of X with more numbers than this, the first shared strength is searched on so many
+# rows, or on so many per column.
+_START_ON_FEW_FROM, _START_ROWS, _START_ROWS_PER_COLUMN = 20_000_000, 5000, 20
 # Working targets have a variance near one unless they are constant.
 _CONSTANT = 1e-20
 
@@ -85,15 +86,15 @@ class Search:
         finite = self.regime.oracles is not None
         guide = None if finite else source.guide()
         edge = 0
-        if v_init is None and self._blind(source):
-            v_init = np.full(space.low.shape, np.exp(_BLIND_START) * p / source.trace)
-        elif v_init is None:
-            shared = shared_start(self.regime, source, space, guide)
+        if v_init is None:
+            few = None if space.one_strength else self._few_rows(source)
+            sample = source if few is None else source.thinned(few)
+            shared = shared_start(self.regime, sample, space, guide)
             v_init, edge = np.full(space.low.shape, shared.v), shared.edge
             if edge > 0 and not space.one_strength:
                 # Where no strength matters none would ever be moved.
                 v_init = np.minimum(v_init, np.exp(_WEAKEST_START) * p / source.trace)
-            if shared.final:
+            if shared.final and sample is source:
                 return _found_shared(shared, space)
         v_init = np.clip(v_init, space.low, space.high)
         positive = v_init[v_init > 0]
@@ -115,13 +116,15 @@ class Search:
             result.states,
         )
 
-    def _blind(self, source: Source) -> bool:
-        """Whether a search for one strength would read more rows than all the rest."""
-        published = self.regime.oracles
-        if published is None or "row_batches" not in published.requires:
-            return False
-        X = source.rows.X
-        return int(X.shape[0]) * int(X.shape[1]) > _BLIND_FROM
+    def _few_rows(self, source: Source) -> Array | None:
+        """Enough rows for a start, where a search for it on all of them is long."""
+        rows = source.rows
+        positive = np.flatnonzero(rows.weight > 0)
+        n = max(_START_ROWS, _START_ROWS_PER_COLUMN * rows.n_penalized)
+        if rows.X.size <= _START_ON_FEW_FROM or len(positive) < 4 * n:
+            return None
+        chosen = np.random.default_rng(self.seed).choice(positive, n, replace=False)
+        return np.sort(chosen)
 
     def _outer(
         self,
