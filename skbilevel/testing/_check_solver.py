@@ -74,11 +74,11 @@ def check_solver(
     Examples
     --------
     >>> from skbilevel.solvers import (
-    ...     LBFGSB, DoubleLoop, GradientDescent, ImplicitGradient
+    ...     LBFGSB, DoubleLoop, ImplicitGradient, Newton
     ... )
     >>> from skbilevel.testing import check_solver
     >>> report = check_solver(
-    ...     DoubleLoop(GradientDescent(), ImplicitGradient(), LBFGSB())
+    ...     DoubleLoop(Newton(), ImplicitGradient(), LBFGSB())
     ... )
     >>> [run.problem for run in report.runs if run.suboptimality < 1e-4]
     ['quadratic', 'ridge', 'logistic']

@@ -161,6 +161,24 @@ def test_on_iter_sees_costs_and_stops(oracle_case):
     assert 0 < seen[0].seconds < seen[1].seconds
 
 
+def test_a_start_at_the_solution_leaves_tolerances_within_reach():
+    """Where w0 solves the first inner problem, its gradient is no reference."""
+    bend = np.linspace(0.1, 1.0, 5)
+    inner = InnerOracles(
+        value=lambda t, w: 0.5 * bend @ w**2 - bend @ (t * w),
+        grad=lambda t, w: bend * (w - t),
+        hvp=lambda t, w, d: bend * d,
+        cross=lambda t, w, d: -bend * d,
+        smoothness=lambda t: 1.0,
+    )
+    outer = OuterOracles(lambda t, w: 0.5 * ((w - 1) ** 2).sum(), lambda t, w: w - 1)
+    problem = OracleProblem(inner, outer, np.zeros(5), np.zeros(5))
+    loop = DoubleLoop(GradientDescent(), ImplicitGradient(), LBFGSB())
+    found = minimize_bilevel(problem, loop, tol=1e-6)
+    np.testing.assert_allclose(found.theta, 1.0, atol=1e-5)
+    assert found.counts.n_grad < 2000
+
+
 def test_refusals_say_what_is_missing(oracle_case):
     """One sentence each."""
     problem = oracle_case.problem
