@@ -48,7 +48,8 @@ def check_solver(
         A frozen dataclass with ``requires`` and ``solve_oracles``, such as a
         `DoubleLoop` around a new piece; or a name.
     accuracy : float, default=1e-2
-        Largest share of the possible decrease that may be left.
+        Largest share of the possible decrease that may be left. Stochastic solvers
+        with constant steps need a larger one, or a larger budget of their own.
     tol : float, default=1e-6
         As for `minimize_bilevel`.
     max_iter : int, default=500
@@ -136,7 +137,7 @@ def _check_on(
 
     before = _inputs(problem), deepcopy(solver)
     result = _run(problem, solver, on_iter=watch, **options)
-    _check_result(who, problem, result, options["max_iter"])
+    _check_result(who, problem, result)
     for theta in [*seen, result.theta]:
         if ((theta < problem.box[0]) | (theta > problem.box[1])).any():
             raise AssertionError(f"{who}: theta leaves its box. Clip every step.")
@@ -178,9 +179,7 @@ def _suboptimality(problem: OracleProblem, theta: Array) -> float:
     return (found - best) / (start - best)
 
 
-def _check_result(
-    who: str, problem: OracleProblem, result: Result, max_iter: int
-) -> None:
+def _check_result(who: str, problem: OracleProblem, result: Result) -> None:
     wrong, status = [], result.status.__class__
     if result.theta.shape != problem.theta0.shape:
         wrong.append(f"theta has shape {result.theta.shape}")
@@ -188,8 +187,8 @@ def _check_result(
         wrong.append("w is no inner solution")
     if status is not Status:
         wrong.append("status is not a Status")
-    if not 0 <= result.n_iter <= max_iter:
-        wrong.append(f"n_iter is {result.n_iter} with max_iter {max_iter}")
+    if result.n_iter < 1:
+        wrong.append(f"n_iter is {result.n_iter}")
     if not (result.counts.passes > 0 and result.counts.n_grad > 0):
         wrong.append("counts has no passes or gradients; use counted(problem)")
     missing = [key for key in _NEEDED if key not in result.history]
@@ -230,9 +229,15 @@ def _check_repeat(
 def _check_stop(
     who: str, problem: OracleProblem, solver: OracleSolver, options: dict[str, Any]
 ) -> None:
-    stopped = _run(problem, solver, on_iter=lambda info: True, **options)
-    if stopped.status is not Status.STOPPED or stopped.n_iter != 1:
+    seen: list[int] = []
+
+    def stop(info: IterInfo) -> bool:
+        seen.append(info.n_iter)
+        return True
+
+    stopped = _run(problem, solver, on_iter=stop, **options)
+    if stopped.status is not Status.STOPPED or len(seen) != 1:
         raise AssertionError(
-            f"{who}: on_iter returned True in the first iteration, and the search went "
-            f"on to iteration {stopped.n_iter} ({stopped.status.name})."
+            f"{who}: on_iter returned True at its first call; after {len(seen)} calls "
+            f"the status is {stopped.status.name} where STOPPED was expected."
         )
