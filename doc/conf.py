@@ -12,8 +12,6 @@ myst_heading_anchors = 3
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
 
-# Pages of papers come one by one.
-suppress_warnings = ["toc.empty_glob"]
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
 html_static_path = ["_static"]

@@ -75,8 +75,8 @@ def check_problem(
     -----
     Random directions see an error in one of many components only by its share, and
     negative curvature is looked for by 60 steps of Lanczos' method: a report is
-    evidence at one point. For a problem of p unknowns it takes about a hundred calls
-    of each oracle.
+    evidence at one point. It takes about a hundred gradients and up to 300 Hessian
+    products.
 
     Examples
     --------

@@ -64,10 +64,13 @@ def check_inner(place: Place) -> list[Check]:
     def pulled(d: Array) -> Callable[[Array], float]:
         return lambda t: float(d @ inner.at(t, w).grad)
 
+    def terms(d: Array) -> float:
+        return float(np.abs(d) @ np.abs(point.grad))
+
     values = [remainder(along(value, w, d), d @ point.grad) for d in moves]
     grads = [remainder(along(grad, w, d), point.hvp(d)) for d in moves]
     crosses = [
-        remainder(along(pulled(d), theta, e), point.cross(d) @ e)
+        remainder(along(pulled(d), theta, e), point.cross(d) @ e, terms(d))
         for d, e in zip(moves, place.moves_theta, strict=True)
     ]
     of_value, of_grad = (

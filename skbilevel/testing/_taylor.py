@@ -10,8 +10,8 @@ import numpy as np
 from skbilevel._typing import Array
 
 _STEPS = 10.0 ** -np.arange(1.0, 7.0, 0.5)
-# Moves that change nothing but rounding.
-_IDLE = np.array([1e-13, 2e-13, 3e-13])
+# Moves that change little but rounding.
+_IDLE = 10.0 ** -np.arange(13.0, 9.5, -0.5)
 # Smallest steps above rounding that the slope is fitted to, and how many are needed.
 _FITTED, _NEEDED = 5, 3
 # A wrong derivative has slope 1, a right one 2 or more.
@@ -54,9 +54,14 @@ def along(
 
 
 def remainder(
-    function: Callable[[float], Array | float], derivative: Array | float
+    function: Callable[[float], Array | float],
+    derivative: Array | float,
+    size_of_terms: float = 0.0,
 ) -> Remainder:
-    """The remainder of ``function`` at zero with a derivative there."""
+    """The remainder of ``function`` at zero with a derivative there.
+
+    Where the function is a sum that cancels, ``size_of_terms`` tells its rounding.
+    """
     start, D = np.asarray(function(0.0), float), np.asarray(derivative, float)
 
     def left(h: float) -> tuple[Array, float]:
@@ -64,7 +69,8 @@ def remainder(
         return change / h, float(np.linalg.norm(change - h * D))
 
     noise = max(left(h)[1] for h in _IDLE)
-    floor = 10 * noise + 20 * np.finfo(float).eps * float(np.linalg.norm(start))
+    terms = max(float(np.linalg.norm(start)), size_of_terms)
+    floor = 10 * noise + 20 * np.finfo(float).eps * terms
     quotients, sizes = zip(*[left(h) for h in _STEPS], strict=True)
     rest = np.array(sizes)
     above = np.flatnonzero(rest > floor)

@@ -179,6 +179,25 @@ def test_a_start_at_the_solution_leaves_tolerances_within_reach():
     assert found.counts.n_grad < 2000
 
 
+def test_directions_that_change_nothing_do_no_harm():
+    """As one constant for all classes of a softmax: no factor, many solutions."""
+    A = np.random.default_rng(0).standard_normal((4, 6))
+    H = A.T @ A
+    inner = InnerOracles(
+        value=lambda t, w: 0.5 * w @ H @ w - w @ H @ t,
+        grad=lambda t, w: H @ (w - t),
+        hvp=lambda t, w, d: H @ d,
+        cross=lambda t, w, d: -H @ d,
+    )
+    outer = OuterOracles(
+        value=lambda t, w: 0.5 * ((A @ w - 1) ** 2).sum(),
+        grad=lambda t, w: A.T @ (A @ w - 1),
+    )
+    problem = OracleProblem(inner, outer, np.zeros(6), np.zeros(6))
+    loop = DoubleLoop(Newton("direct"), ImplicitGradient(DirectSolve()), LBFGSB())
+    assert minimize_bilevel(problem, loop, tol=1e-8).value < 1e-10
+
+
 def test_refusals_say_what_is_missing(oracle_case):
     """One sentence each."""
     problem = oracle_case.problem
