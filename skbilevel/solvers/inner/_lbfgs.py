@@ -1,0 +1,160 @@
+"""Limited-memory BFGS on the inner problem; its inverse Hessian outlives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._oracles import InnerPoint, InnerProblem
+from skbilevel.solvers._limited_memory import InverseHessian
+from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
+
+# Share of the predicted decrease that a step must bring, and trials until it does.
+_ARMIJO, _TRIALS = 1e-4, 20
+# Differences of values below this share of the value may be rounding.
+_NOISE = 1e-10
+# Bounds of a shortened step, relative to the one that failed.
+_SHORTEST, _LONGEST = 0.1, 0.5
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """``w <- w - t B g_w(theta, w)``, with B made of earlier steps.
+
+    Every ``opa`` steps, and once at the end, a pair is added that tells B about the
+    direction in which a hypergradient will use it::
+
+        e = B f_w(w),  scaled to the length of the last step
+        y = g_w(theta, w + e) - g_w(theta, w)
+
+    Parameters
+    ----------
+    memory : int
+        Pairs of steps and changes of the gradient that are kept, from one theta to
+        the next.
+    opa : int
+        Steps from one outer-problem-aware pair to the next; 0 makes none.
+    scaled : bool
+        Whether the first model ``gamma / M`` of B follows the newest pair; otherwise
+        gamma is 1.
+    correct : bool
+        Whether pairs of an earlier theta are corrected by the change of the penalty,
+        where the problem provides ``diagonal_penalty``: the correction is exact.
+    max_iter : int
+        Largest number of steps.
+
+    Notes
+    -----
+    One gradient for a step, one more for every aware pair. M is the metric of the
+    problem, so that the first step, and every step after a failed line search, is
+    one of gradient descent in the metric. Near the solution, where values differ by
+    rounding only, the line search compares slopes instead.
+
+    References
+    ----------
+    Z. Ramzi, F. Mannel, S. Bai, J.-L. Starck, P. Ciuciu, T. Moreau (2022). SHINE:
+    SHaring the INverse Estimate from the forward pass for bi-level optimization and
+    implicit models. ICLR.
+
+    W. Hager, H. Zhang (2005). A new conjugate gradient method with guaranteed descent
+    and an efficient line search. SIAM J. Optim. 16.
+    """
+
+    memory: int = 30
+    opa: int = 0
+    scaled: bool = True
+    correct: bool = True
+    max_iter: int = 5000
+    requires = frozenset[str]()
+    provides = frozenset({"inverse_hessian"})
+
+    def solve(
+        self,
+        inner: InnerProblem,
+        theta: Array,
+        w: Array,
+        *,
+        threshold: float,
+        rng: np.random.Generator,
+        memory: Any = None,
+        outer_grad: Callable[[Array], Array] | None = None,
+    ) -> Descent:
+        """Descend from ``w`` with the pairs of ``memory``, an `InverseHessian`."""
+        inverse = self._known(inner, memory, metric_of(inner, theta, w))
+        metric, point = inverse.metric, inner.at(theta, w)
+        aware = outer_grad if self.opa else None
+        converged, n_iter, asked = False, 0, False
+        while n_iter < self.max_iter:
+            norm = metric_norm(point.grad, metric)
+            if norm <= threshold:
+                converged = True
+                break
+            moved = _line_search(inner, theta, w, point, -inverse.apply(point.grad))
+            if moved is None and inverse.pairs:
+                inverse = InverseHessian(metric, self.memory, self.scaled)
+                continue
+            if moved is None:  # no decrease is left but rounding
+                converged = norm <= 10 * threshold
+                break
+            new_w, new_point = moved
+            inverse = inverse.push(new_w - w, new_point.grad - point.grad)
+            w, point, n_iter = new_w, new_point, n_iter + 1
+            asked = aware is not None and n_iter % self.opa == 0
+            if asked and aware is not None:
+                inverse = _aware(inner, theta, w, point, inverse, aware(w))
+        if aware is not None and not asked:
+            inverse = _aware(inner, theta, w, point, inverse, aware(w))
+        return Descent(w, point, converged, n_iter, inverse)
+
+    def _known(self, inner: InnerProblem, memory: Any, metric: Array) -> InverseHessian:
+        """The inverse to start from, moved to this theta."""
+        if memory is None:
+            return InverseHessian(metric, self.memory, self.scaled)
+        known: InverseHessian = memory
+        if self.correct and "diagonal_penalty" in inner.provides:
+            known = known.shifted(metric - known.metric)
+        return known.with_metric(metric)
+
+
+def _aware(
+    inner: InnerProblem,
+    theta: Array,
+    w: Array,
+    point: InnerPoint,
+    inverse: InverseHessian,
+    outer_grad: Array,
+) -> InverseHessian:
+    """With a pair in the direction of the adjoint."""
+    e = inverse.apply(outer_grad)
+    length = float(np.linalg.norm(e))
+    if not length > 0.0 or not inverse.pairs:
+        return inverse
+    e *= float(np.linalg.norm(inverse.pairs[-1].s)) / length
+    return inverse.push(e, inner.at(theta, w + e).grad - point.grad)
+
+
+def _line_search(
+    inner: InnerProblem, theta: Array, w: Array, point: InnerPoint, step: Array
+) -> tuple[Array, InnerPoint] | None:
+    """The first of ever shorter steps that decreases g enough."""
+    slope = float(point.grad @ step)
+    if not slope < 0.0:
+        return None
+    size = 1.0
+    for _ in range(_TRIALS):
+        trial = inner.at(theta, w + size * step)
+        change = trial.value - point.value
+        if change <= _ARMIJO * size * slope:
+            return w + size * step, trial
+        # Of a quadratic function this is the same condition, read off the slopes.
+        unsure = change <= _NOISE * abs(point.value)
+        if unsure and float(trial.grad @ step) <= (2 * _ARMIJO - 1) * slope:
+            return w + size * step, trial
+        lack = change - size * slope
+        best = -0.5 * slope * size / lack if np.isfinite(lack) and lack > 0 else 0.0
+        size *= min(max(best, _SHORTEST), _LONGEST)
+    return None
