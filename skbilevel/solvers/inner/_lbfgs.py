@@ -17,6 +17,11 @@ from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
 _ARMIJO, _TRIALS = 1e-4, 20
 # Differences of values below this share of the value may be rounding.
 _NOISE = 1e-10
+# So many steps that change neither the value nor the smallest gradient are the last.
+_ROUNDING, _STALLED = 4 * float(np.finfo(float).eps), 5
+# Steps shorter than this, relative to w, change the gradient by little but rounding;
+# aware pairs look at least so far ahead.
+_LEAST_STEP, _LEAST_LOOK = 1e-11, 1e-6
 # Bounds of a shortened step, relative to the one that failed.
 _SHORTEST, _LONGEST = 0.1, 0.5
 
@@ -87,21 +92,31 @@ class LBFGS:
         inverse = self._known(inner, memory, metric_of(inner, theta, w))
         metric, point = inverse.metric, inner.at(theta, w)
         aware = outer_grad if self.opa else None
+        best, stalled = np.inf, 0
         converged, n_iter, asked = False, 0, False
         while n_iter < self.max_iter:
             norm = metric_norm(point.grad, metric)
             if norm <= threshold:
                 converged = True
                 break
-            moved = _line_search(inner, theta, w, point, -inverse.apply(point.grad))
-            if moved is None and inverse.pairs:
-                inverse = InverseHessian(metric, self.memory, self.scaled)
-                continue
+            stalled = 0 if norm < best else stalled + 1
+            best = min(best, norm)
+            moved = None
+            if stalled < _STALLED:
+                step = -inverse.apply(point.grad)
+                moved = _line_search(inner, theta, w, point, step)
+                if moved is None and inverse.pairs:
+                    inverse = InverseHessian(metric, self.memory, self.scaled)
+                    continue
             if moved is None:  # no decrease is left but rounding
                 converged = norm <= 10 * threshold
                 break
             new_w, new_point = moved
-            inverse = inverse.push(new_w - w, new_point.grad - point.grad)
+            if point.value - new_point.value > _ROUNDING * abs(point.value):
+                stalled = 0
+            s = new_w - w
+            if np.linalg.norm(s) > _LEAST_STEP * np.linalg.norm(new_w):
+                inverse = inverse.push(s, new_point.grad - point.grad)
             w, point, n_iter = new_w, new_point, n_iter + 1
             asked = aware is not None and n_iter % self.opa == 0
             if asked and aware is not None:
@@ -131,9 +146,11 @@ def _aware(
     """With a pair in the direction of the adjoint."""
     e = inverse.apply(outer_grad)
     length = float(np.linalg.norm(e))
-    if not length > 0.0 or not inverse.pairs:
+    last = float(np.linalg.norm(inverse.pairs[-1].s)) if inverse.pairs else 0.0
+    wanted = max(last, _LEAST_LOOK * float(np.linalg.norm(w)))
+    if not length > 0.0 or not wanted > 0.0:
         return inverse
-    e *= float(np.linalg.norm(inverse.pairs[-1].s)) / length
+    e *= wanted / length
     return inverse.push(e, inner.at(theta, w + e).grad - point.grad)
 
 

@@ -10,9 +10,9 @@ from skbilevel._typing import Array
 from skbilevel.solvers._base import IterInfo, Objective, OnIter, OuterResult, Status
 from skbilevel.solvers.outer._lbfgsb import stationarity
 
-# Share of L |step|^2 that an exact gradient is sure to gain where L bounds the
-# curvature, and what it gains where the objective is linear.
-_SURE, _LINEAR = 0.5, 1.0
+# Shares of L |step|^2, the gain along a straight line. The first is sure where L
+# bounds the curvature, the second is reached where that is at most L / 2.
+_SURE, _EASY = 0.5, 0.75
 # Rejections in a row after which the value at theta itself is in doubt, and the last.
 _DOUBT, _GIVE_UP = 3, 40
 
@@ -26,7 +26,7 @@ class HOAG:
         trial  = clip(theta - F'(theta) / L),    delta = |trial - theta|
         slack  = |F(theta_0)| (C eps_k + (C + 1) eps_{k-1} delta)
         accept if F(trial) <= F(theta) - L delta^2 / 2 + slack,   eps <- decrease eps
-            and L <- grow L if F(trial) <= F(theta) - L delta^2 + slack
+            and L <- grow L if F(trial) <= F(theta) - 3/4 L delta^2 + slack
         reject otherwise:  theta stays,  L <- 2 L,  eps <- eps / 2
 
     The first L is ``|F'(theta_0)| / sqrt(d)``: a first step of 1 in a typical
@@ -44,17 +44,19 @@ class HOAG:
     slack : float
         C above: how much of a tolerance an increase of the value may be.
     grow : float
-        Factor of L after a step that gained as much as on a straight line.
+        Factor of L after a step along which the objective bent by at most half of it.
 
     Notes
     -----
-    The rule is that of the paper's code with these repairs: a step is subtracted
-    once; a step that does not gain is taken back, where the code kept all that raised
-    the value by less than a fifth; steps are cut at the box before they are judged;
-    tolerances compare with the value they belong to, so that units of the loss do not
-    matter; after several rejections in a row theta is evaluated again at the tighter
-    tolerance, since its value may have been too low by error; and a gradient that
-    looks small enough is computed again at ``tol`` before the search ends.
+    The rule is that of the paper's code with these repairs. A step is subtracted once.
+    One that does not gain is taken back; the code kept all that raised the value by
+    less than a fifth. L shrinks after 3/4 of the gain along a straight line: a convex
+    function never gains all of it, so that with small tolerances steps could only get
+    shorter. Steps are cut at the box before they are judged. Tolerances are relative
+    to the first value, so that units of the loss do not matter. After several
+    rejections in a row theta is evaluated again at the tighter tolerance, since its
+    value may have been too low by error. A gradient that looks small enough is
+    computed again at ``tol`` before the search ends.
 
     With `DoubleLoop` an inner descent ends where the gradient, in the norm of the
     inverse metric, is below eps times that of the first start. HOAG's own rule takes
@@ -71,7 +73,7 @@ class HOAG:
     decrease: float = 0.9
     floor: float = 1e-12
     slack: float = 0.25
-    grow: float = 0.95
+    grow: float = 0.8
 
     def minimize(
         self,
@@ -151,7 +153,7 @@ class _Search:
             self._move(trial, value, grad)
             self.rejected = 0
             self.eps = max(self.options.floor, self.options.decrease * used)
-            if gain >= _LINEAR * self.L * delta**2:
+            if gain >= _EASY * self.L * delta**2:
                 self.L *= self.options.grow
         else:
             self.rejected += 1
