@@ -14,11 +14,15 @@ _LEAST_COSINE = 1e-10
 
 
 class Pair(NamedTuple):
-    """A step ``s``, the change ``y`` of the gradient over it, and ``s.y > 0``."""
+    """A step ``s``, the change ``y`` of the gradient over it, and ``s.y > 0``.
+
+    ``typical`` says whether the first model may follow it.
+    """
 
     s: Array
     y: Array
     product: float
+    typical: bool = True
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class InverseHessian:
         B_{i+1} = (I - s y^T / s.y) B_i (I - y s^T / s.y) + s s^T / s.y
 
     over the pairs from the oldest to the newest, so that ``B y = s`` holds exactly for
-    the newest. With ``scaled``, gamma is ``s.y / y.(y / metric)`` of that pair, else 1.
+    the newest. With ``scaled``, gamma is ``s.y / y.(y / metric)`` of the newest typical
+    pair, else 1.
 
     Parameters
     ----------
@@ -40,7 +45,7 @@ class InverseHessian:
     memory : int
         Pairs that are kept; the oldest goes first.
     scaled : bool
-        Whether the first model follows the newest pair.
+        Whether the first model follows the newest typical pair.
     pairs : tuple of Pair
         In chronological order.
 
@@ -57,37 +62,38 @@ class InverseHessian:
     @property
     def gamma(self) -> float:
         """Scale of the first model."""
-        if not self.scaled or not self.pairs:
-            return 1.0
-        _, y, product = self.pairs[-1]
-        return product / float(y @ (y / self.metric))
+        if self.scaled:
+            for pair in reversed(self.pairs):
+                if pair.typical:
+                    return pair.product / float(pair.y @ (pair.y / self.metric))
+        return 1.0
 
     def apply(self, vector: Array) -> Array:
         """``B vector`` by the two-loop recursion, O(memory p)."""
         q = np.array(vector, dtype=float)
         factors = []
-        for s, y, product in reversed(self.pairs):
+        for s, y, product, _ in reversed(self.pairs):
             a = float(s @ q) / product
             q -= a * y
             factors.append(a)
         r = self.gamma * q / self.metric
-        for (s, y, product), a in zip(self.pairs, reversed(factors), strict=True):
+        for (s, y, product, _), a in zip(self.pairs, reversed(factors), strict=True):
             r += (a - float(y @ r) / product) * s
         return r
 
-    def push(self, s: Array, y: Array) -> InverseHessian:
+    def push(self, s: Array, y: Array, typical: bool = True) -> InverseHessian:
         """With one more pair; without it where it shows no positive curvature."""
-        pair = self._pair(s, y)
+        pair = self._pair(s, y, typical)
         if pair is None or self.memory < 1:
             return self
         return replace(self, pairs=(*self.pairs, pair)[-self.memory :])
 
-    def _pair(self, s: Array, y: Array) -> Pair | None:
+    def _pair(self, s: Array, y: Array, typical: bool) -> Pair | None:
         product = float(s @ y)
         lengths = float(s @ (self.metric * s)) * float(y @ (y / self.metric))
         if not product > _LEAST_COSINE * np.sqrt(lengths):
             return None
-        return Pair(s, y, product)
+        return Pair(s, y, product, typical)
 
     def with_metric(self, metric: Array) -> InverseHessian:
         """Another first model, the same pairs."""
@@ -104,5 +110,5 @@ class InverseHessian:
         quadratic penalty does between two thetas; pairs that lose their positive
         curvature are dropped.
         """
-        moved = [self._pair(s, y + difference * s) for s, y, _ in self.pairs]
+        moved = [self._pair(s, y + difference * s, ok) for s, y, _, ok in self.pairs]
         return replace(self, pairs=tuple(pair for pair in moved if pair is not None))

@@ -83,7 +83,7 @@ def test_a_rejected_step_goes_back():
     """L doubles, theta stays, the tolerance is halved; accepted ones decrease it."""
     objective = Quadratic(curvature=np.array([1.0, 300.0, 1.0]))
     found = HOAG(slack=0.0).minimize(
-        objective, np.array([0.5, 0.0, 0.5]), BOX, tol=1e-6, max_iter=30
+        objective, np.array([0.5, -0.9, 0.5]), BOX, tol=1e-6, max_iter=30
     )
     zero, first, second = objective.thetas[:3]
     np.testing.assert_allclose(second - zero, 0.5 * (first - zero))
@@ -106,7 +106,7 @@ def test_floor_of_the_tolerance():
 
 def test_a_value_in_doubt_is_computed_again():
     """A first value that is too low by error rejects all until it is repaired."""
-    objective = Quadratic(lambda call, tol: -3.0 * (call == 1))
+    objective = Quadratic(lambda call, tol: -11.0 * (call == 1))
     found = HOAG().minimize(objective, np.zeros(3), BOX, tol=1e-6, max_iter=200)
     assert found.status is Status.CONVERGED
     assert any(np.array_equal(theta, np.zeros(3)) for theta in objective.thetas[1:])
@@ -171,3 +171,20 @@ def test_nested(make_oracles):
     )
     start = case.value(case.theta)
     assert found.value - best.value <= 0.01 * (start - best.value)
+
+
+def test_tolerances_follow_the_weakest_strength():
+    """By its ratio to the first, never above one, never below the floor."""
+    objective, plain = Quadratic(), Quadratic()
+    HOAG(weakest=lambda theta: np.exp(-theta.max())).minimize(
+        objective, np.zeros(3), BOX, tol=0.0, max_iter=5
+    )
+    HOAG().minimize(plain, np.zeros(3), BOX, tol=0.0, max_iter=5)
+    np.testing.assert_array_equal(objective.thetas, plain.thetas)
+    for (theta, tol), (_, eps) in zip(objective.calls, plain.calls, strict=True):
+        assert tol == pytest.approx(eps * min(1.0, np.exp(-theta.max())))
+    deep = Quadratic()
+    HOAG(weakest=lambda theta: 1.0 - 0.5 * theta.any(), floor=1e-3).minimize(
+        deep, np.zeros(3), BOX, tol=0.0, max_iter=3
+    )
+    assert {tol for _, tol in deep.calls} == {1e-3}

@@ -92,6 +92,7 @@ class LBFGS:
         inverse = self._known(inner, memory, metric_of(inner, theta, w))
         metric, point = inverse.metric, inner.at(theta, w)
         aware = outer_grad if self.opa else None
+        empty = InverseHessian(metric, self.memory, self.scaled)
         best, stalled = np.inf, 0
         converged, n_iter, asked = False, 0, False
         while n_iter < self.max_iter:
@@ -106,8 +107,8 @@ class LBFGS:
                 step = -inverse.apply(point.grad)
                 moved = _line_search(inner, theta, w, point, step)
                 if moved is None and inverse.pairs:
-                    inverse = InverseHessian(metric, self.memory, self.scaled)
-                    continue
+                    moved = _line_search(inner, theta, w, point, -point.grad / metric)
+                    inverse = empty if moved is not None else inverse
             if moved is None:  # no decrease is left but rounding
                 converged = norm <= 10 * threshold
                 break
@@ -151,7 +152,8 @@ def _aware(
     if not length > 0.0 or not wanted > 0.0:
         return inverse
     e *= wanted / length
-    return inverse.push(e, inner.at(theta, w + e).grad - point.grad)
+    change = inner.at(theta, w + e).grad - point.grad
+    return inverse.push(e, change, typical=False)
 
 
 def _line_search(

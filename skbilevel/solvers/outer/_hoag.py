@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,12 @@ from skbilevel._typing import Array
 from skbilevel.solvers._base import IterInfo, Objective, OnIter, OuterResult, Status
 from skbilevel.solvers.outer._lbfgsb import stationarity
 
-# Shares of L |step|^2, the gain along a straight line. The first is sure where L
-# bounds the curvature, the second is reached where that is at most L / 2.
-_SURE, _EASY = 0.5, 0.75
-# Rejections in a row after which the value at theta itself is in doubt, and the last.
-_DOUBT, _GIVE_UP = 3, 40
+# Shares of L |step|^2, the gain along a straight line. Half is sure where L bounds
+# the curvature and gradients are exact; less allows for gradients that are too long.
+_SURE, _EASY = 0.1, 0.75
+# Evaluations in a row that may bring nothing until theta itself is evaluated again,
+# and until the search ends.
+_DOUBT, _GIVE_UP = 4, 40
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class HOAG:
 
         trial  = clip(theta - F'(theta) / L),    delta = |trial - theta|
         slack  = |F(theta_0)| (C eps_k + (C + 1) eps_{k-1} delta)
-        accept if F(trial) <= F(theta) - L delta^2 / 2 + slack,   eps <- decrease eps
-            and L <- grow L if F(trial) <= F(theta) - 3/4 L delta^2 + slack
+        accept if F(trial) <= F(theta) - 0.1 L delta^2 + slack,   eps <- decrease eps
+            and L <- grow L if F(trial) <= F(theta) - 0.75 L delta^2 + slack
         reject otherwise:  theta stays,  L <- 2 L,  eps <- eps / 2
 
     The first L is ``|F'(theta_0)| / sqrt(d)``: a first step of 1 in a typical
@@ -45,6 +47,9 @@ class HOAG:
         C above: how much of a tolerance an increase of the value may be.
     grow : float
         Factor of L after a step along which the objective bent by at most half of it.
+    weakest : callable or None
+        ``weakest(theta)``, the smallest strength: tolerances are multiplied by its
+        ratio to that at the start, where it is below one.
 
     Notes
     -----
@@ -60,9 +65,10 @@ class HOAG:
 
     With `DoubleLoop` an inner descent ends where the gradient, in the norm of the
     inverse metric, is below eps times that of the first start. HOAG's own rule takes
-    Euclidean norms and multiplies by the ratio of the smallest strength to the first
-    smallest one, so that errors in w, not in the gradient, follow the schedule; here
-    only the schedule makes up for strengths that get weaker.
+    Euclidean norms, and multiplies by the ratio of the smallest strength to the first
+    one, so that the error of w follows the schedule even as strengths get weaker. An
+    optimizer does not know strengths: ``weakest`` tells them. It then sharpens the
+    adjoint solves as well, which in HOAG keep to eps.
 
     References
     ----------
@@ -74,6 +80,7 @@ class HOAG:
     floor: float = 1e-12
     slack: float = 0.25
     grow: float = 0.8
+    weakest: Callable[[Array], float] | None = None
 
     def minimize(
         self,
@@ -115,6 +122,7 @@ class _Search:
         self.options, self.objective = options, objective
         self.bounds, self.tol = bounds, tol
         self.eps = self.known = options.tolerance
+        self.first = 0.0
         self.rejected, self.trace = 0, list[tuple[float, float, float]]()
 
     @property
@@ -124,7 +132,9 @@ class _Search:
 
     def start(self, theta: Array) -> Status | None:
         """Evaluate the first point."""
-        value, grad = self.objective(theta, self.eps)
+        if self.options.weakest is not None:
+            self.first = self.options.weakest(theta)
+        value, grad = self._evaluate(theta)
         self.size = abs(value) if value != 0.0 else 1.0
         self._move(theta, value, grad)
         self.L = 0.0
@@ -134,10 +144,10 @@ class _Search:
     def step(self) -> None:
         """One evaluation: of a trial, or of theta where its value is in doubt."""
         small = self.norm <= self.tol * self.size
-        if small or self.rejected == _DOUBT:
+        if small or self.rejected % _DOUBT == _DOUBT - 1:
             self.eps = min(self.eps, self._final) if small else self.eps
             self.rejected += not small
-            self._move(self.theta, *self.objective(self.theta, self.eps))
+            self._move(self.theta, *self._evaluate(self.theta))
             self._note(self.eps)
             return
         if not self.L > 0.0:
@@ -145,7 +155,7 @@ class _Search:
             self.L = float(np.linalg.norm(free)) / np.sqrt(len(free))
         trial = np.clip(self.theta - self.grad / self.L, *self.bounds)
         delta = float(np.linalg.norm(trial - self.theta))
-        value, grad = self.objective(trial, self.eps)
+        value, grad = self._evaluate(trial)
         used, C = self.eps, self.options.slack
         slack = self.size * (C * used + (C + 1.0) * self.known * delta)
         gain = self.value - value + slack
@@ -160,6 +170,13 @@ class _Search:
             self.L *= 2.0
             self.eps = max(self.options.floor, 0.5 * used)
         self._note(used)
+
+    def _evaluate(self, theta: Array) -> tuple[float, Array]:
+        """Value and gradient at the tolerance of now."""
+        eps = self.eps
+        if self.options.weakest is not None:
+            eps *= min(1.0, self.options.weakest(theta) / self.first)
+        return self.objective(theta, max(eps, self.options.floor))
 
     def _move(self, theta: Array, value: float, grad: Array) -> None:
         self.theta, self.value, self.grad, self.known = theta, value, grad, self.eps
