@@ -73,7 +73,7 @@ class LinearInner:
             if all(has_third(fit.loss) for fit in fits):  # type: ignore[attr-defined]
                 words.add("third_derivative")
         if self._data_bound is not None:
-            words.add("smoothness")
+            words |= {"smoothness", "diagonal_penalty"}
         return frozenset(words)
 
     @property

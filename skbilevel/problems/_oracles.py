@@ -55,6 +55,9 @@ class InnerProblem(Protocol):
         a mean over ``n_rows`` rows; ``take(rows)`` is the mean over some of them
     ``smoothness``
         ``smoothness(theta)`` bounds the Hessian for all w
+    ``diagonal_penalty``
+        theta enters through ``0.5 d(theta).w^2`` alone, and differences of
+        ``smoothness`` are those of d
     ``dense_hessian``, ``third_derivative``
         see `InnerPoint`
     ``row_codes``

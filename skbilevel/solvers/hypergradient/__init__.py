@@ -2,6 +2,7 @@
 
 from skbilevel.solvers.hypergradient._implicit import Implicit
 from skbilevel.solvers.hypergradient._implicit_gradient import ImplicitGradient
+from skbilevel.solvers.hypergradient._jacobian_free import JacobianFree
 from skbilevel.solvers.hypergradient._left_out import ApproximateLeaveOneOut
 from skbilevel.solvers.hypergradient._linear_solvers import (
     ConjugateGradient,
@@ -9,13 +10,16 @@ from skbilevel.solvers.hypergradient._linear_solvers import (
     GradientSteps,
     NeumannSeries,
 )
+from skbilevel.solvers.hypergradient._shine import SHINE
 
 __all__ = [
+    "SHINE",
     "ApproximateLeaveOneOut",
     "ConjugateGradient",
     "DirectSolve",
     "GradientSteps",
     "Implicit",
     "ImplicitGradient",
+    "JacobianFree",
     "NeumannSeries",
 ]

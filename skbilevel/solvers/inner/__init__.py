@@ -4,6 +4,7 @@ from skbilevel.solvers.inner._cg import CG
 from skbilevel.solvers.inner._cholesky import Cholesky
 from skbilevel.solvers.inner._dual import Dual
 from skbilevel.solvers.inner._gradient_descent import GradientDescent
+from skbilevel.solvers.inner._lbfgs import LBFGS
 from skbilevel.solvers.inner._newton import Newton
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 from skbilevel.solvers.inner._newton_cholesky import NewtonCholesky
@@ -12,6 +13,7 @@ from skbilevel.solvers.inner._stale import StaleCholesky
 
 __all__ = [
     "CG",
+    "LBFGS",
     "Cholesky",
     "Dual",
     "GradientDescent",
