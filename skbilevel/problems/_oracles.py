@@ -59,6 +59,9 @@ class InnerProblem(Protocol):
         see `InnerPoint`
     ``row_codes``
         derivatives of rows in compressed form; see `RowCodes`
+    ``grad_codes``
+        the same for the gradient alone: ``grad_codes(theta, w)``,
+        ``assemble_grad(codes)`` and ``exact_grad(theta, w)`` of `take`
     """
 
     @property

@@ -1,5 +1,6 @@
 """Gradients of outer losses in the strengths."""
 
+from skbilevel.solvers.hypergradient._chebyshev import Chebyshev
 from skbilevel.solvers.hypergradient._implicit import Implicit
 from skbilevel.solvers.hypergradient._implicit_gradient import ImplicitGradient
 from skbilevel.solvers.hypergradient._left_out import ApproximateLeaveOneOut
@@ -12,6 +13,7 @@ from skbilevel.solvers.hypergradient._linear_solvers import (
 
 __all__ = [
     "ApproximateLeaveOneOut",
+    "Chebyshev",
     "ConjugateGradient",
     "DirectSolve",
     "GradientSteps",
