@@ -53,10 +53,11 @@ class AISARAH:
     Notes
     -----
     Safeguards that the paper does not have. Where ``xi'' <= 0``, and for the first step
-    wherever the third derivative is negative, ``|H_S d|^2`` stands alone. That first
-    step, which sets a_max, is not longer than one in the metric (or ``1 / L``). Where v
-    doubles a full gradient is due, and one twice as large as the best sends back to the
-    best w and halves a_max.
+    of all (which sets a_max) wherever the third derivative is negative,
+    ``|H_S d|^2`` stands alone: xi is then taken for a quadratic. Where v doubles a full
+    gradient is due, and one twice as large as the best sends back to the best w and
+    halves a_max. With these a first step of at most one in the metric (``1 / L``) was
+    never needed, not even from saturated starts, and cost up to half of the passes.
 
     Problems without ``third_derivative`` use ``|H_S d|^2`` alone, a Gauss-Newton model
     of xi; without rows the whole problem is the only batch. A step reads its batch 3.5
@@ -182,8 +183,8 @@ class _Run:
             return 0.0
         ratio = bend / slope
         if not self.delta:
-            self.delta = max(ratio, float((self.bound / self.metric).max()))
-            return 1.0 / self.delta
+            self.delta = ratio
+            return 1.0 / ratio
         size = min(1.0 / ratio, 1.0 / self.delta)
         beta = self.rule.beta
         self.delta = beta * self.delta + (1.0 - beta) * ratio
