@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from _common import loader
+from _data import loader
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import normalize

@@ -54,7 +54,8 @@ class InnerProblem(Protocol):
     ``row_batches``
         a mean over ``n_rows`` rows; ``take(rows)`` is the mean over some of them
     ``smoothness``
-        ``smoothness(theta)`` bounds the Hessian for all w
+        ``smoothness(theta)`` bounds the Hessian for all w; an attribute
+        ``row_smoothness``, if there is one, the Hessian of the loss of any single row
     ``dense_hessian``, ``third_derivative``
         see `InnerPoint`
     ``row_codes``

@@ -35,7 +35,6 @@ def squared_norms(block: RowBlock) -> Array:
     if sparse.issparse(X):
         squares = X.multiply(X) @ share
     else:
-        X = np.asarray(X @ np.eye(p)) if not isinstance(X, np.ndarray) else X
         squares = (X * X) @ share
     if mean is not None:
         squares = squares - 2.0 * (X @ (mean * share)) + mean @ (mean * share)
