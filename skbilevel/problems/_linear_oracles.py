@@ -20,6 +20,7 @@ from skbilevel.problems._linear_rows import (
     rows_inside,
 )
 from skbilevel.problems._oracles import OracleProblem
+from skbilevel.problems._row_smoothness import row_smoothness
 from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
 from skbilevel.problems._smoothness import data_smoothness
 from skbilevel.problems._strength_tasks import StrengthTasks
@@ -69,7 +70,7 @@ class LinearInner:
         words: set[str] = set()
         fits = [task.inner for task in self.strengths.tasks]
         if all(isinstance(fit, RowsDataFit) for fit in fits):
-            words |= {"row_batches", "row_codes"}
+            words |= {"row_batches", "row_codes", "grad_codes"}
             if all(has_third(fit.loss) for fit in fits):  # type: ignore[attr-defined]
                 words.add("third_derivative")
         if self._data_bound is not None:
@@ -97,6 +98,14 @@ class LinearInner:
         if bound is None:
             return None
         return lambda theta: bound + self.strengths.diagonal(theta)
+
+    @cached_property
+    def row_smoothness(self) -> Array | None:
+        """Largest curvature of the loss of one row, repeated to the length of w."""
+        largest = row_smoothness(self.rows.rows) if self.n_rows else None
+        if largest is None:
+            return None
+        return np.repeat(largest, self.strengths.size // len(largest))
 
     def at(self, theta: Array, w: Array) -> LinearInnerPoint:
         """The oracles at (theta, w)."""

@@ -89,6 +89,16 @@ class CountedInner:
         """Some rows, counted in the same ledger."""
         return CountedInner(self.problem.take(rows), self.ledger)
 
+    def grad_codes(self, theta: Array, w: Array) -> Array:
+        """A product with X: half a gradient."""
+        self.ledger.add(rows_of(self.problem), 0.5, n_grad=1)
+        return self.problem.grad_codes(theta, w)  # type: ignore[attr-defined,no-any-return]
+
+    def assemble_grad(self, codes: Array) -> Array:
+        """A product with its transpose: the other half."""
+        self.ledger.add(rows_of(self.problem), 0.5)
+        return self.problem.assemble_grad(codes)  # type: ignore[attr-defined,no-any-return]
+
     def __getattr__(self, name: str) -> Any:
         # Whatever else a problem provides, such as codes of rows.
         return getattr(self.problem, name)

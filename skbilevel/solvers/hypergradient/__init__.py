@@ -1,5 +1,6 @@
 """Gradients of outer losses in the strengths."""
 
+from skbilevel.solvers.hypergradient._chebyshev import Chebyshev
 from skbilevel.solvers.hypergradient._implicit import Implicit
 from skbilevel.solvers.hypergradient._implicit_gradient import ImplicitGradient
 from skbilevel.solvers.hypergradient._jacobian_free import JacobianFree
@@ -15,6 +16,7 @@ from skbilevel.solvers.hypergradient._shine import SHINE
 __all__ = [
     "SHINE",
     "ApproximateLeaveOneOut",
+    "Chebyshev",
     "ConjugateGradient",
     "DirectSolve",
     "GradientSteps",
