@@ -59,6 +59,9 @@ class InnerProblem(Protocol):
         see `InnerPoint`
     ``row_codes``
         derivatives of rows in compressed form; see `RowCodes`
+    ``many_thetas``
+        ``grad_many(thetas, ws)`` are the gradients at several (theta, w), one a row,
+        for less than their price one by one
     """
 
     @property

@@ -89,6 +89,12 @@ class CountedInner:
         """Some rows, counted in the same ledger."""
         return CountedInner(self.problem.take(rows), self.ledger)
 
+    def grad_many(self, thetas: Array, ws: Array) -> Array:
+        """One reading for each, though the product may be one."""
+        m = len(ws)
+        self.ledger.add(m * rows_of(self.problem), 1.0, n_grad=m)
+        return self.problem.grad_many(thetas, ws)  # type: ignore[attr-defined,no-any-return]
+
     def __getattr__(self, name: str) -> Any:
         # Whatever else a problem provides, such as codes of rows.
         return getattr(self.problem, name)

@@ -1,5 +1,6 @@
 """Gradients of outer losses in the strengths."""
 
+from skbilevel.solvers.hypergradient._fixed_point import FixedPoint
 from skbilevel.solvers.hypergradient._implicit import Implicit
 from skbilevel.solvers.hypergradient._implicit_gradient import ImplicitGradient
 from skbilevel.solvers.hypergradient._left_out import ApproximateLeaveOneOut
@@ -9,13 +10,18 @@ from skbilevel.solvers.hypergradient._linear_solvers import (
     GradientSteps,
     NeumannSeries,
 )
+from skbilevel.solvers.hypergradient._pzobo import PZOBO
+from skbilevel.solvers.hypergradient._unrolled import Unrolled
 
 __all__ = [
+    "PZOBO",
     "ApproximateLeaveOneOut",
     "ConjugateGradient",
     "DirectSolve",
+    "FixedPoint",
     "GradientSteps",
     "Implicit",
     "ImplicitGradient",
     "NeumannSeries",
+    "Unrolled",
 ]
