@@ -16,8 +16,9 @@ part measures the error of single estimates on ridge regression with one strengt
 feature, the share of the response that T steps from a warm start show, and the gain
 of descents side by side.
 
-The page adds a column (three seeds) with inner steps of length 1/L, L the largest eigenvalue of
-the inner Hessian at the current H: with a fixed length, H can grow until they diverge.
+The page adds a column (three seeds) with inner steps of length 1/L, L the largest
+eigenvalue of the inner Hessian at the current H: with a fixed length, H can grow
+until they diverge.
 
 FINDINGS
 
