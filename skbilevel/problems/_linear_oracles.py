@@ -19,6 +19,7 @@ from skbilevel.problems._linear_rows import (
     penalty_of,
     rows_inside,
 )
+from skbilevel.problems._many_thetas import can_stack, stacked_grad
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.problems._row_smoothness import row_smoothness
 from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
@@ -75,6 +76,8 @@ class LinearInner:
                 words.add("third_derivative")
         if self._data_bound is not None:
             words |= {"smoothness", "diagonal_penalty"}
+        if can_stack(self.strengths.tasks):
+            words.add("many_thetas")
         return frozenset(words)
 
     @property
@@ -114,6 +117,23 @@ class LinearInner:
     def take(self, rows: Array) -> LinearRows:
         """The mean over some rows."""
         return self.rows.take(rows)
+
+    def grad_many(self, thetas: Array, ws: Array) -> Array:
+        """Gradients at the rows of (thetas, ws): one product with X serves all."""
+        parts, start = [], 0
+        for task, weight, shape in zip(
+            self.strengths.tasks,
+            self.strengths.weight_sums(),
+            self.strengths.shapes,
+            strict=True,
+        ):
+            stop = start + int(np.prod(shape))
+            W = ws[:, start:stop].reshape(-1, *shape)
+            grad = stacked_grad(task.inner, W) / weight
+            parts.append(grad.reshape(len(ws), -1))
+            start = stop
+        diagonal = np.stack([self.strengths.diagonal(theta) for theta in thetas])
+        return np.asarray(np.concatenate(parts, axis=1) + diagonal * ws)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,9 @@ class InnerProblem(Protocol):
     ``grad_codes``
         the same for the gradient alone: ``grad_codes(theta, w)``,
         ``assemble_grad(codes)`` and ``exact_grad(theta, w)`` of `take`
+    ``many_thetas``
+        ``grad_many(thetas, ws)`` are the gradients at several (theta, w), one a row,
+        for less than their price one by one
     """
 
     @property

@@ -99,6 +99,12 @@ class CountedInner:
         self.ledger.add(rows_of(self.problem), 0.5)
         return self.problem.assemble_grad(codes)  # type: ignore[attr-defined,no-any-return]
 
+    def grad_many(self, thetas: Array, ws: Array) -> Array:
+        """One reading for each, though the product may be one."""
+        m = len(ws)
+        self.ledger.add(m * rows_of(self.problem), 1.0, n_grad=m)
+        return self.problem.grad_many(thetas, ws)  # type: ignore[attr-defined,no-any-return]
+
     def __getattr__(self, name: str) -> Any:
         # Whatever else a problem provides, such as codes of rows.
         return getattr(self.problem, name)

@@ -1,6 +1,7 @@
 """Gradients of outer losses in the strengths."""
 
 from skbilevel.solvers.hypergradient._chebyshev import Chebyshev
+from skbilevel.solvers.hypergradient._fixed_point import FixedPoint
 from skbilevel.solvers.hypergradient._implicit import Implicit
 from skbilevel.solvers.hypergradient._implicit_gradient import ImplicitGradient
 from skbilevel.solvers.hypergradient._jacobian_free import JacobianFree
@@ -15,13 +16,20 @@ from skbilevel.solvers.hypergradient._shine import SHINE
 
 __all__ = [
     "SHINE",
+from skbilevel.solvers.hypergradient._pzobo import PZOBO
+from skbilevel.solvers.hypergradient._unrolled import Unrolled
+
+__all__ = [
+    "PZOBO",
     "ApproximateLeaveOneOut",
     "Chebyshev",
     "ConjugateGradient",
     "DirectSolve",
+    "FixedPoint",
     "GradientSteps",
     "Implicit",
     "ImplicitGradient",
     "JacobianFree",
     "NeumannSeries",
+    "Unrolled",
 ]
