@@ -7,12 +7,14 @@ import numpy as np
 from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
 from skbilevel.solvers import (
     LBFGSB,
+    Descent,
     DoubleLoop,
     GradientDescent,
     ImplicitGradient,
+    metric_norm,
+    metric_of,
     minimize_bilevel,
 )
-from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
 from skbilevel.testing import check_solver
 
 

@@ -12,15 +12,13 @@ from skbilevel.solvers.hypergradient._linear_solvers import (
     GradientSteps,
     NeumannSeries,
 )
-from skbilevel.solvers.hypergradient._shine import SHINE
-
-__all__ = [
-    "SHINE",
 from skbilevel.solvers.hypergradient._pzobo import PZOBO
+from skbilevel.solvers.hypergradient._shine import SHINE
 from skbilevel.solvers.hypergradient._unrolled import Unrolled
 
 __all__ = [
     "PZOBO",
+    "SHINE",
     "ApproximateLeaveOneOut",
     "Chebyshev",
     "ConjugateGradient",
