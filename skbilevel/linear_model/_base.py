@@ -36,7 +36,7 @@ from skbilevel.linear_model._columns import (
 from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
-from skbilevel.solvers import INNER, SOLVERS
+from skbilevel.solvers import INNER, ORACLE_SOLVERS, SOLVERS
 
 # From prepared data, ``cv`` and the estimator's parameters to strengths.
 Search = Callable[[Any, Resampling, TuningOptions], Tuned]
@@ -60,8 +60,9 @@ class BilevelLinearModel(BaseEstimator):
         "hyperpenalty": [StrOptions({"auto"}), tuple, None],
         "cv": ["cv_object", StrOptions({"loo", "gcv"})],
         "solver": [
-            StrOptions({"auto", "exact", *SOLVERS, *INNER}),
+            StrOptions({"auto", "exact", *SOLVERS, *INNER, *ORACLE_SOLVERS}),
             HasMethods(["solve"]),
+            HasMethods(["solve_oracles"]),
         ],
         "scoring": [str, callable, None],
         "alpha_init": [Interval(Real, 0, None, closed="neither"), "array-like", None],

@@ -79,7 +79,12 @@ def search_strengths(
         t,
     )
     search = Search(
-        regime, options.tol, options.max_iter, _printer(options, unit), _mapper(options)
+        regime,
+        options.tol,
+        options.max_iter,
+        _printer(options, unit),
+        _mapper(options),
+        options.seed,
     )
     alpha, v_init = start_of(rows, options), None
     if alpha is not None:

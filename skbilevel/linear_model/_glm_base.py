@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from skbilevel._sklearn_compat import HasMethods, StrOptions
 from skbilevel.linear_model._base import BilevelLinearModel
-from skbilevel.solvers import INNER, NEWTON, SOLVERS
+from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
 
 
 class BilevelGeneralizedLinearModel(BilevelLinearModel):
@@ -16,7 +16,8 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
         **BilevelLinearModel._parameter_constraints,
         "cv": ["cv_object", StrOptions({"loo"})],
         "solver": [
-            StrOptions({"auto", "exact", *SOLVERS, *INNER, *NEWTON}),
+            StrOptions({"auto", "exact", *SOLVERS, *INNER, *NEWTON, *ORACLE_SOLVERS}),
             HasMethods(["solve"]),
+            HasMethods(["solve_oracles"]),
         ],
     }

@@ -19,7 +19,7 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._glm_data import PreparedGLM
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.model_selection._glm_source import GLMSource
-from skbilevel.model_selection._regime import Regime
+from skbilevel.model_selection._regime import Regime, oracle_solver
 from skbilevel.solvers import (
     LBFGSB,
     NEWTON,
@@ -70,7 +70,14 @@ def _regime(data: PreparedGLM, left_out: bool, options: TuningOptions) -> Regime
     if isinstance(given, Nested):
         name, solver = "given", given
     else:
-        name = "exact" if left_out and given == "auto" else given
+        published = oracle_solver(given)
+        if published is not None and left_out:
+            raise ValueError(
+                f"solver={given!r} needs held-out rows: give cv a number of folds or a "
+                "splitter, or choose solver='auto'."
+            )
+        name = "auto" if published is not None else given
+        name = "exact" if left_out and name == "auto" else name
         own = options.n_own(data.rows.n_targets)
         name = choose_newton(n, p, sparse.issparse(data.rows.X), name, own)
         solver = Nested(NEWTON[name], Implicit(), LBFGSB())

@@ -13,7 +13,7 @@ from skbilevel.linear_model._glm_data import PreparedGLM
 from skbilevel.linear_model._glm_guarded import tune_glm_guarded
 from skbilevel.linear_model._glm_zeros import all_zero, without_events
 from skbilevel.linear_model._options import Tuned, TuningOptions
-from skbilevel.linear_model._tuning import check_rows
+from skbilevel.linear_model._tuning import check_published, check_rows
 from skbilevel.model_selection._outer_space import check_alpha_bounds
 from skbilevel.model_selection._regime import check_solver
 
@@ -27,6 +27,7 @@ def tune_glm(
     if not isinstance(options.solver, str):  # names are checked by the door
         check_solver(options.solver)
     check_rows(data)
+    check_published(options)
     options = _sum_units(data, options)
     if all_zero(data):
         return without_events(data)

@@ -67,6 +67,8 @@ class BilevelRidgeCV(
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide; "exact" forces factorizations,
         "amigo" warm-started conjugate gradients. A value is used as it is.
+        Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
+        minimize the validation loss itself and need ``hyperpenalty=None``.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the squared error.

@@ -29,7 +29,7 @@ from skbilevel.model_selection._plan import (
     default_plan,
     split_plan,
 )
-from skbilevel.model_selection._regime import check_solver
+from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.problems._moments import AugmentedRows
 
@@ -54,6 +54,7 @@ def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> 
     """Search the strengths as the options say."""
     check_solver(options.solver)
     check_rows(data)
+    check_published(options)
     if isinstance(options.hyperpenalty, str):
         return _guarded(data, resampling, options)
     return tune_criterion(data, resampling, options)
@@ -63,6 +64,19 @@ def check_rows(data: Prepared) -> None:
     """Raise where nothing can be tuned."""
     if len(data.positive) < 2:
         raise ValueError("At least 2 rows of positive weight are needed.")
+
+
+def check_published(options: TuningOptions) -> None:
+    """Raise where an algorithm of the literature is asked to tune something else."""
+    if oracle_solver(options.solver) is None:
+        return
+    penalty = options.hyperpenalty
+    if isinstance(penalty, str) or (isinstance(penalty, tuple) and "sparse" in penalty):
+        raise ValueError(
+            f"solver={options.solver!r} minimizes the validation loss over finite "
+            f"strengths, which hyperpenalty={penalty!r} does not ask for: set "
+            "hyperpenalty=None or ('smooth', value), or choose solver='auto'."
+        )
 
 
 def _guarded(

@@ -55,7 +55,9 @@ class BilevelTweedieCV(BilevelLogLinearModel):
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide, "newton-cholesky" and
         "newton-dual" force factorizations, "newton-cg" conjugate gradients. A value
-        is used as it is. The guard always chooses by its own rule.
+        is used as it is. The guard always chooses by its own rule. Algorithms of the
+        literature ("saba", "hoag", ...; see :doc:`/solvers`) minimize the validation
+        loss itself and need ``hyperpenalty=None``.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the deviance.

@@ -8,10 +8,14 @@ the strengths of the full data as they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from skbilevel._typing import Array
+from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import (
     BilevelProblem,
     Criterion,
@@ -75,6 +79,17 @@ class Source(Protocol):
 
     def guide(self) -> Criterion | None:
         """A cheap criterion with almost the same minimum, where there is one."""
+
+    def thinned(self, chosen: Array) -> Source:
+        """The same criterion on some rows, where that costs less."""
+
+
+def splits_among(splits: Sequence[Pair], chosen: Array, n_rows: int) -> list[Pair]:
+    """Splits of all rows as splits of some of them."""
+    place = np.full(n_rows, -1)
+    place[chosen] = np.arange(len(chosen))
+    kept = [(place[a], place[b]) for a, b in splits]
+    return [(a[a >= 0], b[b >= 0]) for a, b in kept]
 
 
 def is_guided(rows: AugmentedRows, n_positive: int, weight: float) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._criterion import OuterVector
+from skbilevel.model_selection._criterion import OuterVector, splits_among
 from skbilevel.model_selection._glm_unseen import with_unseen
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import penalized_design
@@ -30,8 +30,8 @@ from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_system import WhitenedSystem, used_rows, whitened
 from skbilevel.solvers.hypergradient._left_out import features_of
 
-# Accuracy of published coefficients.
-_TOL = 1e-10
+# Accuracy of published coefficients, and of those that only score held-out rows.
+_TOL, _TOL_SCORES = 1e-10, 1e-7
 
 
 @dataclass(frozen=True)
@@ -142,12 +142,12 @@ class GLMSource:
         )
 
     def _solution(
-        self, fit: RowsDataFit, v: Array, start: Any = None
+        self, fit: RowsDataFit, v: Array, start: Any = None, tol: float = _TOL
     ) -> tuple[Array, object]:
         """Coefficients of the columns as they are, and the system at them."""
         m = self.tasks_of.n_free
         v = np.concatenate([np.full((m, *v.shape[1:]), np.inf), v])
-        found = self.inner.solve(fit, v, start, tol=_TOL)
+        found = self.inner.solve(fit, v, start, tol=tol)
         return np.concatenate([found.W[:m], self.metric[:, None] * found.W[m:]]), (
             found.system
         )
@@ -166,7 +166,7 @@ class GLMSource:
             if self.splits:
                 assert isinstance(task.inner, RowsDataFit)
                 own = v * np.asarray(task.v_scale)
-                out.append(self._solution(task.inner, own, start)[0])
+                out.append(self._solution(task.inner, own, start, _TOL_SCORES)[0])
         return out
 
     def left_out_predictions(self, v: Array) -> Array:
@@ -178,6 +178,17 @@ class GLMSource:
         eta = inside if made.offset is None else inside + made.offset
         eta[system.rows] = leave_out(features_of(system), made.outer).eta
         return eta
+
+    def thinned(self, chosen: Array) -> GLMSource:
+        """The same criterion on some rows."""
+        made, rows = self.tasks_of, self.rows.take(chosen)
+        offset = None if made.offset is None else made.offset[chosen]
+        splits = splits_among(self.splits, chosen, self.rows.n_rows)
+        losses = (made.loss, made.outer)
+        plain = GLMSource.of(rows, losses, offset, splits, self.inner, False)
+        design = penalized_design(rows, self.metric)
+        tasks = replace(plain.tasks_of, design=design)
+        return replace(plain, metric=self.metric, tasks_of=tasks)
 
     def guide(self) -> Criterion | None:
         """None: no criterion is cheaper."""

@@ -32,6 +32,8 @@ from skbilevel.problems._moments import AugmentedRows
 _LARGEST = 1e12
 # Limits of log v around its start where a logarithm is taken of it.
 _REACH = 25.0
+# The same for solvers that take no infinite strength: the box of the literature.
+_FINITE_REACH = 12.0
 
 
 @dataclass(frozen=True)
@@ -132,14 +134,21 @@ class OuterSpace:
         """Whether all columns share one strength."""
         return self.members is not None and not self.members.any()
 
-    def outer_vector(self, v_ref: float, unit: float) -> OuterVector:
+    def outer_vector(
+        self, v_ref: float, unit: float, finite: bool = False
+    ) -> OuterVector:
         """Coordinates around a reference variance.
 
-        ``unit`` is the loss of the mean: hyperpenalties are relative to it.
+        ``unit`` is the loss of the mean: hyperpenalties are relative to it. With
+        ``finite`` no feature can be removed: the coordinates are logarithms in a box
+        around the reference.
         """
-        smooth = self.family == "smooth"
+        smooth = self.family == "smooth" or finite
         low, high = self.low, np.maximum(self.high, self.low)
-        if smooth:
+        if finite:
+            low = np.minimum(np.maximum(low, v_ref * np.exp(-_FINITE_REACH)), high)
+            high = np.maximum(np.minimum(high, v_ref * np.exp(_FINITE_REACH)), low)
+        elif smooth:
             low = np.minimum(np.maximum(low, v_ref * np.exp(-_REACH)), high)
         if self.metadata is not None:
             return self._with_metadata(self.metadata, v_ref, low, high, unit)

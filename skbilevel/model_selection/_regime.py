@@ -10,6 +10,7 @@ from skbilevel.solvers import (
     CG,
     INNER,
     LBFGSB,
+    ORACLE_SOLVERS,
     SOLVERS,
     Direct,
     Implicit,
@@ -18,6 +19,7 @@ from skbilevel.solvers import (
     NewtonCG,
     NewtonCholesky,
     NewtonDual,
+    OracleSolver,
     choose_regime,
     resolve,
 )
@@ -45,6 +47,11 @@ class Regime:
     given: Any = "auto"
 
     @property
+    def oracles(self) -> OracleSolver | None:
+        """The published algorithm that was asked for, if it was one."""
+        return oracle_solver(self.given)
+
+    @property
     def inner(self) -> InnerSolver:
         """Inner solver for rows."""
         if self.solver is not None:
@@ -67,20 +74,33 @@ class Regime:
 
 def check_solver(solver: Any) -> None:
     """Raise with the known names unless it is one of them, or a solver."""
-    known = list(dict.fromkeys(["auto", "exact", *SOLVERS, *INNER]))
+    known = list(dict.fromkeys(["auto", "exact", *SOLVERS, *INNER, *ORACLE_SOLVERS]))
     if isinstance(solver, str) and solver in known:
         return
-    if not isinstance(solver, Nested):
+    if not isinstance(solver, Nested) and oracle_solver(solver) is None:
         names = ", ".join(repr(each) for each in known)
         raise ValueError(
-            f"solver={solver!r} is not known; choose one of {names}, or give a "
-            "skbilevel.solvers.Nested."
+            f"solver={solver!r} is not known; choose one of {names}, or give a value "
+            "of skbilevel.solvers such as Nested or DoubleLoop."
         )
+
+
+def oracle_solver(solver: Any) -> OracleSolver | None:
+    """The algorithm of a name or a value that sees a problem through oracles."""
+    if isinstance(solver, str):
+        return None if solver in SOLVERS else ORACLE_SOLVERS.get(solver)
+    return solver if hasattr(solver, "solve_oracles") else None
 
 
 def choose(solver: Any, n: int, p: int, sparse: bool, n_folds: int) -> Regime:
     """Regime of a solver name or value; see `skbilevel.solvers.choose_regime`."""
     check_solver(solver)
+    oracles = oracle_solver(solver)
+    if oracles is not None:
+        # It sees rows where it needs them; moments are read faster elsewhere.
+        base = choose("auto", n, p, sparse, n_folds)
+        rows = "row_batches" in oracles.requires and base.name == "primal"
+        return Regime("matrix-free" if rows else base.name, None, solver)
     if isinstance(solver, Nested):
         needs = solver.inner.requires
         if "dense_hessian" in needs:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._criterion import OuterVector, is_guided
+from skbilevel.model_selection._criterion import OuterVector, is_guided, splits_among
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import (
     GCV,
@@ -171,6 +171,16 @@ class RowSource:
         safe = np.where(root > 0, root, 1.0)
         inside = self.rows.predict(np.arange(self.rows.n_rows), self.coefficients(v))
         return np.where(root > 0, self.swept.y - error / safe, inside)
+
+    def thinned(self, chosen: Array) -> RowSource:
+        """The same criterion on some rows."""
+        rows = self.rows.take(chosen)
+        splits = splits_among(self.splits, chosen, self.rows.n_rows)
+        made = RowSource.of(
+            rows, splits, self.criterion, self.dual, self.inner, standardize=False
+        )
+        design = penalized_design(rows, self.metric)
+        return replace(made, metric=self.metric, design=design)
 
     def guide(self) -> Criterion | None:
         """GCV where leave-one-out is asked for and rows are many."""

@@ -13,7 +13,14 @@ from skbilevel.model_selection._outer_space import OuterSpace
 from skbilevel.model_selection._regime import Regime, optimizer
 from skbilevel.model_selection._shared_start import SharedStart, shared_start
 from skbilevel.problems import BilevelProblem, Criterion, CriterionProblem
-from skbilevel.solvers import LBFGSB, Direct, Nested, Result, Status
+from skbilevel.solvers import (
+    LBFGSB,
+    Direct,
+    Nested,
+    Result,
+    Status,
+    minimize_bilevel,
+)
 from skbilevel.solvers._base import OnIter, OuterOptimizer
 from skbilevel.solvers._nested import DirectRun, MapTasks
 from skbilevel.solvers.outer._surrogate import Surrogate
@@ -21,6 +28,9 @@ from skbilevel.solvers.outer._trust_region import TrustRegion
 
 # Log of the weakest start, relative to one over the mean diagonal of the Hessian.
 _WEAKEST_START = 7.0
+# Of X with more numbers than this, the first shared strength is searched on so many
+# rows, or on so many per column.
+_START_ON_FEW_FROM, _START_ROWS, _START_ROWS_PER_COLUMN = 20_000_000, 5000, 20
 # Working targets have a variance near one unless they are constant.
 _CONSTANT = 1e-20
 
@@ -57,6 +67,8 @@ class Search:
         Called after every outer iteration.
     map_tasks : callable
         Like `map`; runs tasks that are not stacked.
+    seed : int
+        Of stochastic solvers.
     """
 
     regime: Regime
@@ -64,27 +76,31 @@ class Search:
     max_iter: int
     on_iter: OnIter | None = None
     map_tasks: MapTasks = map
+    seed: int = 0
 
     def run(self, source: Source, space: OuterSpace, v_init: Array | None) -> Found:
         """Strengths from a start, or from the best shared strength."""
         p = space.n_features
         if not p or not source.trace > 0 or source.null_loss < _CONSTANT:
             return _nothing(space, source.null_loss)
-        guide = source.guide()
+        finite = self.regime.oracles is not None
+        guide = None if finite else source.guide()
         edge = 0
         if v_init is None:
-            shared = shared_start(self.regime, source, space, guide)
+            few = None if space.one_strength else self._few_rows(source)
+            sample = source if few is None else source.thinned(few)
+            shared = shared_start(self.regime, sample, space, guide)
             v_init, edge = np.full(space.low.shape, shared.v), shared.edge
             if edge > 0 and not space.one_strength:
                 # Where no strength matters none would ever be moved.
                 v_init = np.minimum(v_init, np.exp(_WEAKEST_START) * p / source.trace)
-            if shared.final:
+            if shared.final and sample is source:
                 return _found_shared(shared, space)
         v_init = np.clip(v_init, space.low, space.high)
         positive = v_init[v_init > 0]
         v_ref = float(np.exp(np.log(positive).mean())) if positive.size else 0.0
         v_ref = max(v_ref, 1.0 / source.trace)
-        outer = space.outer_vector(v_ref, source.null_loss)
+        outer = space.outer_vector(v_ref, source.null_loss, finite)
         theta0 = outer.parametrization.init(np.maximum(v_init, _least(outer, v_ref)))
         result = self._solve(source, outer, guide, theta0)
         loss = result.value
@@ -99,6 +115,16 @@ class Search:
             _final_edge(edge, result.v, source.trace),
             result.states,
         )
+
+    def _few_rows(self, source: Source) -> Array | None:
+        """Enough rows for a start, where a search for it on all of them is long."""
+        rows = source.rows
+        positive = np.flatnonzero(rows.weight > 0)
+        n = max(_START_ROWS, _START_ROWS_PER_COLUMN * rows.n_penalized)
+        if rows.X.size <= _START_ON_FEW_FROM or len(positive) < 4 * n:
+            return None
+        chosen = np.random.default_rng(self.seed).choice(positive, n, replace=False)
+        return np.sort(chosen)
 
     def _outer(
         self,
@@ -125,6 +151,17 @@ class Search:
         self, source: Source, outer: OuterVector, guide: Criterion | None, theta0: Array
     ) -> Result:
         problem = source.problem(outer)
+        published = self.regime.oracles
+        if published is not None:
+            return minimize_bilevel(
+                problem,
+                published,
+                theta0=theta0,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                random_state=self.seed,
+                on_iter=self.on_iter,
+            )
         solver: Any = self.regime.solver_of(problem)
         if not isinstance(self.regime.given, Nested):
             solver = replace(solver, outer=self._outer(solver, problem, outer, guide))
@@ -132,9 +169,10 @@ class Search:
         words = problem.tasks[0].inner.provides if apart else ()  # type: ignore[union-attr]
         stacked = "rows" in words and "quadratic" in words
         tasks = self.map_tasks if apart and not stacked else None
-        return solver.solve(
+        return minimize_bilevel(
             problem,
-            theta0,
+            solver,
+            theta0=theta0,
             tol=self.tol,
             max_iter=self.max_iter,
             on_iter=self.on_iter,

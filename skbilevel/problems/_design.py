@@ -12,6 +12,8 @@ from scipy import sparse
 from skbilevel._typing import Array
 
 BLOCK_BYTES = 1 << 24
+# Rows in another precision are converted a cache full at a time.
+_CACHE_BYTES = 1 << 19
 
 
 @runtime_checkable
@@ -99,7 +101,7 @@ class DenseDesign:
         if self._direct:
             return np.asarray(self.X @ W)
         out = np.empty((self.shape[0], W.shape[1]))
-        for rows, block in self._row_slices(BLOCK_BYTES):
+        for rows, block in self._row_slices(_CACHE_BYTES):
             out[rows] = block @ W
         return out
 
@@ -108,7 +110,7 @@ class DenseDesign:
         if self._direct:
             return np.asarray(self.X.T @ R)
         out = np.zeros((self.shape[1], R.shape[1]))
-        for rows, block in self._row_slices(BLOCK_BYTES):
+        for rows, block in self._row_slices(_CACHE_BYTES):
             out += block.T @ R[rows]
         return out
 
@@ -120,7 +122,7 @@ class DenseDesign:
     def column_squares(self, s: Array) -> Array:
         """``sum_i s_i x_ij^2``."""
         out = np.zeros((self.shape[1], *s.shape[1:]))
-        for rows, block in self._row_slices(BLOCK_BYTES):
+        for rows, block in self._row_slices(_CACHE_BYTES):
             out += (block * block).T @ s[rows]
         return out
 

@@ -19,9 +19,11 @@ from skbilevel.problems._linear_rows import (
     penalty_of,
     rows_inside,
 )
+from skbilevel.problems._many_thetas import can_stack, stacked_grad
 from skbilevel.problems._oracles import OracleProblem
+from skbilevel.problems._row_smoothness import row_smoothness
 from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
-from skbilevel.problems._smoothness import curvature_bound, data_smoothness
+from skbilevel.problems._smoothness import data_smoothness
 from skbilevel.problems._strength_tasks import StrengthTasks
 
 
@@ -35,8 +37,9 @@ def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
         and only solvers that work on variances can take it.
     """
     strengths = StrengthTasks(problem)
-    low = problem.bounds[0]
-    if any((v <= 0).any() for v in strengths.variances(np.asarray(low, dtype=float))):
+    theta0 = np.asarray(theta0, dtype=float)
+    low = np.where(np.isfinite(problem.bounds[0]), problem.bounds[0], theta0)
+    if any((v <= 0).any() for v in strengths.variances(low)):
         raise ValueError(
             "The box of theta allows variances of zero, which this solver cannot "
             "take: give bounds with positive variances, or choose 'exact' or 'cg'."
@@ -45,7 +48,7 @@ def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
         LinearInner(strengths),
         LinearOuter(strengths),
         np.zeros(strengths.size),
-        np.asarray(theta0, dtype=float),
+        theta0,
         problem.bounds,
     )
 
@@ -68,13 +71,13 @@ class LinearInner:
         words: set[str] = set()
         fits = [task.inner for task in self.strengths.tasks]
         if all(isinstance(fit, RowsDataFit) for fit in fits):
-            words |= {"row_batches", "row_codes"}
+            words |= {"row_batches", "row_codes", "grad_codes"}
             if all(has_third(fit.loss) for fit in fits):  # type: ignore[attr-defined]
                 words.add("third_derivative")
         if self._data_bound is not None:
-            words.add("smoothness")
-            if "row_batches" in words:
-                words.add("row_smoothness")
+            words |= {"smoothness", "diagonal_penalty"}
+        if can_stack(self.strengths.tasks):
+            words.add("many_thetas")
         return frozenset(words)
 
     @property
@@ -99,15 +102,13 @@ class LinearInner:
             return None
         return lambda theta: bound + self.strengths.diagonal(theta)
 
-    def row_smoothness(self) -> Array:
-        """Largest eigenvalue of the loss of any row, for each component of w.
-
-        The penalty is left out; half a reading of the rows.
-        """
-        bound = curvature_bound(self.rows.rows.loss)
-        assert bound is not None
-        *_, p, t = self.strengths.shapes[0]
-        return np.repeat(bound * self.rows.rows.largest(), p * t)
+    @cached_property
+    def row_smoothness(self) -> Array | None:
+        """Largest curvature of the loss of one row, repeated to the length of w."""
+        largest = row_smoothness(self.rows.rows) if self.n_rows else None
+        if largest is None:
+            return None
+        return np.repeat(largest, self.strengths.size // len(largest))
 
     def at(self, theta: Array, w: Array) -> LinearInnerPoint:
         """The oracles at (theta, w)."""
@@ -116,6 +117,23 @@ class LinearInner:
     def take(self, rows: Array) -> LinearRows:
         """The mean over some rows."""
         return self.rows.take(rows)
+
+    def grad_many(self, thetas: Array, ws: Array) -> Array:
+        """Gradients at the rows of (thetas, ws): one product with X serves all."""
+        parts, start = [], 0
+        for task, weight, shape in zip(
+            self.strengths.tasks,
+            self.strengths.weight_sums(),
+            self.strengths.shapes,
+            strict=True,
+        ):
+            stop = start + int(np.prod(shape))
+            W = ws[:, start:stop].reshape(-1, *shape)
+            grad = stacked_grad(task.inner, W) / weight
+            parts.append(grad.reshape(len(ws), -1))
+            start = stop
+        diagonal = np.stack([self.strengths.diagonal(theta) for theta in thetas])
+        return np.asarray(np.concatenate(parts, axis=1) + diagonal * ws)
 
 
 @dataclass(frozen=True)

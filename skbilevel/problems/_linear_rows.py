@@ -12,7 +12,6 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import BilevelProblem, Task
 from skbilevel.problems._losses import Loss
-from skbilevel.problems._row_norms import largest_rows
 from skbilevel.problems._row_reader import RowBlock, RowReader
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.problems._strength_tasks import StrengthTasks
@@ -67,10 +66,6 @@ class RowSet:
     def block(self) -> RowBlock:
         """The rows themselves."""
         return self.reader.read(self.index)
-
-    def largest(self) -> Array:
-        """Largest scaled squared norm of a row, (K,); reads all rows once."""
-        return largest_rows(self.reader, self.index, self.scale)
 
     def predict(self, W: Array) -> Array:
         """Predictions (n, K, t)."""
@@ -148,7 +143,7 @@ class LinearRows:
     @property
     def provides(self) -> frozenset[str]:
         """Rows, and third derivatives if the loss has them."""
-        words = {"row_batches", "row_codes"}
+        words = {"row_batches", "row_codes", "grad_codes"}
         third = {"third_derivative"} if has_third(self.rows.loss) else set()
         return frozenset(words | third)
 
@@ -198,6 +193,20 @@ class LinearRows:
         both = self.rows.block.pull(codes.reshape(-1, K, 2 * t)) / self.n_rows
         zero = np.zeros(len(self.strengths.problem.bounds[0]))
         return both[..., :t].reshape(-1), both[..., t:].reshape(-1), zero
+
+    def grad_codes(self, theta: Array, w: Array) -> Array:
+        """The first of the codes of each task and target alone: K t numbers."""
+        eta = self.rows.predict(self.shaped(w))
+        return self.rows.row_grad(eta).reshape(self.n_rows, -1)
+
+    def assemble_grad(self, codes: Array) -> Array:
+        """Mean gradient of the data fit from `grad_codes` of these rows."""
+        K, t = self.rows.scale.shape[1], self.rows.y.shape[-1]
+        return self.rows.mean(codes.reshape(-1, K, t))
+
+    def exact_grad(self, theta: Array, w: Array) -> Array:
+        """Gradient of the penalty."""
+        return np.asarray(self.strengths.diagonal(theta) * w)
 
     def exact(self, theta: Array, w: Array, q: Array) -> tuple[Array, ...]:
         """The penalty's part, and the whole of the cross product."""

@@ -87,6 +87,10 @@ class AugmentedRows:
         """Whether the penalized columns are all columns, in order."""
         return len(self.free) == 0
 
+    def take(self, rows: Array) -> AugmentedRows:
+        """A copy of some rows."""
+        return replace(self, X=self.X[rows], y=self.y[rows], weight=self.weight[rows])
+
     def free_block(self, rows: Array) -> Array:
         """Unpenalized columns (n_rows, n_free) of some rows, shifted."""
         out = np.ones((len(rows), self.n_free))

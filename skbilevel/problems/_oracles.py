@@ -54,14 +54,21 @@ class InnerProblem(Protocol):
     ``row_batches``
         a mean over ``n_rows`` rows; ``take(rows)`` is the mean over some of them
     ``smoothness``
-        ``smoothness(theta)`` bounds the Hessian for all w
-    ``row_smoothness``
-        a method ``row_smoothness()`` bounds the Hessian of every row, what is the same
-        for all rows left out; like ``smoothness``, it knows all w
+        ``smoothness(theta)`` bounds the Hessian for all w; an attribute
+        ``row_smoothness``, if there is one, the Hessian of the loss of any single row
+    ``diagonal_penalty``
+        theta enters through ``0.5 d(theta).w^2`` alone, and differences of
+        ``smoothness`` are those of d
     ``dense_hessian``, ``third_derivative``
         see `InnerPoint`
     ``row_codes``
         derivatives of rows in compressed form; see `RowCodes`
+    ``grad_codes``
+        the same for the gradient alone: ``grad_codes(theta, w)``,
+        ``assemble_grad(codes)`` and ``exact_grad(theta, w)`` of `take`
+    ``many_thetas``
+        ``grad_many(thetas, ws)`` are the gradients at several (theta, w), one a row,
+        for less than their price one by one
     """
 
     @property

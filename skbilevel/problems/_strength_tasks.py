@@ -64,18 +64,6 @@ class StrengthTasks:
             np.asarray(task.inner.weight_sum)[..., None, None] for task in self.tasks
         ]
 
-    @cached_property
-    def _known(self) -> dict[str, tuple[Array, Any]]:
-        return {}
-
-    def _once(self, name: str, theta: Array, compute: Callable[[Array], Any]) -> Any:
-        """What was computed last, if theta is the same: batches ask many times."""
-        known = self._known.get(name)
-        if known is None or not np.array_equal(known[0], theta):
-            known = theta.copy(), compute(theta)
-            self._known[name] = known
-        return known[1]
-
     def variances(self, theta: Array) -> list[Array]:
         """v of every task, (..., p, 1) or (p, t); infinite for unpenalized columns."""
         return [
@@ -90,9 +78,21 @@ class StrengthTasks:
             "v", theta, lambda at: [task.variances(shared, at) for task in self.tasks]
         )
 
+    @cached_property
+    def _known(self) -> dict[str, tuple[Array, Any]]:
+        return {}
+
+    def _once(self, name: str, theta: Array, compute: Callable[[Array], Any]) -> Any:
+        """What was computed last, if theta is the same: batches ask many times."""
+        known = self._known.get(name)
+        if known is None or not np.array_equal(known[0], theta):
+            known = theta.copy(), compute(theta)
+            self._known[name] = known
+        return known[1]
+
     def diagonal(self, theta: Array) -> Array:
         """d, of the length of w."""
-        return np.asarray(self._once("diagonal", theta, self._diagonal))
+        return np.asarray(self._once("d", theta, self._diagonal))
 
     def _diagonal(self, theta: Array) -> Array:
         parts = []
@@ -101,7 +101,9 @@ class StrengthTasks:
             self.variances(theta), weights, self.shapes, strict=True
         ):
             parts.append(np.broadcast_to(1.0 / (v * weight), shape).reshape(-1))
-        return np.concatenate(parts)
+        whole = np.concatenate(parts)
+        whole.flags.writeable = False
+        return whole
 
     def cross(self, theta: Array, w: Array, d: Array) -> Array:
         """Derivative in theta of ``sum d_kjt(theta) w_kjt direction_kjt``."""

@@ -10,9 +10,19 @@ from skbilevel.solvers._base import (
     Status,
 )
 from skbilevel.solvers._double_loop import DoubleLoop
+from skbilevel.solvers._ledger import counted
 from skbilevel.solvers._minimize import minimize_bilevel
 from skbilevel.solvers._nested import Direct, Evaluation, Nested
-from skbilevel.solvers._oracle_base import OracleSolver
+from skbilevel.solvers._oracle_base import (
+    Descent,
+    DescentSolver,
+    HypergradientRequest,
+    HypergradientValue,
+    OracleHypergradient,
+    OracleSolver,
+    metric_norm,
+    metric_of,
+)
 from skbilevel.solvers._registry import ORACLE_SOLVERS
 from skbilevel.solvers._shared import SharedSearch, best_shared_strength
 from skbilevel.solvers._structured import (
@@ -27,16 +37,26 @@ from skbilevel.solvers._structured import (
     too_many_factors,
 )
 from skbilevel.solvers.hypergradient import (
+    PZOBO,
+    SHINE,
     ApproximateLeaveOneOut,
+    Chebyshev,
     ConjugateGradient,
     DirectSolve,
+    FixedPoint,
     GradientSteps,
     Implicit,
     ImplicitGradient,
+    JacobianFree,
     NeumannSeries,
+    Unrolled,
 )
 from skbilevel.solvers.inner import (
+    AISARAH,
     CG,
+    LBFGS,
+    SAGA,
+    SRKCD,
     Cholesky,
     Dual,
     GradientDescent,
@@ -47,6 +67,7 @@ from skbilevel.solvers.inner import (
     StaleCholesky,
 )
 from skbilevel.solvers.outer import (
+    HOAG,
     LBFGSB,
     Adam,
     ProjectedGradient,
@@ -55,36 +76,51 @@ from skbilevel.solvers.outer import (
 )
 
 __all__ = [
+    "AISARAH",
     "CG",
+    "HOAG",
     "INNER",
+    "LBFGS",
     "LBFGSB",
     "NEWTON",
     "NEWTON_SOLVERS",
     "ORACLE_SOLVERS",
+    "PZOBO",
+    "SAGA",
+    "SHINE",
     "SOLVERS",
+    "SRKCD",
     "Adam",
     "ApproximateLeaveOneOut",
+    "Chebyshev",
     "Cholesky",
     "ConjugateGradient",
     "Counts",
+    "Descent",
+    "DescentSolver",
     "Direct",
     "DirectSolve",
     "DoubleLoop",
     "Dual",
     "Evaluation",
+    "FixedPoint",
     "GradientDescent",
     "GradientSteps",
+    "HypergradientRequest",
+    "HypergradientValue",
     "Implicit",
     "ImplicitGradient",
     "InnerSolution",
     "InnerSolver",
     "IterInfo",
+    "JacobianFree",
     "Nested",
     "NeumannSeries",
     "Newton",
     "NewtonCG",
     "NewtonCholesky",
     "NewtonDual",
+    "OracleHypergradient",
     "OracleSolver",
     "OuterResult",
     "ProjectedGradient",
@@ -93,9 +129,13 @@ __all__ = [
     "SharedSearch",
     "StaleCholesky",
     "Status",
+    "Unrolled",
     "best_shared_strength",
     "choose_newton",
     "choose_regime",
+    "counted",
+    "metric_norm",
+    "metric_of",
     "minimize_bilevel",
     "minimize_scalar_log",
     "resolve",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint
@@ -14,6 +15,8 @@ from skbilevel.solvers._pcg import conjugate_gradients
 
 # Columns of a Hessian that is not given as an array are products.
 _DENSE_UP_TO = 200
+# Singular values below this share of the largest are zeros.
+_RANK = 1e-12
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,18 @@ def hessian_of(point: InnerPoint, size: int, dense: bool) -> Array:
             "the inner problem one, or choose an iterative linear solver."
         )
     return np.stack([point.hvp(unit) for unit in np.eye(size)], axis=1)
+
+
+def solve_dense(matrix: Array, b: Array) -> Array:
+    """Cholesky's factorization, or the shortest solution where there are many.
+
+    A softmax with unpenalized intercepts is such a case: one constant for all classes
+    changes nothing.
+    """
+    try:
+        return np.asarray(linalg.cho_solve(linalg.cho_factor(matrix, lower=True), b))
+    except linalg.LinAlgError:
+        return np.asarray(linalg.lstsq(matrix, b, cond=_RANK)[0])
 
 
 def solve_by_cg(

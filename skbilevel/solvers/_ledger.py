@@ -27,13 +27,13 @@ class Ledger:
 
     def __init__(self, n_rows: int) -> None:
         self.n_rows = max(n_rows, 1)
-        self.calls: dict[str, int] = {}
+        self._calls: dict[str, int] = {}
         self.rows = 0.0
 
     def add(self, rows: float, share: float, **calls: int) -> None:
         """Note calls that read a share of some rows."""
         for name, number in calls.items():
-            self.calls[name] = self.calls.get(name, 0) + number
+            self._calls[name] = self._calls.get(name, 0) + number
         self.rows += share * rows
 
     @property
@@ -42,9 +42,14 @@ class Ledger:
         return self.rows / self.n_rows
 
     @property
+    def counts(self) -> Counts:
+        """Calls, without passes."""
+        return Counts(**self._calls)
+
+    @property
     def total(self) -> Counts:
         """All that was noted."""
-        return Counts(**self.calls, passes=self.passes)
+        return replace(self.counts, passes=self.passes)
 
 
 def counted(problem: OracleProblem) -> tuple[OracleProblem, Ledger]:
@@ -89,6 +94,22 @@ class CountedInner:
     def take(self, rows: Array) -> CountedInner:
         """Some rows, counted in the same ledger."""
         return CountedInner(self.problem.take(rows), self.ledger)
+
+    def grad_codes(self, theta: Array, w: Array) -> Array:
+        """A product with X: half a gradient."""
+        self.ledger.add(rows_of(self.problem), 0.5, n_grad=1)
+        return self.problem.grad_codes(theta, w)  # type: ignore[attr-defined,no-any-return]
+
+    def assemble_grad(self, codes: Array) -> Array:
+        """A product with its transpose: the other half."""
+        self.ledger.add(rows_of(self.problem), 0.5)
+        return self.problem.assemble_grad(codes)  # type: ignore[attr-defined,no-any-return]
+
+    def grad_many(self, thetas: Array, ws: Array) -> Array:
+        """One reading for each, though the product may be one."""
+        m = len(ws)
+        self.ledger.add(m * rows_of(self.problem), 1.0, n_grad=m)
+        return self.problem.grad_many(thetas, ws)  # type: ignore[attr-defined,no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         # Whatever else a problem provides, such as codes of rows.

@@ -53,7 +53,9 @@ class DescentSolver(Protocol):
     """Minimizes ``g(theta, .)`` at fixed theta from a start.
 
     ``requires`` are words of the problem, ``provides`` words for hypergradients:
-    ``inverse_hessian`` and ``trajectory``.
+    ``inverse_hessian`` and ``trajectory``. Solvers that provide ``many_thetas`` have
+    ``solve_many(inner, thetas, w)``, the ends of descents at several theta from one
+    start, for problems that provide it as well.
     """
 
     @property
@@ -103,6 +105,9 @@ class HypergradientRequest:
     again : callable
         ``again(theta)`` repeats the inner descent from the same start, with the same
         random numbers, at another theta.
+    again_many : callable or None
+        ``again`` at every row of an array, side by side where the inner solver and the
+        inner problem both have ``many_thetas``; None is one after another.
     """
 
     problem: OracleProblem
@@ -112,6 +117,7 @@ class HypergradientRequest:
     tol: float
     rng: np.random.Generator
     again: Callable[[Array], Array]
+    again_many: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)

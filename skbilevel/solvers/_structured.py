@@ -23,6 +23,9 @@ from skbilevel.solvers.outer import LBFGSB
 
 # Up to this many columns Newton's method factors a Hessian over columns.
 _NEWTON_UP_TO, _SPARSE_NEWTON_UP_TO = 1500, 200
+# Newton's method with factors copies the rows of every training set: of X with more
+# numbers than this it takes products instead.
+_COPIED_UP_TO = 20_000_000
 # Numbers in the factors of all targets with strengths of their own.
 _FACTOR_ENTRIES = 50_000_000
 # Up to this many columns a factorization costs less than the iterations it saves.
@@ -101,7 +104,7 @@ def choose_newton(
     =====================================  =================
     shape                                  inner solver
     =====================================  =================
-    p <= n and p <= 1500 (dense)           "newton-cholesky"
+    p <= n, p <= 1500, n p <= 2e7 (dense)  "newton-cholesky"
     n < p and n <= 3000                    "newton-dual"
     else                                   "newton-cg"
     =====================================  =================
@@ -118,7 +121,8 @@ def choose_newton(
         return "newton-cholesky" if p <= n else "newton-dual"
     if too_many_factors(n, p, n_own):
         return "newton-cg"
-    if p <= n and p <= (_SPARSE_NEWTON_UP_TO if sparse else _NEWTON_UP_TO):
+    few = p <= n and p <= (_SPARSE_NEWTON_UP_TO if sparse else _NEWTON_UP_TO)
+    if few and n * p <= _COPIED_UP_TO:
         return "newton-cholesky"
     return "newton-dual" if n < p and n <= _DUAL_UP_TO else "newton-cg"
 

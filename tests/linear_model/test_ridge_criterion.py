@@ -299,7 +299,7 @@ def test_noise_predicts_like_the_mean():
 @pytest.mark.parametrize(
     ("params", "match"),
     [
-        ({"solver": "newton"}, "solver"),
+        ({"solver": "newtonn"}, "solver"),
         ({"solver": CG()}, "solver"),
         ({"alpha_bounds": (2.0, 1.0)}, "alpha_bounds"),
         ({"alpha_bounds": (0.0, 1.0)}, "alpha_bounds"),

@@ -161,6 +161,43 @@ def test_on_iter_sees_costs_and_stops(oracle_case):
     assert 0 < seen[0].seconds < seen[1].seconds
 
 
+def test_a_start_at_the_solution_leaves_tolerances_within_reach():
+    """Where w0 solves the first inner problem, its gradient is no reference."""
+    bend = np.linspace(0.1, 1.0, 5)
+    inner = InnerOracles(
+        value=lambda t, w: 0.5 * bend @ w**2 - bend @ (t * w),
+        grad=lambda t, w: bend * (w - t),
+        hvp=lambda t, w, d: bend * d,
+        cross=lambda t, w, d: -bend * d,
+        smoothness=lambda t: 1.0,
+    )
+    outer = OuterOracles(lambda t, w: 0.5 * ((w - 1) ** 2).sum(), lambda t, w: w - 1)
+    problem = OracleProblem(inner, outer, np.zeros(5), np.zeros(5))
+    loop = DoubleLoop(GradientDescent(), ImplicitGradient(), LBFGSB())
+    found = minimize_bilevel(problem, loop, tol=1e-6)
+    np.testing.assert_allclose(found.theta, 1.0, atol=1e-5)
+    assert found.counts.n_grad < 2000
+
+
+def test_directions_that_change_nothing_do_no_harm():
+    """As one constant for all classes of a softmax: no factor, many solutions."""
+    A = np.random.default_rng(0).standard_normal((4, 6))
+    H = A.T @ A
+    inner = InnerOracles(
+        value=lambda t, w: 0.5 * w @ H @ w - w @ H @ t,
+        grad=lambda t, w: H @ (w - t),
+        hvp=lambda t, w, d: H @ d,
+        cross=lambda t, w, d: -H @ d,
+    )
+    outer = OuterOracles(
+        value=lambda t, w: 0.5 * ((A @ w - 1) ** 2).sum(),
+        grad=lambda t, w: A.T @ (A @ w - 1),
+    )
+    problem = OracleProblem(inner, outer, np.zeros(6), np.zeros(6))
+    loop = DoubleLoop(Newton("direct"), ImplicitGradient(DirectSolve()), LBFGSB())
+    assert minimize_bilevel(problem, loop, tol=1e-8).value < 1e-10
+
+
 def test_refusals_say_what_is_missing(oracle_case):
     """One sentence each."""
     problem = oracle_case.problem

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from skbilevel._typing import Array
-from skbilevel.solvers._adjoint_system import AdjointSystem, solve_by_cg
+from skbilevel.solvers._adjoint_system import AdjointSystem, solve_by_cg, solve_dense
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,7 @@ class DirectSolve:
         self, system: AdjointSystem, q0: Array | None, *, tol: float
     ) -> tuple[Array, bool]:
         """Solve exactly."""
-        factor = linalg.cho_factor(system.matrix(), lower=True)
-        return linalg.cho_solve(factor, system.b), True
+        return solve_dense(system.matrix(), system.b), True
 
 
 @dataclass(frozen=True)

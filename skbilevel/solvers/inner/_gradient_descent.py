@@ -44,8 +44,9 @@ class GradientDescent:
 
     @property
     def provides(self) -> frozenset[str]:
-        """The trajectory, if it is kept."""
-        return frozenset({"trajectory"} if self.keep else ())
+        """The trajectory, if it is kept; descents side by side, if all are as long."""
+        words = {"trajectory": self.keep, "many_thetas": self.n_iter is not None}
+        return frozenset(word for word, given in words.items() if given)
 
     def solve(
         self,
@@ -77,3 +78,13 @@ class GradientDescent:
         steps = metric / self.step
         trajectory = tuple(path) if self.keep else ()
         return Descent(w, point, converged, n_iter, None, trajectory, steps)
+
+    def solve_many(self, inner: InnerProblem, thetas: Array, w: Array) -> Array:
+        """Ends of the descents from ``w`` at every theta; rows as in ``thetas``."""
+        assert self.n_iter is not None
+        metric = np.stack([metric_of(inner, theta, w) for theta in thetas])
+        ws = np.broadcast_to(w, metric.shape)
+        for _ in range(self.n_iter):
+            grads = inner.grad_many(thetas, ws)  # type: ignore[attr-defined]
+            ws = ws - self.step * grads / metric
+        return np.asarray(ws)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint, InnerProblem
-from skbilevel.solvers._adjoint_system import hessian_of, solve_by_cg
+from skbilevel.solvers._adjoint_system import hessian_of, solve_by_cg, solve_dense
 from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
 
 # Share of the predicted decrease that a step must bring, and halvings until it does.
@@ -74,10 +73,7 @@ class Newton:
         dense = "dense_hessian" in inner.provides
         direct = dense or len(metric) <= self.dense_up_to
         if self.linear_solver == "direct" or (self.linear_solver == "auto" and direct):
-            matrix = hessian_of(point, len(metric), dense)
-            return np.asarray(
-                -linalg.cho_solve(linalg.cho_factor(matrix, lower=True), point.grad)
-            )
+            return -solve_dense(hessian_of(point, len(metric), dense), point.grad)
         step, _ = solve_by_cg(
             point.hvp, -point.grad, None, metric, tol=tol, max_iter=self.max_cg
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.solvers._limited_memory import InverseHessian
 
 Objective = Callable[[Array], tuple[float, Array]]
 
@@ -46,17 +47,15 @@ class LimitedMemory:
     ) -> Array:
         """Take ``n_steps`` steps; ``curvature`` is the diagonal of the first model."""
         value, grad = objective(x)
-        pairs: list[tuple[Array, Array]] = []
+        inverse = InverseHessian(curvature, memory=n_steps, scaled=False)
         for _ in range(n_steps):
-            step = -_apply_inverse(grad, pairs, curvature)
+            step = -inverse.apply(grad)
             step = np.clip(step, -self.max_step, self.max_step)
             found = self._backtrack(objective, x, value, grad, step, bounds)
             if found is None:
                 break
             trial, value, new_grad = found
-            s, y = trial - x, new_grad - grad
-            if s @ y > 1e-10 * float(np.linalg.norm(s) * np.linalg.norm(y)):
-                pairs.append((s, y))
+            inverse = inverse.push(trial - x, new_grad - grad)
             x, grad = trial, new_grad
         return x
 
@@ -78,19 +77,3 @@ class LimitedMemory:
             if new_value <= value + self.armijo * predicted:
                 return trial, new_value, new_grad
         return None
-
-
-def _apply_inverse(
-    grad: Array, pairs: list[tuple[Array, Array]], curvature: Array
-) -> Array:
-    """Two-loop recursion around the diagonal model (Nocedal and Wright, 7.4)."""
-    q = grad.copy()
-    factors = []
-    for s, y in reversed(pairs):
-        a = float(s @ q) / float(s @ y)
-        q -= a * y
-        factors.append(a)
-    r = q / curvature
-    for (s, y), a in zip(pairs, reversed(factors), strict=True):
-        r += (a - float(y @ r) / float(s @ y)) * s
-    return r

@@ -29,9 +29,9 @@ def row_curvature(problem: OracleProblem, ledger: Ledger) -> tuple[Array | None,
     The penalty is part of M; where strengths are weakest, the rest is the data's.
     """
     bound = known_smoothness(problem)
-    if bound is None or "row_smoothness" not in problem.inner.provides:
+    largest = getattr(problem.inner, "row_smoothness", None)
+    if bound is None or largest is None:
         return None, np.inf
-    largest = np.asarray(problem.inner.row_smoothness())  # type: ignore[attr-defined]
     ledger.add(problem.inner.n_rows, 0.5)
     corners = [each for each in problem.box if np.isfinite(each).all()]
     smallest = [np.asarray(bound(each)) for each in (problem.theta0, *corners)]

@@ -1,0 +1,132 @@
+"""Algorithms of the literature behind the estimators."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import make_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning
+
+from skbilevel import BilevelLogisticCV, BilevelPoissonCV, BilevelRidgeCV
+from skbilevel.solvers import (
+    LBFGSB,
+    DoubleLoop,
+    GradientDescent,
+    ImplicitGradient,
+    Newton,
+)
+
+SETTING = {"hyperpenalty": None, "cv": 3, "random_state": 0, "alpha_bounds": (0.1, 1e3)}
+
+
+def regression(n=120, p=6):
+    """Rows with features far from zero."""
+    X, y = make_regression(n, p, n_informative=3, noise=20.0, random_state=0)
+    return X + 100.0, y
+
+
+def classification(n=150, n_classes=2):
+    """Rows with two or three classes."""
+    return make_classification(
+        n, 6, n_informative=3, n_classes=n_classes, flip_y=0.2, random_state=0
+    )
+
+
+def fitted(estimator, X, y, **params):
+    """Fit; budgets that end are no failure here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator(**SETTING | params).fit(X, y)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_newton_on_oracles_is_exact_logistic(n_classes):
+    """The same minimum as the solver that works on variances."""
+    X, y = classification(n_classes=n_classes)
+    one = fitted(BilevelLogisticCV, X, y, solver="exact", tol=1e-7)
+    two = fitted(BilevelLogisticCV, X, y, solver="newton", tol=1e-7, max_iter=300)
+    assert two.best_score_ == pytest.approx(one.best_score_, rel=1e-5)
+    np.testing.assert_allclose(two.coef_, one.coef_, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", ["tall", "wide", "sparse", "targets"])
+def test_newton_on_oracles_is_exact_ridge(shape):
+    """Moments, kernels, rows."""
+    X, y = regression(*((30, 50) if shape == "wide" else (120, 6)))
+    if shape == "sparse":
+        X = sparse.csr_array(np.where(X > 100.3, X, 0.0))
+    if shape == "targets":
+        y = np.column_stack([y, y**2 / 100])
+    box = {"alpha_bounds": (1.0, 1e3), "tol": 1e-6}
+    if shape == "wide":  # one strength per feature has many minima there
+        box["feature_groups"] = np.arange(50) % 3
+    one = fitted(BilevelRidgeCV, X, y, solver="exact", **box)
+    two = fitted(BilevelRidgeCV, X, y, solver="newton", max_iter=400, **box)
+    assert two.best_score_ == pytest.approx(one.best_score_, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        "amigo-cg",
+        "aid-neumann",
+        DoubleLoop(GradientDescent(), ImplicitGradient(), LBFGSB()),
+    ],
+)
+@pytest.mark.parametrize("estimator", [BilevelRidgeCV, BilevelLogisticCV])
+def test_first_order_methods_come_close(estimator, solver):
+    """Better than the start, near the optimum; wide data too."""
+    X, y = regression() if estimator is BilevelRidgeCV else classification()
+    one = fitted(estimator, X, y, solver="exact", tol=1e-6)
+    two = fitted(estimator, X, y, solver=solver, max_iter=300)
+    shared = fitted(estimator, X, y, feature_groups="shared", solver="exact")
+    gain = one.best_score_ - shared.best_score_
+    assert two.best_score_ >= one.best_score_ - 0.3 * gain - 1e-3 * abs(gain)
+    assert np.isfinite(two.alpha_).all()
+    assert len(two.history_["value"]) == two.n_iter_ + 1
+
+
+def test_own_strengths_of_classes_groups_and_weights():
+    """What else is posed as tasks reaches the algorithms unchanged."""
+    X, y = classification(n_classes=3)
+    weight = np.random.default_rng(0).uniform(0.2, 2.0, len(y))
+    params = SETTING | {
+        "alpha_per_class": True,
+        "feature_groups": [0, 0, 1, 1, 2, 2],
+        "tol": 1e-6,
+    }
+    one = BilevelLogisticCV(solver="exact", **params).fit(X, y, sample_weight=weight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        two = BilevelLogisticCV(solver="newton", alpha_init=one.alpha_, **params)
+        two.fit(X, y, sample_weight=weight)
+    assert two.best_score_ == pytest.approx(one.best_score_, rel=1e-4)
+    np.testing.assert_allclose(two.coef_, one.coef_, atol=0.02)
+
+
+def test_counts_are_served_too():
+    """A loss whose curvature has no bound."""
+    X, _ = classification()
+    y = np.random.default_rng(0).poisson(np.exp(0.5 * X[:, 0]))
+    one = fitted(BilevelPoissonCV, X, y, solver="exact", tol=1e-6, alpha_bounds=None)
+    solver = DoubleLoop(Newton(), ImplicitGradient(), LBFGSB())
+    two = fitted(BilevelPoissonCV, X, y, solver=solver, tol=1e-6, alpha_bounds=None)
+    assert two.best_score_ == pytest.approx(one.best_score_, rel=1e-3)
+
+
+def test_what_cannot_be_is_refused_with_one_sentence():
+    """The guard, exact removal, closed forms, unknown words."""
+    X, y = regression()
+    for params, words in [
+        ({"hyperpenalty": "auto"}, "hyperpenalty=None"),
+        ({"hyperpenalty": ("sparse", 1.0)}, "finite strengths"),
+        ({"cv": "loo"}, "number of folds"),
+        ({"solver": "newtonn"}, "solver"),
+        ({"solver": 3}, "solver"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            fitted(BilevelRidgeCV, X, y, **{"solver": "newton"} | params)
+    X, y = classification()
+    with pytest.raises(ValueError, match="number of folds"):
+        fitted(BilevelLogisticCV, X, y, solver="newton", cv="loo")

@@ -1,0 +1,23 @@
+"""The scripts of two papers run, in small."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAPERS = Path(__file__).parents[2] / "benchmarks" / "papers"
+
+
+@pytest.mark.skipif(
+    "SKBILEVEL_DATA" not in os.environ, reason="SKBILEVEL_DATA is not set"
+)
+@pytest.mark.skipif(not PAPERS.exists(), reason="not a checkout")
+@pytest.mark.parametrize("name", ["ai_sarah", "srkcd"])
+def test_quick_run(name):
+    """A table comes out."""
+    command = [sys.executable, str(PAPERS / f"{name}.py"), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| --- |" in done.stdout
