@@ -37,8 +37,12 @@ def write_page(folder: Path, name: str, text: str) -> None:
 
 
 def write_figure(folder: Path, name: str, figure: Any) -> None:
-    """Write ``_static/papers/<name>.png``."""
-    save_figure(figure, folder / "_static" / "papers" / f"{name}.png")
+    """Write ``_static/papers/<name>.png`` in 64 colours."""
+    from PIL import Image
+
+    path = folder / "_static" / "papers" / f"{name}.png"
+    save_figure(figure, path)
+    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def median(runs: Sequence[Any]) -> Any:
