@@ -29,7 +29,7 @@ bilevel algorithms. NeurIPS; the figures of the table are those logged with its 
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 sys.path.extend(str(folder) for folder in Path(__file__).parents[:2])
@@ -202,7 +202,7 @@ def race(
         losses, seconds = [], []
         for seed in range(seeds):
             problem = hyper_representation(*size, seed, exact_steps)
-            began = perf_counter()
+            began = process_time()
             found = minimize_bilevel(
                 problem,
                 loop,
@@ -211,7 +211,7 @@ def race(
                 random_state=seed,
                 final_tol=None,
             )
-            seconds.append(perf_counter() - began)
+            seconds.append(process_time() - began)
             losses.append(found.history["value"])
         out[name] = np.array(losses), np.array(seconds)
     return out
@@ -310,9 +310,9 @@ def gain(shapes: list[tuple[int, int]]) -> list[list[Any]]:
 
 def timed(run: DoubleLoopRun, problem: OracleProblem) -> float:
     """Return the seconds of one evaluation."""
-    began = perf_counter()
+    began = process_time()
     run.evaluate(problem.theta0, 1e-3)
-    return perf_counter() - began
+    return process_time() - began
 
 
 def draw(races: dict[Any, Any]) -> Any:
