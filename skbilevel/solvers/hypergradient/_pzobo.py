@@ -50,9 +50,9 @@ class PZOBO:
 
     *Too small a response.* From a warm start, T steps of length a move the solution
     along an eigenvector of the Hessian with eigenvalue h by the share
-    ``1 - (1 - a h)^T`` of its full response: the estimate is short, by up to
-    ``1 - (1 - a mu_g)^T`` with mu_g the smallest eigenvalue. It keeps the sign, and it
-    is what `Unrolled` computes. The factor differs from one direction to another, so
+    ``1 - (1 - a h)^T`` of its full response, at worst ``1 - (1 - a mu_g)^T`` with mu_g
+    the smallest eigenvalue. The estimate is short by this factor; it keeps the sign,
+    and it is what `Unrolled` computes. The factor differs from one direction to another, so
     no number repairs it: give the inner solver more steps than an implicit gradient
     would need, or a tolerance in place of a budget (then the smoothing has to stay
     well above that tolerance). The metric of `GradientDescent` helps, because penalties
