@@ -52,10 +52,10 @@ class PZOBO:
     along an eigenvector of the Hessian with eigenvalue h by the share
     ``1 - (1 - a h)^T`` of its full response, at worst ``1 - (1 - a mu_g)^T`` with mu_g
     the smallest eigenvalue. The estimate is short by this factor; it keeps the sign,
-    and it is what `Unrolled` computes. The factor differs from one direction to another, so
-    no number repairs it: give the inner solver more steps than an implicit gradient
-    would need, or a tolerance in place of a budget (then the smoothing has to stay
-    well above that tolerance). The metric of `GradientDescent` helps, because penalties
+    and it is what `Unrolled` computes. The factor differs between eigenvectors, so no
+    number repairs it: give the inner solver more steps than an implicit gradient would
+    need, or a tolerance in place of a budget (then the smoothing has to stay well
+    above that tolerance). The metric of `GradientDescent` helps, because penalties
     are in it: where they dominate, ``a h`` is near one. Problems with other metrics
     should provide ``smoothness``, without which steps rest on Hessian products.
 
