@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import cell, new_figure, save_figure
+from _report import cell, new_figure
 
 DOC = Path(__file__).parents[2] / "doc"
 
@@ -38,7 +38,10 @@ def write_page(folder: Path, name: str, text: str) -> None:
 
 def write_figure(folder: Path, name: str, figure: Any) -> None:
     """Write ``_static/papers/<name>.png``."""
-    save_figure(figure, folder / "_static" / "papers" / f"{name}.png")
+    path = folder / "_static" / "papers" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Small enough for a repository.
+    figure.savefig(path, dpi=90)
 
 
 def median(runs: Sequence[Any]) -> Any:
