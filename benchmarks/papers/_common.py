@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import cell, new_figure, save_figure
+from _report import cell, new_figure
 
 DOC = Path(__file__).parents[2] / "doc"
 
@@ -37,11 +37,12 @@ def write_page(folder: Path, name: str, text: str) -> None:
 
 
 def write_figure(folder: Path, name: str, figure: Any) -> None:
-    """Write ``_static/papers/<name>.png`` in 64 colours."""
+    """Write ``_static/papers/<name>.png`` in 64 colours: small for a repository."""
     from PIL import Image
 
     path = folder / "_static" / "papers" / f"{name}.png"
-    save_figure(figure, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
     Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
 
 
