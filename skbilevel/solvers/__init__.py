@@ -74,6 +74,7 @@ from skbilevel.solvers.outer import (
     ScalarResult,
     minimize_scalar_log,
 )
+from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
 
 __all__ = [
     "AISARAH",
@@ -86,11 +87,14 @@ __all__ = [
     "NEWTON_SOLVERS",
     "ORACLE_SOLVERS",
     "PZOBO",
+    "SABA",
     "SAGA",
     "SHINE",
+    "SOBA",
     "SOLVERS",
     "SRKCD",
     "Adam",
+    "AmigoSGD",
     "ApproximateLeaveOneOut",
     "Chebyshev",
     "Cholesky",
