@@ -16,13 +16,14 @@ how the features are scaled, nor how the Krylov vectors are combined: these are 
 
 Protocol, second part (hyperparameters). 20 Newsgroups, 18,846 documents and 130,107
 words as tf-idf, classes below 10 against the others, 90/5/5 percent for training,
-validation and test (not used), drawn anew for every seed. One strength alpha for all words, from
-alpha = 1 for summed losses, in [exp(-12), exp(12)]. HOAG decreases its tolerance by 0.9
-from 1e-3, the others by 0.78; the inner tolerance follows the strength as in HOAG; 30
-pairs are kept. A run ends after a budget of CPU seconds of one thread. What is drawn is
-F(theta) - min F of every visited theta, with F interpolated from accurate solves
-(values and derivatives; good to about 1e-6), not the approximate values that the methods
-see. The paper keeps 60 pairs with aware ones, and has ten seeds; here there are three.
+validation and test (not used), drawn anew for every seed. One strength alpha for all
+words, from alpha = 1 for summed losses, in [exp(-12), exp(12)]. HOAG decreases its
+tolerance by 0.9 from 1e-3, the others by 0.78; the inner tolerance follows the strength
+as in HOAG; 30 pairs are kept. A run ends after a budget of CPU seconds of one thread.
+What is drawn is F(theta) - min F of every visited theta, with F interpolated from
+accurate solves (values and derivatives; good to about 1e-6), not the approximate values
+that the methods see. The paper keeps 60 pairs with aware ones, and has ten seeds; here
+there are three.
 
 What agrees and what does not is written on the page, below the tables.
 
@@ -348,11 +349,13 @@ Does not agree, or only in part:
   where about 2 was expected. A gradient costs 10 to 20 ms here, and one application of
   30 pairs of 130,107 words 10 ms: what SHINE saves are products with the rows.
 - Near the minimum the gradient in the one strength is a sum that cancels, and that of
-  SHINE can be wrong in its length and even in its sign. Steps are then taken back, as on
-  the plateau of its curve at 1e-3; the search goes on because theta is evaluated again.
-- Aware pairs do not pay for themselves here: plain SHINE has a residual test, and leaves
-  doubtful cases to conjugate gradients. With one strength per feature, on small
-  synthetic problems, it was the other way round: without aware pairs the search stalled.
+  SHINE can be wrong in its length and even in its sign. Steps are then taken back, as
+  on the plateau of its curve at 1e-3; the search goes on because theta is evaluated
+  again.
+- Aware pairs do not pay for themselves here: plain SHINE has a residual test, and
+  leaves doubtful cases to conjugate gradients. With one strength per feature, on small
+  synthetic problems, it was the other way round: without aware pairs the search
+  stalled.
 - Jacobian-free gradients stop the search at 0.025. The inverse Hessian grows as the
   strength falls and they do not: the gradient looks like zero, below the tolerance of
   the search, while the true one is not.
