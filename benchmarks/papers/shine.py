@@ -16,12 +16,14 @@ how the features are scaled, nor how the Krylov vectors are combined: these are 
 
 Protocol, second part (hyperparameters). 20 Newsgroups, 18,846 documents and 130,107
 words as tf-idf, classes below 10 against the others, 90/5/5 percent for training,
-validation and test, drawn anew for every seed. One strength alpha for all words, from
-alpha = 1 for summed losses, in [exp(-12), exp(12)]. HOAG decreases its tolerance by 0.9
-from 1e-3, the others by 0.78; the inner tolerance follows the strength as in HOAG; 30
-pairs are kept. A run ends after a budget of CPU seconds of one thread. What is drawn is
-F(theta) - min F of every visited theta, with F interpolated from accurate solves
-(values and derivatives), not the approximate values that the methods see.
+validation and test (not used), drawn anew for every seed. One strength alpha for all
+words, from alpha = 1 for summed losses, in [exp(-12), exp(12)]. HOAG decreases its
+tolerance by 0.9 from 1e-3, the others by 0.78; the inner tolerance follows the strength
+as in HOAG; 30 pairs are kept. A run ends after a budget of CPU seconds of one thread.
+What is drawn is F(theta) - min F of every visited theta, with F interpolated from
+accurate solves (values and derivatives; good to about 1e-6), not the approximate values
+that the methods see. The paper keeps 60 pairs with aware ones, and has ten seeds; here
+there are three.
 
 What agrees and what does not is written on the page, below the tables.
 
@@ -34,7 +36,6 @@ implicit models. ICLR.
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -165,21 +166,7 @@ def inversion(n_tries: int) -> dict[str, np.ndarray]:
 # Second part: hyperparameters.
 
 
-@dataclass(frozen=True)
-class Search:
-    """One split as a bilevel problem, and the test loss of coefficients."""
-
-    problem: OracleProblem
-    X_test: sp.csr_array
-    y_test: np.ndarray
-
-    def test_loss(self, w: np.ndarray) -> float:
-        """Return the mean log loss."""
-        P = np.clip(expit(self.X_test @ w), 1e-12, 1 - 1e-12)
-        return -float(np.mean(np.where(self.y_test > 0, np.log(P), np.log(1 - P))))
-
-
-def news(seed: int, quick: bool) -> Search:
+def news(seed: int, quick: bool) -> OracleProblem:
     """Return 20 Newsgroups in two classes; synthetic counts for ``quick``."""
     rng = np.random.default_rng(seed)
     if quick:
@@ -190,7 +177,7 @@ def news(seed: int, quick: bool) -> Search:
         X, y = sp.csr_array(X), np.asarray(label) < 10
     rows = rng.permutation(len(y))
     cuts = [int(0.9 * len(y)), int(0.95 * len(y))]
-    train, valid, test = np.split(rows, cuts)
+    train, valid, _ = np.split(rows, cuts)
     weights = TfidfTransformer().fit(X[train])
 
     def fit(rows: np.ndarray) -> RowsDataFit:
@@ -201,8 +188,7 @@ def news(seed: int, quick: bool) -> Search:
     task = Task(fit(train), fit(valid), float(len(valid)))
     box = (np.array([-12.0]), np.array([12.0]))
     problem = BilevelProblem((task,), SharedStrength(X.shape[1]), box)
-    oracles = linear_oracles(problem, np.zeros(1))
-    return Search(oracles, sp.csr_array(weights.transform(X[test])), y[test])
+    return linear_oracles(problem, np.zeros(1))
 
 
 def weakest(theta: np.ndarray) -> float:
@@ -244,8 +230,8 @@ class Curve:
         return np.maximum(gap / (self.spline(0.0) - self.best.fun), 1e-7)
 
 
-def race(search: Search, curve: Curve, loop: DoubleLoop, budget: float) -> Any:
-    """Return seconds, passes and gaps of one run, the last gap and the test loss."""
+def race(problem: OracleProblem, curve: Curve, loop: DoubleLoop, budget: float) -> Any:
+    """Return seconds, passes and gaps of one run."""
     seen: list[tuple[float, float, float]] = []
     start = process_time()
 
@@ -253,12 +239,12 @@ def race(search: Search, curve: Curve, loop: DoubleLoop, budget: float) -> Any:
         seen.append((process_time() - start, info.passes, float(info.theta[0])))
         return seen[-1][0] > budget
 
-    result = minimize_bilevel(
-        search.problem, loop, tol=1e-7, max_iter=60, on_iter=observe, final_tol=None
+    minimize_bilevel(
+        problem, loop, tol=1e-7, max_iter=60, on_iter=observe, final_tol=None
     )
     seconds, passes, theta = np.array(seen).T
     gaps = curve.above(theta)
-    return seconds, passes, gaps, float(gaps[-1]), search.test_loss(result.w)
+    return seconds, passes, gaps
 
 
 def first_below(costs: np.ndarray, gaps: np.ndarray, level: float) -> float:
@@ -271,16 +257,13 @@ def hyperparameters(n_seeds: int, budget: float, quick: bool) -> dict[str, list[
     """Return the runs of every method."""
     runs: dict[str, list[Any]] = {name: [] for name in methods()}
     for seed in range(n_seeds):
-        search = news(seed, quick)
-        fine = np.arange(4.0, 7.1, 0.25)
-        nodes = (
-            np.linspace(-6, 12, 10)
-            if quick
-            else np.r_[-1.0, np.arange(0, 4, 0.8), fine]
-        )
-        curve = Curve(search.problem, np.unique(np.r_[nodes, 0.0]))
+        problem = news(seed, quick)
+        nodes = np.r_[-1.0, 0.0, 0.8, 1.6, 2.4, 3.2, np.arange(4.0, 7.1, 0.25)]
+        if quick:
+            nodes = np.linspace(-6, 12, 10)
+        curve = Curve(problem, nodes)
         for name, loop in methods().items():
-            runs[name].append(race(search, curve, loop, budget))
+            runs[name].append(race(problem, curve, loop, budget))
     return runs
 
 
@@ -303,13 +286,11 @@ def report(quality: Any, runs: dict[str, list[Any]]) -> list[str]:
         for level in LEVELS:
             for column in (0, 1):
                 row.append(median([first_below(r[column], r[2], level) for r in each]))
-        rows.append(
-            [*row, median([r[2][-1] for r in each]), median([r[3] for r in each])]
-        )
+        rows.append([*row, median([r[2][-1] for r in each])])
     header = ["method"]
     for level in LEVELS:
         header += [f"s to {level:.0e}", f"passes to {level:.0e}"]
-    return [first, markdown([*header, "last gap", "test loss"], rows)]
+    return [first, markdown([*header, "last gap"], rows)]
 
 
 def draw(quality: Any, runs: dict[str, list[Any]], budget: float) -> Any:
@@ -351,7 +332,34 @@ def draw(quality: Any, runs: dict[str, list[Any]], budget: float) -> Any:
     return figure
 
 
-VERDICT = ""
+VERDICT = """## What agrees with the paper, and what does not
+
+Agrees: with aware pairs the inverse is almost exact in the prescribed direction (cosine
+0.999 and ratio 0.99, against 0.82 and 0.40 without), and no better than before in a
+random one. SHINE needs fewer passes than HOAG: 177 against 459 to 1e-2, and 478 against
+793 to 1e-4.
+
+Beyond the paper: the inverse that SciPy returns has lower cosines in every direction
+(0.32, 0.78 and 0.31 against 0.82, 0.90 and 0.85). Its first model is the identity, with
+no scale from the data.
+
+Does not agree, or only in part:
+
+- In CPU time the gain is 1.6 times to 1e-2, 1.2 times to 1e-3 and nothing to 1e-4,
+  where about 2 was expected. A gradient costs 10 to 20 ms here, and one application of
+  30 pairs of 130,107 words 10 ms: what SHINE saves are products with the rows.
+- Near the minimum the gradient in the one strength is a sum that cancels, and that of
+  SHINE can be wrong in its length and even in its sign. Steps are then taken back, as
+  on the plateau of its curve at 1e-3; the search goes on because theta is evaluated
+  again.
+- Aware pairs do not pay for themselves here: plain SHINE has a residual test, and
+  leaves doubtful cases to conjugate gradients. With one strength per feature, on small
+  synthetic problems, it was the other way round: without aware pairs the search
+  stalled.
+- Jacobian-free gradients stop the search at 0.025. The inverse Hessian grows as the
+  strength falls and they do not: the gradient looks like zero, below the tolerance of
+  the search, while the true one is not.
+"""
 
 
 def main() -> None:

@@ -128,14 +128,17 @@ class _Run:
 
     def step(self) -> bool:
         """One step, by the inverse or by the metric alone; False if there is none."""
+        if self.stalled >= _STALLED:
+            self.stuck = True
+            return False
         grad, metric = self.point.grad, self.inverse.metric
         moved = self._search(-self.inverse.apply(grad))
         if moved is None and self.inverse.pairs:
             moved = self._search(-grad / metric)
             if moved is not None:
                 self.inverse = replace(self.inverse, pairs=())
-        self.stuck = moved is None or self.stalled >= _STALLED
-        if moved is None or self.stuck:
+        if moved is None:
+            self.stuck = True
             return False
         w, point = moved
         s, gain = w - self.w, self.point.value - point.value
