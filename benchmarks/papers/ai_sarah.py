@@ -14,11 +14,11 @@ AI-SARAH has gamma = 1/32 and beta = 0.999 on all sets, in the Euclidean norm. S
 scikit-learn's, run from the same first guess with max_iter = 1, 2, 3, ... SVRG and SGD
 (momentum 0.9, constant or decreasing steps) take the step with the lowest loss over the
 last five passes on seed 0, of 1/4, 1/2, 1, ..., 32 times 1 / L (0.1 / L with momentum),
-L from the data. Seeds 0 to 4 (0 to 2 on news20_binary), medians. The paper has seeds 0 to 9 and the full rcv1,
-real-sim, news20 and covtype, which are not at hand: rcv1_small is a sample of 1,000
-rows, news20_binary the training half of 20 Newsgroups, classes below 10 against the
-others, as tf-idf. The safeguards of this package are on; none of them undid a loop
-in these runs.
+L from the data. Seeds 0 to 4 (0 to 2 on news20_binary), medians. The paper has seeds 0
+to 9 and the full rcv1, real-sim, news20 and covtype, which are not at hand: rcv1_small
+is a sample of 1,000 rows, news20_binary the training half of 20 Newsgroups, classes
+below 10 against the others, as tf-idf. The safeguards of this package are on; none of
+them undid a loop in these runs.
 
 What agrees with the paper. At its own count of passes AI-SARAH, with nothing tuned,
 ends with a smaller gradient than tuned SVRG and tuned SGD on all five sets, with a

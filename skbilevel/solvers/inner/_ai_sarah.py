@@ -57,7 +57,7 @@ class AISARAH:
     ``|H_S d|^2`` stands alone: xi is then taken for a quadratic. Where v doubles a full
     gradient is due, and one twice as large as the best sends back to the best w and
     halves a_max. A first step of at most one in the metric (``1 / L``), tried instead,
-    took more than three times the passes from saturated starts and gained nothing
+    took more than three times the passes from far saturated starts and gained nothing
     elsewhere.
 
     Problems without ``third_derivative`` use ``|H_S d|^2`` alone, a Gauss-Newton model
