@@ -344,6 +344,7 @@ def test_batch_sizes_follow_from_bytes_and_curvature():
     """Two megabytes, or eight times L_max / L, whichever is less; within limits."""
     assert default_batch_size(10**6, 200) == (1 << 21) // 1600
     assert default_batch_size(10**6, 200, critical=20.0) == 160
+    assert default_batch_size(10**5, 20) == 10**5 // 256
     assert default_batch_size(10**6, 10**5) == 64
     assert default_batch_size(80, 3) == 10
     assert default_batch_size(3, 3) == 1

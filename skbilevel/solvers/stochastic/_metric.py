@@ -23,7 +23,9 @@ def known_smoothness(problem: OracleProblem) -> Callable[[Array], Any] | None:
     return inner.smoothness if "smoothness" in inner.provides else None
 
 
-def row_curvature(problem: OracleProblem, ledger: Ledger) -> tuple[Array | None, float]:
+def row_curvature(
+    problem: OracleProblem, ledger: Ledger
+) -> tuple[Array | None, float | None]:
     """``L_max`` of rows, and its ratio to the smallest M at corners of the box.
 
     The penalty is part of M; where strengths are weakest, the rest is the data's.
@@ -31,7 +33,7 @@ def row_curvature(problem: OracleProblem, ledger: Ledger) -> tuple[Array | None,
     bound = known_smoothness(problem)
     largest = getattr(problem.inner, "row_smoothness", None)
     if bound is None or largest is None:
-        return None, np.inf
+        return None, None
     ledger.add(problem.inner.n_rows, 0.5)
     corners = [each for each in problem.box if np.isfinite(each).all()]
     smallest = [np.asarray(bound(each)) for each in (problem.theta0, *corners)]
