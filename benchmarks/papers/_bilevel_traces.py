@@ -53,7 +53,7 @@ def follow(
     grid = FIRST * GROWTH ** np.arange(int(np.log(passes / FIRST) / np.log(GROWTH)) + 1)
     gaps, seconds = [], []
     for seed in range(seeds):
-        trace: list[tuple[float, float, np.ndarray]] = []
+        trace: list[tuple[float, float, np.ndarray]] = [(0.0, 0.0, problem.theta0)]
 
         def look(info: Any, trace: list = trace) -> bool:
             trace.append((info.passes, info.seconds, info.theta.copy()))
@@ -69,9 +69,9 @@ def follow(
         )
         known = np.array([line[0] for line in trace])
         chosen = np.searchsorted(known, grid, side="right") - 1
-        values = {k: gap(trace[k][2]) for k in np.unique(chosen) if k >= 0}
-        gaps.append([values.get(k, 1.0) for k in chosen])
-        seconds.append([trace[max(k, 0)][1] for k in chosen])
+        values = {k: gap(trace[k][2]) for k in np.unique(chosen)}
+        gaps.append([values[k] for k in chosen])
+        seconds.append([trace[k][1] for k in chosen])
     return {
         "passes": grid.tolist(),
         "gap": median(gaps).tolist(),

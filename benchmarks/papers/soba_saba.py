@@ -59,12 +59,12 @@ def measure(quick: bool, seeds: int, store: Path | None) -> dict[str, Any]:
     parts = {
         "ijcnn1": lambda: _ijcnn1.run(seeds, passes, 40 if quick else None),
         "quadratics": lambda: _finite_quadratics.run(
-            seeds, 10.0 if quick else 150.0, 1024 if quick else 32_768
+            seeds, 40.0 if quick else 150.0, 2048 if quick else 32_768
         ),
     }
     for share in SHARES:
         parts[f"cleaning {share}"] = lambda share=share: _hyper_cleaning.run(
-            share, passes, sizes, 1
+            share, 40.0 if quick else passes, sizes, 1
         )
     found: dict[str, Any] = {}
     if store is not None and store.exists():
