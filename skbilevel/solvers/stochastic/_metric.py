@@ -84,11 +84,10 @@ class BatchMetric:
         return np.asarray(self._factor * (self._base(theta, w) + self._more))
 
     def _base(self, theta: Array, w: Array) -> Array:
-        bound = 1.0 if self._bound is None else self._bound(theta)
-        return np.broadcast_to(np.asarray(bound, dtype=float), w.shape)
+        return np.ones_like(w) if self._bound is None else np.asarray(self._bound(theta))
 
     def _measure(self, theta: Array, w: Array) -> None:
-        root = np.sqrt(self._base(theta, w))
+        root = np.sqrt(np.broadcast_to(self._base(theta, w), w.shape))
         found = [0.0]
         for rows in self._sampler.parts[:_PROBES]:
             point = self._inner.take(rows).at(theta, w)
