@@ -291,6 +291,23 @@ def test_every_solver_improves_every_problem(kind, solver):
     assert ((result.theta >= low) & (result.theta <= high)).all()
 
 
+@pytest.mark.parametrize("adapt", [False, True])
+def test_components_without_a_slope_do_no_harm(adapt):
+    """A zero direction, then a constant one, for thousands of passes."""
+    rule = OuterSteps(0.5, adapt, 0.5, 1, False)
+    theta = np.zeros(3)
+    rule.after_pass(theta, np.zeros(3))
+    assert (rule.step(np.ones(3), 1.0) == 0.0).all()
+    for _ in range(3000):
+        D = np.array([0.0, 1e-3, theta[2] - 1.0])
+        before, theta = theta, theta - rule.step(D, 1.0)
+        rule.after_pass(before, D)
+    assert np.isfinite(rule.gamma).all()
+    assert theta[0] == 0.0
+    assert theta[1] < -5.0
+    assert theta[2] == pytest.approx(1.0, abs=1e-6 if adapt else 0.1)
+
+
 @pytest.mark.parametrize("solver", [SABA, SOBA])
 def test_units_and_shifts_do_not_matter(solver):
     """X ~ N(100, 1) behind a centred design, and targets in millions."""
@@ -344,6 +361,7 @@ def test_batch_sizes_follow_from_bytes_and_curvature():
     """Two megabytes, or eight times L_max / L, whichever is less; within limits."""
     assert default_batch_size(10**6, 200) == (1 << 21) // 1600
     assert default_batch_size(10**6, 200, critical=20.0) == 160
+    assert default_batch_size(10**5, 20) == 10**5 // 256
     assert default_batch_size(10**6, 10**5) == 64
     assert default_batch_size(80, 3) == 10
     assert default_batch_size(3, 3) == 1

@@ -23,7 +23,9 @@ def known_smoothness(problem: OracleProblem) -> Callable[[Array], Any] | None:
     return inner.smoothness if "smoothness" in inner.provides else None
 
 
-def row_curvature(problem: OracleProblem, ledger: Ledger) -> tuple[Array | None, float]:
+def row_curvature(
+    problem: OracleProblem, ledger: Ledger
+) -> tuple[Array | None, float | None]:
     """``L_max`` of rows, and its ratio to the smallest M at corners of the box.
 
     The penalty is part of M; where strengths are weakest, the rest is the data's.
@@ -31,7 +33,7 @@ def row_curvature(problem: OracleProblem, ledger: Ledger) -> tuple[Array | None,
     bound = known_smoothness(problem)
     largest = getattr(problem.inner, "row_smoothness", None)
     if bound is None or largest is None:
-        return None, np.inf
+        return None, None
     ledger.add(problem.inner.n_rows, 0.5)
     corners = [each for each in problem.box if np.isfinite(each).all()]
     smallest = [np.asarray(bound(each)) for each in (problem.theta0, *corners)]
@@ -82,11 +84,10 @@ class BatchMetric:
         return np.asarray(self._factor * (self._base(theta, w) + self._more))
 
     def _base(self, theta: Array, w: Array) -> Array:
-        bound = 1.0 if self._bound is None else self._bound(theta)
-        return np.broadcast_to(np.asarray(bound, dtype=float), w.shape)
+        return np.ones_like(w) if self._bound is None else np.asarray(self._bound(theta))
 
     def _measure(self, theta: Array, w: Array) -> None:
-        root = np.sqrt(self._base(theta, w))
+        root = np.sqrt(np.broadcast_to(self._base(theta, w), w.shape))
         found = [0.0]
         for rows in self._sampler.parts[:_PROBES]:
             point = self._inner.take(rows).at(theta, w)

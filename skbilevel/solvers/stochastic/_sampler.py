@@ -13,6 +13,8 @@ _MIN_BATCHES = 8
 # Beyond L_max / L rows the step hardly grows with the batch; so many times as much is
 # what a step may waste to be worth its own cost.
 _CRITICAL = 8.0
+# Batches of both levels together where that number is not known.
+_BLIND_BATCHES = 256
 
 
 class BatchSampler:
@@ -57,12 +59,14 @@ class BatchSampler:
         return self._order.pop()
 
 
-def default_batch_size(n_rows: int, n_columns: int, critical: float = np.inf) -> int:
+def default_batch_size(
+    n_rows: int, n_columns: int, critical: float | None = None
+) -> int:
     """Rows of a batch: few enough for steps to be many, enough to be worth a step.
 
     ``critical`` is ``L_max / L``, the largest curvature of a row over that of all: from
     so many rows on, the step is within a factor of two of that on all rows.
     """
-    size = _BATCH_BYTES // (8 * max(n_columns, 1))
-    size = max(_MIN_BATCH, int(min(size, _CRITICAL * critical)))
-    return max(1, min(size, n_rows // _MIN_BATCHES))
+    useful = n_rows / _BLIND_BATCHES if critical is None else _CRITICAL * critical
+    size = min(_BATCH_BYTES // (8 * max(n_columns, 1)), int(useful))
+    return max(1, min(max(_MIN_BATCH, size), n_rows // _MIN_BATCHES))

@@ -6,7 +6,9 @@ import numpy as np
 
 from skbilevel._typing import Array
 
-_TINY = np.finfo(float).tiny
+# Directions below this share of the largest one are rounding; what such a component
+# would move is bounded by ``reach`` all the same.
+_SMALLEST = 1e-12
 
 
 class OuterSteps:
@@ -69,15 +71,25 @@ class OuterSteps:
         k = self._passes - self.warm_up + 1
         if k < 1:
             return
+        size = self._size(direction)
         if not self.adapt:
-            self._squares = self._squares + self._size(direction) ** 2
+            self._squares = self._squares + size**2
             rms = np.sqrt(self._squares / k)
-            self.gamma = self.reach * float(k) ** -self.decay / np.maximum(rms, _TINY)
-        elif self._last is None:
-            self.gamma = self.reach / np.maximum(self._size(direction), _TINY)
+            self.gamma = float(k) ** -self.decay * self._reaching(rms)
+        elif self._last is None or not np.all(self.gamma):
+            self.gamma = self._reaching(size)
         else:
             self._follow(theta - self._last[0], direction - self._last[1])
+            # What is cut off at `reach` in every step need not grow without end.
+            self.gamma = np.minimum(self.gamma, self._reaching(size) / _SMALLEST)
         self._last = theta, direction
+
+    def _reaching(self, size: Array) -> Array:
+        """Step sizes that move components of these directions by ``reach``."""
+        floor = _SMALLEST * float(size.max(initial=0.0))
+        if not floor > 0.0:
+            return np.zeros_like(size)
+        return np.asarray(self.reach / np.maximum(size, floor))
 
     def _size(self, vector: Array) -> Array:
         if not self.shared:
