@@ -10,9 +10,9 @@ from skbilevel._typing import Array
 # would move is bounded by ``reach`` all the same.
 _SMALLEST = 1e-12
 
-# A step size grows by so much in a pass at most, and shrinks where the mean direction
-# of a pass differs from the last one by such a share of the larger.
-_GROW, _TURN, _SHRINK = 1.1, 0.3, 0.5
+# A step size shrinks by this factor where the mean direction of a pass differs from the
+# last one by such a share of the larger.
+_SHRINK, _TURN = 0.5, 0.3
 
 
 class OuterSteps:
@@ -25,11 +25,10 @@ class OuterSteps:
 
         gamma_j <- min(g_j gamma_j, |dtheta_j| / (2 |dD_j|))
 
-    with ``g_j = min(sqrt(1 + r_j), 1.1)`` and r_j the last ratio of step sizes:
-    gradient descent without descent, a pass in the place of an iteration. But w and q
-    lag behind theta, and directions show too little curvature at first: where the means
-    of two passes differ by more than 0.3 of the larger one, g_j is 0.5. Without
-    ``adapt``, step sizes follow the size of all directions so far, and decay::
+    with ``g_j = sqrt(1 + r_j)`` and r_j the last ratio of step sizes: gradient descent
+    without descent, a pass in the place of an iteration. But w and q lag behind theta,
+    and directions show too little curvature at first: where the means of two passes
+    differ by more than 0.3 of the larger one, g_j is 0.5. Without ``adapt``, step sizes follow the size of all directions so far, and decay::
 
         gamma_j = reach k^-decay / rms_j,   k passes since the warm-up
 
@@ -108,7 +107,7 @@ class OuterSteps:
         # What did not move, at a bound, tells nothing.
         changed = self._size(np.where(moved, direction - before, 0.0))
         moved = self._size(moved)
-        gamma = np.minimum(np.sqrt(1.0 + self._ratio), _GROW) * self.gamma
+        gamma = np.sqrt(1.0 + self._ratio) * self.gamma
         largest = np.maximum(self._size(direction), self._size(before))
         gamma = np.where(changed > _TURN * largest, _SHRINK * self.gamma, gamma)
         known = changed > 0.0
