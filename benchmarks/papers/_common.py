@@ -1,6 +1,7 @@
 """What the scripts of the papers share: options, medians, pages and pictures."""
 
 import argparse
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from _report import cell, new_figure
+from PIL import Image
 
 DOC = Path(__file__).parents[2] / "doc"
 
@@ -40,8 +42,10 @@ def write_figure(folder: Path, name: str, figure: Any) -> None:
     """Write ``_static/papers/<name>.png``."""
     path = folder / "_static" / "papers" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Small enough for a repository.
-    figure.savefig(path, dpi=90)
+    # A palette makes it small enough for a repository.
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, dpi=90)
+        Image.open(buffer).convert("RGB").quantize(128).save(path, optimize=True)
 
 
 def median(runs: Sequence[Any]) -> Any:
