@@ -1,6 +1,7 @@
 """What the scripts of the papers share: options, medians, pages and pictures."""
 
 import argparse
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from _report import cell, new_figure
+from PIL import Image
 
 DOC = Path(__file__).parents[2] / "doc"
 
@@ -38,12 +40,11 @@ def write_page(folder: Path, name: str, text: str) -> None:
 
 def write_figure(folder: Path, name: str, figure: Any) -> None:
     """Write ``_static/papers/<name>.png`` in 64 colours: small for a repository."""
-    from PIL import Image
-
     path = folder / "_static" / "papers" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, dpi=90)
+        Image.open(buffer).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def median(runs: Sequence[Any]) -> Any:

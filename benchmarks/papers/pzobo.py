@@ -11,7 +11,8 @@ it the inner one, both data sets of n rows come from one model with noise 0.1::
 
 All matrices are standard normal. Inner: T = 20 steps of gradient descent of length
 1e-3, from zero in every call. Outer: Adam with step 0.05 (0.1 for HOZOG). PZOBO has one
-direction and mu = 0.01. Linear systems get 20 steps. Ten seeds, medians. The second
+direction and mu = 0.01. Linear systems get 20 steps. Ten seeds, medians,
+CPU seconds. The second
 part measures the error of single estimates on ridge regression with one strength per
 feature, the share of the response that T steps from a warm start show, and the gain
 of descents side by side.

@@ -28,7 +28,8 @@ class OuterSteps:
     with ``g_j = sqrt(1 + r_j)`` and r_j the last ratio of step sizes: gradient descent
     without descent, a pass in the place of an iteration. But w and q lag behind theta,
     and directions show too little curvature at first: where the means of two passes
-    differ by more than 0.3 of the larger one, g_j is 0.5. Without ``adapt``, step sizes follow the size of all directions so far, and decay::
+    differ by more than 0.3 of the larger one, g_j is 0.5. Without ``adapt``, step sizes
+    follow the size of all directions so far, and decay::
 
         gamma_j = reach k^-decay / rms_j,   k passes since the warm-up
 
