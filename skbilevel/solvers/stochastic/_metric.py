@@ -84,7 +84,9 @@ class BatchMetric:
         return np.asarray(self._factor * (self._base(theta, w) + self._more))
 
     def _base(self, theta: Array, w: Array) -> Array:
-        return np.ones_like(w) if self._bound is None else np.asarray(self._bound(theta))
+        return (
+            np.ones_like(w) if self._bound is None else np.asarray(self._bound(theta))
+        )
 
     def _measure(self, theta: Array, w: Array) -> None:
         root = np.sqrt(np.broadcast_to(self._base(theta, w), w.shape))
