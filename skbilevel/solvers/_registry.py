@@ -34,37 +34,35 @@ from skbilevel.solvers.outer import HOAG, LBFGSB, Adam, ProjectedGradient
 from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
 
 _T = GradientDescent(n_iter=10)
+_KEPT = GradientDescent(n_iter=10, keep=True)
+_CG_STEPS = ImplicitGradient(ConjugateGradient(n_iter=10))
 _FIXED_BUDGET = ProjectedGradient(accuracy=(1e-6, 1e-6))
 
 ORACLE_SOLVERS: dict[str, OracleSolver] = {
     "newton": DoubleLoop(Newton(), ImplicitGradient(), LBFGSB()),
-    "amigo-cg": DoubleLoop(
-        _T, ImplicitGradient(ConjugateGradient(n_iter=10)), _FIXED_BUDGET
-    ),
+    "amigo-cg": DoubleLoop(_T, _CG_STEPS, _FIXED_BUDGET),
     "amigo-gd": DoubleLoop(
         _T, ImplicitGradient(GradientSteps(n_iter=10)), _FIXED_BUDGET
     ),
-    # Without a warm start of the adjoint.
-    "aid-cg": DoubleLoop(
-        _T, ImplicitGradient(ConjugateGradient(n_iter=10)), _FIXED_BUDGET, ("inner",)
-    ),
+    # What the AmIGO paper compares with. Without a warm start of the adjoint:
+    "aid-cg": DoubleLoop(_T, _CG_STEPS, _FIXED_BUDGET, ("inner",)),
     "aid-gd": DoubleLoop(
         _T, ImplicitGradient(GradientSteps(n_iter=10)), _FIXED_BUDGET, ("inner",)
     ),
     "aid-neumann": DoubleLoop(
         _T, ImplicitGradient(NeumannSeries(10)), _FIXED_BUDGET, ("inner",)
     ),
+    # A momentum of 0.9 needs more than 10 steps.
     "aid-fp": DoubleLoop(
-        _T, ImplicitGradient(FixedPoint(10)), _FIXED_BUDGET, ("inner",)
+        _T, ImplicitGradient(FixedPoint(10, momentum=0.5)), _FIXED_BUDGET, ("inner",)
     ),
-    # A warm start of the adjoint alone.
-    "aid-cg-ws": DoubleLoop(
-        _T, ImplicitGradient(ConjugateGradient(n_iter=10)), _FIXED_BUDGET, ("adjoint",)
-    ),
-    "itd": DoubleLoop(
-        GradientDescent(n_iter=10, keep=True), Unrolled(), _FIXED_BUDGET, ("inner",)
-    ),
-    "pzobo": DoubleLoop(GradientDescent(n_iter=20), PZOBO(), Adam()),
+    # With one of the adjoint alone, and without any:
+    "aid-cg-ws": DoubleLoop(_T, _CG_STEPS, _FIXED_BUDGET, ("adjoint",)),
+    "aid-cg-cold": DoubleLoop(_T, _CG_STEPS, _FIXED_BUDGET, ()),
+    # Iterative differentiation with a warm start, and without:
+    "itd": DoubleLoop(_KEPT, Unrolled(), _FIXED_BUDGET, ("inner",)),
+    "reverse": DoubleLoop(_KEPT, Unrolled(), _FIXED_BUDGET, ()),
+    "pzobo": DoubleLoop(GradientDescent(n_iter=20), PZOBO(), Adam(), ("inner",)),
     "hoag": DoubleLoop(LBFGS(), ImplicitGradient(), HOAG()),
     "shine": DoubleLoop(LBFGS(opa=5), SHINE(), HOAG()),
     "jacobian-free": DoubleLoop(LBFGS(), JacobianFree(), HOAG(decrease=0.78)),
@@ -142,8 +140,12 @@ DESCRIPTIONS: dict[str, Description] = {
     "aid-cg-ws": Description(
         "amigo-cg with a warm start of the adjoint alone.", _ARBEL
     ),
+    "aid-cg-cold": Description("amigo-cg without any warm start.", _ARBEL),
     "itd": Description(
         "The chain rule through the last 10 gradient steps.", "Franceschi et al., 2017"
+    ),
+    "reverse": Description(
+        "itd, every descent from the first guess.", "Franceschi et al., 2017"
     ),
     "pzobo": Description(
         "Differences of inner solutions along random directions; no second "

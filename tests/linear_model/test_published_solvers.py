@@ -1,6 +1,7 @@
 """Algorithms of the literature behind the estimators."""
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,13 +12,32 @@ from sklearn.exceptions import ConvergenceWarning
 from skbilevel import BilevelLogisticCV, BilevelPoissonCV, BilevelRidgeCV
 from skbilevel.solvers import (
     LBFGSB,
+    ORACLE_SOLVERS,
+    Counts,
     DoubleLoop,
     GradientDescent,
     ImplicitGradient,
     Newton,
+    Result,
+    Status,
 )
 
 SETTING = {"hyperpenalty": None, "cv": 3, "random_state": 0, "alpha_bounds": (0.1, 1e3)}
+
+
+@dataclass(frozen=True)
+class ToTheEnd:
+    """The least variances of the box, whatever they cost."""
+
+    requires = frozenset()
+
+    def solve_oracles(
+        self, problem, theta0, *, tol, max_iter, random_state=0, on_iter=None
+    ):
+        """No search."""
+        history = {name: np.ones(1) for name in ("value", "grad_norm", "tol")}
+        low, counts = problem.box[0], Counts()
+        return Result(low, np.empty(0), 0.0, Status.CONVERGED, 1, history, counts)
 
 
 def regression(n=120, p=6):
@@ -85,6 +105,30 @@ def test_first_order_methods_come_close(estimator, solver):
     assert two.best_score_ >= one.best_score_ - 0.3 * gain - 1e-3 * abs(gain)
     assert np.isfinite(two.alpha_).all()
     assert len(two.history_["value"]) == two.n_iter_ + 1
+
+
+@pytest.mark.parametrize("name", ORACLE_SOLVERS)
+@pytest.mark.parametrize("estimator", [BilevelRidgeCV, BilevelLogisticCV])
+def test_every_name_is_at_least_as_good_as_its_start(estimator, name):
+    """The table of the documentation says that all of them work in both."""
+    X, y = regression(60) if estimator is BilevelRidgeCV else classification(80)
+    setting = {"feature_groups": [0, 0, 0, 1, 1, 1], "max_iter": 20}
+    model = fitted(estimator, X, y, solver=name, **setting)
+    shared = fitted(estimator, X, y, feature_groups="shared", solver="exact")
+    assert model.best_score_ >= shared.best_score_ - 1e-3 * abs(shared.best_score_)
+    assert np.isfinite(model.predict(X)).all()
+    again = fitted(estimator, X, y, solver=name, **setting)
+    np.testing.assert_array_equal(again.coef_, model.coef_)
+
+
+def test_an_end_above_the_start_is_not_kept():
+    """A solver of one's own that runs to the strongest penalties."""
+    X, y = regression()
+    box = SETTING | {"solver": ToTheEnd(), "alpha_bounds": (0.1, 1e6)}
+    with pytest.warns(ConvergenceWarning, match="the start is kept"):
+        model = BilevelRidgeCV(**box).fit(X, y)
+    shared = fitted(BilevelRidgeCV, X, y, feature_groups="shared", solver="exact")
+    assert model.best_score_ == pytest.approx(shared.best_score_, rel=1e-3)
 
 
 def test_own_strengths_of_classes_groups_and_weights():
