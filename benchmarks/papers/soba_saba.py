@@ -11,7 +11,8 @@ variables, mu = 0.1, as rows of rank one, so that they fit in memory. Shown is
 ``(F(theta) - F*) / (F(start) - F*)`` with exact F at the theta of the solver, on a grid
 of passes that grows by a fifth; F* is that of "newton" to 1e-9, or in closed form.
 Medians over five seeds by default, not ten as in the paper, for the sake of time (one
-for solvers without randomness, and for "SABA, one gamma"). No step size is tuned: all solvers have their own rules and defaults.
+for solvers without randomness, and for "SABA, one gamma"). No step size is tuned: all
+solvers have their own rules and defaults.
 (3) Hyper-cleaning on MNIST: 20,000 training rows, of which a share of 0.5 or 0.9 has a
 random label, 5,000 trusted rows, 10,000 test rows, one weight per training row, penalty
 0.2 |w|^2, one seed.
@@ -204,8 +205,8 @@ oracles, so a step of SABA reads its inner rows three times.
 The shares in the header are those of random labels. "Weights 1 and 0, known" is a mean
 over all training rows in which rows with wrong labels weigh nothing: what perfect
 cleaning gives. "Rows with right labels" is the mean over these rows alone, next to
-which the penalty is smaller. Thin lines of the picture: training on all rows as they are (in
-the color of the share) and on trusted rows only (gray).
+which the penalty is smaller. Thin lines of the picture: training on all rows as they
+are (in the color of the share) and on trusted rows only (gray).
 """
 
 
