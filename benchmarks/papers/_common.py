@@ -1,13 +1,15 @@
 """What the scripts of the papers share: options, medians, pages and pictures."""
 
 import argparse
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import cell, new_figure, save_figure
+from _report import cell, new_figure
+from PIL import Image
 
 DOC = Path(__file__).parents[2] / "doc"
 
@@ -37,8 +39,12 @@ def write_page(folder: Path, name: str, text: str) -> None:
 
 
 def write_figure(folder: Path, name: str, figure: Any) -> None:
-    """Write ``_static/papers/<name>.png``."""
-    save_figure(figure, folder / "_static" / "papers" / f"{name}.png")
+    """Write ``_static/papers/<name>.png`` in 64 colours: small for a repository."""
+    path = folder / "_static" / "papers" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, dpi=90)
+        Image.open(buffer).convert("RGB").quantize(64).save(path, optimize=True)
 
 
 def median(runs: Sequence[Any]) -> Any:

@@ -106,10 +106,10 @@ class Watch:
         return self.news.problem.outer.at(theta, w)
 
     def __call__(self, info: Any) -> bool:
-        """Note a line; True once the budget is spent."""
+        """Note a line; True once the budget is spent, or numbers are lost."""
         looked = time.process_time()
         seconds = looked - self.began
         accuracy = self.news.accuracy(self.w)
         self.lines.append((seconds, info.value, accuracy, info.passes))
         self.began += time.process_time() - looked
-        return seconds > self.budget
+        return seconds > self.budget or not np.isfinite(info.value)

@@ -12,13 +12,29 @@ gradients, ``reads`` counts these as well: 3.5 b / n and 2 b / n.
 
 AI-SARAH has gamma = 1/32 and beta = 0.999 on all sets, in the Euclidean norm. SAGA is
 scikit-learn's, run from the same first guess with max_iter = 1, 2, 3, ... SVRG and SGD
-(momentum 0.9, constant or decreasing steps) take the step that ends lowest on seed 0,
-of {GRID} / L (times 0.1 for the momentum), L from the data. Seeds 0 to 4 (0 to 2 on
-news20), medians. The paper has seeds 0 to 9, and rcv1, real-sim, news20 and covtype in
-full, which are not at hand: rcv1_small is a sample of 1,000 rows, news20_binary the
-training half of 20 Newsgroups, classes below 10 against the others, as tf-idf.
+(momentum 0.9, constant or decreasing steps) take the step with the lowest loss over the
+last five passes on seed 0, of 1/4, 1/2, 1, ..., 32 times 1 / L (0.1 / L with momentum),
+L from the data. Seeds 0 to 4 (0 to 2 on news20_binary), medians. The paper has seeds 0
+to 9 and the full rcv1, real-sim, news20 and covtype, which are not at hand: rcv1_small
+is a sample of 1,000 rows, news20_binary the training half of 20 Newsgroups, classes
+below 10 against the others, as tf-idf. The safeguards of this package are on; none of
+them undid a loop in these runs.
 
-FINDINGS
+What agrees with the paper. At its own count of passes AI-SARAH, with nothing tuned,
+ends with a smaller gradient than tuned SVRG and tuned SGD on all five sets, with a
+smaller loss than SVRG on all five and than SGD on four.
+
+The fifth is rcv1_small, where 30 passes are 480 steps. The table shows SGD above
+AI-SARAH there, but that is the tuning: SGD was tuned in three ways (steps up to 16 / L
+or 32 / L chosen by the last loss, then the rule above), and the first took 8 / L and
+ended at 0.00021, below AI-SARAH. One seed is too few to tune on. On the other sets the
+lowest end of SGD in the three was 0.00014, 0.00031, 0.000058 and 0.00021, in the order
+of the table, all above AI-SARAH.
+
+What does not. SAGA, which the paper does not show, needs no tuning either and is far
+ahead on all sets but ijcnn1, where the two end together: it takes 64 times as many
+steps per pass. And at equal reads, 3.5 per step against 2, tuned SVRG has the smaller
+loss on all five. What AI-SARAH saves is the tuning, not the reading.
 
 Reference: Z. Shi, A. Sadiev, N. Loizou, P. Richtarik, M. Takac (2023). AI-SARAH:
 adaptive and implicit stochastic recursive gradient methods. TMLR.
@@ -43,7 +59,7 @@ from skbilevel.solvers.inner import AISARAH, Newton
 
 PASSES = dict.fromkeys(NAMES, 20) | {"rcv1_small": 30, "mushrooms": 30}
 SEEDS = dict.fromkeys(NAMES, 5) | {"news20_binary": 3}
-GRID = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+GRID = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 METHODS = ("AI-SARAH", "SAGA", "SVRG, tuned", "SGD, tuned")
 
 
@@ -109,12 +125,15 @@ def run_saga(problem: LogisticProblem, w: np.ndarray, record: Record, seed: int)
 
 
 def tuned(run: Any, settings: list[tuple], new: Any, w: np.ndarray) -> tuple:
-    """The setting that ends lowest on seed 0."""
+    """The setting with the lowest loss gap, in logarithms, over the last five passes.
+
+    The last value alone is luck where steps are noisy.
+    """
     ends = []
     for setting in settings:
         record = new()
         finish(run, record, w, np.random.default_rng(0), *setting)
-        gap = record.array()[-1, 0]
+        gap = np.log(np.maximum(record.array()[-5:, 0], 1e-300)).mean()
         ends.append(gap if np.isfinite(gap) else np.inf)
     return settings[int(np.argmin(ends))]
 
@@ -241,10 +260,11 @@ def main() -> None:
         for name in names
     ]
     columns = ["data", "n", "p", "passes", "SVRG: step L", "SGD: step L", "SGD: decay"]
-    text = str(__doc__).split("\n\n", 2)[2].replace("{GRID}", str(GRID))
+    text = str(__doc__).split("\n\n", 2)[2]
     parts = [
         "# AI-SARAH",
         text,
+        "![Loss gap and gradient norm](../_static/papers/ai_sarah.png)",
         "## After all passes, medians",
         markdown(header, rows),
         "## Sizes, and the steps that tuning chose",

@@ -15,18 +15,35 @@ cross products of either level cost one each.
 of the training documents; training rows in stratified halves, test rows by date.
 Softmax, mean losses, ``0.5 sum_j alpha_j |W_j|^2`` inside, alpha_j = 1e-4 at the start,
 in [1e-7, 0.1] (the released script trains with a penalty of zero). T = N = 3, gradient
-steps of one length in log alpha for all, tuned for AmIGO-CG among 1e2, 1e3, 1e4. Time
+steps of one length in log alpha for all, tuned for AmIGO-CG among 1e3 and 1e4. Time
 is CPU time of one thread without that of looking; every method has the same budget.
 
-FINDINGS
+Agrees, on the quadratics: with both warm starts the gap falls to rounding where the
+budget allows, without one of them it stops far above, the more so the worse the
+conditioning. CG in place of GD matters where conditioning is poor and T = N = 10, and
+not with one step of each. AID-N and ITD end at the same gap.
+
+Agrees, on the text: of the methods with one step length on all rows, AmIGO-CG reaches
+the lowest validation loss at the theta that it found, then AID-CG, AmIGO-GD, and far
+behind those whose adjoint is a short series from zero. With three steps and CG, the
+warm start of the adjoint matters less than that of w.
+
+Does not agree: at the w that the algorithms hold, which is what the paper plots,
+AmIGO-CG is not the lowest. Its strengths move faster than three inner steps follow.
+And test accuracy falls while validation loss falls: 25,941 strengths are fitted to
+5,657 validation rows. A step length for each word changes more than any hypergradient:
+AmIGO-CG with Adam ends lower than all, and SOBA with own steps, its default here,
+lower than all with one. SABA with own steps lost its numbers in this run, where the
+rule for the lengths of its steps overflowed; with one step it did not.
 
 Reference: M. Arbel, J. Mairal (2022). Amortized Implicit Differentiation for
 Stochastic Bilevel Optimization. ICLR.
 """
 
 import argparse
+import os
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,21 +56,24 @@ from _quadratics import Quadratic
 from _stocbio import StocBiO
 
 from skbilevel.solvers import (
+    Adam,
     ConjugateGradient,
     DoubleLoop,
     GradientDescent,
     GradientSteps,
     ImplicitGradient,
     NeumannSeries,
+    Newton,
     ProjectedGradient,
     minimize_bilevel,
 )
+from skbilevel.solvers._oracle_base import metric_norm, metric_of
 from skbilevel.solvers._registry import ORACLE_SOLVERS
 from skbilevel.solvers.hypergradient import FixedPoint, Unrolled
 
 KAPPAS = (10.0, 100.0, 1000.0)
 OUTER_STEPS = (0.5, 0.1)
-NEWS_STEP = 1e3
+NEWS_STEP, BATCH = 1e3, 512
 BOTH, INNER, ADJOINT = ("inner", "adjoint"), ("inner",), ("adjoint",)
 
 
@@ -119,26 +139,32 @@ def quadratics(
     return out
 
 
-def contenders(T: int, outer: ProjectedGradient) -> dict[str, Any]:
+def contenders(T: int, n_words: int) -> dict[str, Any]:
     """Return the methods of the text, those on batches where they exist."""
-    found: dict[str, Any] = dict(methods(T, T, outer))
-    found["stocBiO-like"] = StocBiO(T, T, 0.5, NEWS_STEP, 512)
+    found: dict[str, Any] = dict(methods(T, T, ProjectedGradient(step=NEWS_STEP)))
+    found["AmIGO-CG, Adam"] = methods(T, T, Adam(step=0.1))["AmIGO-CG"]
+    found["stocBiO-like"] = StocBiO(T, T, 0.5, NEWS_STEP, BATCH)
+    options = {"max_passes": 1e6, "record_every": 1.0, "batch_size": BATCH}
+    # One step size for all words, as long as their own ones by default.
+    shared = {"shared_step": True, "reach": 0.5 * np.sqrt(n_words)}
     for name in ("soba", "saba"):
-        solver = ORACLE_SOLVERS.get(name)
+        solver: Any = ORACLE_SOLVERS.get(name)
         if solver is None:
             print(f"{name} is not registered: left out", file=sys.stderr)
             continue
-        known = {each.name for each in fields(solver)}  # type: ignore[arg-type]
-        wanted = {"max_passes": 1e6, "record_every": 1.0}
-        options = {key: value for key, value in wanted.items() if key in known}
-        found[name.upper()] = replace(solver, **options)  # type: ignore[type-var]
+        found[name.upper()] = replace(solver, **options)
+        found[f"{name.upper()}, one step"] = replace(solver, **options, **shared)
     return found
 
 
-def race(news: News, T: int, budget: float) -> dict[str, tuple[np.ndarray, float]]:
-    """Return lines (seconds, loss, accuracy, passes), and the loss of an accurate w."""
+def race(news: News, T: int, budget: float) -> dict[str, tuple[Any, float, float]]:
+    """Return lines (seconds, loss, accuracy, passes); both once more at the end.
+
+    The latter are those of an accurate w at the last theta.
+    """
     out = {}
-    for name, solver in contenders(T, ProjectedGradient(step=NEWS_STEP)).items():
+    start = news.problem.theta0
+    for name, solver in contenders(T, len(start)).items():
         watch: Any = Watch(news, budget)
         found = minimize_bilevel(
             replace(news.problem, outer=watch),
@@ -146,12 +172,25 @@ def race(news: News, T: int, budget: float) -> dict[str, tuple[np.ndarray, float
             tol=0.0,
             max_iter=10**6,
             on_iter=watch,
-            final_tol=1e-2,
+            final_tol=None,
         )
         lines = np.array(watch.lines)
-        out[name] = lines, found.value
-        print(name, len(lines), lines[-1], found.value, file=sys.stderr, flush=True)
+        end = accurate(news, found.theta)
+        out[name] = lines, *end
+        print(name, lines[-1], end, file=sys.stderr, flush=True)
     return out
+
+
+def accurate(news: News, theta: np.ndarray) -> tuple[float, float]:
+    """Return validation loss and test accuracy of an accurate w."""
+    if not np.isfinite(theta).all():
+        return np.nan, np.nan
+    inner, start = news.problem.inner, news.problem.w0
+    metric = metric_of(inner, theta, start)
+    first = metric_norm(inner.at(theta, start).grad, metric)
+    rng = np.random.default_rng(0)
+    w = Newton().solve(inner, theta, start, threshold=1e-2 * first, rng=rng).w
+    return news.problem.outer.at(theta, w).value, news.accuracy(w)
 
 
 def draw(gaps: dict[float, dict[str, np.ndarray]], texts: dict[str, Any]) -> Any:
@@ -170,10 +209,12 @@ def draw(gaps: dict[float, dict[str, np.ndarray]], texts: dict[str, Any]) -> Any
     axes[0].set_ylabel("F - F*")
     panels = (("validation loss", 1), ("test accuracy", 2))
     for ax, (label, column) in zip(axes[3:], panels, strict=False):
-        for name, (lines, _) in texts.items():
-            style = "--" if name in ("stocBiO-like", "SOBA", "SABA") else "-"
-            ax.plot(lines[:, 0], lines[:, column], style, label=name, lw=1.6)
-        ax.set_xlabel("CPU seconds")
+        for name, (lines, *accurate) in texts.items():
+            style = "--" if name.startswith(("stoc", "SOBA", "SABA")) else "-"
+            (line,) = ax.plot(lines[:, 0], lines[:, column], style, label=name, lw=1.6)
+            end = 1.05 * lines[-1, 0]
+            ax.plot(end, accurate[column - 1], "o", ms=5, color=line.get_color())
+        ax.set_xlabel("CPU seconds (dots: an accurate w at the last theta)")
         ax.set_title(f"20 Newsgroups: {label}", fontsize=11)
         ax.grid(alpha=0.3)
     handles, labels = axes[3].get_legend_handles_labels()
@@ -190,14 +231,14 @@ def gap_table(gaps: dict[float, dict[str, np.ndarray]]) -> str:
     return markdown(["method", *(f"conditioning {k:g}" for k in kappas)], rows)
 
 
-def text_table(texts: dict[str, tuple[np.ndarray, float]]) -> str:
+def text_table(texts: dict[str, tuple[Any, float, float]]) -> str:
     """Return the ends of the races."""
     rows = [
-        [name, float(lines[-1, 1]), value, float(lines[-1, 2]), len(lines)]
-        for name, (lines, value) in texts.items()
+        [name, *lines[-1, 1:3].tolist(), value, accuracy, float(lines[-1, 3])]
+        for name, (lines, value, accuracy) in texts.items()
     ]
-    header = ["method", "validation loss", "with an accurate w", "test accuracy"]
-    return markdown([*header, "lines"], rows)
+    header = ["method", "validation loss", "test accuracy", "loss, accurate w"]
+    return markdown([*header, "accuracy, accurate w", "passes"], rows)
 
 
 def main() -> None:
@@ -208,40 +249,34 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, no files")
     parser.add_argument("--out", type=Path, default=DOC, help="folder of the pages")
     parser.add_argument("--min-df", type=int, default=5, help="documents of a word")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a method")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a method")
     args = parser.parse_args()
     sizes = (60, 30) if args.quick else (2000, 1000)
     budget = 300.0 if args.quick else 8000.0
     long = quadratics(10, KAPPAS, sizes, budget)
     short = quadratics(1, KAPPAS, sizes, budget / 2)
     if args.quick:
-        news, seconds = load_news(50, 400), 0.3
+        # The text is left out where the data are not at hand.
+        known = "SKBILEVEL_DATA" in os.environ
+        news, seconds = load_news(50, 400) if known else None, 0.2
     else:
         news, seconds = load_news(args.min_df), args.seconds
-    texts = race(news, 3, seconds)
-    text = page(long, short, texts, news, budget, seconds)
+    parts = ["# AmIGO", str(__doc__).split("\n\n", 2)[2]]
+    parts.append(f"## Quadratics: F - F* after {budget:g} calls, T = N = 10")
+    parts.append(gap_table(long))
+    parts.append(f"## The same after {budget / 2:g} calls, T = N = 1")
+    parts.append(gap_table(short))
+    texts: Any = {}
+    if news is not None:
+        texts = race(news, 3, seconds)
+        p = len(news.problem.theta0)
+        parts.append(f"## 20 Newsgroups: {p:,} words, {seconds:g} CPU seconds each")
+        parts.append(text_table(texts))
+    text = "\n\n".join(parts)
     print(text)
     if not args.quick:
         write_page(args.out, "amigo", text)
         write_figure(args.out, "amigo", draw(long, texts))
-
-
-def page(
-    long: Any, short: Any, texts: Any, news: News, budget: float, seconds: float
-) -> str:
-    """Return the page: what the docstring says, and the tables."""
-    p = len(news.problem.theta0)
-    parts = [
-        "# AmIGO",
-        str(__doc__).split("\n\n", 2)[2],
-        f"## Quadratics: F - F* after {budget:g} calls, T = N = 10",
-        gap_table(long),
-        f"## The same after {budget / 2:g} calls, T = N = 1",
-        gap_table(short),
-        f"## 20 Newsgroups: {p:,} words, {seconds:g} CPU seconds for each method",
-        text_table(texts),
-    ]
-    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ SHARES = (0.5, 0.9)
 def measure(quick: bool, seeds: int, store: Path | None) -> dict[str, Any]:
     """Return the results of all parts; those in a store are not run again."""
     sizes = (400, 100, 500) if quick else (20_000, 5_000, 10_000)
-    passes = 10.0 if quick else 80.0
+    passes = 10.0 if quick else 140.0
     parts = {
         "ijcnn1": lambda: _ijcnn1.run(seeds, passes, 40 if quick else None),
         "quadratics": lambda: _finite_quadratics.run(

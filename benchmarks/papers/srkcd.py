@@ -15,13 +15,24 @@ numbers are not at hand), so none of them is claimed. Three experiments instead:
    SGD (which is one stage) and s = 2, 3, 5, 10. Every method takes the best of the
    steps ``c / (1 + epoch)^d`` with c in {GRID} of its limit of stability and
    d in (0, 1), chosen on seed 0.
-3. Logistic regression with one strength per feature, log-uniform over four decades, on
-   the mushrooms data (one-hot): the same race, in the metric ``L + alpha_j`` and
-   without it, where the strongest penalty alone sets the step.
+3. Logistic regression with one strength per feature, log-uniform from 1e-3 to 1e3, on
+   2,000 rows of the mushrooms data (one-hot): the same race, in the metric
+   ``L + alpha_j`` and without it, where the strongest penalty alone sets the step.
 
 Batches are shuffled without replacement. Seeds 0 to 4, medians.
 
-FINDINGS
+What agrees with the paper. The largest stable step grows with the square of the
+stages, 1.94 s^2 for damping 0.05 and 1.82 to 1.84 s^2 for 2/13 from three stages on,
+and is that of the formula to four digits. Where the problem is stiff this is a gain at
+equal numbers of gradients: on least squares ten stages end at 0.17 where SGD ends at
+1.57, with all rows at 1.6 against 8.8; without a metric for the strengths at 0.039
+against 0.142.
+
+What does not. In the metric, which takes the stiffness of penalties away, there is
+nothing left to gain with batches: SGD ends lowest (0.00068, five stages 0.00089, ten
+0.0033), because long steps amplify the noise of batches. With all rows five stages are
+best, at 0.005 against 0.044. And the metric is worth more than stages: SGD in it is at
+0.003 after 30 gradients, ten stages without it at 0.039 after 120.
 
 Reference: T. Stillfjord, M. Williamson (2023). SRKCD: a stabilized Runge-Kutta method
 for stochastic optimization. J. Comput. Appl. Math. 417.
@@ -112,14 +123,14 @@ def least_squares(n: int, p: int) -> tuple[Any, np.ndarray]:
 
 
 def strong_features(max_rows: int | None) -> tuple[Any, np.ndarray]:
-    """Logistic regression with strengths from 1e-3 to 10 in units of mean losses."""
+    """Logistic regression with strengths from 1e-3 to 1e3 beside a mean of losses."""
     X, y, _ = loader().load("mushrooms")
     order = np.random.default_rng(0).permutation(X.shape[0])[:max_rows]
     X, y = np.asarray(X[order].todense()), (y[order] > 0)[:, None].astype(float)
     (n, p), loss = X.shape, LogisticLoss()
     made = GLMTasks(as_design(X), y, np.ones(n), loss, loss, np.ones((n, 1)))
     task = made.fold(np.arange(n), np.arange(1))
-    low, high = 0.1 / n, 1e3 / n
+    low, high = 1e-3 / n, 1e3 / n
     shared = FeatureStrengths(p, low)
     bounds = shared.bounds(low, high)
     rng = np.random.default_rng(1)
@@ -174,9 +185,9 @@ def draw(steps: dict, races: dict[str, dict], budgets: list[int]) -> Any:
     """Stable steps, and loss against gradients."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(
-        1, 1 + len(races), figsize=(3.4 * (1 + len(races)), 3.6), layout="constrained"
-    )
+    figure, grid = plt.subplots(2, 4, figsize=(13.5, 6.2), layout="constrained")
+    axes = [grid[0, 0], *grid[0, 1:3], *grid[1]]
+    grid[0, 3].axis("off")
     stages = np.array(sorted({s for s, _ in steps}))
     for color, damping in enumerate(sorted({d for _, d in steps})):
         measured = [steps[s, damping] for s in stages]
@@ -188,11 +199,14 @@ def draw(steps: dict, races: dict[str, dict], budgets: list[int]) -> Any:
     axes[0].legend()
     for ax, (name, found) in zip(axes[1:], races.items(), strict=True):
         for color, (s, (curve, _, _)) in enumerate(found.items()):
-            ax.loglog(budgets, curve, f"C{color}o-", label=label_of(s), ms=3)
+            ax.semilogy(budgets, curve, f"C{color}o-", label=label_of(s), ms=3)
         ax.set_title(name)
         ax.set_xlabel("gradients of every row")
-    axes[1].set_ylabel("loss above its minimum")
-    axes[1].legend()
+        ax.set_xticks(budgets)
+    for ax in (axes[1], axes[3]):
+        ax.set_ylabel("loss above its minimum")
+    handles, labels = axes[1].get_legend_handles_labels()
+    grid[0, 3].legend(handles, labels, loc="center", title="right of the first panel")
     for ax in axes:
         ax.grid(alpha=0.3, which="both")
     return figure
@@ -213,8 +227,10 @@ def main() -> None:
     tasks = {
         "stiff squares, batches": (squares, BATCH),
         "stiff squares, all rows": (squares, None),
-        "strengths, in the metric": ((inner, theta), BATCH),
-        "strengths, no metric": ((Plain(inner), theta), BATCH),
+        "strengths, batches": ((inner, theta), BATCH),
+        "strengths, all rows": ((inner, theta), None),
+        "no metric, batches": ((Plain(inner), theta), BATCH),
+        "no metric, all rows": ((Plain(inner), theta), None),
     }
     races = {}
     for name, (problem, batch) in tasks.items():
@@ -237,6 +253,7 @@ def main() -> None:
         [
             "# SRKCD",
             text,
+            "![Stable steps and loss](../_static/papers/srkcd.png)",
             "## Largest stable step",
             markdown(header, stable),
             "## Loss above its minimum after equal numbers of gradients, medians",

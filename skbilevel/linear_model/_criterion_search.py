@@ -31,6 +31,9 @@ from skbilevel.model_selection._search import Found, Search
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.solvers import IterInfo, Status
 
+# Ends that a user can do something about.
+_WARNED = (Status.MAX_ITER, Status.LINE_SEARCH, Status.INNER, Status.WORSE)
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -182,7 +185,7 @@ def _mapper(options: TuningOptions) -> Any:
 
 
 def _warn(found: Found, unit: Unit) -> None:
-    if found.status in (Status.MAX_ITER, Status.LINE_SEARCH, Status.INNER):
+    if found.status in _WARNED:
         warnings.warn(
             f"{found.status.value} Reached a {unit.name} of "
             f"{found.loss * unit.factor:.6g} in {found.n_iter} outer iterations.",

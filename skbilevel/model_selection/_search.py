@@ -19,10 +19,12 @@ from skbilevel.solvers import (
     Nested,
     Result,
     Status,
+    evaluate_bilevel,
     minimize_bilevel,
 )
 from skbilevel.solvers._base import OnIter, OuterOptimizer
 from skbilevel.solvers._nested import DirectRun, MapTasks
+from skbilevel.solvers._oracle_base import OracleSolver
 from skbilevel.solvers.outer._surrogate import Surrogate
 from skbilevel.solvers.outer._trust_region import TrustRegion
 
@@ -153,15 +155,7 @@ class Search:
         problem = source.problem(outer)
         published = self.regime.oracles
         if published is not None:
-            return minimize_bilevel(
-                problem,
-                published,
-                theta0=theta0,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                random_state=self.seed,
-                on_iter=self.on_iter,
-            )
+            return self._solve_published(problem, published, theta0)
         solver: Any = self.regime.solver_of(problem)
         if not isinstance(self.regime.given, Nested):
             solver = replace(solver, outer=self._outer(solver, problem, outer, guide))
@@ -177,6 +171,31 @@ class Search:
             max_iter=self.max_iter,
             on_iter=self.on_iter,
             map_tasks=tasks,
+        )
+
+    def _solve_published(
+        self, problem: Any, published: OracleSolver, theta0: Array
+    ) -> Result:
+        """From an accurate start, which is kept if the algorithm ends above it."""
+        start = evaluate_bilevel(problem, theta0)
+        result = minimize_bilevel(
+            problem,
+            published,
+            theta0=theta0,
+            w0=start.w,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            random_state=self.seed,
+            on_iter=self.on_iter,
+        )
+        if result.value <= start.value:
+            return result
+        return replace(
+            start,
+            status=Status.WORSE,
+            n_iter=result.n_iter,
+            history=result.history,
+            counts=start.counts + result.counts,
         )
 
 

@@ -11,7 +11,7 @@ from skbilevel.solvers._base import (
 )
 from skbilevel.solvers._double_loop import DoubleLoop
 from skbilevel.solvers._ledger import counted
-from skbilevel.solvers._minimize import minimize_bilevel
+from skbilevel.solvers._minimize import evaluate_bilevel, minimize_bilevel
 from skbilevel.solvers._nested import Direct, Evaluation, Nested
 from skbilevel.solvers._oracle_base import (
     Descent,
@@ -74,6 +74,7 @@ from skbilevel.solvers.outer import (
     ScalarResult,
     minimize_scalar_log,
 )
+from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
 
 __all__ = [
     "AISARAH",
@@ -86,11 +87,14 @@ __all__ = [
     "NEWTON_SOLVERS",
     "ORACLE_SOLVERS",
     "PZOBO",
+    "SABA",
     "SAGA",
     "SHINE",
+    "SOBA",
     "SOLVERS",
     "SRKCD",
     "Adam",
+    "AmigoSGD",
     "ApproximateLeaveOneOut",
     "Chebyshev",
     "Cholesky",
@@ -134,6 +138,7 @@ __all__ = [
     "choose_newton",
     "choose_regime",
     "counted",
+    "evaluate_bilevel",
     "metric_norm",
     "metric_of",
     "minimize_bilevel",

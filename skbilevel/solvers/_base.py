@@ -27,6 +27,11 @@ class Status(Enum):
         "although the projected gradient is above tol; increase tol."
     )
     BUDGET = "The passes over the rows are used up; increase max_passes or tol."
+    WORSE = (
+        "The algorithm ended at a higher validation loss than it started from, and the "
+        "start is kept: its inner steps do not keep up with the strengths. Give it "
+        "more of them, or choose solver='auto'."
+    )
     STOPPED = "A callback stopped the outer search."
     INNER = (
         "An inner problem was not solved to its tolerance; restrict alpha_bounds or "

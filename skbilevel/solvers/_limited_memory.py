@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 from skbilevel._typing import Array
 
@@ -74,12 +75,12 @@ class InverseHessian:
         factors = []
         for s, y, product, _ in reversed(self.pairs):
             a = float(s @ q) / product
-            q -= a * y
+            q = daxpy(y, q, a=-a)  # in place, without a temporary array
             factors.append(a)
         r = self.gamma * q / self.metric
         for (s, y, product, _), a in zip(self.pairs, reversed(factors), strict=True):
-            r += (a - float(y @ r) / product) * s
-        return r
+            r = daxpy(s, r, a=a - float(y @ r) / product)
+        return np.asarray(r)
 
     def push(self, s: Array, y: Array, typical: bool = True) -> InverseHessian:
         """With one more pair; without it where it shows no positive curvature."""

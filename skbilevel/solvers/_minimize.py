@@ -11,7 +11,7 @@ from skbilevel._typing import Array
 from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem
 from skbilevel.problems._linear_oracles import linear_oracles
 from skbilevel.problems._oracles import OracleProblem
-from skbilevel.solvers._base import Counts, OnIter, Result
+from skbilevel.solvers._base import OnIter, Result, Status
 from skbilevel.solvers._ledger import counted
 from skbilevel.solvers._nested import Direct, MapTasks, Nested
 from skbilevel.solvers._oracle_base import (
@@ -33,6 +33,7 @@ def minimize_bilevel(
     solver: str | Nested | Direct | OracleSolver = "auto",
     *,
     theta0: Array | None = None,
+    w0: Array | None = None,
     tol: float = 1e-4,
     max_iter: int = 100,
     random_state: int = 0,
@@ -56,6 +57,9 @@ def minimize_bilevel(
         problem by Newton's method.
     theta0 : ndarray of shape (d,), optional
         Start; by default that of an `OracleProblem`.
+    w0 : ndarray of shape (p,), optional
+        First guess of the inner solution; by default that of an `OracleProblem`, or
+        zero.
     tol : float, default=1e-4
         Largest component of the projected hypergradient, relative to the first value.
     max_iter : int, default=100
@@ -115,14 +119,7 @@ def minimize_bilevel(
             map_tasks=map_tasks,
         )
     start = _start(problem, theta0)
-    oracles = problem
-    if isinstance(problem, BilevelProblem):
-        oracles = linear_oracles(problem.stacked(), start)
-    if not isinstance(oracles, OracleProblem):
-        raise ValueError(
-            f"{type(chosen).__name__} needs an inner problem; a criterion in closed "
-            "form has none. Give a number of folds, or choose solver='exact'."
-        )
+    oracles = _as_oracles(problem, start, w0, chosen)
     check_words(chosen, chosen.requires, oracles.provides)
     start = np.clip(start, *oracles.box)
     result = chosen.solve_oracles(
@@ -134,7 +131,10 @@ def minimize_bilevel(
         on_iter=on_iter,
     )
     if final_tol is not None:
-        result = _with_accurate_end(oracles, result, final_tol)
+        w = oracles.w0 if result.w is None else result.w
+        end = accurate_end(oracles, result.theta, w, final_tol)
+        counts = result.counts + end.counts
+        result = replace(result, w=end.w, value=end.value, counts=counts)
     if isinstance(problem, BilevelProblem):
         result = replace(result, v=problem.parametrization.v(result.theta))
     return result
@@ -167,6 +167,50 @@ def as_solver(
     return solver  # type: ignore[no-any-return]
 
 
+def _as_oracles(problem: Any, theta0: Array, w0: Array | None, solver: Any) -> Any:
+    if isinstance(problem, BilevelProblem):
+        problem = linear_oracles(problem.stacked(), theta0)
+    if not isinstance(problem, OracleProblem):
+        raise ValueError(
+            f"{type(solver).__name__} needs an inner problem; a criterion in closed "
+            "form has none. Give a number of folds, or choose solver='exact'."
+        )
+    return problem if w0 is None else replace(problem, w0=np.asarray(w0, dtype=float))
+
+
+def evaluate_bilevel(
+    problem: OracleProblem | BilevelProblem,
+    theta: Array,
+    *,
+    w0: Array | None = None,
+    tol: float = 1e-8,
+) -> Result:
+    """``F(theta)`` and ``w(theta)`` by Newton's method, without a search.
+
+    Parameters
+    ----------
+    problem : OracleProblem or BilevelProblem
+        As for `minimize_bilevel`.
+    theta : ndarray of shape (d,)
+        Where.
+    w0 : ndarray of shape (p,), optional
+        First guess of the inner solution.
+    tol : float, default=1e-8
+        Accuracy, relative to the gradient at the problem's own ``w0``.
+
+    Returns
+    -------
+    result : Result
+        ``theta``, ``value``, ``w`` and ``counts``; no iteration was made.
+    """
+    theta = np.asarray(theta, dtype=float)
+    oracles = _as_oracles(problem, theta, w0, evaluate_bilevel)
+    result = accurate_end(oracles, theta, oracles.w0, tol)
+    if isinstance(problem, BilevelProblem):
+        result = replace(result, v=problem.parametrization.v(theta))
+    return result
+
+
 def _start(problem: Any, theta0: Array | None) -> Array:
     if theta0 is None:
         if not isinstance(problem, OracleProblem):
@@ -175,11 +219,9 @@ def _start(problem: Any, theta0: Array | None) -> Array:
     return np.asarray(theta0, dtype=float)
 
 
-def _with_accurate_end(problem: OracleProblem, result: Result, tol: float) -> Result:
-    """The inner solution and the outer value at the final theta, to an accuracy."""
+def accurate_end(problem: OracleProblem, theta: Array, w: Array, tol: float) -> Result:
+    """The inner solution and the outer value at theta, to an accuracy."""
     problem, ledger = counted(problem)
-    theta = result.theta
-    w = problem.w0 if result.w is None else result.w
     first = metric_norm(
         problem.inner.at(theta, problem.w0).grad,
         metric_of(problem.inner, theta, problem.w0),
@@ -192,5 +234,8 @@ def _with_accurate_end(problem: OracleProblem, result: Result, tol: float) -> Re
         rng=np.random.default_rng(0),
     )
     value = problem.outer.at(theta, descent.w).value
-    counts: Counts = result.counts + ledger.total
-    return replace(result, w=descent.w, value=value, counts=counts)
+    nothing = {name: np.empty(0) for name in ("value", "grad_norm", "tol")}
+    status = Status.CONVERGED if descent.converged else Status.INNER
+    return Result(
+        theta, np.empty(0), value, status, 0, nothing, ledger.total, w=descent.w
+    )

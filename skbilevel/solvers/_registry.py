@@ -31,6 +31,7 @@ from skbilevel.solvers.inner import (
     Newton,
 )
 from skbilevel.solvers.outer import HOAG, LBFGSB, Adam, ProjectedGradient
+from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
 
 _T = GradientDescent(n_iter=10)
 _FIXED_BUDGET = ProjectedGradient(accuracy=(1e-6, 1e-6))
@@ -65,11 +66,14 @@ ORACLE_SOLVERS: dict[str, OracleSolver] = {
     ),
     "pzobo": DoubleLoop(GradientDescent(n_iter=20), PZOBO(), Adam()),
     "hoag": DoubleLoop(LBFGS(), ImplicitGradient(), HOAG()),
-    "shine": DoubleLoop(LBFGS(opa=5), SHINE(), HOAG(decrease=0.78)),
+    "shine": DoubleLoop(LBFGS(opa=5), SHINE(), HOAG()),
     "jacobian-free": DoubleLoop(LBFGS(), JacobianFree(), HOAG(decrease=0.78)),
     "ai-sarah": DoubleLoop(AISARAH(), ImplicitGradient(), LBFGSB()),
     "saga": DoubleLoop(SAGA(), ImplicitGradient(), LBFGSB()),
-    "srkcd": DoubleLoop(SRKCD(), ImplicitGradient(Chebyshev()), LBFGSB()),
+    "srkcd": DoubleLoop(SRKCD(damping=2.0), ImplicitGradient(Chebyshev()), LBFGSB()),
+    "amigo-sgd": AmigoSGD(),
+    "soba": SOBA(),
+    "saba": SABA(),
 }
 
 
@@ -171,5 +175,20 @@ DESCRIPTIONS: dict[str, Description] = {
     "srkcd": Description(
         "Stabilized Runge-Kutta-Chebyshev steps, inside and for the adjoint.",
         "Stillfjord and Williamson, 2023",
+    ),
+    "amigo-sgd": Description(
+        "Warm-started stochastic steps in w, then in the adjoint, then one in theta.",
+        _ARBEL,
+        True,
+    ),
+    "soba": Description(
+        "w, the adjoint and theta move together on one batch; steps shrink.",
+        "Dagréou et al., 2022",
+        True,
+    ),
+    "saba": Description(
+        "soba with a memory of rows that removes the noise; constant steps.",
+        "Dagréou et al., 2022",
+        True,
     ),
 }

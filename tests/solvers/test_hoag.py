@@ -82,8 +82,9 @@ def test_a_step_is_taken_once_and_cut_at_the_box():
 def test_a_rejected_step_goes_back():
     """L doubles, theta stays, the tolerance is halved; accepted ones decrease it."""
     objective = Quadratic(curvature=np.array([1.0, 300.0, 1.0]))
+    wide = (np.full(3, -50.0), np.full(3, 50.0))
     found = HOAG(slack=0.0).minimize(
-        objective, np.array([0.5, -0.9, 0.5]), BOX, tol=1e-6, max_iter=30
+        objective, np.array([0.5, -0.9, 0.5]), wide, tol=1e-6, max_iter=30
     )
     zero, first, second = objective.thetas[:3]
     np.testing.assert_allclose(second - zero, 0.5 * (first - zero))

@@ -416,6 +416,25 @@ def test_metric_of_batches_bounds_their_expected_smoothness(case, size):
     assert mean <= 2 * gap
 
 
+def test_metric_for_every_batch_bounds_nearly_all(case):
+    """Largest eigenvalues of batches in its units; those of M alone are above 1."""
+    problem, theta = case
+    rng = np.random.default_rng(0)
+    w = np.zeros(len(problem.w0))
+    M = batch_metric(problem.inner, theta, w, 8, rng, every=True)
+    plain_metric = metric_of(problem.inner, theta, w)
+    above = {"batch": [], "all": []}
+    for _ in range(60):
+        rows = rng.choice(problem.inner.n_rows, 8, replace=False)
+        point = problem.inner.take(rows).at(theta, w)
+        H = np.stack([point.hvp(e) for e in np.eye(len(w))])
+        for name, metric in (("batch", M), ("all", plain_metric)):
+            root = np.sqrt(metric)
+            above[name].append(np.linalg.eigvalsh(H / root[:, None] / root)[-1] > 1.0)
+    assert np.mean(above["batch"]) <= 0.02
+    assert np.mean(above["all"]) > 0.1
+
+
 @pytest.mark.parametrize("solver", [SRKCD(4, batch_size=8), SRKCD(4, batch_size=16)])
 def test_all_stages_use_one_batch(solver):
     """s gradients of every batch, and each row in s of them per epoch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ _SHORTEST, _LONGEST = 0.1, 0.5
 class LBFGS:
     """``w <- w - t B g_w(theta, w)``, with B made of earlier steps.
 
-    Every ``opa`` steps, and once at the end, a pair is added that tells B about the
+    Every ``opa`` steps, and at the end, a pair is added that tells B about the
     direction in which a hypergradient will use it::
 
         e = B f_w(w),  scaled to the length of the last step
@@ -44,8 +44,9 @@ class LBFGS:
     opa : int
         Steps from one outer-problem-aware pair to the next; 0 makes none.
     scaled : bool
-        Whether the first model ``gamma / M`` of B follows the newest pair; otherwise
-        gamma is 1.
+        Whether the first model ``gamma / M`` of B follows the newest step; otherwise
+        gamma is 1. It never follows aware pairs: they look along weak curvature, and
+        would make B too long everywhere else.
     correct : bool
         Whether pairs of an earlier theta are corrected by the change of the penalty,
         where the problem provides ``diagonal_penalty``: the correction is exact.
@@ -89,42 +90,20 @@ class LBFGS:
         outer_grad: Callable[[Array], Array] | None = None,
     ) -> Descent:
         """Descend from ``w`` with the pairs of ``memory``, an `InverseHessian`."""
-        inverse = self._known(inner, memory, metric_of(inner, theta, w))
-        metric, point = inverse.metric, inner.at(theta, w)
+        known = self._known(inner, memory, metric_of(inner, theta, w))
+        run = _Run(inner, theta, w, known)
         aware = outer_grad if self.opa else None
-        empty = InverseHessian(metric, self.memory, self.scaled)
-        best, stalled = np.inf, 0
-        converged, n_iter, asked = False, 0, False
-        while n_iter < self.max_iter:
-            norm = metric_norm(point.grad, metric)
-            if norm <= threshold:
-                converged = True
-                break
-            stalled = 0 if norm < best else stalled + 1
-            best = min(best, norm)
-            moved = None
-            if stalled < _STALLED:
-                step = -inverse.apply(point.grad)
-                moved = _line_search(inner, theta, w, point, step)
-                if moved is None and inverse.pairs:
-                    moved = _line_search(inner, theta, w, point, -point.grad / metric)
-                    inverse = empty if moved is not None else inverse
-            if moved is None:  # no decrease is left but rounding
-                converged = norm <= 10 * threshold
-                break
-            new_w, new_point = moved
-            if point.value - new_point.value > _ROUNDING * abs(point.value):
-                stalled = 0
-            s = new_w - w
-            if np.linalg.norm(s) > _LEAST_STEP * np.linalg.norm(new_w):
-                inverse = inverse.push(s, new_point.grad - point.grad)
-            w, point, n_iter = new_w, new_point, n_iter + 1
-            asked = aware is not None and n_iter % self.opa == 0
-            if asked and aware is not None:
-                inverse = _aware(inner, theta, w, point, inverse, aware(w))
-        if aware is not None and not asked:
-            inverse = _aware(inner, theta, w, point, inverse, aware(w))
-        return Descent(w, point, converged, n_iter, inverse)
+        n_iter = last_look = 0
+        while n_iter < self.max_iter and run.norm > threshold and run.step():
+            n_iter += 1
+            if aware is not None and n_iter % self.opa == 0:
+                run.look_ahead(aware(run.w))
+                last_look = n_iter
+        if aware is not None and (n_iter == 0 or last_look < n_iter):
+            run.look_ahead(aware(run.w))
+        # Nothing but rounding is left where no step was found.
+        converged = run.norm <= (10 * threshold if run.stuck else threshold)
+        return Descent(run.w, run.point, converged, n_iter, run.inverse)
 
     def _known(self, inner: InnerProblem, memory: Any, metric: Array) -> InverseHessian:
         """The inverse to start from, moved to this theta."""
@@ -136,24 +115,56 @@ class LBFGS:
         return known.with_metric(metric)
 
 
-def _aware(
-    inner: InnerProblem,
-    theta: Array,
-    w: Array,
-    point: InnerPoint,
-    inverse: InverseHessian,
-    outer_grad: Array,
-) -> InverseHessian:
-    """With a pair in the direction of the adjoint."""
-    e = inverse.apply(outer_grad)
-    length = float(np.linalg.norm(e))
-    last = float(np.linalg.norm(inverse.pairs[-1].s)) if inverse.pairs else 0.0
-    wanted = max(last, _LEAST_LOOK * float(np.linalg.norm(w)))
-    if not length > 0.0 or not wanted > 0.0:
-        return inverse
-    e *= wanted / length
-    change = inner.at(theta, w + e).grad - point.grad
-    return inverse.push(e, change, typical=False)
+class _Run:
+    """The variables of one call of `LBFGS.solve`."""
+
+    def __init__(
+        self, inner: InnerProblem, theta: Array, w: Array, inverse: InverseHessian
+    ) -> None:
+        self.inner, self.theta, self.w = inner, theta, w
+        self.point, self.inverse = inner.at(theta, w), inverse
+        self.norm = metric_norm(self.point.grad, inverse.metric)
+        self.best, self.stalled, self.stuck = self.norm, 0, False
+
+    def step(self) -> bool:
+        """One step, by the inverse or by the metric alone; False if there is none."""
+        if self.stalled >= _STALLED:
+            self.stuck = True
+            return False
+        grad, metric = self.point.grad, self.inverse.metric
+        moved = self._search(-self.inverse.apply(grad))
+        if moved is None and self.inverse.pairs:
+            moved = self._search(-grad / metric)
+            if moved is not None:
+                self.inverse = replace(self.inverse, pairs=())
+        if moved is None:
+            self.stuck = True
+            return False
+        w, point = moved
+        s, gain = w - self.w, self.point.value - point.value
+        if np.linalg.norm(s) > _LEAST_STEP * np.linalg.norm(w):
+            self.inverse = self.inverse.push(s, point.grad - grad)
+        self.norm = metric_norm(point.grad, metric)
+        visible = gain > _ROUNDING * abs(self.point.value) or self.norm < self.best
+        self.stalled = 0 if visible else self.stalled + 1
+        self.best = min(self.best, self.norm)
+        self.w, self.point = w, point
+        return True
+
+    def _search(self, step: Array) -> tuple[Array, InnerPoint] | None:
+        return _line_search(self.inner, self.theta, self.w, self.point, step)
+
+    def look_ahead(self, outer_grad: Array) -> None:
+        """Add a pair in the direction of the adjoint."""
+        e, pairs = self.inverse.apply(outer_grad), self.inverse.pairs
+        length = float(np.linalg.norm(e))
+        last = float(np.linalg.norm(pairs[-1].s)) if pairs else 0.0
+        wanted = max(last, _LEAST_LOOK * float(np.linalg.norm(self.w)))
+        if not length > 0.0 or not wanted > 0.0:
+            return
+        e *= wanted / length
+        change = self.inner.at(self.theta, self.w + e).grad - self.point.grad
+        self.inverse = self.inverse.push(e, change, typical=False)
 
 
 def _line_search(

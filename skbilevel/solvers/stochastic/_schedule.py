@@ -10,6 +10,10 @@ from skbilevel._typing import Array
 # would move is bounded by ``reach`` all the same.
 _SMALLEST = 1e-12
 
+# A step size shrinks by this factor where the mean direction of a pass differs from the
+# last one by such a share of the larger.
+_SHRINK, _TURN = 0.5, 0.3
+
 
 class OuterSteps:
     """Step sizes that fit any units of the objective, for each component of theta.
@@ -19,11 +23,13 @@ class OuterSteps:
     component would move by ``reach`` in a pass. Later step sizes follow the curvature
     that the means (theta_j, D_j) of two passes in a row show, with ``adapt``::
 
-        gamma_j <- min(sqrt(1 + r_j) gamma_j, |dtheta_j| / (2 |dD_j|))
+        gamma_j <- min(g_j gamma_j, |dtheta_j| / (2 |dD_j|))
 
-    with r_j the last ratio of step sizes: gradient descent without descent, a pass in
-    the place of an iteration. Without it, they follow the size of all directions so
-    far, and decay::
+    with ``g_j = sqrt(1 + r_j)`` and r_j the last ratio of step sizes: gradient descent
+    without descent, a pass in the place of an iteration. But w and q lag behind theta,
+    and directions show too little curvature at first: where the means of two passes
+    differ by more than 0.3 of the larger one, g_j is 0.5. Without ``adapt``, step sizes
+    follow the size of all directions so far, and decay::
 
         gamma_j = reach k^-decay / rms_j,   k passes since the warm-up
 
@@ -79,7 +85,7 @@ class OuterSteps:
         elif self._last is None or not np.all(self.gamma):
             self.gamma = self._reaching(size)
         else:
-            self._follow(theta - self._last[0], direction - self._last[1])
+            self._follow(theta - self._last[0], direction)
             # What is cut off at `reach` in every step need not grow without end.
             self.gamma = np.minimum(self.gamma, self._reaching(size) / _SMALLEST)
         self._last = theta, direction
@@ -96,10 +102,15 @@ class OuterSteps:
             return np.abs(vector)
         return np.full_like(vector, np.linalg.norm(vector))
 
-    def _follow(self, moved: Array, changed: Array) -> None:
+    def _follow(self, moved: Array, direction: Array) -> None:
+        assert self._last is not None
+        before = self._last[1]
         # What did not move, at a bound, tells nothing.
-        moved, changed = self._size(moved), self._size(np.where(moved, changed, 0.0))
+        changed = self._size(np.where(moved, direction - before, 0.0))
+        moved = self._size(moved)
         gamma = np.sqrt(1.0 + self._ratio) * self.gamma
+        largest = np.maximum(self._size(direction), self._size(before))
+        gamma = np.where(changed > _TURN * largest, _SHRINK * self.gamma, gamma)
         known = changed > 0.0
         slope = 0.5 * moved / np.where(known, changed, 1.0)
         new = np.where(known, np.minimum(gamma, slope), gamma)
