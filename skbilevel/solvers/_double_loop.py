@@ -55,6 +55,11 @@ class DoubleLoop:
     warm_start: tuple[str, ...] = ("inner", "adjoint")
 
     def __post_init__(self) -> None:
+        if isinstance(self.warm_start, str):
+            raise ValueError(
+                f"warm_start={self.warm_start!r} is no tuple; write "
+                f"({self.warm_start!r},)."
+            )
         unknown = sorted(set(self.warm_start) - _STARTS)
         if unknown:
             raise ValueError(
