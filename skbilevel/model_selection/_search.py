@@ -181,8 +181,8 @@ class Search:
         """From an accurate start, which is kept if the algorithm ends above it."""
         if not isinstance(problem, BilevelProblem):
             raise ValueError(
-                f"solver={self.regime.given!r} needs held-out rows: give cv a number of "
-                "folds or a splitter, or choose solver='auto'."
+                f"solver={self.regime.given!r} needs held-out rows: give cv a number "
+                "of folds or a splitter, or choose solver='auto'."
             )
         start = evaluate_bilevel(problem, theta0)
         result = minimize_bilevel(
