@@ -58,6 +58,10 @@ class AmigoSGD:
     evaluate: bool = True
     requires = frozenset({"row_batches"})
 
+    def __post_init__(self) -> None:
+        if self.n_inner < 1 or self.n_linear < 1:
+            raise ValueError("AmigoSGD needs n_inner and n_linear of at least 1.")
+
     def solve_oracles(
         self,
         problem: OracleProblem,

@@ -44,6 +44,6 @@ def critical_size(problem: OracleProblem, ledger: Ledger) -> float | None:
         return None
     ledger.add(problem.inner.n_rows, 0.5)
     corners = [each for each in problem.box if np.isfinite(each).all()]
-    at = (problem.theta0, *corners)
+    at = (np.clip(problem.theta0, *problem.box), *corners)
     smallest = [np.asarray(problem.inner.smoothness(each)) for each in at]
     return float((row / np.min(smallest, axis=0)).max())

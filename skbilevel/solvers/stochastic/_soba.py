@@ -41,7 +41,7 @@ class SOBA:
     max_passes : float
         Budget: readings of all rows.
     warm_up : int
-        First passes in which theta waits for w and q.
+        First passes in which theta waits for w and q; at least one.
     shared_step : bool
         Whether all components of theta share one gamma, as in the paper. By default
         each has its own, relative to its own directions: gradients in logarithms of
