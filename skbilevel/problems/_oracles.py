@@ -252,7 +252,7 @@ class InnerOracles(_ByRows):
         a keyword ``rows``, an array of row numbers, or None for all rows.
     smoothness : callable or None, default=None
         ``smoothness(theta)`` bounds the Hessian from above by a number, or by one for
-        each component of w. Without it steps rest on power iterations.
+        each component of w. Without it steps rest on Hessian products.
     hessian : callable or None, default=None
         ``hessian(theta, w)`` as an array, for direct solves.
 

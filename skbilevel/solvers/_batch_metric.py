@@ -25,7 +25,7 @@ class BatchMetric:
 
     where ``L_row`` is the largest curvature of a row: one row gives ``M + L_row``, all
     rows give the full gradient's ``M``. Elsewhere M (or 1) is multiplied by the largest
-    eigenvalue, relative to it, that power iterations find on a few batches; it is
+    eigenvalue, relative to it, of a few batches; it is
     measured again when theta has moved by 1 and the problem gives no M.
 
     Parameters

@@ -413,3 +413,60 @@ def test_rows_are_needed():
     whole = replace(problem, inner=replace(problem.inner, n_rows=0))
     with pytest.raises(ValueError, match="mean over rows"):
         minimize_bilevel(whole, SABA())
+
+
+@pytest.mark.parametrize("solver", [SOBA(warm_up=0), SABA(warm_up=0)])
+def test_the_first_pass_is_always_a_warm_up(solver):
+    """Step sizes are made of what it shows, so that zero means one."""
+    problem = linear_problem("hold-out")
+    ends = [
+        replace(solver, warm_up=k, max_passes=12.0)
+        .solve_oracles(problem, problem.theta0)
+        .theta
+        for k in (0, 1, 2)
+    ]
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert (ends[1] != ends[2]).any()
+
+
+def test_numbers_that_make_no_sense_are_refused():
+    """Steps of both kinds, and rows in a batch."""
+    with pytest.raises(ValueError, match="n_linear"):
+        AmigoSGD(n_linear=0)
+    problem = linear_problem("hold-out")
+    with pytest.raises(ValueError, match="batch_size"):
+        SABA(batch_size=0).solve_oracles(problem, problem.theta0)
+
+
+def test_nothing_is_read_outside_the_box():
+    """Not even at the problem's own start, where the data's curvature is measured."""
+    problem = linear_problem("hold-out")
+    start = np.zeros_like(problem.theta0)  # no variance, infinite strengths
+    outside = replace(problem, theta0=start)
+    result = minimize_bilevel(outside, SABA(max_passes=5))
+    low, high = problem.box
+    assert ((result.theta >= low) & (result.theta <= high)).all()
+
+
+@pytest.mark.parametrize("solver", [SOBA(), SABA(), AmigoSGD()])
+def test_very_wide_sparse_rows(solver):
+    """Words that no row has, and rows without weight: all numbers stay finite."""
+    rng = np.random.default_rng(0)
+    n, p = 120, 2000
+    X = sparse.random_array((n, p), density=0.004, rng=rng, format="csr")
+    y = np.eye(4)[rng.integers(0, 4, n)]
+    weight = np.where(np.arange(n) % 7, 1.0, 0.0)
+    made = GLMTasks(
+        as_design(X), y, weight, SoftmaxLoss(), SoftmaxLoss(), np.ones((n, 1))
+    )
+    order = rng.permutation(n)
+    v0 = np.exp(-4.0) * 2.0 / n
+    shared = FeatureStrengths(p, v0)
+    bounds = shared.bounds(v0, v0 * np.exp(8.0))
+    task = made.fold(order[:60], order[60:])
+    problem = linear_oracles(BilevelProblem((task,), shared, bounds), np.full(p, 5.0))
+    run = replace(solver, max_passes=40.0, record_every=1.0)
+    result = run.solve_oracles(problem, problem.theta0)
+    for array in (result.theta, result.w, result.history["value"]):
+        assert np.isfinite(array).all()
+    assert (result.theta != problem.theta0).any()
