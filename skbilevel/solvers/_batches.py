@@ -47,6 +47,8 @@ class Batches:
         self.weights = self.shares * self._n
 
     def _deal(self) -> list[Array]:
+        if self._n == 1:
+            return [np.arange(self.n_rows)]
         order = self._rng.permutation(self.n_rows)
         # Rows of a batch in their own order: memory is read forwards.
         return [np.sort(part) for part in np.array_split(order, self._n)]

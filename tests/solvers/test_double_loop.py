@@ -142,8 +142,8 @@ def test_oracles_of_a_user(oracle_case):
     assert mine.message
     assert mine.v.size == 0
     loop = DoubleLoop(GradientDescent(), ImplicitGradient(GradientSteps()), LBFGSB())
-    assert minimize_bilevel(plain, loop, tol=1e-6).value == pytest.approx(
-        ours.value, rel=1e-5
+    assert minimize_bilevel(plain, loop, tol=1e-5).value == pytest.approx(
+        ours.value, rel=2e-5
     )
 
 
