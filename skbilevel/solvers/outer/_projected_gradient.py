@@ -15,7 +15,7 @@ from skbilevel.solvers.outer._lbfgsb import stationarity
 Rule = Callable[[Array, Array], Array]
 
 
-class _ByGradients:
+class ByGradients:
     """Steps of a rule that looks at gradients only; keeps the last theta."""
 
     accuracy: tuple[float, float]
@@ -69,7 +69,7 @@ class _ByGradients:
 
 
 @dataclass(frozen=True)
-class ProjectedGradient(_ByGradients):
+class ProjectedGradient(ByGradients):
     """``theta <- clip(theta - gamma * F'(theta))``.
 
     Parameters
@@ -126,7 +126,7 @@ class ProjectedGradient(_ByGradients):
 
 
 @dataclass(frozen=True)
-class Adam(_ByGradients):
+class Adam(ByGradients):
     """Adam on theta, clipped to its box; no step size to scale with the loss.
 
     Parameters
