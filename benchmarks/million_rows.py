@@ -61,7 +61,7 @@ def child(job: dict[str, Any]) -> dict[str, Any]:
         while not done.wait(0.05):
             peak[0] = max(peak[0], current_bytes())
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     start = time.perf_counter()
     model.fit(X, y)
