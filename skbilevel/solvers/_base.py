@@ -30,8 +30,8 @@ class Status(Enum):
     WORSE = (
         "The algorithm ended at a higher validation loss than it started from, and the "
         "start is kept: its steps, or its estimates of the gradient, are too rough for "
-        "this problem. Standardize X, give the solver more or shorter steps (as a value), "
-        "or choose solver='auto'."
+        "this problem. Standardize X, give the solver more or shorter steps (as a "
+        "value), or choose solver='auto'."
     )
     STOPPED = "A callback stopped the outer search."
     INNER = (

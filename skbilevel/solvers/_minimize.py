@@ -52,8 +52,8 @@ def minimize_bilevel(
         Oracles of your own, or tasks of linear models with strengths.
     solver : str or solver value, default="auto"
         A name of the table on the page "All solvers" (``doc/solvers.md``), or a value
-        such as ``SABA(step=0.5)`` or ``DoubleLoop(...)``. For oracles "auto" and "exact" solve every inner
-        problem by Newton's method.
+        such as ``SABA(step=0.5)`` or ``DoubleLoop(...)``. For oracles "auto" and
+        "exact" solve every inner problem by Newton's method.
     theta0 : ndarray of shape (d,), optional
         Start; by default that of an `OracleProblem`.
     w0 : ndarray of shape (p,), optional
