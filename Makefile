@@ -1,16 +1,20 @@
 # Every target makes what it needs: a bare Python >= 3.11 is enough to start.
-#   make demo    fit the estimator on real data, print a table, draw a picture
-#   make test    the whole test suite, and the examples in the docstrings
-#   make lint    style, types, import contracts
-#   make docs    the documentation as HTML, warnings are errors
-#   make bench   the benchmarks (long; see doc/results.md)
-#   make picture redraw the picture of the README
-#   make clean   remove everything the targets above have made
+#   make demo     fit the estimator on real data, print a table, draw a picture
+#   make test     the whole test suite, and the examples in the docstrings
+#   make lint     style, types, import contracts
+#   make examples the demo and the other examples that need no data sets
+#   make docs     the documentation as HTML, warnings are errors
+#   make bench    the benchmarks (long; see doc/results.md)
+#   make papers   repeat published experiments (long; see doc/papers/how_to_repeat.md)
+#   make picture  redraw the picture of the README
+#   make clean    remove everything the targets above have made
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= examples/output
 BENCHMARKS ?= quality speed scaling text
+PAPERS ?= amigo soba_saba shine pzobo ai_sarah srkcd
+PAPERS_ARGS ?=
 PYTEST_ARGS ?=
 
 # Many small factorizations lose more to threads than they win, and a fixed
@@ -22,12 +26,12 @@ export VECLIB_MAXIMUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo examples test lint format docs bench picture clean
+.PHONY: help demo examples test lint format docs bench papers picture clean
 # Stamps are the point of the pattern rule below, not intermediate files.
 .SECONDARY:
 
 help:
-	@sed -n '2,8s/^#   //p' Makefile
+	@sed -n '2,10s/^#   //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -46,6 +50,10 @@ demo: $(VENV)/.installed-test
 examples: demo
 	$(BIN)/python examples/plot_groups.py --output $(OUTPUT)/groups.png
 	$(BIN)/python examples/plot_text_sparse.py --output $(OUTPUT)/text_sparse.png
+	$(BIN)/python examples/oracles_quadratic.py
+	$(BIN)/python examples/oracles_tuning.py
+	$(BIN)/python examples/oracles_hyper_cleaning.py
+	$(BIN)/python examples/add_a_solver.py
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --doctest-modules $(PYTEST_ARGS) tests skbilevel
@@ -68,6 +76,12 @@ bench: $(VENV)/.installed-bench
 	@for name in $(BENCHMARKS); do \
 	  echo "$(BIN)/python benchmarks/$$name.py"; \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; \
+	done
+
+papers: $(VENV)/.installed-bench
+	@for name in $(PAPERS); do \
+	  echo "$(BIN)/python benchmarks/papers/$$name.py $(PAPERS_ARGS)"; \
+	  $(BIN)/python benchmarks/papers/$$name.py $(PAPERS_ARGS) || exit 1; \
 	done
 
 picture: $(VENV)/.installed-test

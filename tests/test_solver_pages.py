@@ -15,6 +15,7 @@ from skbilevel.solvers import (
     CG,
     LBFGSB,
     ORACLE_SOLVERS,
+    SABA,
     DirectSolve,
     DoubleLoop,
     GradientDescent,
@@ -110,6 +111,7 @@ UNROLLED = named("Unrolled", requires=frozenset({"trajectory"}))
 REFUSED = {
     "a name": lambda: minimize_bilevel(toy(), "sobaa"),
     "something else": lambda: minimize_bilevel(toy(), 3),
+    "a class": lambda: minimize_bilevel(toy(), SABA),
     "no rows": lambda: minimize_bilevel(toy(), SOBA),
     "no iterates": lambda: DoubleLoop(GradientDescent(), UNROLLED, LBFGSB()),
     "strengths": lambda: minimize_bilevel(toy(), Nested(CG(), Implicit(), LBFGSB())),

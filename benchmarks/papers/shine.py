@@ -20,7 +20,8 @@ validation and test (not used), drawn anew for every seed. One strength alpha fo
 words, from alpha = 1 for summed losses, in [exp(-12), exp(12)]. HOAG decreases its
 tolerance by 0.9 from 1e-3, the others by 0.78; the inner tolerance follows the strength
 as in HOAG; 30 pairs are kept. A run ends after a budget of CPU seconds of one thread.
-What is drawn is F(theta) - min F of every visited theta, with F interpolated from
+What is drawn, and what the levels of the table mean, is F(theta) - min F of every
+visited theta, divided by that of the start, with F interpolated from
 accurate solves (values and derivatives; good to about 1e-6), not the approximate values
 that the methods see. The paper keeps 60 pairs with aware ones, and has ten seeds; here
 there are three.

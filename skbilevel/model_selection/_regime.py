@@ -77,7 +77,14 @@ def check_solver(solver: Any) -> None:
     known = list(dict.fromkeys(["auto", "exact", *SOLVERS, *INNER, *ORACLE_SOLVERS]))
     if isinstance(solver, str) and solver in known:
         return
+    if isinstance(solver, type):
+        name = solver.__name__
+        raise ValueError(f"solver={name} is a class; pass a value such as {name}().")
     if not isinstance(solver, Nested) and oracle_solver(solver) is None:
+        if not isinstance(solver, str):
+            raise ValueError(
+                f"solver={solver!r} is a part of a solver; put it into a DoubleLoop."
+            )
         names = ", ".join(repr(each) for each in known)
         raise ValueError(
             f"solver={solver!r} is not known; choose one of {names}, or give a value "

@@ -177,6 +177,11 @@ class Search:
         self, problem: Any, published: OracleSolver, theta0: Array
     ) -> Result:
         """From an accurate start, which is kept if the algorithm ends above it."""
+        if not isinstance(problem, BilevelProblem):
+            raise ValueError(
+                f"solver={self.regime.given!r} needs held-out rows: give cv a number of "
+                "folds or a splitter, or choose solver='auto'."
+            )
         start = evaluate_bilevel(problem, theta0)
         result = minimize_bilevel(
             problem,

@@ -60,6 +60,10 @@ class StrengthTasks:
 
     def weight_sums(self) -> list[Array]:
         """W_k of every task, broadcast to its coefficients."""
+        return self._weight_sums
+
+    @cached_property
+    def _weight_sums(self) -> list[Array]:
         return [
             np.asarray(task.inner.weight_sum)[..., None, None] for task in self.tasks
         ]
@@ -109,7 +113,7 @@ class StrengthTasks:
     def _once(self, name: str, theta: Array, compute: Callable[[Array], Any]) -> Any:
         """What was computed last, if theta is the same: batches ask many times."""
         known = self._known.get(name)
-        if known is None or not np.array_equal(known[0], theta):
+        if known is None or (known[0] != theta).any():
             known = theta.copy(), compute(theta)
             self._known[name] = known
         return known[1]
@@ -124,10 +128,12 @@ class StrengthTasks:
         for v, weight, shape in zip(
             self.variances(theta), weights, self.shapes, strict=True
         ):
-            parts.append(np.broadcast_to(1.0 / (v * weight), shape).reshape(-1))
-        whole = np.concatenate(parts)
-        whole.flags.writeable = False
-        return whole
+            d = 1.0 / (v * weight)
+            whole = d if d.shape == shape else np.broadcast_to(d, shape)
+            parts.append(whole.reshape(-1))
+        diagonal = np.concatenate(parts)
+        diagonal.flags.writeable = False
+        return diagonal
 
     def cross(self, theta: Array, w: Array, d: Array) -> Array:
         """Derivative in theta of ``sum d_kjt(theta) w_kjt direction_kjt``."""

@@ -29,8 +29,9 @@ class Status(Enum):
     BUDGET = "The passes over the rows are used up; increase max_passes or tol."
     WORSE = (
         "The algorithm ended at a higher validation loss than it started from, and the "
-        "start is kept: its inner steps do not keep up with the strengths. Give it "
-        "more of them, or choose solver='auto'."
+        "start is kept: its steps, or its estimates of the gradient, are too rough for "
+        "this problem. Standardize X, give the solver more or shorter steps (as a "
+        "value), or choose solver='auto'."
     )
     STOPPED = "A callback stopped the outer search."
     INNER = (

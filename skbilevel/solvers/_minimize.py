@@ -51,9 +51,9 @@ def minimize_bilevel(
     problem : OracleProblem, BilevelProblem or CriterionProblem
         Oracles of your own, or tasks of linear models with strengths.
     solver : str or solver value, default="auto"
-        A name of the table in the user guide, or a value such as ``SABA(step=0.5)``
-        or ``DoubleLoop(...)``. For oracles "auto" and "exact" solve every inner
-        problem by Newton's method.
+        A name of the table on the page "All solvers" (``doc/solvers.md``), or a value
+        such as ``SABA(step=0.5)`` or ``DoubleLoop(...)``. For oracles "auto" and
+        "exact" solve every inner problem by Newton's method.
     theta0 : ndarray of shape (d,), optional
         Start; by default that of an `OracleProblem`.
     w0 : ndarray of shape (p,), optional
@@ -118,7 +118,7 @@ def minimize_bilevel(
             map_tasks=map_tasks,
         )
     start = _start(problem, theta0)
-    oracles = _as_oracles(problem, start, w0, chosen)
+    oracles = _as_oracles(problem, start, w0, type(chosen).__name__)
     check_words(chosen, chosen.requires, oracles.provides)
     start = np.clip(start, *oracles.box)
     result = chosen.solve_oracles(
@@ -147,6 +147,9 @@ def as_solver(
 ) -> Nested | Direct | OracleSolver:
     """A value from a name or a value, checked against the kind of the problem."""
     oracles = isinstance(problem, OracleProblem)
+    if isinstance(solver, type):
+        name = solver.__name__
+        raise ValueError(f"solver={name} is a class; pass a value such as {name}().")
     if isinstance(solver, str):
         name = _AS_ORACLES.get(solver, solver) if oracles else solver
         if name in ORACLE_SOLVERS and (oracles or name not in SOLVERS):
@@ -169,13 +172,13 @@ def as_solver(
     return solver  # type: ignore[no-any-return]
 
 
-def _as_oracles(problem: Any, theta0: Array, w0: Array | None, solver: Any) -> Any:
+def _as_oracles(problem: Any, theta0: Array, w0: Array | None, asker: str) -> Any:
     if isinstance(problem, BilevelProblem):
         problem = linear_oracles(problem.stacked(), theta0)
     if not isinstance(problem, OracleProblem):
         raise ValueError(
-            f"{type(solver).__name__} needs an inner problem; a criterion in closed "
-            "form has none. Give a number of folds, or choose solver='exact'."
+            f"{asker} needs an inner problem; a criterion in closed form "
+            " has none. Give a number of folds, or choose solver='exact'."
         )
     return problem if w0 is None else replace(problem, w0=np.asarray(w0, dtype=float))
 
@@ -206,7 +209,7 @@ def evaluate_bilevel(
         ``theta``, ``value``, ``w`` and ``counts``; no iteration was made.
     """
     theta = np.asarray(theta, dtype=float)
-    oracles = _as_oracles(problem, theta, w0, evaluate_bilevel)
+    oracles = _as_oracles(problem, theta, w0, "evaluate_bilevel")
     result = accurate_end(oracles, theta, oracles.w0, tol)
     if isinstance(problem, BilevelProblem):
         result = replace(result, v=problem.parametrization.v(theta))
