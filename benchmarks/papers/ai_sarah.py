@@ -24,12 +24,13 @@ What agrees with the paper. At its own count of passes AI-SARAH, with nothing tu
 ends with a smaller gradient than tuned SVRG and tuned SGD on all five sets, with a
 smaller loss than SVRG on all five and than SGD on four.
 
-The fifth is rcv1_small, where 30 passes are 480 steps. The table shows SGD above AI-
-SARAH there too, but that is the tuning, which took the largest step of its grid: SGD
-was tuned in three ways (steps up to 16 / L or 32 / L chosen by the last loss, then the
-rule above), and the first took 8 / L and ended at 0.00021, below AI-SARAH. One seed is
-too few to tune on. On the other sets the lowest end of SGD in the three was 0.00014,
-0.00031, 0.000058 and 0.00021, in the order of the table, all above AI-SARAH.
+The fifth is rcv1_small, where 30 passes are 480 steps. The table shows SGD above
+AI-SARAH there too, but that is the tuning, which took the largest step of its
+grid: SGD was tuned in three ways (steps up to 16 / L or 32 / L chosen by the
+last loss, then the rule above), and the first took 8 / L and
+ended at 0.00021, below AI-SARAH. One seed is too few to tune on. On the other sets the
+lowest end of SGD in the three was 0.00014, 0.00031, 0.000058 and 0.00021, in the order
+of the table, all above AI-SARAH.
 
 What does not. SAGA, which the paper does not show, needs no tuning either and is far
 ahead on all sets but ijcnn1, where the two end together: it takes 64 times as many

@@ -87,7 +87,7 @@ def nested_score(
     scores = []
     for fold in zip(*[part.folds for part in parts], strict=True):
         index = fold[0][0]
-        model = copy.copy(owner)
+        model = _without_names(owner)
         coef = np.concatenate([coef for _, coef, _ in fold])
         intercept = np.concatenate([intercept for _, _, intercept in fold])
         flat = np.ndim(owner.coef_) == 1
@@ -98,6 +98,13 @@ def nested_score(
         taken = {key: np.asarray(value)[index] for key, value in score_params.items()}
         scores.append(_score_fold(scorer, model, X[index], y[index], taken))
     return float(np.mean(scores))
+
+
+def _without_names(owner: Any) -> Any:
+    """A copy that predicts from an array, as X is inside fit, without a warning."""
+    model = copy.copy(owner)
+    vars(model).pop("feature_names_in_", None)
+    return model
 
 
 def _score_fold(
@@ -134,7 +141,7 @@ def _left_out_score(
     columns = [part.left_out() for part in parts if part.left_out is not None]
     predicted, index = np.hstack(columns), parts[0].positive
     predicted = predicted[index, 0] if predicted.shape[1] == 1 else predicted[index]
-    model = copy.copy(owner)
+    model = _without_names(owner)
 
     # The scorer asks an estimator; this one answers from what is known.
     def decision_function(X: Any) -> Array:

@@ -35,6 +35,8 @@ _WEAKEST_START = 7.0
 _START_ON_FEW_FROM, _START_ROWS, _START_ROWS_PER_COLUMN = 20_000_000, 5000, 20
 # Working targets have a variance near one unless they are constant.
 _CONSTANT = 1e-20
+# An accurate solve is so accurate; no loss is worse by less than this.
+_ROUNDING = 1e-8
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,8 @@ class Search:
         """From an accurate start, which is kept if the algorithm ends above it."""
         if not isinstance(problem, BilevelProblem):
             raise ValueError(
-                f"solver={self.regime.given!r} needs held-out rows: give cv a number of "
-                "folds or a splitter, or choose solver='auto'."
+                f"solver={self.regime.given!r} needs held-out rows: give cv a number "
+                "of folds or a splitter, or choose solver='auto'."
             )
         start = evaluate_bilevel(problem, theta0)
         result = minimize_bilevel(
@@ -195,9 +197,10 @@ class Search:
         )
         if result.value <= start.value:
             return result
+        above = result.value - start.value > _ROUNDING * abs(start.value)
         return replace(
             start,
-            status=Status.WORSE,
+            status=Status.WORSE if above else result.status,
             n_iter=result.n_iter,
             history=result.history,
             counts=start.counts + result.counts,

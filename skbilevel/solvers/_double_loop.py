@@ -54,10 +54,11 @@ class DoubleLoop:
     warm_start: tuple[str, ...] = ("inner", "adjoint")
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.warm_start) - _STARTS)
-        if unknown:
+        # A string is a sequence of letters, none of which is a name.
+        if not set(self.warm_start) <= _STARTS:
             raise ValueError(
-                f"warm_start has {unknown}; it may hold 'inner' and 'adjoint'."
+                f"warm_start={self.warm_start!r} is no tuple of 'inner' and 'adjoint', "
+                "such as ('inner',)."
             )
         check_words(
             self.hypergradient, self.hypergradient.requires, self.inner.provides

@@ -172,7 +172,9 @@ _MEANING = {
     "third_derivative": "third derivatives of the loss",
     "smoothness": "a bound on the Hessian for all w",
     "inverse_hessian": "an inner solver that builds an inverse Hessian (LBFGS)",
-    "trajectory": "an inner solver that keeps its iterates (GradientDescent)",
+    "trajectory": (
+        "an inner solver that keeps its iterates (GradientDescent(keep=True))"
+    ),
     "data_fit": "strengths and data fits (an estimator, or a BilevelProblem)",
 }
 
