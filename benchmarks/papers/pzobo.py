@@ -27,13 +27,12 @@ law of the variance, within two percent.
 
 Does not agree: PZOBO with the normal directions of the paper ends near 16 at both
 sizes, not at 0.0185 and 0.0096. theta has 8,192 or 32,768 components, so one direction
-has a relative error of 91 or 181, and the estimate is noise; ten directions help,
-but by no more than that law allows. The released code divides directions by their
-length without a factor for it, which makes the estimate of the response too small by
-the number of components. This variant does reach such losses, if not with
-every seed. So does the direct part ``f_theta`` with no estimate at all: the
-logged advantage is that of leaving the response out, on a problem where the direct
-part is enough.
+has a relative error of 91 or 181, and the estimate is noise; ten directions help, but
+by no more than that law allows. The released code divides directions by their length
+without a factor for it, which makes the estimate of the response too small by the
+number of components. This variant does reach such losses, if not with every seed. So
+does the direct part ``f_theta`` with no estimate at all: the logged advantage is that
+of leaving the response out, on a problem where the direct part is enough.
 
 Inner steps of 1e-3 end in divergence for AID at the larger size, because H grows until
 its Hessian is too large for them. Unrolled differentiation, which is the gradient of

@@ -16,8 +16,7 @@ from skbilevel.problems._linear_rows import (
     LinearRows,
     OuterRows,
     has_third,
-    penalty_of,
-    rows_inside,
+    rows_of_level,
 )
 from skbilevel.problems._many_thetas import can_stack, stacked_grad
 from skbilevel.problems._oracles import OracleProblem
@@ -88,7 +87,7 @@ class LinearInner:
     @cached_property
     def rows(self) -> LinearRows:
         """The same problem by rows."""
-        return LinearRows(self.strengths, rows_inside(self.strengths.tasks))
+        return LinearRows(self.strengths, rows_of_level(self.strengths))
 
     @cached_property
     def _data_bound(self) -> Array | None:
@@ -225,7 +224,7 @@ class LinearOuter:
     @cached_property
     def rows(self) -> OuterRows:
         """The same problem by rows."""
-        return OuterRows(self.strengths, rows_inside(self.strengths.tasks, outer=True))
+        return OuterRows(self.strengths, rows_of_level(self.strengths, outer=True))
 
     def at(self, theta: Array, w: Array) -> LinearOuterPoint:
         """The oracles at (theta, w)."""
@@ -252,18 +251,18 @@ class LinearOuterPoint:
 
     @cached_property
     def _penalty(self) -> tuple[float, Array]:
-        return penalty_of(self.strengths.problem, self.theta)
+        return self.strengths.hyperpenalty(self.theta)
 
-    def _share(self, k: int) -> Array:
-        """Weight of a task's summed loss in the pooled mean."""
-        return outer_share(self.strengths.problem, k)
+    @cached_property
+    def _shares(self) -> list[Array]:
+        return self.strengths.outer_shares()
 
     @cached_property
     def value(self) -> float:
         """Pooled mean loss and hyperpenalty."""
         losses = [
-            float((self._share(k) * point.value).sum())
-            for k, point in enumerate(self._points)
+            float((share * point.value).sum())
+            for share, point in zip(self._shares, self._points, strict=True)
         ]
         return sum(losses) + self._penalty[0]
 
@@ -271,8 +270,8 @@ class LinearOuterPoint:
     def grad(self) -> Array:
         """Gradient in w."""
         parts = [
-            (self._share(k)[..., None, None] * point.grad).reshape(-1)
-            for k, point in enumerate(self._points)
+            (share[..., None, None] * point.grad).reshape(-1)
+            for share, point in zip(self._shares, self._points, strict=True)
         ]
         return np.concatenate(parts)
 
@@ -280,11 +279,3 @@ class LinearOuterPoint:
     def grad_theta(self) -> Array:
         """Gradient of the hyperpenalty."""
         return self._penalty[1]
-
-
-def outer_share(problem: BilevelProblem, k: int) -> Array:
-    """``weight_k / (sum of weights * W_k)`` of a task, or of each in a stack."""
-    task = problem.tasks[k]
-    weight = np.asarray(task.outer.weight_sum, dtype=float)
-    weight = np.where(weight > 0, weight, 1.0)
-    return np.asarray(task.weight, dtype=float) / (problem.total_weight * weight)

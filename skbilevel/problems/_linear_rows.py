@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._bilevel import BilevelProblem, Task
 from skbilevel.problems._losses import Loss
 from skbilevel.problems._row_reader import RowBlock, RowReader
 from skbilevel.problems._rows_datafit import RowsDataFit
@@ -87,18 +86,16 @@ class RowSet:
         return self.block.pull(R).reshape(-1) / self.n_rows
 
 
-def rows_inside(tasks: Sequence[Task], outer: bool = False) -> RowSet:
+def rows_of_level(strengths: StrengthTasks, outer: bool = False) -> RowSet:
     """The rows of all tasks at the inner or the outer level."""
-    fits: list[Any] = [task.outer if outer else task.inner for task in tasks]
+    fits: list[Any] = [task.outer if outer else task.inner for task in strengths.tasks]
     first: RowsDataFit = fits[0]
     n = first.design.shape[0]
     weight = np.concatenate([fit.weight.reshape(-1, n) for fit in fits])
     index = np.flatnonzero((weight > 0).any(axis=0))
-    totals = np.concatenate([np.reshape(fit.weight_sum, -1) for fit in fits])
-    share = 1.0 / np.where(totals > 0, totals, 1.0)
-    if outer:
-        own = np.concatenate([np.reshape(task.weight, -1) for task in tasks])
-        share = share * own / own.sum()
+    sums = [np.asarray(fit.weight_sum, dtype=float) for fit in fits]
+    shares = strengths.outer_shares() if outer else [1.0 / each for each in sums]
+    share = np.concatenate([each.reshape(-1) for each in shares])
     scale = (len(index) * share[:, None] * weight[:, index]).T
     return RowSet(
         RowReader(first.design, _sweep_of(fits)),
@@ -317,7 +314,7 @@ class OuterRows:
 
     def exact(self, theta: Array, w: Array, q: Array) -> tuple[Array, ...]:
         """The hyperpenalty's part."""
-        return np.zeros(len(w)), penalty_of(self.strengths.problem, theta)[1]
+        return np.zeros(len(w)), self.strengths.hyperpenalty(theta)[1]
 
 
 @dataclass(frozen=True)
@@ -334,7 +331,7 @@ class OuterRowsPoint:
 
     @cached_property
     def _penalty(self) -> tuple[float, Array]:
-        return penalty_of(self.problem.strengths.problem, self.theta)
+        return self.problem.strengths.hyperpenalty(self.theta)
 
     @cached_property
     def value(self) -> float:
@@ -358,12 +355,3 @@ class OuterRowsPoint:
 def has_third(loss: Loss) -> bool:
     """Whether third derivatives are known; those of a quadratic loss are zero."""
     return loss.constant_curvature or hasattr(loss, "third_derivative")
-
-
-def penalty_of(problem: BilevelProblem, theta: Array) -> tuple[float, Array]:
-    """Hyperpenalty and its gradient in theta."""
-    if problem.hyperpenalty is None:
-        return 0.0, np.zeros(len(theta))
-    v = problem.parametrization.v(theta)
-    value, grad = problem.hyperpenalty.value_and_grad(v)
-    return float(value), problem.parametrization.vjp(theta, grad)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -199,8 +199,42 @@ class OracleProblem:
         return frozenset(words)
 
 
+class _ByRows:
+    """Functions that take ``rows``, on all or some of them."""
+
+    rows: Array | None
+
+    def take(self, rows: Array) -> Self:
+        """The mean over some rows."""
+        chosen = rows if self.rows is None else self.rows[rows]
+        return replace(self, rows=chosen, n_rows=len(chosen))  # type: ignore[type-var]
+
+    def call(self, function: Callable[..., Any], *args: Array) -> Any:
+        """One of the functions, on the chosen rows."""
+        if self.rows is None:
+            return function(*args)
+        return function(*args, rows=self.rows)
+
+
 @dataclass(frozen=True)
-class InnerOracles:
+class _Called:
+    """What both levels have at a point."""
+
+    oracles: Any
+    theta: Array
+    w: Array
+
+    @cached_property
+    def value(self) -> float:
+        return float(self.oracles.call(self.oracles.value, self.theta, self.w))
+
+    @cached_property
+    def grad(self) -> Array:
+        return np.asarray(self.oracles.call(self.oracles.grad, self.theta, self.w))
+
+
+@dataclass(frozen=True)
+class InnerOracles(_ByRows):
     """The inner objective as functions of ``(theta, w)``.
 
     Parameters
@@ -218,7 +252,7 @@ class InnerOracles:
         a keyword ``rows``, an array of row numbers, or None for all rows.
     smoothness : callable or None, default=None
         ``smoothness(theta)`` bounds the Hessian from above by a number, or by one for
-        each component of w. Without it steps rest on power iterations.
+        each component of w. Without it steps rest on Hessian products.
     hessian : callable or None, default=None
         ``hessian(theta, w)`` as an array, for direct solves.
 
@@ -263,31 +297,10 @@ class InnerOracles:
         """The oracles at (theta, w)."""
         return _CalledInner(self, theta, w)
 
-    def take(self, rows: Array) -> InnerOracles:
-        """The mean over some rows."""
-        return replace(self, rows=rows, n_rows=len(rows))
-
-    def call(self, function: Callable[..., Array], *args: Array) -> Array:
-        """One of the functions, on the chosen rows."""
-        if self.rows is None:
-            return function(*args)
-        return function(*args, rows=self.rows)
-
 
 @dataclass(frozen=True)
-class _CalledInner:
+class _CalledInner(_Called):
     oracles: InnerOracles
-    theta: Array
-    w: Array
-
-    @cached_property
-    def value(self) -> float:
-        oracles = self.oracles
-        return float(oracles.call(oracles.value, self.theta, self.w))  # type: ignore[arg-type]
-
-    @cached_property
-    def grad(self) -> Array:
-        return np.asarray(self.oracles.call(self.oracles.grad, self.theta, self.w))
 
     def hvp(self, d: Array) -> Array:
         return np.asarray(self.oracles.call(self.oracles.hvp, self.theta, self.w, d))
@@ -301,7 +314,7 @@ class _CalledInner:
 
 
 @dataclass(frozen=True)
-class OuterOracles:
+class OuterOracles(_ByRows):
     """The outer objective as functions of ``(theta, w)``.
 
     Parameters
@@ -331,31 +344,10 @@ class OuterOracles:
         """The oracles at (theta, w)."""
         return _CalledOuter(self, theta, w)
 
-    def take(self, rows: Array) -> OuterOracles:
-        """The mean over some rows."""
-        return replace(self, rows=rows, n_rows=len(rows))
-
-    def call(self, function: Callable[..., Array], *args: Array) -> Array:
-        """One of the functions, on the chosen rows."""
-        if self.rows is None:
-            return function(*args)
-        return function(*args, rows=self.rows)
-
 
 @dataclass(frozen=True)
-class _CalledOuter:
+class _CalledOuter(_Called):
     oracles: OuterOracles
-    theta: Array
-    w: Array
-
-    @cached_property
-    def value(self) -> float:
-        oracles = self.oracles
-        return float(oracles.call(oracles.value, self.theta, self.w))  # type: ignore[arg-type]
-
-    @cached_property
-    def grad(self) -> Array:
-        return np.asarray(self.oracles.call(self.oracles.grad, self.theta, self.w))
 
     @cached_property
     def grad_theta(self) -> Array:

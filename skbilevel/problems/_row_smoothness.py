@@ -10,8 +10,8 @@ from skbilevel.problems._linear_rows import RowSet
 from skbilevel.problems._row_reader import RowBlock
 from skbilevel.problems._smoothness import curvature_bound
 
-# Rows read at once.
-_CHUNK = 4096
+# Rows read at once, and numbers of dense ones.
+_CHUNK, _ENTRIES = 4096, 1 << 22
 
 
 def row_smoothness(rows: RowSet) -> Array | None:
@@ -20,8 +20,12 @@ def row_smoothness(rows: RowSet) -> Array | None:
     if bound is None:
         return None
     largest = np.zeros(rows.scale.shape[1])
-    for start in range(0, rows.n_rows, _CHUNK):
-        part = rows.take(np.arange(start, min(start + _CHUNK, rows.n_rows)))
+    first = rows.take(np.arange(1)).block.X
+    chunk = _CHUNK
+    if not sparse.issparse(first):
+        chunk = max(1, min(chunk, _ENTRIES // first.shape[1]))
+    for start in range(0, rows.n_rows, chunk):
+        part = rows.take(np.arange(start, min(start + chunk, rows.n_rows)))
         each = part.scale * squared_norms(part.block)
         largest = np.maximum(largest, each.max(axis=0))
     return bound * largest
@@ -29,7 +33,8 @@ def row_smoothness(rows: RowSet) -> Array | None:
 
 def squared_norms(block: RowBlock) -> Array:
     """Squared norms (b, 1 or K) of rows as `RowBlock.push` sees them."""
-    X, scale, mean = block.X, block.scale, block.mean
+    # Squares of columns far from zero cancel with those of their means.
+    X, scale, mean = block.X.astype(np.float64), block.scale, block.mean
     p = X.shape[1]
     share = np.ones(p) if scale is None else 1.0 / scale**2
     if sparse.issparse(X):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,11 +52,15 @@ def largest_of_data(fit: DataFit) -> Array:
         fit = replace(fit, y=one, loss=SquaredLoss(), offset=None)
     shape = (*fit.batch, fit.n_features, 1)
     point = fit.at(np.zeros((*fit.batch, fit.n_features, fit.n_targets)))
-    return _lanczos(point.hvp, shape)
+    return largest_eigenvalues(point.hvp, shape)
 
 
-def _lanczos(apply: object, shape: tuple[int, ...]) -> Array:
+def largest_eigenvalues(
+    apply: Callable[[Array], Array], shape: tuple[int, ...]
+) -> Array:
     """Largest Ritz values of a stack of symmetric maps, with a small margin.
+
+    ``shape`` is that of the stacked columns that ``apply`` takes, (..., p, 1).
 
     Vectors are orthogonalized against all earlier ones; there are few of them.
     """
@@ -66,7 +70,7 @@ def _lanczos(apply: object, shape: tuple[int, ...]) -> Array:
     basis, alphas, betas = [q], [], []
     steps = min(_STEPS, shape[-2])
     for step in range(steps):
-        r = apply(basis[-1])  # type: ignore[operator]
+        r = apply(basis[-1])
         alpha = (r * basis[-1]).sum(axis=(-2, -1))
         alphas.append(alpha)
         for _ in range(2):

@@ -68,6 +68,30 @@ class StrengthTasks:
             np.asarray(task.inner.weight_sum)[..., None, None] for task in self.tasks
         ]
 
+    def outer_shares(self) -> list[Array]:
+        """What each task's summed outer loss counts in the pooled mean.
+
+        ::
+
+            weight_k / (sum of weights * weight of the rows of task k)
+        """
+        shares = []
+        for task in self.tasks:
+            rows = np.asarray(task.outer.weight_sum, dtype=float)
+            rows = np.where(rows > 0, rows, 1.0)
+            own = np.asarray(task.weight, dtype=float)
+            shares.append(own / (self.problem.total_weight * rows))
+        return shares
+
+    def hyperpenalty(self, theta: Array) -> tuple[float, Array]:
+        """Hyperpenalty and its gradient in theta."""
+        problem = self.problem
+        if problem.hyperpenalty is None:
+            return 0.0, np.zeros(len(theta))
+        v = problem.parametrization.v(theta)
+        value, grad = problem.hyperpenalty.value_and_grad(v)
+        return float(value), problem.parametrization.vjp(theta, grad)
+
     def variances(self, theta: Array) -> list[Array]:
         """v of every task, (..., p, 1) or (p, t); infinite for unpenalized columns."""
         return [

@@ -1,110 +1,83 @@
-"""Batches of rows for stochastic solvers, and a metric for their steps."""
+"""Batches of rows: every row once in every epoch."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._oracles import InnerPoint, InnerProblem
-from skbilevel.solvers._oracle_base import largest_eigenvalue, metric_of
-
-# Batches looked at, and what their largest eigenvalue may miss.
-_SAMPLES, _STEPS, _MARGIN = 8, 10, 1.2
 
 
 class Batches:
-    """Rows in batches: shuffled anew in every epoch, every row once.
+    """A partition of the rows, visited in a random order.
 
-    Sizes differ by at most one, so that no epoch ends with a few noisy rows. Every
-    batch is a uniformly drawn subset, and its mean therefore unbiased.
+    Sizes differ by at most one, so that no epoch ends with a few noisy rows. One batch
+    of B stands for all rows without bias if it is weighted by ``size * B / n``.
 
     Parameters
     ----------
     n_rows : int
-        Rows; 0 for a problem that is no mean, which is a single batch.
-    batch_size : int or None
-        Rows of a batch at most; None takes all of them.
+        Rows n; 0 for a problem that is no mean, which is a single batch.
+    n_batches : int
+        Number of batches B; at most one for every row.
     rng : numpy.random.Generator
-        Shuffles.
+        Draws partitions and orders.
+    fixed : bool
+        Whether the partition stays, for memories with a slot for every batch. Otherwise
+        rows are dealt anew in every epoch: every batch is then a uniformly drawn
+        subset, whose plain mean is unbiased.
     """
 
     def __init__(
-        self, n_rows: int, batch_size: int | None, rng: np.random.Generator
+        self,
+        n_rows: int,
+        n_batches: int,
+        rng: np.random.Generator,
+        *,
+        fixed: bool = False,
     ) -> None:
-        size = max(n_rows, 1) if batch_size is None else batch_size
-        if size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
-        self.n_rows = n_rows
-        self.n_batches = max(1, -(-n_rows // size))
-        self._rng = rng
-        self._left: list[Array] = []
+        self.n_rows = max(n_rows, 1)
+        self._n = min(max(n_batches, 1), self.n_rows)
+        self._rng, self._fixed = rng, fixed
+        self._order: list[int] = []
+        self.parts, self._used = self._deal(), False
+        sizes = np.array([len(part) for part in self.parts])
+        self.shares = sizes / self.n_rows
+        self.weights = self.shares * self._n
 
-    def draw(self) -> Array:
-        """The next batch."""
-        if not self._left:
-            order = self._rng.permutation(self.n_rows)
-            self._left = np.array_split(order, self.n_batches)[::-1]
-        return self._left.pop()
+    def _deal(self) -> list[Array]:
+        if self._n == 1:
+            return [np.arange(self.n_rows)]
+        order = self._rng.permutation(self.n_rows)
+        # Rows of a batch in their own order: memory is read forwards.
+        return [np.sort(part) for part in np.array_split(order, self._n)]
 
-    def part(self, inner: InnerProblem) -> InnerProblem:
-        """The mean over the next batch; the problem itself if there is only one."""
-        return inner if self.n_batches == 1 else inner.take(self.draw())
+    def __len__(self) -> int:
+        return self._n
 
+    @property
+    def size(self) -> int:
+        """Rows of the smallest batch."""
+        return self.n_rows // self._n
 
-def batch_metric(
-    inner: InnerProblem,
-    theta: Array,
-    w: Array,
-    batch_size: int,
-    rng: np.random.Generator,
-    *,
-    every: bool = False,
-) -> Array:
-    """M that bounds Hessians of batches as `metric_of` bounds that of all rows.
+    def draw(self) -> int:
+        """Number of the next batch; its rows are ``parts[number]`` until the next."""
+        if not self._order:
+            if self._used and not self._fixed:
+                self.parts[:] = self._deal()
+            self._used = True
+            self._order = self._rng.permutation(self._n).tolist()
+        return self._order.pop()
 
-    With n rows in batches of b, and ``L_row`` the largest curvature of one row::
-
-        M_b = M + (n - b) / (b (n - 1)) L_row
-
-    which is the expected smoothness of batches: their mean is what counts for
-    variance-reduced methods. Where *every* batch has to be below it, the bound is that
-    of matrix concentration: with ``r = (n - b) / (b (n - 1)) L_row log(2 p)``,
-    ``M + sqrt(2 r L) + 2 r / 3``, L the smallest M, holds for nearly all.
-
-    Problems without ``row_smoothness`` have M multiplied by the largest eigenvalue, in
-    units of M, of a few batches at w.
-    """
-    metric = metric_of(inner, theta, w)
-    n, b = inner.n_rows, batch_size
-    if n <= b:
-        return metric
-    row = getattr(inner, "row_smoothness", None)
-    if row is None:
-        return metric * _sampled_factor(inner, theta, w, metric, b, rng)
-    rare = (n - b) / (b * (n - 1)) * row
-    if not every:
-        return np.asarray(metric + rare)
-    rare = rare * np.log(2.0 * len(w))
-    return np.asarray(metric + np.sqrt(2.0 * rare * metric.min()) + 2.0 * rare / 3.0)
+    def of(self, level: Any, k: int) -> Any:
+        """The mean of a level over a batch; the level itself if there is only one."""
+        return level if self._n == 1 else level.take(self.parts[k])
 
 
-def _sampled_factor(
-    inner: InnerProblem,
-    theta: Array,
-    w: Array,
-    metric: Array,
-    size: int,
-    rng: np.random.Generator,
-) -> float:
-    """At least 1; from power iterations on a few batches."""
-    root = np.sqrt(metric)
-    largest = [1.0]
-    for _ in range(_SAMPLES):
-        rows = rng.choice(inner.n_rows, size, replace=False)
-        point = inner.take(rows).at(theta, w)
-
-        def scaled(d: Array, point: InnerPoint = point) -> Array:
-            return np.asarray(point.hvp(d / root) / root)
-
-        largest.append(_MARGIN * largest_eigenvalue(scaled, len(w), _STEPS))
-    return max(largest)
+def count_batches(n_rows: int, batch_size: int | None) -> int:
+    """Batches of at most so many rows; None takes all rows in one."""
+    size = max(n_rows, 1) if batch_size is None else batch_size
+    if size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+    return max(1, -(-n_rows // size))

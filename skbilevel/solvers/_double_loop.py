@@ -20,8 +20,7 @@ from skbilevel.solvers._oracle_base import (
     HypergradientValue,
     OracleHypergradient,
     check_words,
-    metric_norm,
-    metric_of,
+    first_norm,
 )
 
 _STARTS = frozenset({"inner", "adjoint"})
@@ -136,7 +135,7 @@ class DoubleLoopRun:
         draws, directions = self._seeds.spawn(2)
         # Where the first start was the solution, the next one tells.
         if self.reference <= np.finfo(float).tiny:
-            self.reference = self._first_norm(theta, start)
+            self.reference = first_norm(problem.inner, theta, start)
 
         def descend(at: Array, known: Any) -> Descent:
             return loop.inner.solve(
@@ -175,16 +174,6 @@ class DoubleLoopRun:
             return None
         descend: Callable[..., Array] = solver.solve_many  # type: ignore[attr-defined]
         return lambda thetas: descend(inner, thetas, start)
-
-    def _first_norm(self, theta: Array, w: Array) -> float:
-        """What inner tolerances are relative to: the gradient at the first start.
-
-        A start at the solution would make them zero: rounding of the metric stands in.
-        """
-        metric = metric_of(self.problem.inner, theta, w)
-        norm = metric_norm(self.problem.inner.at(theta, w).grad, metric)
-        size = float(np.sqrt((metric * w * w).sum()))
-        return max(norm, 1e-8 * size, np.finfo(float).tiny)
 
     def _cost(self) -> tuple[float, float]:
         return self.ledger.passes, perf_counter() - self._began

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import (
     InnerPoint,
@@ -23,6 +25,9 @@ class Ledger:
     A *pass* is one reading of all rows, forth and back: a product with X and one with
     its transpose. A gradient or a Hessian product on ``r`` rows costs ``r`` rows of
     it, a value half as much, and nothing where the gradient at the point is known.
+
+    What a linear problem finds out about its own data is not counted: the largest
+    eigenvalue of each task's mean loss, once per problem, takes 16 Hessian products.
     """
 
     def __init__(self, n_rows: int) -> None:
@@ -66,10 +71,10 @@ def rows_of(level: InnerProblem | OuterProblem) -> int:
 
 
 @dataclass(frozen=True)
-class CountedInner:
-    """An inner problem whose calls are noted."""
+class _Counted:
+    """What both levels have in common."""
 
-    problem: InnerProblem
+    problem: InnerProblem | OuterProblem
     ledger: Ledger
 
     @property
@@ -82,6 +87,51 @@ class CountedInner:
         """Rows of the problem."""
         return self.problem.n_rows
 
+    def take(self, rows: Array) -> Any:
+        """Some rows, counted in the same ledger."""
+        return replace(self, problem=self.problem.take(rows))
+
+    def __getattr__(self, name: str) -> Any:
+        # Whatever else a problem provides, such as codes of rows.
+        return getattr(self.problem, name)
+
+
+class _CountedPoint:
+    """A point whose calls are noted; what is known already costs nothing."""
+
+    def __init__(self, point: InnerPoint | OuterPoint, level: _Counted) -> None:
+        self._point: Any = point
+        self._ledger = level.ledger
+        self._rows = rows_of(level.problem)
+        self._seen: set[str] = set()
+
+    def _note(self, name: str, share: float, calls: dict[str, int]) -> None:
+        if name not in self._seen:
+            self._seen.add(name)
+            self._ledger.add(self._rows, share, **calls)
+
+    @property
+    def value(self) -> float:
+        """Half a reading, unless the gradient is known."""
+        share = 0.0 if "grad" in self._seen else 0.5
+        self._note("value", share, {"n_evaluations": 1})
+        return float(self._point.value)
+
+    @property
+    def grad(self) -> Array:
+        """One reading, half of it where the value is known."""
+        share = 0.5 if "value" in self._seen else 1.0
+        self._note("grad", share, {"n_grad": 1})
+        return np.asarray(self._point.grad)
+
+
+@dataclass(frozen=True)
+class CountedInner(_Counted):
+    """An inner problem whose calls are noted."""
+
+    problem: InnerProblem
+    ledger: Ledger
+
     @property
     def smoothness(self) -> Callable[[Array], Any] | None:
         """That of the problem."""
@@ -90,10 +140,6 @@ class CountedInner:
     def at(self, theta: Array, w: Array) -> CountedInnerPoint:
         """A counted point."""
         return CountedInnerPoint(self.problem.at(theta, w), self)
-
-    def take(self, rows: Array) -> CountedInner:
-        """Some rows, counted in the same ledger."""
-        return CountedInner(self.problem.take(rows), self.ledger)
 
     def grad_codes(self, theta: Array, w: Array) -> Array:
         """A product with X: half a gradient."""
@@ -111,117 +157,48 @@ class CountedInner:
         self.ledger.add(m * rows_of(self.problem), 1.0, n_grad=m)
         return self.problem.grad_many(thetas, ws)  # type: ignore[attr-defined,no-any-return]
 
-    def __getattr__(self, name: str) -> Any:
-        # Whatever else a problem provides, such as codes of rows.
-        return getattr(self.problem, name)
 
-
-class CountedInnerPoint:
+class CountedInnerPoint(_CountedPoint):
     """A point of `CountedInner`."""
-
-    def __init__(self, point: InnerPoint, level: CountedInner) -> None:
-        self._point, self._ledger = point, level.ledger
-        self._rows = rows_of(level.problem)
-        self._seen: set[str] = set()
-
-    def _note(self, name: str, share: float, calls: dict[str, int]) -> None:
-        if name not in self._seen:
-            self._seen.add(name)
-            self._ledger.add(self._rows, share, **calls)
-
-    @property
-    def value(self) -> float:
-        """Half a reading, unless the gradient is known."""
-        share = 0.0 if "grad" in self._seen else 0.5
-        self._note("value", share, {"n_evaluations": 1})
-        return self._point.value
-
-    @property
-    def grad(self) -> Array:
-        """One reading, half of it where the value is known."""
-        share = 0.5 if "value" in self._seen else 1.0
-        self._note("grad", share, {"n_grad": 1})
-        return self._point.grad
 
     def hvp(self, d: Array) -> Array:
         """One reading."""
         self._ledger.add(self._rows, 1.0, n_hvp=1)
-        return self._point.hvp(d)
+        return np.asarray(self._point.hvp(d))
 
     def cross(self, d: Array) -> Array:
         """No reading where theta enters through a penalty, one elsewhere."""
         free = bool(getattr(self._point, "cross_is_free", False))
         self._ledger.add(self._rows, 0.0 if free else 1.0, n_cross=1)
-        return self._point.cross(d)
+        return np.asarray(self._point.cross(d))
 
     def third(self, d: Array) -> float:
         """One product with X, which is half a reading."""
         self._ledger.add(self._rows, 0.5)
-        return self._point.third(d)  # type: ignore[attr-defined,no-any-return]
+        return float(self._point.third(d))
 
     def hessian(self) -> Array:
         """One reading for every column would be the price of products."""
         self._ledger.add(self._rows, 1.0, n_hessian=1)
-        return self._point.hessian()  # type: ignore[attr-defined,no-any-return]
+        return np.asarray(self._point.hessian())
 
 
 @dataclass(frozen=True)
-class CountedOuter:
+class CountedOuter(_Counted):
     """An outer problem whose calls are noted."""
 
     problem: OuterProblem
     ledger: Ledger
 
-    @property
-    def provides(self) -> frozenset[str]:
-        """Those of the problem."""
-        return self.problem.provides
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of the problem."""
-        return self.problem.n_rows
-
     def at(self, theta: Array, w: Array) -> CountedOuterPoint:
         """A counted point."""
         return CountedOuterPoint(self.problem.at(theta, w), self)
 
-    def take(self, rows: Array) -> CountedOuter:
-        """Some rows, counted in the same ledger."""
-        return CountedOuter(self.problem.take(rows), self.ledger)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.problem, name)
-
-
-class CountedOuterPoint:
+class CountedOuterPoint(_CountedPoint):
     """A point of `CountedOuter`."""
-
-    def __init__(self, point: OuterPoint, level: CountedOuter) -> None:
-        self._point, self._ledger = point, level.ledger
-        self._rows = rows_of(level.problem)
-        self._seen: set[str] = set()
-
-    def _note(self, name: str, share: float, calls: dict[str, int]) -> None:
-        if name not in self._seen:
-            self._seen.add(name)
-            self._ledger.add(self._rows, share, **calls)
-
-    @property
-    def value(self) -> float:
-        """Half a reading, unless the gradient is known."""
-        share = 0.0 if "grad" in self._seen else 0.5
-        self._note("value", share, {"n_evaluations": 1})
-        return self._point.value
-
-    @property
-    def grad(self) -> Array:
-        """One reading, half of it where the value is known."""
-        share = 0.5 if "value" in self._seen else 1.0
-        self._note("grad", share, {"n_grad": 1})
-        return self._point.grad
 
     @property
     def grad_theta(self) -> Array:
         """Counted with the gradient."""
-        return self._point.grad_theta
+        return np.asarray(self._point.grad_theta)

@@ -17,8 +17,7 @@ from skbilevel.solvers._nested import Direct, MapTasks, Nested
 from skbilevel.solvers._oracle_base import (
     OracleSolver,
     check_words,
-    metric_norm,
-    metric_of,
+    first_norm,
 )
 from skbilevel.solvers._registry import ORACLE_SOLVERS
 from skbilevel.solvers._structured import SOLVERS, resolve
@@ -74,7 +73,7 @@ def minimize_bilevel(
     final_tol : float or None, default=1e-8
         Accuracy of the last inner solve, by Newton's method at the final theta: the
         reported ``w`` and ``value`` are never those of an algorithm half way. None
-        leaves it out.
+        leaves it out: ``w`` is then that of the last theta that was tried.
 
     Returns
     -------
@@ -134,7 +133,10 @@ def minimize_bilevel(
         w = oracles.w0 if result.w is None else result.w
         end = accurate_end(oracles, result.theta, w, final_tol)
         counts = result.counts + end.counts
-        result = replace(result, w=end.w, value=end.value, counts=counts)
+        status = result.status
+        if end.status is Status.INNER and status in (Status.CONVERGED, Status.FLAT):
+            status = Status.INNER
+        result = replace(result, w=end.w, value=end.value, counts=counts, status=status)
     if isinstance(problem, BilevelProblem):
         result = replace(result, v=problem.parametrization.v(result.theta))
     return result
@@ -225,15 +227,11 @@ def _start(problem: Any, theta0: Array | None) -> Array:
 def accurate_end(problem: OracleProblem, theta: Array, w: Array, tol: float) -> Result:
     """The inner solution and the outer value at theta, to an accuracy."""
     problem, ledger = counted(problem)
-    first = metric_norm(
-        problem.inner.at(theta, problem.w0).grad,
-        metric_of(problem.inner, theta, problem.w0),
-    )
     descent = Newton(max_iter=200).solve(
         problem.inner,
         theta,
         w,
-        threshold=tol * max(first, np.finfo(float).tiny),
+        threshold=tol * first_norm(problem.inner, theta, problem.w0),
         rng=np.random.default_rng(0),
     )
     value = problem.outer.at(theta, descent.w).value

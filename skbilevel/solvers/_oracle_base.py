@@ -10,10 +10,13 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint, InnerProblem, OracleProblem
+from skbilevel.problems._smoothness import largest_eigenvalues
 from skbilevel.solvers._base import OnIter, Result
 
-# Power iterations for a smoothness that is not given, and what they may miss.
-_POWER_STEPS, _POWER_MARGIN = 20, 1.1
+# What the curvature at one w may miss elsewhere.
+_MARGIN = 1.1
+# Share of ``M w`` that takes the place of a first gradient that is zero.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ def check_words(user: Any, needs: frozenset[str], offers: frozenset[str]) -> Non
 
 
 def metric_of(inner: InnerProblem, theta: Array, w: Array) -> Array:
-    """M with ``g_ww <= diag(M)``: from the problem, or from power iterations at w.
+    """M with ``g_ww <= diag(M)``: from the problem, or from Hessian products at w.
 
     A step of gradient descent is ``w - grad / M``. With an M for each component, the
     strengths of penalties enter step by step, and stiff ones cost nothing.
@@ -196,24 +199,26 @@ def metric_of(inner: InnerProblem, theta: Array, w: Array) -> Array:
     if inner.smoothness is not None and "smoothness" in inner.provides:
         return np.broadcast_to(np.asarray(inner.smoothness(theta), float), w.shape)
     largest = largest_eigenvalue(inner.at(theta, w).hvp, len(w))
-    return np.full(w.shape, _POWER_MARGIN * largest)
+    return np.full(w.shape, _MARGIN * largest)
 
 
-def largest_eigenvalue(
-    apply: Callable[[Array], Array], size: int, steps: int = _POWER_STEPS
-) -> float:
-    """Of a symmetric positive map, from below, by power iterations."""
-    vector = np.random.default_rng(0).standard_normal(size)
-    value = 0.0
-    for _ in range(steps):
-        norm = float(np.linalg.norm(vector))
-        if not norm > 0.0:
-            break
-        vector = apply(vector / norm)
-        value = float(np.linalg.norm(vector))
-    return value or 1.0
+def largest_eigenvalue(apply: Callable[[Array], Array], size: int) -> float:
+    """Of a symmetric positive map, by Lanczos' method; 1 for the zero map."""
+    found = largest_eigenvalues(lambda d: apply(d[:, 0])[:, None], (size, 1))
+    return float(found) or 1.0
 
 
 def metric_norm(grad: Array, metric: Array) -> float:
     """``sqrt(grad^T M^-1 grad)``: its square halved bounds what a step can gain."""
     return float(np.sqrt((grad * grad / metric).sum()))
+
+
+def first_norm(inner: InnerProblem, theta: Array, w: Array) -> float:
+    """What inner tolerances are relative to: the gradient at the first start.
+
+    A start at the solution would make them zero: rounding of the metric stands in.
+    """
+    metric = metric_of(inner, theta, w)
+    norm = metric_norm(inner.at(theta, w).grad, metric)
+    size = float(np.sqrt((metric * w * w).sum()))
+    return max(norm, _ROUNDING * size, float(np.finfo(float).tiny))

@@ -9,6 +9,7 @@ from skbilevel.problems import (
     ByTarget,
     Centered,
     FeatureStrengths,
+    InnerOracles,
     LogisticLoss,
     SmoothPenalty,
     SoftmaxLoss,
@@ -18,6 +19,8 @@ from skbilevel.problems import (
     rows_task,
 )
 from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._row_reader import RowReader
+from skbilevel.problems._row_smoothness import squared_norms
 from skbilevel.problems._rows_datafit import moments_of
 from skbilevel.solvers import (
     LBFGSB,
@@ -209,3 +212,27 @@ def test_a_box_with_removed_features_is_refused():
     open_box = BilevelProblem(problem.tasks, problem.parametrization, (low - 5, high))
     with pytest.raises(ValueError, match="variances of zero"):
         linear_oracles(open_box, high)
+
+
+def test_norms_of_single_precision_rows_far_from_zero():
+    """Squares of columns at 1e4 and those of their means cancel in double precision."""
+    rng = np.random.default_rng(0)
+    X = (1e4 + rng.standard_normal((30, 3))).astype(np.float32)
+    mean = X.astype(float).mean(axis=0)
+    block = RowReader(Centered(as_design(X), mean, np.ones(3))).read(np.arange(30))
+    expected = ((X.astype(float) - mean) ** 2).sum(axis=1)
+    np.testing.assert_allclose(squared_norms(block)[:, 0], expected, rtol=1e-6)
+
+
+def test_rows_of_rows():
+    """Taking twice is taking the rows of what was taken."""
+    seen = []
+    inner = InnerOracles(
+        lambda t, w, rows=None: 0.0 if rows is None else float(seen.append(rows) or 1),
+        *[lambda *args, rows=None: np.zeros(1)] * 3,
+        n_rows=9,
+    )
+    part = inner.take(np.array([2, 4, 6])).take(np.array([0, 2]))
+    assert part.at(np.zeros(1), np.zeros(1)).value == 1.0
+    np.testing.assert_array_equal(seen[0], [2, 6])
+    assert part.n_rows == 2

@@ -22,10 +22,11 @@ from skbilevel.problems import (
 from skbilevel.problems._glm_tasks import GLMTasks
 from skbilevel.solvers import minimize_bilevel
 from skbilevel.solvers._base import Status
+from skbilevel.solvers._batch_estimators import Fresh, Remembered
+from skbilevel.solvers._batches import Batches
 from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
-from skbilevel.solvers.stochastic._estimators import Fresh, Remembered
+from skbilevel.solvers.stochastic._batch_size import default_batch_size
 from skbilevel.solvers.stochastic._run import StochasticRun
-from skbilevel.solvers.stochastic._sampler import BatchSampler, default_batch_size
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 from skbilevel.solvers.stochastic._soba import directions
 
@@ -136,8 +137,8 @@ def mean_direction(run, make):
     """Mean over all pairs of batches; both estimators are new for each of them."""
     pairs = [
         (i, j)
-        for i in range(len(run.inner.sampler))
-        for j in range(len(run.outer.sampler))
+        for i in range(len(run.inner.batches))
+        for j in range(len(run.outer.batches))
     ]
     each = [directions(run, make(), i, j) for i, j in pairs]
     return [np.mean(parts, axis=0) for parts in zip(*each, strict=True)]
@@ -151,7 +152,7 @@ def test_directions_are_unbiased(kind, size):
     if size == 1:  # all pairs of single rows of a small problem
         problem = plain_problem(12) if kind == "plain" else linear_problem(kind, n=24)
     run = run_of(problem, size)
-    assert size != 7 or len({len(part) for part in run.inner.sampler.parts}) == 2
+    assert size != 7 or len({len(part) for part in run.inner.batches.parts}) == 2
 
     def fresh():
         return Fresh(run.inner), Fresh(run.outer)
@@ -168,7 +169,7 @@ def test_directions_are_unbiased(kind, size):
         return Remembered(run.inner, *at), Remembered(run.outer, *at)
 
     first = old()  # estimates of single batches are linear: vary one level at a time
-    n, m = len(run.inner.sampler), len(run.outer.sampler)
+    n, m = len(run.inner.batches), len(run.outer.batches)
     state = [(e.memory.copy(), e.mean) for e in first]
 
     def restored():
@@ -191,7 +192,7 @@ def test_a_memory_of_the_point_leaves_no_noise(kind):
     at = run.theta, run.w, run.q
     pair = Remembered(run.inner, *at), Remembered(run.outer, *at)
     wanted = exact_directions(run)
-    for i in range(min(len(run.inner.sampler), 6)):
+    for i in range(min(len(run.inner.batches), 6)):
         for got, exact in zip(directions(run, pair, i, 0), wanted, strict=True):
             np.testing.assert_allclose(got, exact, atol=1e-12)
 
@@ -203,7 +204,7 @@ def test_the_mean_of_a_memory_rolls_along():
     rng = np.random.default_rng(0)
     for _ in range(60):
         w, q = rng.standard_normal((2, len(run.w)))
-        memory.estimate(run.inner.sampler.draw(), run.theta, w, q)
+        memory.estimate(run.inner.batches.draw(), run.theta, w, q)
     parts = run.inner._ordered.assemble(memory.memory)
     for rolled, wanted in zip(memory.mean, parts, strict=True):
         np.testing.assert_allclose(rolled, wanted, atol=1e-12)
@@ -347,14 +348,14 @@ def test_random_state_decides():
 
 def test_batches_are_a_partition_in_every_epoch():
     """Every row once, in a new order, and weights that average to one."""
-    sampler = BatchSampler(53, 6, np.random.default_rng(0))
-    epochs = [[sampler.draw() for _ in range(6)] for _ in range(4)]
+    batches = Batches(53, 6, np.random.default_rng(0), fixed=True)
+    epochs = [[batches.draw() for _ in range(6)] for _ in range(4)]
     for epoch in epochs:
-        rows = np.concatenate([sampler.parts[k] for k in epoch])
+        rows = np.concatenate([batches.parts[k] for k in epoch])
         np.testing.assert_array_equal(np.sort(rows), np.arange(53))
     assert len({tuple(epoch) for epoch in epochs}) > 1
-    assert np.mean(sampler.weights) == pytest.approx(1.0)
-    assert {len(part) for part in sampler.parts} == {8, 9}
+    assert np.mean(batches.weights) == pytest.approx(1.0)
+    assert {len(part) for part in batches.parts} == {8, 9}
 
 
 def test_batch_sizes_follow_from_bytes_and_curvature():
@@ -376,7 +377,7 @@ def test_counts_are_those_of_the_passes(kind):
     more = replace(first, max_passes=start.passes + 3.9)
     counts = more.solve_oracles(problem, problem.theta0).counts
     n, m = problem.inner.n_rows, problem.outer.n_rows
-    batches = len(run_of(problem, 9).inner.sampler)
+    batches = len(run_of(problem, 9).inner.batches)
     # Functions of a user read the inner rows for gradient, product and cross product.
     per_pass = 1.0 if kind == "logistic" else (3 * n + m) / (n + m)
     steps = (counts.passes - start.passes) / (per_pass / batches)
@@ -412,3 +413,60 @@ def test_rows_are_needed():
     whole = replace(problem, inner=replace(problem.inner, n_rows=0))
     with pytest.raises(ValueError, match="mean over rows"):
         minimize_bilevel(whole, SABA())
+
+
+@pytest.mark.parametrize("solver", [SOBA(warm_up=0), SABA(warm_up=0)])
+def test_the_first_pass_is_always_a_warm_up(solver):
+    """Step sizes are made of what it shows, so that zero means one."""
+    problem = linear_problem("hold-out")
+    ends = [
+        replace(solver, warm_up=k, max_passes=12.0)
+        .solve_oracles(problem, problem.theta0)
+        .theta
+        for k in (0, 1, 2)
+    ]
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert (ends[1] != ends[2]).any()
+
+
+def test_numbers_that_make_no_sense_are_refused():
+    """Steps of both kinds, and rows in a batch."""
+    with pytest.raises(ValueError, match="n_linear"):
+        AmigoSGD(n_linear=0)
+    problem = linear_problem("hold-out")
+    with pytest.raises(ValueError, match="batch_size"):
+        SABA(batch_size=0).solve_oracles(problem, problem.theta0)
+
+
+def test_nothing_is_read_outside_the_box():
+    """Not even at the problem's own start, where the data's curvature is measured."""
+    problem = linear_problem("hold-out")
+    start = np.zeros_like(problem.theta0)  # no variance, infinite strengths
+    outside = replace(problem, theta0=start)
+    result = minimize_bilevel(outside, SABA(max_passes=5))
+    low, high = problem.box
+    assert ((result.theta >= low) & (result.theta <= high)).all()
+
+
+@pytest.mark.parametrize("solver", [SOBA(), SABA(), AmigoSGD()])
+def test_very_wide_sparse_rows(solver):
+    """Words that no row has, and rows without weight: all numbers stay finite."""
+    rng = np.random.default_rng(0)
+    n, p = 120, 2000
+    X = sparse.random_array((n, p), density=0.004, rng=rng, format="csr")
+    y = np.eye(4)[rng.integers(0, 4, n)]
+    weight = np.where(np.arange(n) % 7, 1.0, 0.0)
+    made = GLMTasks(
+        as_design(X), y, weight, SoftmaxLoss(), SoftmaxLoss(), np.ones((n, 1))
+    )
+    order = rng.permutation(n)
+    v0 = np.exp(-4.0) * 2.0 / n
+    shared = FeatureStrengths(p, v0)
+    bounds = shared.bounds(v0, v0 * np.exp(8.0))
+    task = made.fold(order[:60], order[60:])
+    problem = linear_oracles(BilevelProblem((task,), shared, bounds), np.full(p, 5.0))
+    run = replace(solver, max_passes=40.0, record_every=1.0)
+    result = run.solve_oracles(problem, problem.theta0)
+    for array in (result.theta, result.w, result.history["value"]):
+        assert np.isfinite(array).all()
+    assert (result.theta != problem.theta0).any()

@@ -21,7 +21,8 @@ from skbilevel.problems import (
 from skbilevel.problems._glm_tasks import GLMTasks
 from skbilevel.problems._row_smoothness import squared_norms
 from skbilevel.solvers import LBFGSB, DoubleLoop, ImplicitGradient, minimize_bilevel
-from skbilevel.solvers._batches import Batches, batch_metric
+from skbilevel.solvers._batch_metric import batch_metric
+from skbilevel.solvers._batches import Batches, count_batches
 from skbilevel.solvers._double_loop import DoubleLoopRun
 from skbilevel.solvers._ledger import counted
 from skbilevel.solvers._oracle_base import metric_norm, metric_of
@@ -281,26 +282,28 @@ def test_stabilized_batches_come_near_and_decay_matters():
 # --- SAGA
 
 
+def batches_of(inner, size):
+    """The same batches every time, and how many."""
+    count, fixed = count_batches(inner.n_rows, size), "grad_codes" not in inner.provides
+    rng = np.random.default_rng(0)
+    return Batches(inner.n_rows, count, rng, fixed=fixed), count
+
+
 def test_saga_directions_are_unbiased(case):
     """Over all batches that the next draw may be, whatever the memory holds."""
     problem, theta = case
     rng = np.random.default_rng(4)
     w0, w1, w = 0.3 * rng.standard_normal((3, len(problem.w0)))
     for inner in (problem.inner, plain(problem.inner)):
-        known, _ = memory_of(inner, theta, w0, 5, np.random.default_rng(0))
-        for _ in range(3):
-            known.direction(theta, w1)
         found = []
-        for k in range(known.n_batches):
-            trial, _ = memory_of(inner, theta, w0, 5, np.random.default_rng(0))
+        for k in range(batches_of(inner, 5)[1]):
+            batches, count = batches_of(inner, 5)
+            known = memory_of(inner, theta, w0, batches)
             for _ in range(3):
-                trial.direction(theta, w1)
-            if inner is problem.inner:
-                rows = np.array_split(np.arange(inner.n_rows), known.n_batches)
-                trial.batches._left = [rows[k]]
-            else:
-                trial._order._left = [np.array([k])]
-            found.append(trial.direction(theta, w))
+                known.estimate(batches.draw(), theta, w1)
+            if inner is problem.inner:  # dealt anew, the memory stays
+                batches.parts = np.array_split(np.arange(inner.n_rows), count)
+            found.append(known.estimate(k, theta, w)[0])
         grad = problem.inner.at(theta, w).grad
         np.testing.assert_allclose(np.mean(found, axis=0), grad, atol=1e-12)
         assert np.std(found, axis=0).max() > 1e-3
@@ -331,19 +334,14 @@ def test_saga_keeps_one_number_per_row_task_and_target(case):
     """And a slot of p numbers per batch where rows have no codes."""
     problem, theta = case
     rows = problem.inner.take(np.arange(2)).rows
-    known, spent = memory_of(
-        problem.inner, theta, problem.w0, 5, np.random.default_rng(0)
-    )
+    at = theta, problem.w0
+    known = memory_of(problem.inner, *at, batches_of(problem.inner, 5)[0])
     tasks, targets = rows.scale.shape[1], rows.y.shape[-1]
-    assert known.codes.size == problem.inner.n_rows * tasks * targets
-    assert spent == 1.0
-    slots, _ = memory_of(
-        plain(problem.inner), theta, problem.w0, 5, np.random.default_rng(0)
-    )
-    assert slots.slots.shape == (-(-problem.inner.n_rows // 5), len(problem.w0))
-    np.testing.assert_allclose(
-        known.mean(theta, problem.w0), slots.mean(theta, problem.w0), atol=1e-12
-    )
+    assert known.memory.size == problem.inner.n_rows * tasks * targets
+    functions = plain(problem.inner)
+    slots = memory_of(functions, *at, batches_of(functions, 5)[0])
+    assert slots.memory.shape == (-(-problem.inner.n_rows // 5), len(problem.w0))
+    np.testing.assert_allclose(known.whole(*at)[0], slots.whole(*at)[0], atol=1e-12)
 
 
 def test_saga_goes_on_from_its_memory():
@@ -371,15 +369,15 @@ def test_saga_goes_on_from_its_memory():
 
 def test_every_epoch_deals_every_row_once():
     """In sizes that differ by at most one."""
-    batches = Batches(23, 5, np.random.default_rng(0))
-    assert batches.n_batches == 5
-    epochs = [[batches.draw() for _ in range(5)] for _ in range(2)]
+    batches = Batches(23, count_batches(23, 5), np.random.default_rng(0))
+    assert len(batches) == 5
+    epochs = [[batches.parts[batches.draw()] for _ in range(5)] for _ in range(2)]
     for epoch in epochs:
         np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), np.arange(23))
         assert {len(rows) for rows in epoch} == {4, 5}
     assert not np.array_equal(*[np.concatenate(epoch) for epoch in epochs])
     with pytest.raises(ValueError, match="batch_size"):
-        Batches(23, 0, np.random.default_rng(0))
+        count_batches(23, 0)
 
 
 def test_norms_of_rows_are_those_of_pushed_units(case):
@@ -401,7 +399,7 @@ def test_metric_of_batches_bounds_their_expected_smoothness(case, size):
     inner, n = problem.inner, problem.inner.n_rows
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, len(problem.w0)))
-    M = batch_metric(inner, theta, x, size, rng)
+    M = batch_metric(inner, theta, x, Batches(n, count_batches(n, size), rng))
     if size > n:
         np.testing.assert_array_equal(M, metric_of(inner, theta, x))
         return
@@ -421,7 +419,9 @@ def test_metric_for_every_batch_bounds_nearly_all(case):
     problem, theta = case
     rng = np.random.default_rng(0)
     w = np.zeros(len(problem.w0))
-    M = batch_metric(problem.inner, theta, w, 8, rng, every=True)
+    n = problem.inner.n_rows
+    batches = Batches(n, count_batches(n, 8), rng)
+    M = batch_metric(problem.inner, theta, w, batches, every=True)
     plain_metric = metric_of(problem.inner, theta, w)
     above = {"batch": [], "all": []}
     for _ in range(60):

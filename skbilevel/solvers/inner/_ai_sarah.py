@@ -10,7 +10,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint, InnerProblem
-from skbilevel.solvers._batches import Batches
+from skbilevel.solvers._batches import Batches, count_batches
 from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
 
 # An outer loop whose full gradient is so much larger than the best is undone.
@@ -93,7 +93,8 @@ class AISARAH:
     ) -> Descent:
         """Descend from ``w``."""
         bound = metric_of(inner, theta, w)
-        batches = Batches(inner.n_rows, self.batch_size, rng)
+        count = count_batches(inner.n_rows, self.batch_size)
+        batches = Batches(inner.n_rows, count, rng)
         run = _Run(self, inner, theta, bound, batches, memory)
         fixed = self.n_passes is not None
         budget = self.max_passes if self.n_passes is None else self.n_passes
@@ -155,9 +156,9 @@ class _Run:
         """The loop between two full gradients; v is the one at w."""
         start = self._squared(v)
         goal, largest = self.rule.gamma * start, _GROWTH**2 * start
-        cost = (3.5 if self.third else 3.0) / self.batches.n_batches
+        cost = (3.5 if self.third else 3.0) / len(self.batches)
         while True:
-            part = self.batches.part(self.inner)
+            part = self.batches.of(self.inner, self.batches.draw())
             here = part.at(self.theta, w)
             d = v / self.metric
             size = self._size(here, d)

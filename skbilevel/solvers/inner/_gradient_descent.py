@@ -33,7 +33,8 @@ class GradientDescent:
     -----
     One gradient per step. The metric is that of the problem where it provides
     ``smoothness``: for linear models ``L + alpha_j``, so that strong penalties do not
-    shorten the steps of other features. Elsewhere power iterations at the start.
+    shorten the steps of other features. Elsewhere Hessian products at the start measure
+    it.
     """
 
     n_iter: int | None = None

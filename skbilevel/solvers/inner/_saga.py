@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerProblem
-from skbilevel.solvers._batches import Batches, batch_metric
+from skbilevel.solvers._batch_estimators import (
+    Derivatives,
+    Reading,
+    Remembered,
+    VectorLevel,
+)
+from skbilevel.solvers._batch_metric import batch_metric
+from skbilevel.solvers._batches import Batches, count_batches
 from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
 
 
@@ -71,85 +78,51 @@ class SAGA:
     ) -> Descent:
         """Descend from ``w``."""
         bound = metric_of(inner, theta, w)
-        size = min(self.batch_size, max(inner.n_rows, 1))
-        metric = batch_metric(inner, theta, w, size, rng) / self.step
-        known, spent = memory_of(inner, theta, w, self.batch_size, rng, memory)
+        count = count_batches(inner.n_rows, self.batch_size)
+        coded = "grad_codes" in inner.provides
+        batches = Batches(inner.n_rows, count, rng, fixed=not coded)
+        metric = batch_metric(inner, theta, w, batches) / self.step
+        known = memory_of(inner, theta, w, batches, memory)
+        spent = 0.0 if coded and memory is not None else 1.0
         fixed, n_iter = self.n_passes is not None, 0
         budget = self.max_passes if self.n_passes is None else self.n_passes
+
+        def keep() -> Any:
+            return (known.memory, known.mean) if coded else None
+
         goal = threshold
         # Without a fixed budget, room for a last look at the gradient.
         while spent < budget - (0.0 if fixed else 1.0):
-            w = w - known.direction(theta, w) / metric
-            spent += 1.0 / known.n_batches
+            w = w - known.estimate(batches.draw(), theta, w)[0] / metric
+            spent += 1.0 / count
             n_iter += 1
-            if fixed or n_iter % known.n_batches:
+            if fixed or n_iter % count:
                 continue
-            if metric_norm(known.mean(theta, w), bound) <= goal:
+            if metric_norm(known.whole(theta, w)[0], bound) <= goal:
                 point = inner.at(theta, w)
                 norm = metric_norm(point.grad, bound)
                 spent += 1.0
                 if norm <= threshold:
-                    return Descent(w, point, True, n_iter, known.keep())
+                    return Descent(w, point, True, n_iter, keep())
                 # The memory lags: ask more of it before the next look.
                 goal *= min(0.5, threshold / norm)
         point = inner.at(theta, w)
         done = fixed or metric_norm(point.grad, bound) <= threshold
-        return Descent(w, point, done, n_iter, known.keep())
-
-
-class Memory(Protocol):
-    """Last known gradients of batches."""
-
-    n_batches: int
-
-    def direction(self, theta: Array, w: Array) -> Array:
-        """Unbiased estimate of the gradient at w from the next batch; updates."""
-
-    def mean(self, theta: Array, w: Array) -> Array:
-        """The gradient as far as the memory knows it."""
-
-    def keep(self) -> Any:
-        """What the next call may start from; None for nothing."""
+        return Descent(w, point, done, n_iter, keep())
 
 
 def memory_of(
-    inner: InnerProblem,
-    theta: Array,
-    w: Array,
-    batch_size: int,
-    rng: np.random.Generator,
-    kept: Any = None,
-) -> tuple[Memory, float]:
-    """A memory, filled at w unless one is kept, and the passes that this took."""
-    batches = Batches(inner.n_rows, batch_size, rng)
-    if "grad_codes" not in inner.provides:
-        return SlotMemory(inner, theta, w, batches, rng), 1.0
-    if kept is None:
-        return CodeMemory(inner, batches, *fill(inner, theta, w, batches)), 1.0
-    codes, average = kept
-    return CodeMemory(inner, batches, codes.copy(), average), 0.0
+    inner: InnerProblem, theta: Array, w: Array, batches: Batches, kept: Any = None
+) -> Remembered:
+    """Gradients of all batches, read at w unless codes of rows are kept."""
+    if "grad_codes" in inner.provides:
+        return Remembered(GradCodes(inner, batches), theta, w, kept=kept)
+    level = VectorLevel(inner, batches, lambda point: (point.grad,))
+    return Remembered(level, theta, w)
 
 
-def fill(
-    inner: InnerProblem, theta: Array, w: Array, batches: Batches
-) -> tuple[Array, Array]:
-    """Codes of all rows at w and the mean gradient that they make."""
-    parts: list[tuple[Array, Array]] = []
-    average = np.zeros(len(w))
-    for _ in range(batches.n_batches):
-        rows = batches.draw()
-        part: Any = inner.take(rows)
-        codes = part.grad_codes(theta, w)
-        average += len(rows) / inner.n_rows * part.assemble_grad(codes)
-        parts.append((rows, codes))
-    table = np.empty((inner.n_rows, parts[0][1].shape[1]))
-    for rows, codes in parts:
-        table[rows] = codes
-    return table, average
-
-
-class CodeMemory:
-    """A few numbers for each row of a linear model.
+class GradCodes:
+    """Gradients of rows of linear models, a few numbers each.
 
     Parameters
     ----------
@@ -157,87 +130,26 @@ class CodeMemory:
         Provides ``grad_codes``.
     batches : Batches
         Deals rows.
-    codes : ndarray of shape (n_rows, n_codes)
-        Last known codes; updated in place.
-    average : ndarray of shape (p,)
-        Mean gradient of the losses that they make.
     """
 
-    def __init__(
-        self, inner: InnerProblem, batches: Batches, codes: Array, average: Array
-    ) -> None:
+    def __init__(self, inner: InnerProblem, batches: Batches) -> None:
         self.inner, self.batches = inner, batches
-        self.n_batches = batches.n_batches
-        self.codes, self.average = codes, average
+        self._any: Any = inner.take(np.arange(1))
 
-    def direction(self, theta: Array, w: Array) -> Array:
-        """See `Memory`."""
-        rows = self.batches.draw()
-        part: Any = self.inner.take(rows)
-        codes = part.grad_codes(theta, w)
-        change = part.assemble_grad(codes - self.codes[rows])
-        share = len(rows) / self.inner.n_rows
-        found = self.average + share * self.n_batches * change
-        self.average = self.average + share * change
-        self.codes[rows] = codes
-        return np.asarray(found + part.exact_grad(theta, w))
+    @property
+    def n_slots(self) -> int:
+        """One line for every row."""
+        return self.inner.n_rows
 
-    def mean(self, theta: Array, w: Array) -> Array:
-        """See `Memory`."""
-        part: Any = self.inner.take(np.arange(1))
-        return np.asarray(self.average + part.exact_grad(theta, w))
+    def slots(self, k: int) -> Any:
+        """The rows of the batch."""
+        return self.batches.parts[k]
 
-    def keep(self) -> Any:
-        """See `Memory`."""
-        return self.codes, self.average
+    def read(self, k: int, *at: Array) -> Reading:
+        """Codes of the rows of a batch."""
+        part: Any = self.inner.take(self.batches.parts[k])
+        return Reading(part.grad_codes(*at), lambda codes: (part.assemble_grad(codes),))
 
-
-class SlotMemory:
-    """A gradient for each of some batches that stay the same.
-
-    Parameters
-    ----------
-    inner : InnerProblem
-        Any; without rows it is a single batch.
-    theta, w : ndarray
-        Where the memory is filled.
-    batches : Batches
-        Deals rows once.
-    rng : numpy.random.Generator
-        Shuffles the order of batches.
-    """
-
-    def __init__(
-        self,
-        inner: InnerProblem,
-        theta: Array,
-        w: Array,
-        batches: Batches,
-        rng: np.random.Generator,
-    ) -> None:
-        self.n_batches = batches.n_batches
-        single = self.n_batches == 1
-        rows = [] if single else [batches.draw() for _ in range(self.n_batches)]
-        self.parts = [inner] if single else [inner.take(each) for each in rows]
-        self.shares = np.array([len(each) / inner.n_rows for each in rows] or [1.0])
-        self.slots = np.stack([part.at(theta, w).grad for part in self.parts])
-        self.average = self.shares @ self.slots
-        self._order = Batches(self.n_batches, 1, rng)
-
-    def direction(self, theta: Array, w: Array) -> Array:
-        """See `Memory`."""
-        (k,) = self._order.draw()
-        grad = self.parts[k].at(theta, w).grad
-        change = self.shares[k] * (grad - self.slots[k])
-        found = self.average + self.n_batches * change
-        self.average = self.average + change
-        self.slots[k] = grad
-        return np.asarray(found)
-
-    def mean(self, theta: Array, w: Array) -> Array:
-        """See `Memory`."""
-        return np.asarray(self.average)
-
-    def keep(self) -> Any:
-        """See `Memory`."""
-        return None
+    def exact(self, *at: Array) -> Derivatives:
+        """Gradient of the penalty."""
+        return (self._any.exact_grad(*at),)

@@ -10,7 +10,8 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerProblem
-from skbilevel.solvers._batches import Batches, batch_metric
+from skbilevel.solvers._batch_metric import batch_metric
+from skbilevel.solvers._batches import Batches, count_batches
 from skbilevel.solvers._chebyshev import ChebyshevStages
 from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
 
@@ -86,12 +87,11 @@ class SRKCD:
     ) -> Descent:
         """Descend from ``w``."""
         bound = metric_of(inner, theta, w)
-        batches = Batches(inner.n_rows, self.batch_size, rng)
-        count = batches.n_batches
-        metric, single = bound, count == 1
+        count = count_batches(inner.n_rows, self.batch_size)
+        batches, single = Batches(inner.n_rows, count, rng), count == 1
+        metric = bound
         if not single:
-            size = -(-inner.n_rows // count)
-            metric = batch_metric(inner, theta, w, size, rng, every=True)
+            metric = batch_metric(inner, theta, w, batches, every=True)
         fixed = self.n_passes is not None
         budget = self.max_passes if self.n_passes is None else self.n_passes
         scheme = ChebyshevStages(self.n_stages, self.damping)
@@ -103,7 +103,7 @@ class SRKCD:
                 spent += 0.0 if single else 1.0
                 if metric_norm(point.grad, bound) <= threshold:
                     return Descent(w, point, True, n_iter)
-            part = batches.part(inner)
+            part = batches.of(inner, batches.draw())
             first = point if single else part.at(theta, w)
             alpha = self.step * scheme.limit
             alpha /= 1.0 if single else 1.0 + self.decay * n_iter / count

@@ -15,8 +15,61 @@ from skbilevel.solvers.outer._lbfgsb import stationarity
 Rule = Callable[[Array, Array], Array]
 
 
+class ByGradients:
+    """Steps of a rule that looks at gradients only; keeps the last theta."""
+
+    accuracy: tuple[float, float]
+    decrease: float
+
+    def _rule(self) -> Rule:
+        raise NotImplementedError
+
+    def minimize(
+        self,
+        objective: Objective,
+        theta0: Array,
+        bounds: tuple[Array, Array],
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        on_iter: OnIter | None = None,
+    ) -> OuterResult:
+        """Minimize from ``theta0``."""
+        rule, accuracy = self._rule(), self.accuracy
+        final = max(tol, accuracy[1])
+        theta = np.clip(np.asarray(theta0, dtype=float), *bounds)
+        inner_tol, rows = accuracy[0], []
+        value, grad = objective(theta, inner_tol)
+        size = abs(value) if value != 0.0 else 1.0
+        status, n_iter = Status.MAX_ITER, 0
+        while True:
+            norm = float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
+            rows.append((value, norm, inner_tol))
+            info = IterInfo(n_iter, theta, value, norm, inner_tol)
+            if n_iter and on_iter is not None and on_iter(info):
+                status = Status.STOPPED
+                break
+            small = norm <= tol * size
+            if small and inner_tol <= final:
+                status = Status.CONVERGED
+                break
+            if n_iter >= max_iter:
+                break
+            if small:  # by a rough gradient, perhaps: look again
+                inner_tol = final
+            else:
+                theta = np.clip(theta - rule(theta, grad), *bounds)
+                inner_tol = max(accuracy[1], self.decrease * inner_tol)
+            value, grad = objective(theta, inner_tol)
+            n_iter += 1
+        names = ("value", "grad_norm", "tol")
+        columns = np.array(rows, dtype=float).T
+        history = dict(zip(names, columns, strict=True))
+        return OuterResult(theta, value, norm, status, n_iter, history)
+
+
 @dataclass(frozen=True)
-class ProjectedGradient:
+class ProjectedGradient(ByGradients):
     """``theta <- clip(theta - gamma * F'(theta))``.
 
     Parameters
@@ -29,7 +82,8 @@ class ProjectedGradient:
         Length of the first adaptive step, in units of theta.
     accuracy : tuple of float
         First and last tolerance asked of inner and adjoint solves; it shrinks by
-        ``decrease`` in every iteration.
+        ``decrease`` in every iteration. A gradient that looks small enough is computed
+        again at ``tol`` before the search ends.
     decrease : float
         See ``accuracy``; 1 keeps the first one.
 
@@ -43,29 +97,9 @@ class ProjectedGradient:
     accuracy: tuple[float, float] = (1e-2, 1e-8)
     decrease: float = 0.9
 
-    def minimize(
-        self,
-        objective: Objective,
-        theta0: Array,
-        bounds: tuple[Array, Array],
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        on_iter: OnIter | None = None,
-    ) -> OuterResult:
-        """Minimize from ``theta0``."""
-        rule = (lambda theta, grad: self.step * grad) if self.step else self._adaptive()
-        return descend(
-            rule,
-            objective,
-            theta0,
-            bounds,
-            tol=tol,
-            max_iter=max_iter,
-            on_iter=on_iter,
-            accuracy=self.accuracy,
-            decrease=self.decrease,
-        )
+    def _rule(self) -> Rule:
+        step = self.step
+        return self._adaptive() if step is None else lambda theta, grad: step * grad
 
     def _adaptive(self) -> Rule:
         known: dict[str, Array] = {}
@@ -92,7 +126,7 @@ class ProjectedGradient:
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(ByGradients):
     """Adam on theta, clipped to its box; no step size to scale with the loss.
 
     Parameters
@@ -114,29 +148,6 @@ class Adam:
     accuracy: tuple[float, float] = (1e-2, 1e-8)
     decrease: float = 0.9
 
-    def minimize(
-        self,
-        objective: Objective,
-        theta0: Array,
-        bounds: tuple[Array, Array],
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        on_iter: OnIter | None = None,
-    ) -> OuterResult:
-        """Minimize from ``theta0``."""
-        return descend(
-            self._rule(),
-            objective,
-            theta0,
-            bounds,
-            tol=tol,
-            max_iter=max_iter,
-            on_iter=on_iter,
-            accuracy=self.accuracy,
-            decrease=self.decrease,
-        )
-
     def _rule(self) -> Rule:
         first, second, count = np.zeros(1), np.zeros(1), 0
         b1, b2 = self.beta
@@ -151,43 +162,3 @@ class Adam:
             return np.asarray(self.step * first / (1 - b1**count) / scale)
 
         return rule
-
-
-def descend(
-    rule: Rule,
-    objective: Objective,
-    theta: Array,
-    bounds: tuple[Array, Array],
-    *,
-    tol: float,
-    max_iter: int,
-    on_iter: OnIter | None,
-    accuracy: tuple[float, float],
-    decrease: float,
-) -> OuterResult:
-    """Steps of a rule that looks at gradients only; keeps the last theta."""
-    theta = np.clip(np.asarray(theta, dtype=float), *bounds)
-    inner_tol, rows = accuracy[0], []
-    value, grad = objective(theta, inner_tol)
-    size = abs(value) if value != 0.0 else 1.0
-    status, n_iter = Status.MAX_ITER, 0
-    while True:
-        norm = float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
-        rows.append((value, norm, inner_tol))
-        info = IterInfo(n_iter, theta, value, norm, inner_tol)
-        if n_iter and on_iter is not None and on_iter(info):
-            status = Status.STOPPED
-            break
-        if norm <= tol * size:
-            status = Status.CONVERGED
-            break
-        if n_iter >= max_iter:
-            break
-        theta = np.clip(theta - rule(theta, grad), *bounds)
-        inner_tol = max(accuracy[1], decrease * inner_tol)
-        value, grad = objective(theta, inner_tol)
-        n_iter += 1
-    names = ("value", "grad_norm", "tol")
-    columns = np.array(rows, dtype=float).T
-    history = dict(zip(names, columns, strict=True))
-    return OuterResult(theta, value, norm, status, n_iter, history)

@@ -10,9 +10,9 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerProblem, OracleProblem, OuterProblem
 from skbilevel.solvers._base import OnIter, Result
+from skbilevel.solvers._batches import Batches
 from skbilevel.solvers._ledger import rows_of
 from skbilevel.solvers.stochastic._run import Budget, StochasticRun
-from skbilevel.solvers.stochastic._sampler import BatchSampler
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 
 
@@ -58,6 +58,10 @@ class AmigoSGD:
     evaluate: bool = True
     requires = frozenset({"row_batches"})
 
+    def __post_init__(self) -> None:
+        if self.n_inner < 1 or self.n_linear < 1:
+            raise ValueError("AmigoSGD needs n_inner and n_linear of at least 1.")
+
     def solve_oracles(
         self,
         problem: OracleProblem,
@@ -84,17 +88,17 @@ class AmigoSGD:
         return run.loop(step, rows, budget, tol, on_iter)
 
     def _rows_per_step(self, run: StochasticRun) -> float:
-        inner, outer = run.inner.sampler, run.outer.sampler
+        inner, outer = run.inner.batches, run.outer.batches
         n, m = rows_of(run.problem.inner), rows_of(run.problem.outer)
         return (self.n_inner + self.n_linear + 1) * n / len(inner) + m / len(outer)
 
     def _descend(self, run: StochasticRun, rho: float) -> Array:
         """Steps in w and q, and the direction in theta after them."""
-        problem, inner = run.problem, run.inner.sampler
+        problem, inner = run.problem, run.inner.batches
         for _ in range(self.n_inner):
             weight, point = batch_point(run, problem.inner, inner)
             run.move_inner(rho, weight * point.grad, None)
-        weight, outer = batch_point(run, problem.outer, run.outer.sampler)
+        weight, outer = batch_point(run, problem.outer, run.outer.batches)
         f_w, f_theta = weight * outer.grad, weight * outer.grad_theta
         for _ in range(self.n_linear):
             weight, point = batch_point(run, problem.inner, inner)
@@ -104,9 +108,9 @@ class AmigoSGD:
 
 
 def batch_point(
-    run: StochasticRun, level: InnerProblem | OuterProblem, sampler: BatchSampler
+    run: StochasticRun, level: InnerProblem | OuterProblem, batches: Batches
 ) -> tuple[float, Any]:
     """Weight and oracles of the next batch of a level at the point of a run."""
-    k = sampler.draw()
-    batch = level.take(sampler.parts[k])
-    return float(sampler.weights[k]), batch.at(run.theta, run.w)
+    k = batches.draw()
+    batch = level.take(batches.parts[k])
+    return float(batches.weights[k]), batch.at(run.theta, run.w)

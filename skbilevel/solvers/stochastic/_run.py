@@ -9,13 +9,17 @@ from time import perf_counter
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._oracles import InnerProblem, OracleProblem, OuterProblem
+from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import IterInfo, OnIter, Result, Status
+from skbilevel.solvers._batch_metric import BatchMetric
+from skbilevel.solvers._batches import Batches
 from skbilevel.solvers._ledger import counted, rows_of
 from skbilevel.solvers._oracle_base import metric_norm
-from skbilevel.solvers.stochastic._levels import CodedLevel, Level, VectorLevel
-from skbilevel.solvers.stochastic._metric import BatchMetric, row_curvature
-from skbilevel.solvers.stochastic._sampler import BatchSampler, default_batch_size
+from skbilevel.solvers.stochastic._batch_size import (
+    critical_size,
+    default_batch_size,
+)
+from skbilevel.solvers.stochastic._levels import inner_level, outer_level
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 
 
@@ -70,36 +74,33 @@ class StochasticRun:
         self.w = problem.w0.astype(float)
         self.q = np.zeros_like(self.w)
         self.outer_steps = outer_steps
-        plain = problem if "row_codes" in problem.provides else self.problem
+        coded = "row_codes" in problem.provides
+        # Calls of codes are noted by the level itself.
+        plain = problem if coded else self.problem
         n, m = rows_of(problem.inner), rows_of(problem.outer)
-        largest_row, critical = row_curvature(self.problem, self.ledger)
-        size = batch_size or default_batch_size(n + m, len(self.w), critical)
+        critical = critical_size(self.problem, self.ledger)
+        size = batch_size
+        if size is None:
+            size = default_batch_size(n + m, len(self.w), critical)
+        elif size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {size}.")
         n_batches = max(1, round((n + m) / (2 * size)))
-        draws = np.random.default_rng(random_state).spawn(2)
-        self.inner = self._level(plain.inner, n_batches, draws[0], True)
-        self.outer = self._level(plain.outer, n_batches, draws[1], False)
+        dealt = [
+            Batches(rows, n_batches, rng, fixed=True)
+            for rows, rng in zip(
+                (n, m), np.random.default_rng(random_state).spawn(2), strict=True
+            )
+        ]
+        self.inner = inner_level(plain.inner, dealt[0], self.ledger, coded)
+        self.outer = outer_level(plain.outer, dealt[1], self.ledger, coded)
         self.metric = BatchMetric(
-            self.problem, self.inner.sampler, largest_row, self.theta, self.w
+            self.problem.inner, self.inner.batches, self.theta, self.w
         )
         self._window = _Window(self)
         self._reference: tuple[float, float, float] | None = None
         self.history: dict[str, list[float]] = {
             name: [] for name in ("value", "grad_norm", "tol", "passes", "seconds")
         }
-
-    def _level(
-        self,
-        problem: InnerProblem | OuterProblem,
-        n_batches: int,
-        rng: np.random.Generator,
-        inner: bool,
-    ) -> Level:
-        sampler = BatchSampler(problem.n_rows, n_batches, rng)
-        if "row_codes" in self.problem.provides:
-            # Calls of codes are noted by the level itself.
-            return CodedLevel(problem, sampler, self.ledger, inner)
-        p, d = len(self.w), len(self.theta)
-        return VectorLevel(problem, sampler, (p, p, d) if inner else (p, d), inner)
 
     def move_inner(self, rho: float, D_w: Array | None, D_q: Array | None) -> None:
         """Step in w, in q, or in both, in the metric of batches at theta."""

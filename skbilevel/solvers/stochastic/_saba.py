@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result
-from skbilevel.solvers.stochastic._estimators import Remembered
+from skbilevel.solvers._batch_estimators import Remembered
 from skbilevel.solvers.stochastic._run import Budget, StochasticRun
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 from skbilevel.solvers.stochastic._soba import single_loop

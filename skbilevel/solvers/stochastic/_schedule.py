@@ -46,7 +46,7 @@ class OuterSteps:
     decay : float
         Exponent; 0 for none.
     warm_up : int
-        Passes without steps.
+        Passes without steps; the first one always is.
     shared : bool
         Whether all components share one step size, as in the papers: absolute values
         above become Euclidean norms.
@@ -60,7 +60,8 @@ class OuterSteps:
         self, reach: float, adapt: bool, decay: float, warm_up: int, shared: bool
     ) -> None:
         self.reach, self.adapt = reach, adapt
-        self.decay, self.warm_up, self.shared = decay, warm_up, shared
+        # Steps are made of what a pass has shown.
+        self.decay, self.warm_up, self.shared = decay, max(warm_up, 1), shared
         self.gamma: Array | float = 0.0
         self._ratio: Array | float = 0.0
         self._passes, self._squares = 0, np.zeros(1)

@@ -9,8 +9,8 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result
+from skbilevel.solvers._batch_estimators import Estimator, Fresh
 from skbilevel.solvers._ledger import rows_of
-from skbilevel.solvers.stochastic._estimators import Estimator, Fresh
 from skbilevel.solvers.stochastic._run import Budget, StochasticRun
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 
@@ -41,7 +41,7 @@ class SOBA:
     max_passes : float
         Budget: readings of all rows.
     warm_up : int
-        First passes in which theta waits for w and q.
+        First passes in which theta waits for w and q; at least one.
     shared_step : bool
         Whether all components of theta share one gamma, as in the paper. By default
         each has its own, relative to its own directions: gradients in logarithms of
@@ -104,7 +104,7 @@ def single_loop(
     on_iter: OnIter | None,
 ) -> Result:
     """Steps of w, q and theta from the same old point until the end."""
-    inner, outer = (each.level.sampler for each in estimators)
+    inner, outer = (each.level.batches for each in estimators)
     n_batches = max(len(inner), len(outer))
 
     def step(passed: float) -> None:

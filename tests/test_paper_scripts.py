@@ -1,4 +1,4 @@
-"""The scripts of two papers run, in small."""
+"""The scripts of all papers run, in small."""
 
 import os
 import subprocess
@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-PAPERS = Path(__file__).parents[2] / "benchmarks" / "papers"
+PAPERS = Path(__file__).parents[1] / "benchmarks" / "papers"
 
 
+SCRIPTS = ("ai_sarah", "amigo", "pzobo", "shine", "soba_saba", "srkcd")
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(
     "SKBILEVEL_DATA" not in os.environ, reason="SKBILEVEL_DATA is not set"
 )
 @pytest.mark.skipif(not PAPERS.exists(), reason="not a checkout")
-@pytest.mark.parametrize("name", ["ai_sarah", "srkcd"])
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_quick_run(name):
     """A table comes out."""
     command = [sys.executable, str(PAPERS / f"{name}.py"), "--quick"]
