@@ -33,6 +33,7 @@ class Status(Enum):
         "this problem. Standardize X, give the solver more or shorter steps (as a "
         "value), or choose solver='auto'."
     )
+    EVALUATED = "The value at one theta, from an accurate inner solve; no search."
     STOPPED = "A callback stopped the outer search."
     INNER = (
         "An inner problem was not solved to its tolerance; restrict alpha_bounds or "

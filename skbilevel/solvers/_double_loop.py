@@ -23,6 +23,8 @@ from skbilevel.solvers._oracle_base import (
     first_norm,
 )
 
+# What makes a value an inner solver, a hypergradient, an outer optimizer.
+_METHODS = {"inner": "solve", "hypergradient": "evaluate", "outer": "minimize"}
 _STARTS = frozenset({"inner", "adjoint"})
 
 
@@ -60,6 +62,12 @@ class DoubleLoop:
                 f"warm_start={self.warm_start!r} is no tuple of 'inner' and 'adjoint', "
                 "such as ('inner',)."
             )
+        for name, method in _METHODS.items():
+            if not hasattr(getattr(self, name), method):
+                raise ValueError(
+                    f"DoubleLoop needs {name} with a method {method}, which "
+                    f"{getattr(self, name)!r} is not; see the page on solvers."
+                )
         check_words(
             self.hypergradient, self.hypergradient.requires, self.inner.provides
         )

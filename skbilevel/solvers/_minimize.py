@@ -236,7 +236,7 @@ def accurate_end(problem: OracleProblem, theta: Array, w: Array, tol: float) -> 
     )
     value = problem.outer.at(theta, descent.w).value
     nothing = {name: np.empty(0) for name in ("value", "grad_norm", "tol")}
-    status = Status.CONVERGED if descent.converged else Status.INNER
+    status = Status.EVALUATED if descent.converged else Status.INNER
     return Result(
         theta, np.empty(0), value, status, 0, nothing, ledger.total, w=descent.w
     )

@@ -190,6 +190,16 @@ def check_words(user: Any, needs: frozenset[str], offers: frozenset[str]) -> Non
         )
 
 
+def check_positive(value: Any, *names: str) -> None:
+    """Raise unless these fields of a solver are positive, or None."""
+    for name in names:
+        number = getattr(value, name)
+        if number is not None and not number > 0:
+            raise ValueError(
+                f"{type(value).__name__} needs {name} > 0, not {name}={number!r}."
+            )
+
+
 def metric_of(inner: InnerProblem, theta: Array, w: Array) -> Array:
     """M with ``g_ww <= diag(M)``: from the problem, or from Hessian products at w.
 

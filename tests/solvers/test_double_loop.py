@@ -7,8 +7,15 @@ import pytest
 
 from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
 from skbilevel.solvers import (
+    AISARAH,
+    LBFGS,
     LBFGSB,
+    SABA,
+    SAGA,
+    SOBA,
+    SRKCD,
     Adam,
+    AmigoSGD,
     ConjugateGradient,
     DirectSolve,
     DoubleLoop,
@@ -232,7 +239,7 @@ def test_a_start_at_the_solution_is_accurate(oracle_case):
     problem = oracle_case.problem
     w = oracle_case.solution(oracle_case.theta)
     done = evaluate_bilevel(replace(problem, w0=w), oracle_case.theta)
-    assert done.status is Status.CONVERGED
+    assert done.status is Status.EVALUATED
     np.testing.assert_allclose(done.w, w, rtol=1e-6, atol=1e-9)
 
 
@@ -250,3 +257,37 @@ def test_a_rough_small_gradient_is_no_end(outer):
     assert asked[:2] == [(0.0, 1e-2), (0.0, 1e-4)]
     assert result.status is Status.CONVERGED
     assert result.theta[0] == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("solver", "field"),
+    [
+        (SABA, "max_passes"),
+        (SOBA, "batch_size"),
+        (AmigoSGD, "n_linear"),
+        (SAGA, "step"),
+        (AISARAH, "gamma"),
+        (SRKCD, "n_stages"),
+        (LBFGS, "memory"),
+        (GradientDescent, "n_iter"),
+    ],
+)
+def test_values_are_checked(solver, field):
+    """The sentence names the field."""
+    for number in (0, -1):
+        with pytest.raises(ValueError, match=f"{field} > 0"):
+            solver(**{field: number})
+
+
+def test_pieces_in_the_wrong_place():
+    """An outer optimizer is no hypergradient."""
+    with pytest.raises(ValueError, match="hypergradient with a method evaluate"):
+        DoubleLoop(Newton(), LBFGSB(), ImplicitGradient())
+
+
+def test_an_evaluation_says_that_it_is_one(oracle_case):
+    """Value and solution at theta, without a search."""
+    found = evaluate_bilevel(oracle_case.problem, oracle_case.theta)
+    assert found.value == pytest.approx(oracle_case.value(oracle_case.theta), rel=1e-9)
+    assert found.n_iter == 0
+    assert "no search" in found.message

@@ -11,7 +11,12 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint, InnerProblem
 from skbilevel.solvers._batches import Batches, count_batches
-from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
+from skbilevel.solvers._oracle_base import (
+    Descent,
+    check_positive,
+    metric_norm,
+    metric_of,
+)
 
 # An outer loop whose full gradient is so much larger than the best is undone.
 _GROWTH = 2.0
@@ -79,6 +84,9 @@ class AISARAH:
     max_passes: float = 1000.0
     requires = frozenset[str]()
     provides = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        check_positive(self, "gamma", "batch_size", "n_passes", "max_passes")
 
     def solve(
         self,

@@ -10,7 +10,12 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerProblem
-from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
+from skbilevel.solvers._oracle_base import (
+    Descent,
+    check_positive,
+    metric_norm,
+    metric_of,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class GradientDescent:
     keep: bool = False
     max_iter: int = 20_000
     requires = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        check_positive(self, "n_iter", "step", "max_iter")
 
     @property
     def provides(self) -> frozenset[str]:

@@ -11,7 +11,12 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint, InnerProblem
 from skbilevel.solvers._limited_memory import InverseHessian
-from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
+from skbilevel.solvers._oracle_base import (
+    Descent,
+    check_positive,
+    metric_norm,
+    metric_of,
+)
 
 # Share of the predicted decrease that a step must bring, and trials until it does.
 _ARMIJO, _TRIALS = 1e-4, 20
@@ -77,6 +82,9 @@ class LBFGS:
     max_iter: int = 5000
     requires = frozenset[str]()
     provides = frozenset({"inverse_hessian"})
+
+    def __post_init__(self) -> None:
+        check_positive(self, "memory", "max_iter")
 
     def solve(
         self,

@@ -18,7 +18,12 @@ from skbilevel.solvers._batch_estimators import (
 )
 from skbilevel.solvers._batch_metric import batch_metric
 from skbilevel.solvers._batches import Batches, count_batches
-from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
+from skbilevel.solvers._oracle_base import (
+    Descent,
+    check_positive,
+    metric_norm,
+    metric_of,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ class SAGA:
     max_passes: float = 1000.0
     requires = frozenset[str]()
     provides = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        check_positive(self, "step", "batch_size", "n_passes", "max_passes")
 
     def solve(
         self,

@@ -13,7 +13,12 @@ from skbilevel.problems._oracles import InnerProblem
 from skbilevel.solvers._batch_metric import batch_metric
 from skbilevel.solvers._batches import Batches, count_batches
 from skbilevel.solvers._chebyshev import ChebyshevStages
-from skbilevel.solvers._oracle_base import Descent, metric_norm, metric_of
+from skbilevel.solvers._oracle_base import (
+    Descent,
+    check_positive,
+    metric_norm,
+    metric_of,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,9 @@ class SRKCD:
     max_passes: float = 5000.0
     requires = frozenset[str]()
     provides = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        check_positive(self, "n_stages", "batch_size", "step", "n_passes", "max_passes")
 
     def solve(
         self,

@@ -12,6 +12,7 @@ from skbilevel.problems._oracles import InnerProblem, OracleProblem, OuterProble
 from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batches import Batches
 from skbilevel.solvers._ledger import rows_of
+from skbilevel.solvers._oracle_base import check_positive
 from skbilevel.solvers.stochastic._run import Budget, StochasticRun
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 
@@ -59,8 +60,10 @@ class AmigoSGD:
     requires = frozenset({"row_batches"})
 
     def __post_init__(self) -> None:
-        if self.n_inner < 1 or self.n_linear < 1:
-            raise ValueError("AmigoSGD needs n_inner and n_linear of at least 1.")
+        check_positive(self, "n_inner", "n_linear")
+        check_positive(
+            self, "step", "reach", "batch_size", "max_passes", "record_every"
+        )
 
     def solve_oracles(
         self,

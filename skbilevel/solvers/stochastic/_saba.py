@@ -8,6 +8,7 @@ from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batch_estimators import Remembered
+from skbilevel.solvers._oracle_base import check_positive
 from skbilevel.solvers.stochastic._run import Budget, StochasticRun
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 from skbilevel.solvers.stochastic._soba import single_loop
@@ -58,6 +59,11 @@ class SABA:
     record_every: float = 5.0
     evaluate: bool = True
     requires = frozenset({"row_batches"})
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self, "step", "reach", "batch_size", "max_passes", "record_every"
+        )
 
     def solve_oracles(
         self,
