@@ -16,6 +16,7 @@ from skbilevel.solvers import (
     LBFGSB,
     ORACLE_SOLVERS,
     SABA,
+    SOBA,
     DirectSolve,
     DoubleLoop,
     GradientDescent,
@@ -23,6 +24,7 @@ from skbilevel.solvers import (
     ImplicitGradient,
     Nested,
     Newton,
+    Unrolled,
     minimize_bilevel,
 )
 from skbilevel.solvers._registry import DESCRIPTIONS
@@ -88,11 +90,6 @@ class Needy:
     requires: frozenset
 
 
-def named(name, **fields):
-    """A value whose class has a name."""
-    return type(name, (), fields)()
-
-
 def toy(p=3):
     """Inner solution theta, outer target one."""
     inner = InnerOracles(
@@ -106,14 +103,12 @@ def toy(p=3):
 
 
 DIRECT = DoubleLoop(Newton("cg"), ImplicitGradient(DirectSolve()), LBFGSB())
-SOBA = named("SOBA", requires=frozenset({"row_batches"}), solve_oracles=None)
-UNROLLED = named("Unrolled", requires=frozenset({"trajectory"}))
 REFUSED = {
     "a name": lambda: minimize_bilevel(toy(), "sobaa"),
     "something else": lambda: minimize_bilevel(toy(), 3),
     "a class": lambda: minimize_bilevel(toy(), SABA),
-    "no rows": lambda: minimize_bilevel(toy(), SOBA),
-    "no iterates": lambda: DoubleLoop(GradientDescent(), UNROLLED, LBFGSB()),
+    "no rows": lambda: minimize_bilevel(toy(), SOBA()),
+    "no iterates": lambda: DoubleLoop(GradientDescent(), Unrolled(), LBFGSB()),
     "strengths": lambda: minimize_bilevel(toy(), Nested(CG(), Implicit(), LBFGSB())),
     "large": lambda: minimize_bilevel(toy(640), DIRECT),
     "a matrix": lambda: replace(toy(), w0=np.zeros((2, 2))),
