@@ -25,7 +25,7 @@ from skbilevel.solvers.outer import LBFGSB
 _NEWTON_UP_TO, _SPARSE_NEWTON_UP_TO = 1500, 200
 # Newton's method with factors copies the rows of every training set: of X with more
 # numbers than this it takes products instead.
-_COPIED_UP_TO = 20_000_000
+_COPIED_UP_TO = 10_000_000
 # Numbers in the factors of all targets with strengths of their own.
 _FACTOR_ENTRIES = 50_000_000
 # Up to this many columns a factorization costs less than the iterations it saves.
@@ -104,7 +104,7 @@ def choose_newton(
     =====================================  =================
     shape                                  inner solver
     =====================================  =================
-    p <= n, p <= 1500, n p <= 2e7 (dense)  "newton-cholesky"
+    p <= n, p <= 1500, n p <= 1e7 (dense)  "newton-cholesky"
     n < p and n <= 3000                    "newton-dual"
     else                                   "newton-cg"
     =====================================  =================
