@@ -346,7 +346,7 @@ no scale from the data.
 
 Does not agree, or only in part:
 
-- In CPU time the gain is 1.6 times to 1e-2, 1.2 times to 1e-3 and nothing to 1e-4,
+- In CPU time the gain is 1.5 times to 1e-2 and nothing to 1e-3 and to 1e-4,
   where about 2 was expected. A gradient costs 10 to 20 ms here, and one application of
   30 pairs of 130,107 words 10 ms: what SHINE saves are products with the rows.
 - Near the minimum the gradient in the one strength is a sum that cancels, and that of
