@@ -13,6 +13,7 @@ from skbilevel.model_selection._outer_space import OuterSpace
 from skbilevel.model_selection._regime import Regime, optimizer
 from skbilevel.model_selection._shared_start import SharedStart, shared_start
 from skbilevel.problems import BilevelProblem, Criterion, CriterionProblem
+from skbilevel.problems._strength_tasks import StrengthTasks
 from skbilevel.solvers import (
     LBFGSB,
     Direct,
@@ -196,7 +197,7 @@ class Search:
             on_iter=self.on_iter,
         )
         if result.value <= start.value:
-            return result
+            return replace(result, states=_states_of(problem, result.w))
         above = result.value - start.value > _ROUNDING * abs(start.value)
         return replace(
             start,
@@ -204,7 +205,15 @@ class Search:
             n_iter=result.n_iter,
             history=result.history,
             counts=start.counts + result.counts,
+            states=_states_of(problem, start.w),
         )
+
+
+def _states_of(problem: BilevelProblem, w: Array | None) -> tuple[Any, ...]:
+    """Coefficients of every fold, from which the final solves go on."""
+    if w is None or len(problem.tasks) != len(problem.stacked().tasks):
+        return ()
+    return tuple((W, None) for W in StrengthTasks(problem).split(w))
 
 
 def _found_shared(shared: SharedStart, space: OuterSpace) -> Found:

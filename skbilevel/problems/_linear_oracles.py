@@ -122,7 +122,7 @@ class LinearInner:
         parts, start = [], 0
         for task, weight, shape in zip(
             self.strengths.tasks,
-            self.strengths.weight_sums(),
+            self.strengths.weight_sums,
             self.strengths.shapes,
             strict=True,
         ):
@@ -158,7 +158,7 @@ class LinearInnerPoint:
     @cached_property
     def value(self) -> float:
         """Mean losses and penalty."""
-        weights = self.strengths.weight_sums()
+        weights = self.strengths.weight_sums
         losses = [
             float((point.value / weight[..., 0, 0]).sum())
             for point, weight in zip(self._points, weights, strict=True)
@@ -185,7 +185,7 @@ class LinearInnerPoint:
         """Third derivative along d."""
         total = 0.0
         parts = self.strengths.split(d)
-        weights = self.strengths.weight_sums()
+        weights = self.strengths.weight_sums
         for point, D, weight in zip(self._points, parts, weights, strict=True):
             assert isinstance(point, RowsPoint)
             fit = point.fit
@@ -198,7 +198,7 @@ class LinearInnerPoint:
         return total
 
     def _means(self, parts: list[Array]) -> Array:
-        weights = self.strengths.weight_sums()
+        weights = self.strengths.weight_sums
         means = [(part / w).reshape(-1) for part, w in zip(parts, weights, strict=True)]
         return np.concatenate(means)
 

@@ -58,12 +58,9 @@ class StrengthTasks:
             start = stop
         return out
 
+    @cached_property
     def weight_sums(self) -> list[Array]:
         """W_k of every task, broadcast to its coefficients."""
-        return self._weight_sums
-
-    @cached_property
-    def _weight_sums(self) -> list[Array]:
         return [
             np.asarray(task.inner.weight_sum)[..., None, None] for task in self.tasks
         ]
@@ -124,7 +121,7 @@ class StrengthTasks:
 
     def _diagonal(self, theta: Array) -> Array:
         parts = []
-        weights = self.weight_sums()
+        weights = self.weight_sums
         for v, weight, shape in zip(
             self.variances(theta), weights, self.shapes, strict=True
         ):
@@ -141,7 +138,7 @@ class StrengthTasks:
         shared = self.problem.parametrization
         products = self.split(w * d)
         for task, weight, product, v in zip(
-            self.tasks, self.weight_sums(), products, self._raw(theta), strict=True
+            self.tasks, self.weight_sums, products, self._raw(theta), strict=True
         ):
             own = v.ndim == product.ndim
             v = v if own else v[..., None]
