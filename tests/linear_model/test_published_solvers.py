@@ -53,11 +53,12 @@ def classification(n=150, n_classes=2):
     )
 
 
-def fitted(estimator, X, y, **params):
+def fitted(estimator, X, y, sample_weight=None, **params):
     """Fit; budgets that end are no failure here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return estimator(**SETTING | params).fit(X, y)
+        model = estimator(**SETTING | params)
+        return model.fit(X, y, sample_weight=sample_weight)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -119,6 +120,29 @@ def test_every_name_is_at_least_as_good_as_its_start(estimator, name):
     assert np.isfinite(model.predict(X)).all()
     again = fitted(estimator, X, y, solver=name, **setting)
     np.testing.assert_array_equal(again.coef_, model.coef_)
+
+
+@pytest.mark.parametrize("name", ["newton", "amigo-cg", "shine", "ai-sarah", "saba"])
+@pytest.mark.parametrize("case", ["constant", "wide", "sparse", "weights", "three"])
+def test_hard_cases(case, name):
+    """Constant columns, p > n, sparse X, rows without weight, three classes."""
+    X, y = classification(80, n_classes=3 if case == "three" else 2)
+    weight = None
+    if case == "constant":
+        X = np.column_stack([X, np.full(len(X), 7.0)])
+    elif case == "wide":
+        X = np.column_stack([X, np.random.default_rng(0).standard_normal((80, 114))])
+    elif case == "sparse":
+        X = sparse.csr_array(np.where(X > 0.3, X, 0.0))
+    elif case == "weights":
+        weight = np.arange(len(y)) % 4.0
+    shared = {"solver": "exact", "feature_groups": "shared"}
+    model = fitted(BilevelLogisticCV, X, y, weight, solver=name, max_iter=15)
+    start = fitted(BilevelLogisticCV, X, y, weight, **shared)
+    assert model.best_score_ >= start.best_score_ - 1e-3 * abs(start.best_score_)
+    assert np.isfinite(model.predict_proba(X)).all()
+    if case == "constant":
+        np.testing.assert_allclose(model.coef_[..., -1], 0.0, atol=1e-12)
 
 
 def test_an_end_above_the_start_is_not_kept():

@@ -232,7 +232,16 @@ def test_full_batches_are_the_deterministic_flow(kind):
     seen = []
     # Where the metric has to be measured, that takes passes, too.
     passes = 6.4 if "smoothness" in problem.inner.provides else 60.0
-    solver = SOBA(0.7, 0.3, (0.0, 0.0), n, passes, 1, evaluate=False, record_every=1)
+    solver = SOBA(
+        step=0.7,
+        reach=0.3,
+        decay=(0.0, 0.0),
+        batch_size=n,
+        max_passes=passes,
+        warm_up=1,
+        evaluate=False,
+        record_every=1,
+    )
     result = solver.solve_oracles(
         problem, problem.theta0, on_iter=lambda info: seen.append(info.theta)
     )

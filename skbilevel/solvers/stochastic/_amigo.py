@@ -13,12 +13,12 @@ from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batches import Batches
 from skbilevel.solvers._ledger import rows_of
 from skbilevel.solvers._oracle_base import check_positive
-from skbilevel.solvers.stochastic._run import Budget, StochasticRun
-from skbilevel.solvers.stochastic._schedule import OuterSteps
+from skbilevel.solvers.stochastic._options import StochasticOptions
+from skbilevel.solvers.stochastic._run import StochasticRun
 
 
-@dataclass(frozen=True)
-class AmigoSGD:
+@dataclass(frozen=True, kw_only=True)
+class AmigoSGD(StochasticOptions):
     """Warm-started stochastic steps in w, then in q, then one in theta.
 
     ::
@@ -48,22 +48,11 @@ class AmigoSGD:
 
     n_inner: int = 10
     n_linear: int = 10
-    step: float = 0.5
-    reach: float = 0.5
     decay: tuple[float, float] = (1 / 2, 1 / 2)
-    batch_size: int | None = None
-    max_passes: float = 200.0
-    warm_up: int = 2
-    shared_step: bool = False
-    record_every: float = 5.0
-    evaluate: bool = True
-    requires = frozenset({"row_batches"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(self, "n_inner", "n_linear")
-        check_positive(
-            self, "step", "reach", "batch_size", "max_passes", "record_every"
-        )
 
     def solve_oracles(
         self,
@@ -76,10 +65,7 @@ class AmigoSGD:
         on_iter: OnIter | None = None,
     ) -> Result:
         """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
-        rule = OuterSteps(
-            self.reach, False, self.decay[1], self.warm_up, self.shared_step
-        )
-        run = StochasticRun(problem, theta0, self.batch_size, rule, random_state)
+        run = self.begin(problem, theta0, random_state, self.decay[1])
         rows = self._rows_per_step(run)
         share = min(1.0, rows / run.ledger.n_rows)
 
@@ -87,8 +73,7 @@ class AmigoSGD:
             rho = self.step * (1.0 + passed) ** -self.decay[0]
             run.move_outer(self._descend(run, rho), share)
 
-        budget = Budget(self.max_passes, self.record_every, self.evaluate)
-        return run.loop(step, rows, budget, tol, on_iter)
+        return run.loop(step, rows, self.budget, tol, on_iter)
 
     def _rows_per_step(self, run: StochasticRun) -> float:
         inner, outer = run.inner.batches, run.outer.batches

@@ -8,14 +8,12 @@ from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batch_estimators import Remembered
-from skbilevel.solvers._oracle_base import check_positive
-from skbilevel.solvers.stochastic._run import Budget, StochasticRun
-from skbilevel.solvers.stochastic._schedule import OuterSteps
+from skbilevel.solvers.stochastic._options import StochasticOptions
 from skbilevel.solvers.stochastic._soba import single_loop
 
 
-@dataclass(frozen=True)
-class SABA:
+@dataclass(frozen=True, kw_only=True)
+class SABA(StochasticOptions):
     """`SOBA` with constant steps and all sums replaced by their SAGA estimates.
 
     ::
@@ -50,21 +48,6 @@ class SABA:
     NeurIPS.
     """
 
-    step: float = 0.5
-    reach: float = 0.5
-    batch_size: int | None = None
-    max_passes: float = 200.0
-    warm_up: int = 2
-    shared_step: bool = False
-    record_every: float = 5.0
-    evaluate: bool = True
-    requires = frozenset({"row_batches"})
-
-    def __post_init__(self) -> None:
-        check_positive(
-            self, "step", "reach", "batch_size", "max_passes", "record_every"
-        )
-
     def solve_oracles(
         self,
         problem: OracleProblem,
@@ -76,9 +59,7 @@ class SABA:
         on_iter: OnIter | None = None,
     ) -> Result:
         """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
-        rule = OuterSteps(self.reach, True, 0.0, self.warm_up, self.shared_step)
-        run = StochasticRun(problem, theta0, self.batch_size, rule, random_state)
-        budget = Budget(self.max_passes, self.record_every, self.evaluate)
+        run = self.begin(problem, theta0, random_state, None)
         at = run.theta, run.w, run.q
         pair = Remembered(run.inner, *at), Remembered(run.outer, *at)
-        return single_loop(run, pair, self.step, 0.0, budget, tol, on_iter)
+        return single_loop(run, pair, self.step, 0.0, self.budget, tol, on_iter)

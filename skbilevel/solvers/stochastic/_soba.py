@@ -11,13 +11,12 @@ from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batch_estimators import Estimator, Fresh
 from skbilevel.solvers._ledger import rows_of
-from skbilevel.solvers._oracle_base import check_positive
+from skbilevel.solvers.stochastic._options import StochasticOptions
 from skbilevel.solvers.stochastic._run import Budget, StochasticRun
-from skbilevel.solvers.stochastic._schedule import OuterSteps
 
 
-@dataclass(frozen=True)
-class SOBA:
+@dataclass(frozen=True, kw_only=True)
+class SOBA(StochasticOptions):
     """Stochastic steps in w, in the adjoint q and in theta, from one pair of batches.
 
     ::
@@ -64,21 +63,7 @@ class SOBA:
     NeurIPS.
     """
 
-    step: float = 0.5
-    reach: float = 0.5
     decay: tuple[float, float] = (2 / 5, 3 / 5)
-    batch_size: int | None = None
-    max_passes: float = 200.0
-    warm_up: int = 2
-    shared_step: bool = False
-    record_every: float = 5.0
-    evaluate: bool = True
-    requires = frozenset({"row_batches"})
-
-    def __post_init__(self) -> None:
-        check_positive(
-            self, "step", "reach", "batch_size", "max_passes", "record_every"
-        )
 
     def solve_oracles(
         self,
@@ -91,13 +76,11 @@ class SOBA:
         on_iter: OnIter | None = None,
     ) -> Result:
         """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
-        rule = OuterSteps(
-            self.reach, False, self.decay[1], self.warm_up, self.shared_step
-        )
-        run = StochasticRun(problem, theta0, self.batch_size, rule, random_state)
-        budget = Budget(self.max_passes, self.record_every, self.evaluate)
+        run = self.begin(problem, theta0, random_state, self.decay[1])
         pair = Fresh(run.inner), Fresh(run.outer)
-        return single_loop(run, pair, self.step, self.decay[0], budget, tol, on_iter)
+        return single_loop(
+            run, pair, self.step, self.decay[0], self.budget, tol, on_iter
+        )
 
 
 def single_loop(
