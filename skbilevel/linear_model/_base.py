@@ -143,7 +143,7 @@ class BilevelLinearModel(BaseEstimator):
         with _thread_controller().limit(limits=1, user_api="blas"):
             tuned = search(data, resampling, options)
         if tuned.edge:
-            warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=4)
+            warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=5)
         return publish_attributes(data, tuned, groups)
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:

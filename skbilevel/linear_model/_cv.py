@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, LeaveOneOut
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._fold_features import FoldFeatures
 from skbilevel.model_selection._plan import repeated
 
 Splits = list[tuple[Array, Array]]
@@ -34,6 +35,8 @@ class Resampling:
         Splits were given row by row.
     groups : ndarray or None
         Labels of rows that stay together.
+    features : FoldFeatures or None
+        What transformers make of every training set; None where X is the same for all.
     """
 
     criterion: str
@@ -42,6 +45,7 @@ class Resampling:
     repeat: Splits
     by_membership: bool
     groups: Array | None
+    features: FoldFeatures | None = None
 
 
 def read_resampling(

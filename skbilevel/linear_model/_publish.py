@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._options import Tuned
+
+
+@dataclass(frozen=True)
+class PublishedFold:
+    """A model of a nested fold: coefficients (t, m), intercepts (t,) and its features.
+
+    ``held_out`` are the rows of ``X`` that it was not fitted on.
+    """
+
+    held_out: Array
+    coef: Array
+    intercept: Array
+    X: Any
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Published:
         Outer steps.
     history, hyperpenalty : dict of ndarray
         Reports of the search.
-    folds : list of (rows, coef, intercept)
+    folds : list of PublishedFold
         Models of the nested folds.
     positive : ndarray of int
         Rows of positive weight.
@@ -52,7 +66,7 @@ class Published:
     n_iter: int
     history: dict[str, Array]
     hyperpenalty: dict[str, Array]
-    folds: list[tuple[Array, Array, Array]]
+    folds: list[PublishedFold]
     positive: Array
     left_out: Callable[[], Array] | None
 
@@ -72,7 +86,14 @@ def publish_attributes(
     # Candidates (c, p), or (c, p, t) where every target has its own.
     alpha_of = report["alpha"] / data.alpha_unit
     report["alpha"] = alpha_of if alpha_of.ndim == 2 else alpha_of.swapaxes(1, 2)
-    folds = [(index, *data.coefficients(c)) for index, c in tuned.folds]
+    folds = [
+        PublishedFold(
+            each.held_out,
+            *data.seen_as(each.rows).coefficients(each.coef),
+            each.rows.X,
+        )
+        for each in tuned.folds
+    ]
     return Published(
         coef,
         intercept,

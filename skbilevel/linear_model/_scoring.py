@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -84,20 +85,34 @@ def nested_score(
         score_params = {"sample_weight": np.asarray(sample_weight)}
     if parts[0].left_out is not None:
         return _left_out_score(owner, scorer, X, y, parts, score_params)
-    scores = []
+    scores = [
+        _score_fold(scorer, model, X[index], y[index], taken_rows(score_params, index))
+        for model, X, index in fold_models(owner, parts, offset)
+    ]
+    return float(np.mean(scores))
+
+
+def fold_models(
+    owner: Any, parts: list[Published], offset: Array | None = None
+) -> Iterator[tuple[Any, Any, Array]]:
+    """The fitted models of the folds, their X, and the rows they were not fitted on."""
+    flat = np.ndim(owner.coef_) == 1
     for fold in zip(*[part.folds for part in parts], strict=True):
-        index = fold[0][0]
+        X, index = fold[0].X, fold[0].held_out
         model = _without_names(owner)
-        coef = np.concatenate([coef for _, coef, _ in fold])
-        intercept = np.concatenate([intercept for _, _, intercept in fold])
-        flat = np.ndim(owner.coef_) == 1
+        model.n_features_in_ = X.shape[1]
+        coef = np.concatenate([each.coef for each in fold])
+        intercept = np.concatenate([each.intercept for each in fold])
         model.coef_ = coef[0] if flat else coef
         model.intercept_ = intercept[0] if flat else intercept
         if offset is not None:
             model = model._at_offset(offset[index])
-        taken = {key: np.asarray(value)[index] for key, value in score_params.items()}
-        scores.append(_score_fold(scorer, model, X[index], y[index], taken))
-    return float(np.mean(scores))
+        yield model, X, index
+
+
+def taken_rows(params: dict[str, Any], index: Array) -> dict[str, Array]:
+    """Metadata of some rows."""
+    return {key: np.asarray(value)[index] for key, value in params.items()}
 
 
 def _without_names(owner: Any) -> Any:
@@ -124,7 +139,7 @@ def _score_fold(
             f"no row of some class ({error}). Give a cv with fewer, stratified folds, "
             "or another scoring.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
         return np.nan
 
@@ -155,5 +170,5 @@ def _left_out_score(
         model.decision_function = decision_function
     else:
         model.predict = predict
-    taken = {key: np.asarray(value)[index] for key, value in params.items()}
+    taken = taken_rows(params, index)
     return float(scorer(model, X[index], y[index], **taken))
