@@ -15,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skbilevel._typing import Array
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
-from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
+from skbilevel.linear_model._options import FoldModel, Tried, Tuned, TuningOptions
 from skbilevel.model_selection._criterion import Source
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
@@ -32,6 +32,8 @@ from skbilevel.model_selection._search import Found, Search
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.solvers import IterInfo, Status
 
+# Shared strengths nearer than this, in logarithms, are one.
+_SAME = 1e-3
 # Ends that a user can do something about.
 _WARNED = (Status.MAX_ITER, Status.LINE_SEARCH, Status.INNER, Status.WORSE)
 
@@ -237,11 +239,14 @@ def report(
         "grad_norm": found.history["grad_norm"] * unit.factor,
         "tol": found.history["tol"],
     }
-    coefs = source.fold_coefficients(found.v, found.states)
-    folds = [
-        FoldModel(b, coef, views.fold(k).rows)
-        for k, ((_, b), coef) in enumerate(zip(splits, coefs, strict=False))
-    ]
+
+    def models_at(v: Array) -> list[FoldModel]:
+        coefs = source.fold_coefficients(v, found.states)
+        return [
+            FoldModel(b, coef, views.fold(k).rows)
+            for k, ((_, b), coef) in enumerate(zip(splits, coefs, strict=False))
+        ]
+
     return Tuned(
         v,
         source.coefficients(found.v, found.states)[: m + p],
@@ -249,7 +254,24 @@ def report(
         found.n_iter,
         history,
         hyperpenalty,
-        folds,
+        models_at(found.v),
         found.edge,
         left_out,
+        _tried(found, models_at) if splits and _is_shared(options) else None,
     )
+
+
+def _is_shared(options: TuningOptions) -> bool:
+    return options.groups is not None and len(options.groups.labels) == 1
+
+
+def _tried(found: Found, models_at: Callable[[Array], list[FoldModel]]) -> Tried | None:
+    """The shared strengths that were evaluated, the chosen one among them."""
+    if not found.v.size:
+        return None
+    chosen = float(found.v.flat[0])
+    known = np.exp([log_v for log_v, _ in found.trace])
+    known = known[abs(np.log(known / chosen)) > _SAME] if chosen > 0 else known
+    v = np.sort(np.append(known, chosen))
+    place = int(np.searchsorted(v, chosen))
+    return Tried(v, place, lambda k: models_at(np.full_like(found.v, v[k])))

@@ -77,6 +77,25 @@ class FoldModel:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """Shared strengths that a search evaluated.
+
+    Parameters
+    ----------
+    v : ndarray of shape (c,)
+        Variances, increasing; the one that was chosen is among them.
+    chosen : int
+        Its place.
+    models : callable
+        From a place to the models of the folds.
+    """
+
+    v: Array
+    chosen: int
+    models: Callable[[int], list[FoldModel]]
+
+
+@dataclass(frozen=True)
 class Tuned:
     """Strengths, coefficients at them, and what is reported of the search.
 
@@ -99,6 +118,8 @@ class Tuned:
     left_out : callable or None
         Computes targets (n, t), in user units, of every row predicted from the other
         rows; takes the place of ``folds`` for criteria in closed form.
+    tried : Tried or None
+        Shared strengths that were evaluated, where one is all that was searched.
     """
 
     v: Array
@@ -110,3 +131,4 @@ class Tuned:
     folds: list[FoldModel]
     edge: int
     left_out: Callable[[], Array] | None = None
+    tried: Tried | None = None

@@ -12,7 +12,7 @@ from sklearn.metrics import check_scoring
 
 from skbilevel._sklearn_compat import _routing_enabled, process_routing
 from skbilevel._typing import Array
-from skbilevel.linear_model._publish import Published
+from skbilevel.linear_model._publish import Published, PublishedFold
 
 
 class ScoringMixin:
@@ -84,20 +84,24 @@ def nested_score(
     elif sample_weight is not None:
         score_params = {"sample_weight": np.asarray(sample_weight)}
     if parts[0].left_out is not None:
-        return _left_out_score(owner, scorer, X, y, parts, score_params)
+        return float(left_out_score(owner, scorer, X, y, parts, score_params))
+    folds = [part.folds for part in parts]
     scores = [
-        _score_fold(scorer, model, X[index], y[index], taken_rows(score_params, index))
-        for model, X, index in fold_models(owner, parts, offset)
+        _score_fold(scorer, model, X[index], y[index], _taken(score_params, index))
+        for model, X, index in models_of_folds(owner, folds, offset)
     ]
     return float(np.mean(scores))
 
 
-def fold_models(
-    owner: Any, parts: list[Published], offset: Array | None = None
+def models_of_folds(
+    owner: Any, folds: list[list[PublishedFold]], offset: Array | None = None
 ) -> Iterator[tuple[Any, Any, Array]]:
-    """The fitted models of the folds, their X, and the rows they were not fitted on."""
+    """Fitted models of the folds, their X, and the rows they were not fitted on.
+
+    ``folds`` holds a list for every part of the targets.
+    """
     flat = np.ndim(owner.coef_) == 1
-    for fold in zip(*[part.folds for part in parts], strict=True):
+    for fold in zip(*folds, strict=True):
         X, index = fold[0].X, fold[0].held_out
         model = _without_names(owner)
         model.n_features_in_ = X.shape[1]
@@ -110,7 +114,7 @@ def fold_models(
         yield model, X, index
 
 
-def taken_rows(params: dict[str, Any], index: Array) -> dict[str, Array]:
+def _taken(params: dict[str, Any], index: Array) -> dict[str, Array]:
     """Metadata of some rows."""
     return {key: np.asarray(value)[index] for key, value in params.items()}
 
@@ -144,14 +148,14 @@ def _score_fold(
         return np.nan
 
 
-def _left_out_score(
+def left_out_score(
     owner: Any,
     scorer: Any,
     X: Any,
     y: Array,
     parts: list[Published],
     params: dict[str, Any],
-) -> float:
+) -> Any:
     """The user's score of predictions of every row from the other rows."""
     columns = [part.left_out() for part in parts if part.left_out is not None]
     predicted, index = np.hstack(columns), parts[0].positive
@@ -170,5 +174,5 @@ def _left_out_score(
         model.decision_function = decision_function
     else:
         model.predict = predict
-    taken = taken_rows(params, index)
-    return float(scorer(model, X[index], y[index], **taken))
+    taken = _taken(params, index)
+    return scorer(model, X[index], y[index], **taken)
