@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, LeaveOneOut
+from sklearn.utils.validation import _num_samples
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._fold_features import FoldFeatures
@@ -55,7 +56,7 @@ def read_resampling(
     cv = "loo" if isinstance(cv, LeaveOneOut) else cv
     if isinstance(cv, Integral) and cv < 2:
         raise ValueError(f"cv={cv} folds: at least 2 are needed.")
-    groups = _check_groups(split_params.get("groups"), X.shape[0])
+    groups = _check_groups(split_params.get("groups"), _num_samples(X))
     criterion = cv if isinstance(cv, str) else "folds"
     n_folds = int(cv) if isinstance(cv, Integral) else 5
     splits: Splits | None = None
