@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from skbilevel._sklearn_compat import (
@@ -203,6 +203,34 @@ class BilevelLinearModel(BaseEstimator):
                 "(sklearn.set_config(enable_metadata_routing=True))."
             )
         return read_resampling(self.cv, params, X, y)
+
+    def to_sklearn(self) -> Any:
+        """Return a plain fitted scikit-learn model with the same predictions.
+
+        Nothing is fitted again. It is the model whose place this one takes: `Ridge`,
+        `RidgeClassifier`, `LogisticRegression`, `PoissonRegressor`, `GammaRegressor`
+        or `TweedieRegressor`. Its coefficients are those at the many strengths, which
+        it cannot hold; its own strength (``alpha`` or ``C``) is their geometric mean,
+        and is what a refit would use. It takes no ``offset``, its ``score`` is
+        scikit-learn's whatever ``scoring`` says, and where means with a log link
+        overflow it returns infinity. `skbilevel.to_sklearn` does it for a Pipeline.
+
+        Returns
+        -------
+        plain : estimator
+            With copies of the coefficients, and the names of features and classes.
+
+        Raises
+        ------
+        NotFittedError
+            If this estimator is not fitted.
+        """
+        check_is_fitted(self)
+        return self._plain_model()
+
+    def _plain_model(self) -> Any:
+        """What ``to_sklearn`` returns."""
+        raise NotImplementedError
 
     def get_metadata_routing(self) -> Any:
         """Metadata routing: weights for the fit and the scorer, groups to the splitter.
