@@ -7,6 +7,7 @@ from skbilevel.linear_model import (
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
     BilevelTweedieCV,
+    to_sklearn,
 )
 
 __version__ = "0.1.0.dev0"
@@ -19,4 +20,5 @@ __all__ = [
     "BilevelRidgeClassifierCV",
     "BilevelTweedieCV",
     "__version__",
+    "to_sklearn",
 ]

@@ -1,4 +1,6 @@
-"""The only place that imports names which scikit-learn does not document."""
+"""The only place that uses names which scikit-learn does not document."""
+
+from typing import Any
 
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -9,7 +11,7 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_method_params, _check_sample_weight
 
 __all__ = [
     "HasMethods",
@@ -17,9 +19,21 @@ __all__ = [
     "MetadataRouter",
     "MethodMapping",
     "StrOptions",
+    "_check_method_params",
     "_check_sample_weight",
     "_fit_context",
     "_raise_for_params",
     "_routing_enabled",
     "process_routing",
+    "set_ridge_classes",
 ]
+
+
+def set_ridge_classes(model: Any, classes: Any) -> None:
+    """Give a fitted ``RidgeClassifier`` labels of the dtype that ``classes`` has.
+
+    Its own ``fit`` may change it. Below 1.8 ``classes_`` is a property.
+    """
+    model._label_binarizer.classes_ = classes
+    if "classes_" in vars(model):
+        model.classes_ = classes

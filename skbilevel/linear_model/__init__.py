@@ -1,5 +1,6 @@
 """Estimators: the only layer that knows fit and predict."""
 
+from skbilevel.linear_model._export import to_sklearn
 from skbilevel.linear_model._gamma import BilevelGammaCV
 from skbilevel.linear_model._logistic import BilevelLogisticCV
 from skbilevel.linear_model._poisson import BilevelPoissonCV
@@ -14,4 +15,5 @@ __all__ = [
     "BilevelRidgeCV",
     "BilevelRidgeClassifierCV",
     "BilevelTweedieCV",
+    "to_sklearn",
 ]

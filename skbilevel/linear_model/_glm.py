@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._sklearn_compat import _fit_context
+from skbilevel._sklearn_compat import _fit_context, _routing_enabled
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import check_weight, linear_prediction
 from skbilevel.linear_model._deviance import (
@@ -24,6 +24,7 @@ from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._publish import Published
+from skbilevel.linear_model._routing import refuse_score_params
 from skbilevel.linear_model._scoring import nested_score, user_score
 
 # No exposures are that many powers of e apart.
@@ -94,6 +95,8 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         check_targets(y, self._power())
         weight = check_weight(sample_weight, X)
         offset = check_offset(offset, X.shape[0])
+        if offset is not None and _routing_enabled():
+            params["offset"] = offset  # for a scorer or a splitter that asks for it
         resampling = resample(X, y, sample_weight, params)
         target = self._target(y, weight, offset)
         make = partial(prepare_glm, X, target, weight, True)
@@ -175,8 +178,11 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         score : float
             Greater is better.
         """
+        refuse_score_params(self, params)
         if self.scoring is not None:
             model = self if offset is None else self._at_offset(offset)
+            if offset is not None and _routing_enabled():
+                params["offset"] = offset
             return user_score(self, model, X, y, sample_weight, params)
         eta = np.asarray(self._linear_predictor(X, offset), dtype=np.float64)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

@@ -17,6 +17,7 @@ from skbilevel.linear_model._base import check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
 from skbilevel.linear_model._columns import Groups
+from skbilevel.linear_model._export import plain_logistic
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
@@ -337,3 +338,6 @@ class BilevelLogisticCV(
             both = [special.log_expit(-scores), special.log_expit(scores)]
             return np.column_stack(both)
         return np.asarray(special.log_softmax(scores, axis=1))
+
+    def _plain_model(self) -> Any:
+        return plain_logistic(self)

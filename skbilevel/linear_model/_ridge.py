@@ -20,6 +20,7 @@ from skbilevel.linear_model._base import (
 )
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._export import plain_ridge
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._tuning import tune
@@ -305,3 +306,6 @@ class BilevelRidgeCV(
             reset=False,
         )
         return linear_prediction(X, self.coef_, self.intercept_)
+
+    def _plain_model(self) -> Any:
+        return plain_ridge(self)

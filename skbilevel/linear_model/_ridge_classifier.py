@@ -15,6 +15,7 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelLinearModel, check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._export import plain_ridge_classifier
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._tuning import tune
@@ -236,6 +237,9 @@ class BilevelRidgeClassifierCV(
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
         return [part]
+
+    def _plain_model(self) -> Any:
+        return plain_ridge_classifier(self)
 
 
 def _indicators(codes: Array) -> Array:

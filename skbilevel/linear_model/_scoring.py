@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import check_scoring
 
-from skbilevel._sklearn_compat import _routing_enabled, process_routing
+from skbilevel._sklearn_compat import _check_method_params
 from skbilevel._typing import Array
 from skbilevel.linear_model._publish import Published, PublishedFold
+from skbilevel.linear_model._routing import refuse_score_params, scorer_params
 
 
 class ScoringMixin:
@@ -39,6 +40,7 @@ class ScoringMixin:
         score : float
             Greater is better.
         """
+        refuse_score_params(self, params)
         if self.scoring is None:
             default: float = super().score(X, y, sample_weight=sample_weight)  # type: ignore[misc]
             return float(default)
@@ -55,11 +57,8 @@ def user_score(
 ) -> float:
     """The score of ``model`` by the scorer of ``owner``."""
     scorer = check_scoring(owner, scoring=owner.scoring)
-    if _routing_enabled():
-        routed = process_routing(owner, "score", sample_weight=sample_weight, **params)
-        return float(scorer(model, X, y, **routed.scorer.score))
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return float(scorer(model, X, y, **weights))
+    routed = scorer_params(owner, "score", sample_weight, params)
+    return float(scorer(model, X, y, **routed))
 
 
 def nested_score(
@@ -77,17 +76,18 @@ def nested_score(
     positive weight, each predicted from the others.
     """
     scorer = check_scoring(owner, scoring=owner.scoring)
-    score_params = {}
-    if _routing_enabled():
-        routed = process_routing(owner, "fit", sample_weight=sample_weight, **params)
-        score_params = dict(routed.scorer.score)
-    elif sample_weight is not None:
-        score_params = {"sample_weight": np.asarray(sample_weight)}
+    score_params = scorer_params(owner, "fit", sample_weight, params)
     if parts[0].left_out is not None:
         return float(left_out_score(owner, scorer, X, y, parts, score_params))
     folds = [part.folds for part in parts]
     scores = [
-        _score_fold(scorer, model, X[index], y[index], _taken(score_params, index))
+        _score_fold(
+            scorer,
+            model,
+            X[index],
+            y[index],
+            _check_method_params(X, score_params, index),
+        )
         for model, X, index in models_of_folds(owner, folds, offset)
     ]
     return float(np.mean(scores))
@@ -112,11 +112,6 @@ def models_of_folds(
         if offset is not None:
             model = model._at_offset(offset[index])
         yield model, X, index
-
-
-def _taken(params: dict[str, Any], index: Array) -> dict[str, Array]:
-    """Metadata of some rows."""
-    return {key: np.asarray(value)[index] for key, value in params.items()}
 
 
 def _without_names(owner: Any) -> Any:
@@ -174,5 +169,5 @@ def left_out_score(
         model.decision_function = decision_function
     else:
         model.predict = predict
-    taken = _taken(params, index)
+    taken = _check_method_params(X, params, index)
     return scorer(model, X[index], y[index], **taken)
