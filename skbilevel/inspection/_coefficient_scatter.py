@@ -42,7 +42,7 @@ def draw(
         ax.plot(x, y, "o", color=MAIN, markersize=3.5, alpha=0.6, linestyle="none")
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     ax.set(xlabel=f"coefficient, {labels[1]}", ylabel=f"coefficient, {labels[0]}")
-    _name_changes(ax, x, y, names, outputs)
+    _name_changes(ax, x, y, names, outputs, reach)
     tidy(ax)
 
 
@@ -66,7 +66,12 @@ def _draw_density(ax: Any, x: Array, y: Array, reach: float) -> None:
 
 
 def _name_changes(
-    ax: Any, x: Array, y: Array, names: Array, outputs: tuple[str, ...]
+    ax: Any,
+    x: Array,
+    y: Array,
+    names: Array,
+    outputs: tuple[str, ...],
+    reach: float,
 ) -> None:
     """Numbers at the points that moved most, and their names beside the axes."""
     change = np.abs(y - x)
@@ -77,19 +82,38 @@ def _name_changes(
     top = top[np.argsort(-change[top], kind="stable")]
     ax.plot(x[top], y[top], "o", color=CONTRAST, markersize=5, mfc="none", zorder=3)
     lines = []
-    for rank, e in enumerate(top, start=1):
-        # Away from the diagonal there is room.
-        ax.annotate(
-            str(rank),
-            (x[e], y[e]),
-            xytext=(-4, 4) if y[e] > x[e] else (4, -4),
-            textcoords="offset points",
-            ha="right" if y[e] > x[e] else "left",
-            va="bottom" if y[e] > x[e] else "top",
-            fontsize="x-small",
-        )
+    spots = _free_spots(np.column_stack([x[top], y[top]]), reach)
+    for rank, (e, spot) in enumerate(zip(top, spots, strict=True), start=1):
+        style = {"ha": "center", "va": "center", "fontsize": "x-small"}
+        ax.text(*spot, str(rank), **style)
         row, j = divmod(int(e), len(names))
         name = plain(shorten(names[j]))
         name = f"{name} ({plain(shorten(outputs[row]))})" if outputs[row] else name
         lines.append(f"{rank}  {name}: {x[e]:.3g} → {y[e]:.3g}")
     list_names(ax, 1.0, "largest changes", lines)
+
+
+def _free_spots(points: Array, reach: float) -> Array:
+    """Places for short labels near points of a square picture, apart from each other.
+
+    ``reach`` is half of its side.
+    """
+    taken = list(points)
+    spots = []
+    angles = np.radians(np.arange(0, 360, 30))
+    for point in points:
+        # Away from the diagonal there is room.
+        first = np.radians(135.0 if point[1] > point[0] else 315.0)
+        turns = sorted(angles, key=lambda turn: min(turn, 2 * np.pi - turn))
+        around = [
+            point
+            + 0.055 * reach * ring * np.array([np.cos(first + t), np.sin(first + t)])
+            for ring in (1, 1.6, 2.2)
+            for t in turns
+        ]
+        room = [min(np.abs(spot - other).max() for other in taken) for spot in around]
+        enough = 0.045 * reach
+        best = next((k for k, r in enumerate(room) if r > enough), int(np.argmax(room)))
+        spots.append(around[best])
+        taken.append(around[best])
+    return np.array(spots)

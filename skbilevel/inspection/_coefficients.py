@@ -123,7 +123,7 @@ class CoefficientsDisplay:
         """
         model, names = named_model(estimator, feature_names)
         if reference is None:
-            other, label = fit_single_strength(estimator, X, y, fit_params), "shared"
+            other = fit_single_strength(estimator, X, y, fit_params)
             label = "one shared strength"
         else:
             other = last_step(reference)

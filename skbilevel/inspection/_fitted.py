@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from skbilevel._typing import Array
 
 def last_step(estimator: Any) -> Any:
     """The fitted linear model inside of searches and pipelines."""
-    return _unwrap(estimator)[0]
+    return unwrap(estimator)[0]
 
 
 def named_model(estimator: Any, feature_names: Any = None) -> tuple[Any, Array]:
@@ -22,7 +23,7 @@ def named_model(estimator: Any, feature_names: Any = None) -> tuple[Any, Array]:
     Names are the given ones, those that the model saw, those that the transformers
     before it make, or numbers, whichever comes first.
     """
-    model, before = _unwrap(estimator)
+    model, before = unwrap(estimator)
     check_is_fitted(model)
     if not hasattr(model, "coef_"):
         raise ValueError(
@@ -39,24 +40,25 @@ def named_model(estimator: Any, feature_names: Any = None) -> tuple[Any, Array]:
     return model, names
 
 
-def _unwrap(estimator: Any) -> tuple[Any, Pipeline | None]:
-    """Innermost model, and the pipeline of the steps before it."""
-    before = None
+def unwrap(estimator: Any) -> tuple[Any, list[Pipeline]]:
+    """Innermost model, and pipelines of the steps before it, from outside inwards."""
+    before = []
     while True:
         if hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         elif isinstance(estimator, Pipeline):
-            before = estimator[:-1] if len(estimator) > 1 else None
+            if len(estimator) > 1:
+                before.append(estimator[:-1])
             estimator = estimator[-1]
         else:
             return estimator, before
 
 
-def _names_of(model: Any, before: Pipeline | None, p: int) -> Array:
+def _names_of(model: Any, before: list[Pipeline], p: int) -> Array:
     names = getattr(model, "feature_names_in_", None)
-    if names is None and before is not None:
+    if names is None and before:
         try:
-            names = before.get_feature_names_out()
+            names = before[-1].get_feature_names_out()
         except (AttributeError, ValueError):  # a transformer that tells no names
             names = None
     if names is None or len(names) != p:
@@ -124,7 +126,7 @@ def shared_strengths(model: Any, alpha: Array) -> Array | None:
 
 def single_strength(reference: Any) -> float:
     """A strength from a number, or from a fitted model that has one for all."""
-    if isinstance(reference, (int, float)):
+    if isinstance(reference, Real):
         return float(reference)
     model = last_step(reference)
     for name, inverse in (("alpha_", 0), ("C_", 1), ("alpha", 0), ("C", 1)):

@@ -72,7 +72,9 @@ def draw_scores(ax: Any, found: Candidates, place: Array) -> None:
         )
         for kept, face in ((True, color), (False, "white")):
             some = inside & (found.kept == kept)
-            ax.scatter(place[some], gain[some], s=32, c=face, edgecolors=color, zorder=3)
+            ax.scatter(
+                place[some], gain[some], s=32, c=face, edgecolors=color, zorder=3
+            )
         outside = path & below
         edge = np.full(outside.sum(), low + 0.03 * (high - low))
         ax.scatter(place[outside], edge, marker="v", s=32, c="white", edgecolors=color)
@@ -84,6 +86,8 @@ def draw_scores(ax: Any, found: Candidates, place: Array) -> None:
     _explain(ax, found, below)
     ax.set(ylim=(low, high), ylabel="nested score, gain over\nthe shared strength")
     ax.tick_params(bottom=False)
+    # An offset above the axes would meet the legend.
+    ax.yaxis.set_major_formatter("{x:g}")
     tidy(ax)
 
 

@@ -144,7 +144,7 @@ class GuardPathDisplay:
         self.figure_, axes = panels(
             ax,
             (2, 1),
-            (min(12.0, 3.6 + 0.26 * max(n, 10)), 5.2),
+            (min(12.0, max(6.8, 3.6 + 0.26 * n)), 5.2),
             sharex=True,
             height_ratios=(3, 1),
         )

@@ -144,7 +144,9 @@ class OuterTraceDisplay:
         self._draw_gradient(bottom, along, style)
         bottom.set_xlabel("outer step" if x == "iterations" else "seconds")
         if x == "iterations":
-            bottom.xaxis.get_major_locator().set_params(integer=True)
+            steps = np.arange(len(along))
+            bottom.set_xticks(steps[:: 1 + len(along) // 10])
+            bottom.set_xlim(-0.5, len(along) - 0.5)
         for each in self.axes_:
             tidy(each)
         return self

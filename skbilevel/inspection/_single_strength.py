@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
-from skbilevel.inspection._fitted import last_step
+from skbilevel.inspection._fitted import unwrap
 
-# What cannot go with, or is no part of, one strength for all.
+# What cannot go with one strength for all, or says how many of them are found.
 _SINGLE = {
     "feature_groups": "shared",
     "feature_metadata": None,
@@ -39,7 +38,8 @@ def fit_single_strength(
             "Pass the X and y that the estimator was fitted on, from which the model "
             "with a single strength is made, or a fitted reference."
         )
-    model = clone(last_step(estimator))
+    model, before = unwrap(estimator)
+    model = clone(model)
     names = model.get_params(deep=False)
     if "feature_groups" not in names:
         raise ValueError(
@@ -47,16 +47,8 @@ def fit_single_strength(
             "form is not known; pass a fitted reference."
         )
     model.set_params(**{k: v for k, v in _SINGLE.items() if k in names})
-    return model.fit(_transformed(estimator, X), y, **fit_params)
-
-
-def _transformed(estimator: Any, X: Any) -> Any:
-    """Rows as the last step sees them."""
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif isinstance(estimator, Pipeline):
-            X = estimator[:-1].transform(X) if len(estimator) > 1 else X
-            estimator = estimator[-1]
-        else:
-            return X
+    if isinstance(names.get("hyperpenalty"), tuple):
+        model.set_params(hyperpenalty=None)
+    for steps in before:
+        X = steps.transform(X)
+    return model.fit(X, y, **fit_params)

@@ -104,9 +104,14 @@ def _draw_shared(ax: Any, content: Content, scale: StrengthScale) -> None:
     values = content.shared_values()
     if values is None:
         ordered = np.sort(content.shared[0][content.shared[0] > 0])
-        share = np.linspace(0, 100, len(ordered))
-        label = "one shared strength, scaled by the column"
-        ax.plot(share, scale.place(ordered), "--", color=GRAY, label=label)
+        some = _thinned(ordered)
+        ax.plot(
+            100 * some / max(len(ordered) - 1, 1),
+            scale.place(ordered[some]),
+            "--",
+            color=GRAY,
+            label="one shared strength, scaled by the column",
+        )
         return
     same = len(set(values)) == 1
     for row, value in enumerate(values[:1] if same else values):

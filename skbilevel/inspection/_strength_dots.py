@@ -41,16 +41,15 @@ class Content:
 
     def scale(self) -> StrengthScale:
         """The axis on which all strengths have a place."""
-        both = [self.strengths] if self.shared is None else [self.strengths]
-        if self.shared is not None:
-            both.append(self.shared[self.shared > 0])
-        return StrengthScale.of(*both)
+        if self.shared is None:
+            return StrengthScale.of(self.strengths)
+        return StrengthScale.of(self.strengths, self.shared[self.shared > 0])
 
     def shared_values(self) -> list[float] | None:
         """The shared strength of each row; None where it depends on the feature."""
         assert self.shared is not None
-        rows = [np.unique(row[row > 0]) for row in self.shared]
-        if any(len(row) != 1 for row in rows):
+        rows = [row[row > 0] for row in self.shared]
+        if any(row.max() > row.min() * (1 + 1e-9) for row in rows):
             return None
         return [float(row[0]) for row in rows]
 

@@ -163,6 +163,8 @@ class StrengthsDisplay:
     def _content(self) -> _strength_dots.Content:
         strengths = np.atleast_2d(self.strengths)
         shared = self.shared_strengths
+        if shared is not None and not np.atleast_2d(shared > 0).any(axis=1).all():
+            shared = None  # nothing is penalized
         return _strength_dots.Content(
             strengths,
             np.asarray(self.feature_names, dtype=object),

@@ -89,9 +89,10 @@ def number(value: float) -> str:
 
 
 def _power(value: float) -> str:
-    mantissa, exponent = f"{value:.0e}".split("e")
-    mark = "" if mantissa == "1" else mantissa + "×"
-    return f"{mark}$10^{{{int(exponent)}}}$"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    mantissa = mantissa.removesuffix(".0")
+    mark = "" if mantissa == "1" else mantissa + r"\times "
+    return f"${mark}10^{{{int(exponent)}}}$"
 
 
 def log_ticks(low: float, high: float, most: int) -> tuple[Array, list[str]]:
