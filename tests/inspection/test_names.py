@@ -43,7 +43,8 @@ def test_from_the_steps_before(diabetes):
 
 def test_from_a_vocabulary():
     texts = ["good cheap", "bad dear", "good dear", "bad cheap"] * 3
-    model = make_pipeline(TfidfVectorizer(), BilevelRidgeCV(**SHARED))
+    ridge = BilevelRidgeCV(**SHARED, alpha_bounds=(0.1, 10.0))
+    model = make_pipeline(TfidfVectorizer(), ridge)
     assert names(model.fit(texts, np.resize([1.0, 0.0, 0.8, 0.3, 0.5], 12))) == [
         "bad",
         "cheap",
