@@ -12,6 +12,7 @@ from skbilevel.inspection._style import (
     GRAY,
     MAIN,
     NAMED,
+    legend_above,
     list_names,
     plain,
     shorten,
@@ -20,6 +21,10 @@ from skbilevel.inspection._style import (
 
 # From so many points on, their density is drawn.
 _POINTS = 5000
+# Axes of different reach make small changes visible, but not more than this.
+_STRETCH = 4.0
+# Distance of labels in half axes.
+_APART = 0.045
 
 
 def draw(
@@ -32,21 +37,30 @@ def draw(
 ) -> None:
     """Points of all rows of coefficients (k, p), and the largest changes by name."""
     x, y = reference.reshape(-1), coef.reshape(-1)
-    reach = 1.05 * max(float(np.abs(x).max()), float(np.abs(y).max())) or 1.0
-    ax.axline((0, 0), slope=1, color=GRAY, linestyle="--", linewidth=1, zorder=1)
+    reach = _reaches(x, y)
+    style = {"color": GRAY, "linestyle": "--", "linewidth": 1, "zorder": 1}
+    ax.axline((0, 0), slope=1, label="unchanged", **style)
     ax.axhline(0.0, color="0.85", linewidth=0.8, zorder=0)
     ax.axvline(0.0, color="0.85", linewidth=0.8, zorder=0)
     if len(x) > _POINTS:
         _draw_density(ax, x, y, reach)
     else:
         ax.plot(x, y, "o", color=MAIN, markersize=3.5, alpha=0.6, linestyle="none")
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]))
     ax.set(xlabel=f"coefficient, {labels[1]}", ylabel=f"coefficient, {labels[0]}")
     _name_changes(ax, x, y, names, outputs, reach)
+    legend_above(ax)
     tidy(ax)
 
 
-def _draw_density(ax: Any, x: Array, y: Array, reach: float) -> None:
+def _reaches(x: Array, y: Array) -> Array:
+    """Ends of both axes; the scale is the same unless one has to be stretched."""
+    most = np.array([np.abs(x).max(), np.abs(y).max()])
+    least = most.max() / _STRETCH
+    return np.asarray(1.08 * np.maximum(most, least) if least > 0 else np.ones(2))
+
+
+def _draw_density(ax: Any, x: Array, y: Array, reach: Array) -> None:
     """Counts in hexagons: one artist, however many points."""
     from matplotlib.colors import LogNorm
 
@@ -54,7 +68,7 @@ def _draw_density(ax: Any, x: Array, y: Array, reach: float) -> None:
         x,
         y,
         gridsize=90,
-        extent=(-reach, reach, -reach, reach),
+        extent=(-reach[0], reach[0], -reach[1], reach[1]),
         mincnt=1,
         cmap="Blues",
         # A single point has to be seen, too.
@@ -71,7 +85,7 @@ def _name_changes(
     y: Array,
     names: Array,
     outputs: tuple[str, ...],
-    reach: float,
+    reach: Array,
 ) -> None:
     """Numbers at the points that moved most, and their names beside the axes."""
     change = np.abs(y - x)
@@ -82,7 +96,7 @@ def _name_changes(
     top = top[np.argsort(-change[top], kind="stable")]
     ax.plot(x[top], y[top], "o", color=CONTRAST, markersize=5, mfc="none", zorder=3)
     lines = []
-    spots = _free_spots(np.column_stack([x[top], y[top]]), reach)
+    spots = reach * _free_spots(np.column_stack([x[top], y[top]]) / reach)
     for rank, (e, spot) in enumerate(zip(top, spots, strict=True), start=1):
         style = {"ha": "center", "va": "center", "fontsize": "x-small"}
         ax.text(*spot, str(rank), **style)
@@ -93,11 +107,8 @@ def _name_changes(
     list_names(ax, 1.0, "largest changes", lines)
 
 
-def _free_spots(points: Array, reach: float) -> Array:
-    """Places for short labels near points of a square picture, apart from each other.
-
-    ``reach`` is half of its side.
-    """
+def _free_spots(points: Array) -> Array:
+    """Places for short labels near points of [-1, 1]^2, apart from each other."""
     taken = list(points)
     spots = []
     angles = np.radians(np.arange(0, 360, 30))
@@ -106,14 +117,13 @@ def _free_spots(points: Array, reach: float) -> Array:
         first = np.radians(135.0 if point[1] > point[0] else 315.0)
         turns = sorted(angles, key=lambda turn: min(turn, 2 * np.pi - turn))
         around = [
-            point
-            + 0.055 * reach * ring * np.array([np.cos(first + t), np.sin(first + t)])
+            point + 0.055 * ring * np.array([np.cos(first + t), np.sin(first + t)])
             for ring in (1, 1.6, 2.2)
             for t in turns
         ]
         room = [min(np.abs(spot - other).max() for other in taken) for spot in around]
-        enough = 0.045 * reach
-        best = next((k for k, r in enumerate(room) if r > enough), int(np.argmax(room)))
+        apart = [k for k, distance in enumerate(room) if distance > _APART]
+        best = apart[0] if apart else int(np.argmax(room))
         spots.append(around[best])
         taken.append(around[best])
     return np.array(spots)

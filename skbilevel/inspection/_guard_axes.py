@@ -58,7 +58,7 @@ def draw_scores(ax: Any, found: Candidates, place: Array) -> None:
     published = found.published_score
     line = None if published is None else published - found.score[0]
     low, high = _limits(found, gain, error, line)
-    below = gain < low
+    below = gain < low + 0.05 * (high - low)
     for color, path in _paths(found):
         inside = path & ~below
         ax.errorbar(
@@ -97,8 +97,13 @@ def _limits(
     """Around all that was kept; bad candidates would squeeze it to a line."""
     ends = np.r_[(gain - error)[found.kept], (gain + error)[found.kept], 0.0, line or 0]
     low, high = float(ends.min()), float(ends.max())
+    most = float(np.quantile(gain - error, 0.3))
+    if high > low:
+        low = min(low, max(most, low - (high - low)))
+    else:  # the shared strength alone was kept
+        low = min(low, most)
     span = high - low or 0.01 * abs(float(found.score[0])) or 1.0
-    return low - 0.5 * span, high + 0.12 * span
+    return low - 0.15 * span, high + 0.12 * span
 
 
 def _mark_largest(ax: Any, found: Candidates, place: Array, gain: Array) -> None:

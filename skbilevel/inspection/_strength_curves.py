@@ -75,7 +75,9 @@ def _draw_ends(
     """Pieces of a curve in the places of 0 and of infinity."""
     for end in (np.isinf(values), values == 0):
         if end.any():
-            ax.plot(share[end], scale.place(values[end]), color=color, linewidth=4)
+            # A square is seen where there is only one feature, too.
+            ends = scale.place(values[end])
+            ax.plot(share[end], ends, "s-", color=color, linewidth=4, markersize=3)
 
 
 def _removed_label(content: Content) -> str:

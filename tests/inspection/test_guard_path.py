@@ -28,10 +28,11 @@ def test_gains_over_the_shared_strength(pyplot, guarded):
     low, high = scores.get_ylim()
     gain = found["score"] - found["score"][0]
     drawn = heights(scores)
-    assert_allclose(drawn[gain >= low], gain[gain >= low])
+    edge = low + 0.05 * (high - low)
+    assert_allclose(drawn[gain >= edge], gain[gain >= edge])
     # What is far below is drawn at the edge, and nothing that was kept is.
-    assert (drawn[gain < low] < low + 0.1 * (high - low)).all()
-    assert (gain < low).any()
+    assert (drawn[gain < edge] < edge).all()
+    assert (gain < edge).any()
     assert (gain - found["standard_error"] > low)[found["kept"]].all()
 
 
@@ -51,7 +52,8 @@ def test_error_bars(pyplot, guarded):
     found = guarded[-1].hyperpenalty_
     scores, _ = GuardPathDisplay.from_estimator(guarded).axes_
     gain = found["score"] - found["score"][0]
-    inside = gain >= scores.get_ylim()[0]
+    low, high = scores.get_ylim()
+    inside = gain >= low + 0.05 * (high - low)
     bars = [
         segment[:, 1]
         for container in scores.containers
@@ -97,6 +99,21 @@ def test_scores_in_another_unit_have_no_published_line(pyplot, diabetes, by_targ
     display = GuardPathDisplay.from_estimator(by_target, target=1)
     assert display.published_score is None
     assert_array_equal(display.score, by_target.hyperpenalty_[1]["score"])
+
+
+def test_candidates_that_are_all_refused_are_seen(pyplot):
+    n = 10
+    gain = -(np.arange(n, dtype=float) ** 3)
+    display = GuardPathDisplay(
+        np.repeat(["shared", "half"], [1, n - 1]),
+        np.r_[np.nan, np.ones(n - 1)],
+        5.0 + gain,
+        np.where(np.arange(n) > 0, 0.1, 0.0),
+        np.arange(n) == 0,
+        (np.arange(n) == 0).astype(float),
+    ).plot()
+    low, _ = display.axes_[0].get_ylim()
+    assert (gain > low).sum() >= n // 2
 
 
 def test_one_candidate_only(pyplot, diabetes):
