@@ -90,6 +90,6 @@ change = np.abs(coefficients.coef - coefficients.reference_coef)
 first = coefficients.feature_names[np.argmax(change)]
 least = np.argsort(strengths.strengths)[:10]
 print(
-    f"Of the ten measurements, {first} changes its coefficient most; of the 2000 genes, "
-    f"{np.sum(least < 20)} of the 10 that are shrunk least are among the 20 that matter."
+    f"Of the ten measurements, {first} changes its coefficient most; of the 10 genes "
+    f"that are shrunk least, {np.sum(least < 20)} are among the 20 that matter."
 )
