@@ -40,11 +40,13 @@ def draw(
                 ours[removed], place[removed], "x", color=MAIN, mew=2, label="removed"
             )
         ax.set_xlabel("coefficient")
+        ax.locator_params(axis="x", nbins=6)
         if outputs[row]:
             ax.set_title(plain(shorten(outputs[row])), fontsize="medium", loc="right")
         ax.grid(axis="y", color="0.9", linewidth=0.6)
         ax.set_axisbelow(True)
         tidy(ax)
-    axes[0].set_yticks(place, [plain(shorten(names[j])) for j in order])
+    shown = [plain(shorten(names[j])) for j in order]
+    axes[0].set_yticks(place, shown)
     axes[0].set_ylim(len(order) - 0.4, -0.6)
-    legend_above(axes[0], 1 if len(axes) > 1 else 3)
+    legend_above(axes[0], max(map(len, shown)))

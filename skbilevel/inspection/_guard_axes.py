@@ -132,7 +132,7 @@ def _explain(ax: Any, found: Candidates, below: Array) -> None:
             ax.scatter([], [], marker=marker, c="white", edgecolors=GRAY, label=label)
     base = f"shared strength: {found.score[0]:.5g}"
     ax.plot([], [], color=GRAY, linestyle="--", linewidth=1, label=base)
-    legend_above(ax, 3)
+    legend_above(ax)
 
 
 def draw_weights(ax: Any, found: Candidates, place: Array) -> None:

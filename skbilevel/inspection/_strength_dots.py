@@ -81,7 +81,7 @@ def draw(ax: Any, content: Content) -> None:
     ax.grid(axis="y", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
     tidy(ax)
-    legend_above(ax, 3)
+    legend_above(ax, max(map(len, names)))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ FEW_FEATURES = 40
 # So many features are named in a picture of more.
 NAMED = 8
 _LONGEST_NAME = 28
+# Of small letters, and what a handle in a legend takes of them.
+_POINTS_PER_CHARACTER = 4.6
+_HANDLE = 6
 
 
 def pyplot() -> Any:
@@ -78,7 +81,9 @@ def panels(
 def shorten(name: object) -> str:
     """A name that fits beside a picture."""
     text = str(name)
-    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
+    half = _LONGEST_NAME // 2
+    # Beginnings are often alike, and ends as well.
+    return text if len(text) <= _LONGEST_NAME else text[: half - 1] + "…" + text[-half:]
 
 
 def number(value: float) -> str:
@@ -131,18 +136,41 @@ def list_names(ax: Any, y: float, title: str, lines: Sequence[str]) -> None:
     )
 
 
-def legend_above(ax: Any, n_columns: int = 4) -> None:
-    """A legend that covers nothing, where there is something to explain."""
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 1.0),
-            ncols=n_columns,
-            frameon=False,
-            fontsize="small",
-            handlelength=1.5,
-            columnspacing=1.2,
-        )
+def legend_above(ax: Any, name_length: int = 0) -> None:
+    """A legend that covers nothing, where there is something to explain.
+
+    Parameters
+    ----------
+    ax : Axes
+        It stands above these.
+    name_length : int
+        Characters of the longest name to the left of the axes, which take their room.
+    """
+    labels = ax.get_legend_handles_labels()[1]
+    if not labels:
+        return
+    points = 72 * ax.get_window_extent().width / ax.figure.dpi
+    room = points / _POINTS_PER_CHARACTER - max(0, name_length - 12)
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=_columns([len(label) for label in labels], room),
+        frameon=False,
+        fontsize="small",
+        handlelength=1.5,
+        columnspacing=1.2,
+    )
+
+
+def _columns(lengths: Sequence[int], room: float) -> int:
+    """As many columns of a legend as fit beside each other, filled one by one."""
+    n = len(lengths)
+    for columns in range(n, 1, -1):
+        rows = -(-n // columns)
+        widest = [max(lengths[k : k + rows]) for k in range(0, n, rows)]
+        if sum(widest) + _HANDLE * len(widest) <= room:
+            return columns
+    return 1
 
 
 def plain(text: str) -> str:

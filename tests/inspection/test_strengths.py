@@ -245,3 +245,27 @@ def test_what_cannot_be_drawn_is_refused(guarded, diabetes):
         StrengthsDisplay.from_estimator(guarded, feature_groups=[0, 1])
     with pytest.raises(ValueError, match="does not have one strength for all"):
         StrengthsDisplay.from_estimator(guarded, reference=guarded)
+
+
+def test_long_names_keep_their_beginning_and_end(pyplot):
+    names = np.array([f"a name that is much too long, of column {k}" for k in "ab"])
+    display = StrengthsDisplay(np.array([1.0, 2.0]), feature_names=names).plot()
+    assert end_labels(display.ax_.yaxis) == [
+        "a name that i…g, of column a",
+        "a name that i…g, of column b",
+    ]
+
+
+def test_the_legend_fits_above_the_axes(pyplot):
+    alpha, labels = np.arange(1.0, 41.0), [f"source {k % 12}" for k in range(40)]
+    names = np.array([f"a name of a column, number {k}" for k in range(40)])
+    display = StrengthsDisplay(
+        alpha,
+        feature_names=names,
+        shared_strengths=0 * alpha + 5,
+        feature_groups=labels,
+    ).plot()
+    display.figure_.canvas.draw()
+    legend = display.ax_.get_legend().get_window_extent()
+    assert legend.x1 < display.figure_.bbox.x1
+    assert legend.y1 < display.figure_.bbox.y1
