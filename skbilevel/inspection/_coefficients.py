@@ -127,7 +127,8 @@ class CoefficientsDisplay:
             label = "one shared strength"
         else:
             other = last_step(reference)
-            label = type(other).__name__
+            alike = type(other) is type(model)
+            label = type(other).__name__ + (" (reference)" if alike else "")
         coef, reference_coef = (np.atleast_2d(m.coef_) for m in (model, other))
         if coef.shape != reference_coef.shape:
             raise ValueError(

@@ -66,6 +66,7 @@ def test_each_target_and_class_has_axes(pyplot, by_target, by_class, diabetes):
     titles = [ax.get_title("right") for ax in display.axes_]
     assert titles == ["target 0", "target 1"]
     display = CoefficientsDisplay.from_estimator(by_class, reference=by_class)
+    assert display.labels[1] == "BilevelLogisticCV (reference)"
     assert [ax.get_title("right") for ax in display.axes_] == list(
         by_class[-1].classes_
     )
