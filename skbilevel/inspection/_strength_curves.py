@@ -9,7 +9,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.inspection._log_scale import StrengthScale
-from skbilevel.inspection._strength_dots import (
+from skbilevel.inspection._strength_content import (
     Content,
     coloured_groups,
     strength_text,

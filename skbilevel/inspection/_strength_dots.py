@@ -10,48 +10,22 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.inspection._log_scale import StrengthScale
+from skbilevel.inspection._strength_content import (
+    Content,
+    coloured_groups,
+    strength_text,
+)
 from skbilevel.inspection._style import (
     COLORS,
     GRAY,
     few_colors,
     legend_above,
-    number,
     plain,
     shorten,
     tidy,
 )
 
 _MARKERS = "os^DvPX"
-
-
-@dataclass(frozen=True)
-class Content:
-    """What is drawn: strengths (k, p), names (p,), and what explains them.
-
-    ``shared`` has the shape of the strengths or is None, ``groups`` (p,) or None;
-    there are k ``outputs``.
-    """
-
-    strengths: Array
-    names: Array
-    shared: Array | None
-    groups: Array | None
-    outputs: tuple[str, ...]
-    unit: str
-
-    def scale(self) -> StrengthScale:
-        """The axis on which all strengths have a place."""
-        if self.shared is None:
-            return StrengthScale.of(self.strengths)
-        return StrengthScale.of(self.strengths, self.shared[self.shared > 0])
-
-    def shared_values(self) -> list[float] | None:
-        """The shared strength of each row; None where it depends on the feature."""
-        assert self.shared is not None
-        rows = [row[row > 0] for row in self.shared]
-        if any(row.max() > row.min() * (1 + 1e-9) for row in rows):
-            return None
-        return [float(row[0]) for row in rows]
 
 
 def draw(ax: Any, content: Content) -> None:
@@ -117,30 +91,6 @@ def _series(content: Content) -> Iterator[_Series]:
         )
 
 
-def coloured_groups(
-    groups: Array | None, p: int
-) -> list[tuple[str, str | None, Array]]:
-    """Colour, label and features of every group; small groups beyond the colours."""
-    if groups is None:
-        return [(COLORS[0], None, np.arange(p))]
-    labels, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    members = members.reshape(-1)
-    if len(labels) <= len(COLORS):
-        chosen, rest = np.arange(len(labels)), np.empty(0, dtype=int)
-    else:
-        by_size = np.argsort(-sizes, kind="stable")
-        chosen = np.sort(by_size[: len(COLORS) - 1])
-        rest = by_size[len(COLORS) - 1 :]
-    made: list[tuple[str, str | None, Array]] = [
-        (color, plain(shorten(labels[g])), np.flatnonzero(members == g))
-        for color, g in zip(COLORS, chosen, strict=False)
-    ]
-    if len(rest):
-        others = np.flatnonzero(np.isin(members, rest))
-        made.append((GRAY, f"{len(rest)} other groups", others))
-    return made
-
-
 def sorting(strengths: Array) -> Array:
     """Features from the weakest to the strongest (geometric mean over the rows)."""
     with np.errstate(divide="ignore"):
@@ -190,11 +140,6 @@ def _draw_shared(ax: Any, content: Content, scale: StrengthScale, place: Array) 
             linewidth=1,
             label=label if few else None,
         )
-
-
-def strength_text(value: float) -> str:
-    """A strength in words."""
-    return "infinite" if np.isinf(value) else number(value)
 
 
 def _name(content: Content, j: int) -> str:

@@ -16,6 +16,7 @@ from skbilevel.inspection._fitted import (
     single_strength,
     strengths_of,
 )
+from skbilevel.inspection._strength_content import Content
 from skbilevel.inspection._style import FEW_FEATURES, panels
 
 
@@ -160,12 +161,12 @@ class StrengthsDisplay:
         draw(self.ax_, self._content())
         return self
 
-    def _content(self) -> _strength_dots.Content:
+    def _content(self) -> Content:
         strengths = np.atleast_2d(self.strengths)
         shared = self.shared_strengths
         if shared is not None and not np.atleast_2d(shared > 0).any(axis=1).all():
             shared = None  # nothing is penalized
-        return _strength_dots.Content(
+        return Content(
             strengths,
             np.asarray(self.feature_names, dtype=object),
             None if shared is None else np.atleast_2d(shared),
