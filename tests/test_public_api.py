@@ -78,6 +78,16 @@ def test_types_are_shipped():
     assert (Path(skbilevel.__file__).parent / "py.typed").is_file()
 
 
+def test_pictures():
+    displays = importlib.import_module("skbilevel.inspection").__all__
+    assert displays == [
+        "CoefficientsDisplay",
+        "GuardPathDisplay",
+        "OuterTraceDisplay",
+        "StrengthsDisplay",
+    ]
+
+
 def test_every_module_imports_and_says_what_it_is():
     for info in pkgutil.walk_packages(skbilevel.__path__, "skbilevel."):
         module = importlib.import_module(info.name)
