@@ -9,6 +9,7 @@ from skbilevel.linear_model import (
     BilevelTweedieCV,
     to_sklearn,
 )
+from skbilevel.search import BilevelSearchCV
 
 __version__ = "0.1.0.dev0"
 
@@ -18,6 +19,7 @@ __all__ = [
     "BilevelPoissonCV",
     "BilevelRidgeCV",
     "BilevelRidgeClassifierCV",
+    "BilevelSearchCV",
     "BilevelTweedieCV",
     "__version__",
     "to_sklearn",

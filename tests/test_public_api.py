@@ -53,6 +53,7 @@ ESTIMATORS = [
     for name in skbilevel.__all__
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
+    and name != "BilevelSearchCV"  # its parameters are those of GridSearchCV
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from skbilevel._typing import Array
+from skbilevel._warn import warn_user
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._options import FoldModel, Tried, Tuned, TuningOptions
@@ -199,11 +199,10 @@ def _mapper(options: TuningOptions) -> Any:
 
 def _warn(found: Found, unit: Unit) -> None:
     if found.status in _WARNED:
-        warnings.warn(
+        warn_user(
             f"{found.status.value} Reached a {unit.name} of "
             f"{found.loss * unit.factor:.6g} in {found.n_iter} outer iterations.",
             ConvergenceWarning,
-            stacklevel=8,
         )
 
 

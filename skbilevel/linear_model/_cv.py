@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, LeaveOneOut
-from sklearn.utils.validation import _num_samples
 
+from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
 from skbilevel.linear_model._fold_features import FoldFeatures
 from skbilevel.model_selection._plan import repeated

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from sklearn.metrics import check_scoring
 
 from skbilevel._sklearn_compat import _check_method_params
 from skbilevel._typing import Array
+from skbilevel._warn import warn_user
 from skbilevel.linear_model._publish import Published, PublishedFold
 from skbilevel.linear_model._routing import refuse_score_params, scorer_params
 
@@ -133,12 +133,11 @@ def _score_fold(
     except ValueError as error:
         if not hasattr(model, "classes_") or len(np.unique(y)) == len(model.classes_):
             raise
-        warnings.warn(
+        warn_user(
             f"best_score_ is NaN: scoring={model.scoring!r} failed on a fold that has "
             f"no row of some class ({error}). Give a cv with fewer, stratified folds, "
             "or another scoring.",
             UserWarning,
-            stacklevel=5,
         )
         return np.nan
 

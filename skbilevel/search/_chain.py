@@ -79,8 +79,11 @@ class Chain:
 
 def transform(heads: Heads, X: Any) -> Any:
     """The features of new rows."""
+    # Step by step: a Pipeline asks its last step, here a transformer that may have
+    # learned nothing, whether it is fitted.
     for head in heads:
-        X = X if head is None else head.transform(X)
+        for _, step in () if head is None else head.steps:
+            X = X if step in (None, "passthrough") else step.transform(X)
     return X
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import _safe_indexing, check_array
-from sklearn.utils.validation import _num_samples
+from sklearn.utils import check_array
 
+from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel._typing import Array
 from skbilevel.search._chain import Chain, Heads, feature_names, transform
-from skbilevel.search._metadata import of_rows
 
 # Names of columns that a message shows.
 _SHOWN = 5
@@ -71,7 +70,7 @@ class PipelineFeatures:
         heads, inside = self.chain.fit_transform(
             _safe_indexing(self.X, train),
             _safe_indexing(self.y, train),
-            of_rows(self.params, n_rows, train),
+            _check_method_params(self.X, self.params, train),
         )
         seconds = time.perf_counter() - start
         outside = transform(heads, _safe_indexing(self.X, valid))

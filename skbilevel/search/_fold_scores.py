@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples
 
+from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel._typing import Array
 from skbilevel.linear_model._publish import PublishedFold
 from skbilevel.linear_model._scoring import left_out_score, models_of_folds
-from skbilevel.search._metadata import of_rows
 from skbilevel.search._tuned_chain import TunedChain
 
 
@@ -47,12 +45,11 @@ class FoldScores:
         """One dict of scores for every fold."""
         tuner, offset = self.tuned.step.tuner, self.tuned.last_params.get("offset")
         offset = None if offset is None else np.asarray(offset)
-        n_rows = _num_samples(self.X)
         out = []
         for model, X, index in models_of_folds(tuner, parts, offset):
             rows = X[index] if self.plain else _safe_indexing(self.X, index)
             model = model if self.plain else self._whole(model, index)
-            params = of_rows(self.params, n_rows, index)
+            params = _check_method_params(self.X, self.params, index)
             found = self.scorer(model, rows, _safe_indexing(self.y, index), **params)
             out.append(_by_name(found))
         return out

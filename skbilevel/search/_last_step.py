@@ -131,6 +131,11 @@ def _check_plain(given: Any) -> None:
             f"{name}(positive=True) is not a smooth function of alpha and cannot be "
             "searched by its gradient; use GridSearchCV."
         )
+    if np.ndim(getattr(given, "alpha", 0.0)):
+        raise ValueError(
+            f"{name} has an array as alpha, but one strength for all targets is "
+            "searched: give a number, or BilevelRidgeCV(alpha_per_target=True)."
+        )
     if isinstance(given, LogisticRegression):
         penalty, l1_ratio = given.penalty, given.l1_ratio or 0.0
         if penalty not in ("deprecated", "l2") or l1_ratio != 0.0:

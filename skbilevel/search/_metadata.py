@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from scipy import sparse
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from skbilevel._sklearn_compat import _routing_enabled, process_routing
-from skbilevel._typing import Array
 
 # What linear models here take beside X and y.
 _OF_THE_LAST_STEP = ("sample_weight", "offset")
@@ -48,8 +44,9 @@ def read_metadata(owner: Any, params: dict[str, Any]) -> Metadata:
         )
     split = {key: params[key] for key in ("groups",) if key in params}
     rest = {key: value for key, value in params.items() if key not in split}
-    weight = {key: rest[key] for key in ("sample_weight",) if key in rest}
-    return Metadata(rest, split, weight)
+    # What `score` of an estimator takes, scorers of predictions do not.
+    taken = _OF_THE_LAST_STEP if owner.scoring is None else ("sample_weight",)
+    return Metadata(rest, split, {key: rest[key] for key in taken if key in rest})
 
 
 def head_params(
@@ -91,17 +88,3 @@ def _consumed(estimator: Any, method: str, params: dict[str, Any]) -> set[str]:
 
 def _chosen(params: dict[str, Any], keys: set[str]) -> dict[str, Any]:
     return {key: params[key] for key in params if key in keys}
-
-
-def of_rows(params: dict[str, Any], n_rows: int, index: Array) -> dict[str, Any]:
-    """The same metadata for some rows."""
-    return {
-        key: _safe_indexing(value, index) if _per_row(value, n_rows) else value
-        for key, value in params.items()
-    }
-
-
-def _per_row(value: Any, n_rows: int) -> bool:
-    if sparse.issparse(value) or hasattr(value, "shape"):
-        return bool(np.ndim(value)) and value.shape[0] == n_rows
-    return isinstance(value, list | tuple) and len(value) == n_rows

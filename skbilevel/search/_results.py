@@ -69,7 +69,7 @@ def _affordable(folds: Iterable[PublishedFold]) -> int:
 
 
 def _nearest(alpha: Array, chosen: int, count: int) -> Array:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         distance = abs(np.log(alpha) - np.log(alpha[chosen]))
     distance[chosen] = -1.0
     distance = np.where(np.isnan(distance), np.inf, distance)

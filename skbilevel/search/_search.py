@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring
-from sklearn.utils import get_tags, indexable
+from sklearn.utils import column_or_1d, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,6 +24,8 @@ from skbilevel._sklearn_compat import (
     process_routing,
 )
 from skbilevel._typing import Array
+from skbilevel.linear_model._base import BilevelLinearModel
+from skbilevel.linear_model._export import to_sklearn
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
 from skbilevel.search._last_step import LastStep
@@ -48,7 +50,110 @@ def _refitted_has(name: str) -> Any:
 
 
 class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
-    """docstring"""
+    """Search the strengths of the last step of a pipeline by their gradient.
+
+    Put it where `GridSearchCV` stood, without the grid. The estimator, usually a
+    Pipeline, ends with a linear model. Its transformers ``T_k`` are fitted again on
+    the training rows of every fold k, so that nothing of a validation row leaks into
+    its features, and the folds together are one bilevel problem ::
+
+        min_alpha  sum_k L_k(w_k(alpha))
+        w_k(alpha) = argmin_w  loss_k(T_k(X) w) + 0.5 sum_j alpha_j w_j^2
+
+    with the validation loss ``L_k`` and the training loss of fold k. It is searched
+    along the gradient in ``alpha`` that implicit differentiation gives, which takes a
+    few evaluations where a grid takes one fit per fold and point.
+
+    Parameters
+    ----------
+    estimator : estimator or Pipeline
+        The last step, also of a Pipeline in a Pipeline, is an estimator of this
+        package: its strengths, one per feature or group, are tuned as it says, guard
+        and all; or scikit-learn's `Ridge`, `RidgeClassifier`, `LogisticRegression`
+        with an L2 penalty, `PoissonRegressor` or `GammaRegressor`: its one ``alpha`` or
+        ``C`` is, on the validation loss of the folds.
+    scoring : str, callable, list, tuple, dict or None, default=None
+        Scores to report, as in `GridSearchCV`; None is the estimator's own. What is
+        optimized is always the loss of the model. A callable ``f(estimator, X, y)``
+        is given the pipelines of the folds.
+    n_jobs : int or None, default=None
+        Threads over parts that are independent of each other.
+    refit : bool or str, default=True
+        Whether ``best_estimator_`` is kept; with several scores, the name of the one
+        that ``best_score_`` and `score` report.
+    cv : None, int, splitter or iterable, default=None
+        Folds; None leaves it to the last step's own ``cv``. Numbers are folds that are
+        shuffled, and share out classes evenly.
+    verbose : int, default=0
+        Positive values print one line per outer iteration.
+
+    Attributes
+    ----------
+    best_estimator_ : estimator
+        Refitted on all rows; only with ``refit``, as are the next three.
+    refit_time_ : float
+        Seconds that this took.
+    n_features_in_ : int
+        Number of features of X.
+    classes_ : ndarray of shape (n_classes,)
+        Labels; only of classifiers.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features; only where X has them.
+    best_params_ : dict
+        ``{"ridge__alpha": 3.2}``, ready for ``set_params``; for estimators of this
+        package, which have no such parameter, the array ``alpha_``.
+    best_score_ : float
+        Mean score of the folds at the best strengths.
+    best_index_ : int
+        Their row in ``cv_results_``. It has the lowest loss, and not always the
+        highest score.
+    cv_results_ : dict of ndarray
+        The strengths that the search tried, or the ten nearest to the best one, in the
+        form of `GridSearchCV`; `pandas.DataFrame` takes it. Estimators of this package
+        have one row. A time of a fit is that of the fold's transformers and an
+        even share of the joint search.
+    n_splits_ : int
+        Number of folds that were scored.
+    scorer_ : callable
+        Computes the scores.
+    multimetric_ : bool
+        Whether there are several.
+
+    See Also
+    --------
+    sklearn.model_selection.GridSearchCV : Any estimator, every point of a grid.
+    skbilevel.BilevelRidgeCV : The same without transformers inside the folds.
+
+    Notes
+    -----
+    Columns need not be the same in all folds. Where one strength per column is tuned on
+    all of them together (``hyperpenalty=None``), or an option of the last step is an
+    array over columns, they are matched by the names that ``get_feature_names_out``
+    gives: a column that a fold lacks is zero there; one that only a fold has is
+    refused.
+
+    References
+    ----------
+    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
+    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
+
+    F. Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import SplineTransformer
+    >>> from skbilevel import BilevelRidgeCV, BilevelSearchCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> search = BilevelSearchCV(make_pipeline(SplineTransformer(), Ridge())).fit(X, y)
+    >>> sorted(search.best_params_)
+    ['ridge__alpha']
+    >>> own = BilevelSearchCV(make_pipeline(SplineTransformer(), BilevelRidgeCV()))
+    >>> own.fit(X, y).best_estimator_[-1].alpha_.shape
+    (70,)
+    """
 
     _doc_link_module = "skbilevel"
 
@@ -126,6 +231,8 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
         scorer = check_scoring(self.estimator, scoring=self.scoring)
         metric = self._metric()
         X, y = indexable(X, y)
+        if not get_tags(self.estimator).target_tags.multi_output and np.ndim(y) == 2:
+            y = column_or_1d(y, warn=True)
         metadata = read_metadata(self, params)
         tuned = tune_chain(chain, step, X, y, metadata)
         scores = FoldScores(
@@ -285,6 +392,26 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return np.asarray(self.best_estimator_.transform(X))
+
+    def to_sklearn(self) -> Any:
+        """Return the refitted estimator as plain scikit-learn; nothing is fitted.
+
+        Returns
+        -------
+        plain : estimator
+            ``best_estimator_``, its last step replaced by `skbilevel.to_sklearn` of it
+            where it is one of this package.
+
+        Raises
+        ------
+        NotFittedError
+            If this search is not fitted.
+        """
+        _refitted_has("fit")(self)
+        check_is_fitted(self)
+        last = Chain.of(self.best_estimator_).last
+        own = isinstance(last, BilevelLinearModel)
+        return to_sklearn(self.best_estimator_) if own else self.best_estimator_
 
     @property
     def n_features_in_(self) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.linear_model._publish import Published
 from skbilevel.search._chain import Chain, Heads, feature_names
@@ -71,8 +73,10 @@ def tune_chain(
     chain: Chain, step: LastStep, X: Any, y: Any, metadata: Metadata
 ) -> TunedChain:
     """Fit the transformers, and search the strengths of the last step."""
-    resampling = read_resampling(step.tuner.cv, metadata.split, X, y)
     own = last_params(chain.pipelines, metadata.estimator)
+    # An estimator of this package may ask for groups where no splitter does.
+    groups = {key: own.pop(key) for key in ("groups",) if key in own}
+    resampling = read_resampling(step.tuner.cv, groups | metadata.split, X, y)
     start = time.perf_counter()
     heads, inside = chain.fit_transform(X, y, metadata.estimator)
     fitted = time.perf_counter()
@@ -105,7 +109,12 @@ def _search(
             f"fit got metadata {sorted(params)} that {type(step.given).__name__} does "
             "not take."
         )
-    found: list[Published] = tuner._fit(
-        X, y, weight, {}, lambda *_: resampling, **offset
-    )
+    with warnings.catch_warnings():
+        if step.parameter is not None:
+            # A grid search says nothing of the ends of its grid either, and a plain
+            # last step has no limits that could be changed.
+            warnings.simplefilter("ignore", BoundaryWarning)
+        found: list[Published] = tuner._fit(
+            X, y, weight, {}, lambda *_: resampling, **offset
+        )
     return found
