@@ -97,7 +97,7 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
         Number of features of X.
     classes_ : ndarray of shape (n_classes,)
         Labels; only of classifiers.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features; only where X has them.
     best_params_ : dict
         ``{"ridge__alpha": 3.2}``, ready for ``set_params``; for estimators of this
