@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -50,7 +50,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         sample_weight: Any = None,
         offset: Any = None,
         **params: Any,
-    ) -> BilevelLogLinearModel:
+    ) -> Self:
         """Tune the strengths and fit the coefficients.
 
         Parameters
@@ -69,7 +69,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
 
         Returns
         -------
-        self : BilevelLogLinearModel
+        self : estimator
             The fitted estimator.
 
         Raises
@@ -202,7 +202,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         limit = np.log(np.finfo(eta.dtype).max) - 1.0
         return np.asarray(np.exp(np.minimum(eta, eta.dtype.type(limit))))
 
-    def _at_offset(self, offset: Any) -> BilevelLogLinearModel:
+    def _at_offset(self, offset: Any) -> Self:
         """A copy that adds given offsets, for scorers, which know of none."""
         model = copy.copy(self)
         model.predict = partial(self.predict, offset=offset)  # type: ignore[method-assign]
