@@ -62,6 +62,7 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd tests/typing && $(abspath $(BIN))/mypy --config-file= --strict consumer.py
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-lint
@@ -90,5 +91,5 @@ picture: $(VENV)/.installed-test
 clean:
 	rm -rf $(VENV) .venv-lint .venv-floor examples/output benchmarks/output
 	rm -rf doc/_build build dist .pytest_cache .mypy_cache .ruff_cache
-	rm -rf .import_linter_cache
+	rm -rf .import_linter_cache tests/typing/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,6 +33,8 @@ _LARGEST_SPAN = 100.0
 class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
     """Common part of the estimators with a log link; see the subclasses."""
 
+    intercept_: float
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = True
