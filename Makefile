@@ -4,6 +4,7 @@
 #   make lint     style, types, import contracts
 #   make examples the demo and the other examples that need no data sets
 #   make docs     the documentation as HTML, warnings are errors
+#   make package  build sdist and wheel, check them, use the wheel outside the checkout
 #   make bench    the benchmarks (long; see doc/results.md)
 #   make papers   repeat published experiments (long; see doc/papers/how_to_repeat.md)
 #   make picture  redraw the picture of the README
@@ -26,12 +27,12 @@ export VECLIB_MAXIMUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo examples test lint format docs bench papers picture clean
+.PHONY: help demo examples test lint format docs package bench papers picture clean
 # Stamps are the point of the pattern rule below, not intermediate files.
 .SECONDARY:
 
 help:
-	@sed -n '2,10s/^#   //p' Makefile
+	@sed -n '2,11s/^#   //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -72,6 +73,9 @@ format: $(VENV)/.installed-lint
 docs: $(VENV)/.installed-doc
 	$(BIN)/python -m sphinx -W --keep-going -q -b html doc doc/_build/html
 	@echo "open doc/_build/html/index.html"
+
+package: $(VENV)/.installed-package
+	PYTHON=$(BIN)/python .ci/check_package.sh
 
 bench: $(VENV)/.installed-bench
 	@for name in $(BENCHMARKS); do \
