@@ -45,7 +45,7 @@ def test_actions_are_pinned_and_nothing_is_permitted_by_default():
 
 def test_the_section_of_a_version():
     made = runpy.run_path(str(ROOT / ".ci/changelog_section.py"))
-    text = "# Changes\n\n## [1.1.0] - 2026-01-31\n\n- new\n\n## [1.0.0] - 2025-01-01\n- old"
+    text = "## [1.1.0] - 2026-01-31\n\n- new\n\n## [1.0.0] - 2025-01-01\n- old"
     assert made["section"](text, "1.1.0") == "- new"
     assert made["section"](text, "1.0.0") == "- old"
     with pytest.raises(ValueError, match="no heading"):
