@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
@@ -263,6 +264,8 @@ def table(X, library):
 @each
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_frames_through_a_column_transformer(cls, library):
+    if library == "polars" and sklearn.__version__.startswith(("1.7.", "1.8.")):
+        pytest.skip("these releases of scikit-learn do not know polars 2")
     frame = table(draw(cls)[0], pytest.importorskip(library))
     y = draw(cls)[1]
     columns = ColumnTransformer(
