@@ -28,12 +28,15 @@ def show_versions() -> None:
     # Pools are known once the libraries that own them are loaded.
     import sklearn.utils  # noqa: F401
 
+    import skbilevel
+
     system = {
         "python": sys.version.replace("\n", " "),
         "executable": sys.executable,
         "machine": platform.platform(),
     }
-    packages = {name: _version(name) for name in ("skbilevel", *_REQUIRED, *_OPTIONAL)}
+    packages = {"skbilevel": skbilevel.__version__}
+    packages |= {name: _version(name) for name in _REQUIRED + _OPTIONAL}
     _print("System", system)
     _print("Packages", packages)
     for pool in threadpool_info():
