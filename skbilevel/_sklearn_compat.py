@@ -1,8 +1,10 @@
 """The only place that uses names which scikit-learn does not document."""
 
-from typing import Any
+from __future__ import annotations
 
-from sklearn.base import _fit_context
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
 from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import (
@@ -17,6 +19,16 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
 )
+
+if TYPE_CHECKING:
+    Method = TypeVar("Method", bound=Callable[..., Any])
+
+    # scikit-learn has no types, and would take those of ``fit`` away.
+    def _fit_context(
+        *, prefer_skip_nested_validation: bool
+    ) -> Callable[[Method], Method]: ...
+else:
+    from sklearn.base import _fit_context
 
 __all__ = [
     "HasMethods",

@@ -34,6 +34,9 @@ from skbilevel import (
 )
 
 N_ROWS, N_GROUPS = 72, 12
+# Older releases pass over weights that a scorer was not asked about, and do not bring
+# those of a search to the score of its estimator.
+STRICT = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
 # The best strength of so few rows may well be an end of its range.
 pytestmark = pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 
@@ -363,7 +366,8 @@ def test_nested_grid_search(case, routing):
         best = clone(fitted.best_estimator_)
         best.fit(X[train], y[train], **part(meta, train))
         np.testing.assert_array_equal(coef(fitted), coef(best))
-        assert score == best.score(X[test], y[test], **part(own, test))
+        if STRICT:
+            assert score == best.score(X[test], y[test], **part(own, test))
 
 
 @each_case
@@ -397,9 +401,10 @@ def test_metadata_that_are_not_requested(case, routing):
     with pytest.raises(UnsetMetadataPassedError, match=r"score|offset"):
         cross_validate(weighted, X, y, cv=GroupKFold(3), params=meta)
     with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
-        case.model(scoring=case.builtin()).fit(X, y, **meta)
-    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
         make_pipeline(StandardScaler(), case.model()).fit(X, y, **meta)
+    if STRICT:
+        with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+            case.model(scoring=case.builtin()).fit(X, y, **meta)
 
 
 @each_case

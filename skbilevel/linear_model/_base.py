@@ -44,6 +44,18 @@ class BilevelLinearModel(RoutingMixin, BaseEstimator):
 
     _doc_link_module = "skbilevel"
 
+    coef_: Array
+    alpha_: Array
+    group_alpha_: Array
+    group_labels_: Array
+    best_score_: float
+    n_iter_: int
+    # Lists of dict where targets have strengths of their own.
+    history_: Any
+    hyperpenalty_: Any
+    n_features_in_: int
+    feature_names_in_: Array
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "fit_intercept": ["boolean"],
         "feature_groups": [StrOptions({"shared"}), "array-like", None],
@@ -175,7 +187,7 @@ class BilevelLinearModel(RoutingMixin, BaseEstimator):
         if first.group_labels is not None:
             self.group_labels_ = first.group_labels
             groups: list[Any] = [p.group_alpha for p in parts]
-            self.group_alpha_ = np.stack(groups) if several else first.group_alpha
+            self.group_alpha_ = np.stack(groups) if several else groups[0]
         self.n_iter_ = max(part.n_iter for part in parts)
         self.history_ = [p.history for p in parts] if several else first.history
         self.hyperpenalty_ = (

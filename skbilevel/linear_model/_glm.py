@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -34,6 +34,8 @@ _LARGEST_SPAN = 100.0
 class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
     """Common part of the estimators with a log link; see the subclasses."""
 
+    intercept_: float
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = True
@@ -51,7 +53,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         sample_weight: Any = None,
         offset: Any = None,
         **params: Any,
-    ) -> BilevelLogLinearModel:
+    ) -> Self:
         """Tune the strengths and fit the coefficients.
 
         Parameters
@@ -70,7 +72,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
 
         Returns
         -------
-        self : BilevelLogLinearModel
+        self : estimator
             The fitted estimator.
 
         Raises
@@ -215,7 +217,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         limit = np.log(np.finfo(eta.dtype).max) - 1.0
         return np.asarray(np.exp(np.minimum(eta, eta.dtype.type(limit))))
 
-    def _at_offset(self, offset: Any) -> BilevelLogLinearModel:
+    def _at_offset(self, offset: Any) -> Self:
         """A copy that adds given offsets, for scorers, which know of none."""
         model = copy.copy(self)
         model.predict = partial(self.predict, offset=offset)  # type: ignore[method-assign]

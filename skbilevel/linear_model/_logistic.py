@@ -191,6 +191,8 @@ class BilevelLogisticCV(
     (13,)
     """
 
+    C_: Array
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelGeneralizedLinearModel._parameter_constraints,
         "outer_loss": [StrOptions(set(OUTER_LOSSES))],
