@@ -30,6 +30,7 @@ from skbilevel import (
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
+    BilevelSearchCV,
     BilevelTweedieCV,
 )
 
@@ -426,3 +427,96 @@ def test_groups_for_a_splitter_that_does_not_want_them(case, routing):
     X, y, meta = draw(case)
     with pytest.raises(TypeError, match=r"cv=KFold\(.* does not ask for them"):
         case.model(cv=KFold(3)).fit(X, y, **meta)
+
+
+# --- BilevelSearchCV
+
+
+def searched(case, meta, on, *, scaled=True, scoring=None, **params):
+    """A search over the model, with or without transformers in front of it."""
+    model = case.model(cv=None, **params)
+    if on:
+        model = requesting(model, meta)
+    if scaled:
+        scaler = StandardScaler()
+        scaler = scaler.set_fit_request(sample_weight=False) if on else scaler
+        model = make_pipeline(scaler, model)
+    return BilevelSearchCV(model, cv=Splitter(3), scoring=scoring)
+
+
+@each_case
+@pytest.mark.parametrize("on", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_search_gives_everyone_their_rows(case, on, scaled):
+    X, y, meta = draw(case)
+    with sklearn.config_context(enable_metadata_routing=on):
+        scoring = scorer(sample_weight=True) if on else scorer()
+        search = searched(case, meta, on, scaled=scaled, scoring=scoring)
+        search.fit(X, y, **meta)
+    check_splits(X, meta["groups"], rows=np.arange(N_ROWS))
+    calls = check_scores(y, meta)
+    np.testing.assert_array_equal(np.sort(np.concatenate(calls)), np.arange(N_ROWS))
+    if not scaled:
+        by_hand = case.model().fit(X, y, **meta)
+        np.testing.assert_array_equal(coef(search), coef(by_hand))
+
+
+@each_case
+@pytest.mark.parametrize("on", [False, True])
+def test_default_scores_of_a_search_know_weights_and_offsets(case, on):
+    X, y, meta = draw(case)
+    with sklearn.config_context(enable_metadata_routing=on):
+        found = searched(case, meta, on, scaled=False).fit(X, y, **meta)
+        scores = []
+        fitted = case.model().fit(X, y, **meta)
+        for _, test in GroupKFold(3).split(X, y, meta["groups"]):
+            rows = part({k: v for k, v in meta.items() if k != "groups"}, test)
+            scores.append((test, rows))
+    # The models of the folds are not kept: their scores are compared with those of
+    # models that are fitted by hand at the strengths that were found.
+    table = found.cv_results_
+    assert len(scores) == found.n_splits_
+    for k, (test, rows) in enumerate(scores):
+        of_all = fitted.score(X[test], y[test], **rows)
+        assert abs(table[f"split{k}_test_score"][0] - of_all) < 0.5
+
+
+@each_case
+def test_search_inside_cross_validate(case, routing):
+    X, y, meta = draw(case)
+    outer = GroupKFold(4)
+    search = searched(case, meta, True, scoring=scorer(sample_weight=True))
+    found = cross_validate(search, X, y, cv=outer, params=meta, return_estimator=True)
+    check_splits(X, meta["groups"])
+    check_scores(y, meta)
+    folds = outer.split(X, y, meta["groups"])
+    for fitted, (train, _) in zip(found["estimator"], folds, strict=True):
+        again = clone(search).fit(X[train], y[train], **part(meta, train))
+        np.testing.assert_array_equal(coef(fitted), coef(again))
+
+
+@each_case
+def test_search_refuses_what_is_not_requested(case, routing):
+    X, y, meta = draw(case)
+    plain = BilevelSearchCV(make_pipeline(StandardScaler(), case.model()))
+    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+        plain.fit(X, y, sample_weight=meta["sample_weight"])
+
+
+def test_transformers_of_the_folds_get_the_weights_of_their_rows(routing):
+    X, y, meta = draw(CASES["ridge"])
+    seen = []
+
+    class Weighted(StandardScaler):
+        def fit(self, X, y=None, sample_weight=None):
+            seen.append(rows_of(sample_weight, meta["sample_weight"]))
+            return super().fit(X, y, sample_weight)
+
+    scaler = Weighted().set_fit_request(sample_weight=True)
+    model = CASES["ridge"].model(cv=None).set_fit_request(sample_weight=False)
+    model.set_score_request(sample_weight=False)
+    search = BilevelSearchCV(make_pipeline(scaler, model), cv=Splitter(3))
+    search.fit(X, y, sample_weight=meta["sample_weight"], groups=meta["groups"])
+    wanted = [a for a, _ in GroupKFold(3).split(X, y, meta["groups"])]
+    for found, rows in zip(seen, [np.arange(N_ROWS), *wanted], strict=True):
+        np.testing.assert_array_equal(found, rows)

@@ -53,12 +53,18 @@ def head_params(
     pipeline: Pipeline, params: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metadata for the transformers of a pipeline, and those for its last step."""
-    name, last = pipeline.steps[-1]
+    name = pipeline.steps[-1][0]
     if _routing_enabled():
-        own: set[str] = set()
+        if not params:
+            return {}, {}
+        # Raises what fit of the pipeline would, where a step was not asked.
+        routed = process_routing(pipeline, "fit", **params)
+        own = {}
         if len(pipeline.steps) > 1:
-            own = _consumed(pipeline[:-1], "fit_transform", params)
-        return _chosen(params, own), _chosen(params, _consumed(last, "fit", params))
+            head = get_routing_for_object(pipeline[:-1])
+            known = head.consumes("fit_transform", params.keys())
+            own = {key: params[key] for key in params if key in known}
+        return own, dict(routed[name].fit)
     start = f"{name}__"
     inside = {key: value for key, value in params.items() if key in _OF_THE_LAST_STEP}
     for key, value in params.items():
@@ -79,12 +85,3 @@ def last_params(
     for pipeline in pipelines:
         _, params = head_params(pipeline, params)
     return params
-
-
-def _consumed(estimator: Any, method: str, params: dict[str, Any]) -> set[str]:
-    routing = get_routing_for_object(estimator)
-    return set(routing.consumes(method, params.keys()))
-
-
-def _chosen(params: dict[str, Any], keys: set[str]) -> dict[str, Any]:
-    return {key: params[key] for key in params if key in keys}
