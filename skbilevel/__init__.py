@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BilevelTweedieCV,
         to_sklearn,
     )
+    from skbilevel.search import BilevelSearchCV
 
 __version__ = "0.1.0.dev0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "BilevelPoissonCV",
     "BilevelRidgeCV",
     "BilevelRidgeClassifierCV",
+    "BilevelSearchCV",
     "BilevelTweedieCV",
     "__version__",
     "show_versions",
@@ -35,8 +37,19 @@ __all__ = [
 ]
 
 # Names of ``__all__`` come from linear_model but for these.
-_HOMES = {"show_versions": "skbilevel._show_versions"}
-_SUBMODULES = {"exceptions", "linear_model", "problems", "solvers", "testing"}
+_HOMES = {
+    "BilevelSearchCV": "skbilevel.search",
+    "show_versions": "skbilevel._show_versions",
+}
+_SUBMODULES = {
+    "exceptions",
+    "inspection",
+    "linear_model",
+    "problems",
+    "search",
+    "solvers",
+    "testing",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -54,6 +54,7 @@ ESTIMATORS = [
     for name in skbilevel.__all__
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
+    and name != "BilevelSearchCV"  # its parameters are those of GridSearchCV
 ]
 
 
@@ -105,6 +106,16 @@ def test_version_is_the_same_everywhere():
 
 def test_types_are_shipped():
     assert (Path(skbilevel.__file__).parent / "py.typed").is_file()
+
+
+def test_pictures():
+    displays = importlib.import_module("skbilevel.inspection").__all__
+    assert displays == [
+        "CoefficientsDisplay",
+        "GuardPathDisplay",
+        "OuterTraceDisplay",
+        "StrengthsDisplay",
+    ]
 
 
 def test_every_module_imports_and_says_what_it_is():

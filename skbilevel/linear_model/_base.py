@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import cache
 from numbers import Integral, Real
@@ -23,6 +22,7 @@ from skbilevel._sklearn_compat import (
     _check_sample_weight,
 )
 from skbilevel._typing import Array
+from skbilevel._warn import warn_user
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._columns import (
     Groups,
@@ -152,7 +152,7 @@ class BilevelLinearModel(RoutingMixin, BaseEstimator):
         with _thread_controller().limit(limits=1, user_api="blas"):
             tuned = search(data, resampling, options)
         if tuned.edge:
-            warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=4)
+            warn_user(_EDGE[tuned.edge], BoundaryWarning)
         return publish_attributes(data, tuned, groups)
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:

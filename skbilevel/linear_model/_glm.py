@@ -23,6 +23,7 @@ from skbilevel.linear_model._deviance import (
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
+from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._routing import refuse_score_params
 from skbilevel.linear_model._scoring import nested_score, user_score
 
@@ -79,6 +80,18 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        self._fit(X, y, sample_weight, params, self._resampling, offset)
+        return self
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        params: dict[str, Any],
+        resample: Any,
+        offset: Any = None,
+    ) -> list[Published]:
         X, y = self._validate(X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
         check_targets(y, self._power())
@@ -86,7 +99,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         offset = check_offset(offset, X.shape[0])
         if offset is not None and _routing_enabled():
             params["offset"] = offset  # for a scorer or a splitter that asks for it
-        resampling = self._resampling(X, y, sample_weight, params)
+        resampling = resample(X, y, sample_weight, params)
         target = self._target(y, weight, offset)
         make = partial(prepare_glm, X, target, weight, True)
         part = self._fit_part(X, make, tune_glm, resampling)
@@ -97,7 +110,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
             self.best_score_ = nested_score(
                 self, X, y, [part], sample_weight, params, offset
             )
-        return self
+        return [part]
 
     def _target(self, y: Array, weight: Array, offset: Array | None) -> GLMTarget:
         """Targets whose linear predictions are counted from the best constant."""
