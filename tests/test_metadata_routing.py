@@ -33,6 +33,7 @@ from skbilevel import (
     BilevelSearchCV,
     BilevelTweedieCV,
 )
+from skbilevel._sklearn_compat import _routing_enabled
 
 N_ROWS, N_GROUPS = 72, 12
 # Older releases pass over weights that a scorer was not asked about, and do not bring
@@ -52,6 +53,14 @@ class Case:
     def model(self, **params: Any) -> Any:
         fast = {"hyperpenalty": None, "feature_groups": "shared"}
         return self.make(**fast | {"cv": Splitter(3)} | params)
+
+    def asking(self, meta: dict[str, Any], **params: Any) -> Any:
+        """Ask for all metadata that the estimator takes, where routing is on."""
+        model = self.model(**params)
+        if _routing_enabled():
+            own = {key: True for key in meta if key != "groups"}
+            model.set_fit_request(**own).set_score_request(**own)
+        return model
 
     def builtin(self) -> str:
         return "accuracy" if is_classifier(self.make()) else "r2"
@@ -136,12 +145,6 @@ def part(meta, rows):
     return {key: value[rows] for key, value in meta.items()}
 
 
-def requesting(model, meta):
-    """Ask for all metadata that the estimator itself takes."""
-    own = {key: True for key in meta if key != "groups"}
-    return model.set_fit_request(**own).set_score_request(**own)
-
-
 def scorer(**requests):
     made = make_scorer(recorded)
     return made.set_score_request(**requests) if requests else made
@@ -177,7 +180,7 @@ def test_fit_gives_groups_to_the_splitter_and_weights_to_the_scorer(case, on):
     X, y, meta = draw(case)
     with sklearn.config_context(enable_metadata_routing=on):
         scoring = scorer(sample_weight=True) if on else scorer()
-        case.model(scoring=scoring).fit(X, y, **meta)
+        case.asking(meta, scoring=scoring).fit(X, y, **meta)
     check_splits(X, meta["groups"], rows=np.arange(N_ROWS))
     calls = check_scores(y, meta)
     # Every row is held out once, with its whole group.
@@ -202,8 +205,8 @@ def test_the_guard_gives_groups_to_the_splitter_both_times(case, routing):
 def test_groups_without_a_splitter_make_folds_of_groups(case, cv, routing):
     X, y, meta = draw(case)
     cv_of_groups = GroupKFold(5 if cv is None else cv)
-    expected = case.model(cv=cv_of_groups).fit(X, y, **meta)
-    found = case.model(cv=cv).fit(X, y, **meta)
+    expected = case.asking(meta, cv=cv_of_groups).fit(X, y, **meta)
+    found = case.asking(meta, cv=cv).fit(X, y, **meta)
     np.testing.assert_array_equal(coef(found), coef(expected))
 
 
@@ -211,7 +214,7 @@ def test_groups_without_a_splitter_make_folds_of_groups(case, cv, routing):
 def test_the_scorer_gets_further_metadata(case, routing):
     X, y, meta = draw(case)
     tag, own = np.arange(N_ROWS), {"sample_weight": True, "tag": True}
-    model = case.model(scoring=scorer(**own)).fit(X, y, tag=tag, **meta)
+    model = case.asking(meta, scoring=scorer(**own)).fit(X, y, tag=tag, **meta)
     for rows, (_, _, seen) in zip(check_scores(y, meta), SEEN["score"], strict=True):
         np.testing.assert_array_equal(seen, rows)
     SEEN["score"].clear()
@@ -260,7 +263,7 @@ def test_pipeline(case, on):
     with sklearn.config_context(enable_metadata_routing=on):
         if on:
             unweighted = StandardScaler().set_fit_request(sample_weight=False)
-            pipe = make_pipeline(unweighted, requesting(case.model(), meta))
+            pipe = make_pipeline(unweighted, case.asking(meta))
             pipe.fit(X, y, **meta)
             del meta["groups"]
             score = pipe.score(X, y, **meta)
@@ -279,11 +282,9 @@ def test_pipeline(case, on):
 
 
 def expected_folds(case, X, y, meta, outer):
-    """Models and scores of the folds, each fitted on its own rows by hand."""
+    """Models of the folds, each fitted on its own rows by hand, and held-out rows."""
     for train, test in outer.split(X, y, meta["groups"]):
-        model = case.model().fit(X[train], y[train], **part(meta, train))
-        own = {key: value for key, value in meta.items() if key != "groups"}
-        yield model, model.score(X[test], y[test], **part(own, test))
+        yield case.asking(meta).fit(X[train], y[train], **part(meta, train)), test
 
 
 @each_case
@@ -292,11 +293,14 @@ def test_cross_validate(case, routing):
     outer = GroupKFold(4)
     expected = list(expected_folds(case, X, y, meta, outer))
     SEEN["split"].clear()
-    model = requesting(case.model(), meta)
+    model = case.asking(meta)
     found = cross_validate(model, X, y, cv=outer, params=meta, return_estimator=True)
-    for model, (by_hand, _) in zip(found["estimator"], expected, strict=True):
+    own = {key: value for key, value in meta.items() if key != "groups"}
+    for model, score, (by_hand, test) in zip(
+        found["estimator"], found["test_score"], expected, strict=True
+    ):
         np.testing.assert_array_equal(coef(model), coef(by_hand))
-    np.testing.assert_array_equal(found["test_score"], [s for _, s in expected])
+        assert score == by_hand.score(X[test], y[test], **part(own, test))
     check_splits(X, meta["groups"])
     scores = cross_val_score(clone(found["estimator"][0]), X, y, cv=outer, params=meta)
     np.testing.assert_array_equal(scores, found["test_score"])
@@ -326,7 +330,7 @@ def test_cross_validate_without_routing(case):
 def test_cross_validate_with_a_scorer_inside_and_one_outside(case, routing):
     X, y, meta = draw(case)
     outer = GroupKFold(4)
-    model = requesting(case.model(scoring=scorer(sample_weight=True)), meta)
+    model = case.asking(meta, scoring=scorer(sample_weight=True))
     cross_validate(model, X, y, cv=outer, params=meta)
     inside = check_scores(y, meta)
     assert len(inside) == 4 * (3 + 1)
@@ -336,7 +340,7 @@ def test_cross_validate_with_a_scorer_inside_and_one_outside(case, routing):
         np.testing.assert_array_equal(last, test)
     SEEN["score"].clear()
     outside = scorer(sample_weight=True)
-    model = requesting(case.model(), meta)
+    model = case.asking(meta)
     cross_validate(model, X, y, cv=outer, params=meta, scoring=outside)
     np.testing.assert_array_equal(
         np.sort(np.concatenate(check_scores(y, meta))), np.arange(N_ROWS)
@@ -347,7 +351,7 @@ def test_cross_validate_with_a_scorer_inside_and_one_outside(case, routing):
 def test_nested_grid_search(case, routing):
     X, y, meta = draw(case)
     search = GridSearchCV(
-        requesting(case.model(), meta),
+        case.asking(meta),
         {"hyperpenalty": [None, ("smooth", 10.0)]},
         cv=GroupKFold(3),
         error_score="raise",
@@ -374,7 +378,7 @@ def test_nested_grid_search(case, routing):
 @each_case
 def test_a_number_of_folds_takes_groups_on_request(case, routing):
     X, y, meta = draw(case)
-    model = requesting(case.model(cv=3), meta)
+    model = case.asking(meta, cv=3)
     asking = clone(model).set_fit_request(groups=True)
     outer = GroupKFold(4)
     plain, grouped = (
@@ -383,10 +387,10 @@ def test_a_number_of_folds_takes_groups_on_request(case, routing):
     )
     train, _ = next(outer.split(X, y, meta["groups"]))
     rows = part(meta, train)
-    by_hand = case.model(cv=3).fit(X[train], y[train], **rows)
+    by_hand = case.asking(meta, cv=3).fit(X[train], y[train], **rows)
     np.testing.assert_array_equal(coef(grouped["estimator"][0]), coef(by_hand))
     del rows["groups"]
-    by_hand = case.model(cv=3).fit(X[train], y[train], **rows)
+    by_hand = case.asking(meta, cv=3).fit(X[train], y[train], **rows)
     np.testing.assert_array_equal(coef(plain["estimator"][0]), coef(by_hand))
 
 
