@@ -499,6 +499,18 @@ def test_search_inside_cross_validate(case, routing):
         np.testing.assert_array_equal(coef(fitted), coef(again))
 
 
+@pytest.mark.parametrize("on", [False, True])
+def test_a_search_with_a_number_of_folds_takes_groups(on):
+    X, y, meta = draw(CASES["ridge"])
+    with sklearn.config_context(enable_metadata_routing=on):
+        model = make_pipeline(StandardScaler(), CASES["ridge"].model(cv=None))
+        found = BilevelSearchCV(model, cv=3).fit(X, y, groups=meta["groups"])
+    by_hand = BilevelSearchCV(model, cv=GroupKFold(3)).fit(X, y, groups=meta["groups"])
+    np.testing.assert_array_equal(coef(found), coef(by_hand))
+    weight = meta["sample_weight"]
+    assert found.score(X, y) != by_hand.score(X, y, sample_weight=weight)
+
+
 @each_case
 def test_search_refuses_what_is_not_requested(case, routing):
     X, y, meta = draw(case)
