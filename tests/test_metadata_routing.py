@@ -438,9 +438,7 @@ def test_groups_for_a_splitter_that_does_not_want_them(case, routing):
 
 def searched(case, meta, on, *, scaled=True, scoring=None, **params):
     """A search over the model, with or without transformers in front of it."""
-    model = case.model(cv=None, **params)
-    if on:
-        model = requesting(model, meta)
+    model = case.asking(meta, cv=None, **params)
     if scaled:
         scaler = StandardScaler()
         scaler = scaler.set_fit_request(sample_weight=False) if on else scaler
