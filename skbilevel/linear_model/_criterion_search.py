@@ -31,6 +31,7 @@ from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search import Found, Search
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.solvers import IterInfo, Status
+from skbilevel.solvers._shared import Visited
 
 # Shared strengths nearer than this, in logarithms, are one.
 _SAME = 1e-3
@@ -239,8 +240,8 @@ def report(
         "tol": found.history["tol"],
     }
 
-    def models_at(v: Array) -> list[FoldModel]:
-        coefs = source.fold_coefficients(v, found.states)
+    def models_at(v: Array, states: tuple[Any, ...]) -> list[FoldModel]:
+        coefs = source.fold_coefficients(v, states)
         return [
             FoldModel(b, coef, views.fold(k).rows)
             for k, ((_, b), coef) in enumerate(zip(splits, coefs, strict=False))
@@ -253,7 +254,7 @@ def report(
         found.n_iter,
         history,
         hyperpenalty,
-        models_at(found.v),
+        models_at(found.v, found.states),
         found.edge,
         left_out,
         _tried(found, models_at) if splits and _is_shared(options) else None,
@@ -264,13 +265,21 @@ def _is_shared(options: TuningOptions) -> bool:
     return options.groups is not None and len(options.groups.labels) == 1
 
 
-def _tried(found: Found, models_at: Callable[[Array], list[FoldModel]]) -> Tried | None:
+def _tried(
+    found: Found, models_at: Callable[[Array, tuple[Any, ...]], list[FoldModel]]
+) -> Tried | None:
     """The shared strengths that were evaluated, the chosen one among them."""
     if not found.v.size:
         return None
     chosen = float(found.v.flat[0])
-    known = np.exp([log_v for log_v, _ in found.trace])
-    known = known[abs(np.log(known / chosen)) > _SAME] if chosen > 0 else known
-    v = np.sort(np.append(known, chosen))
-    place = int(np.searchsorted(v, chosen))
-    return Tried(v, place, lambda k: models_at(np.full_like(found.v, v[k])))
+    log_v = float(np.log(chosen)) if chosen > 0 else -np.inf
+    best = Visited(log_v, found.loss, found.states)
+    others = [each for each in found.trace if abs(each.log_v - log_v) > _SAME]
+    tried = sorted([best, *others], key=lambda each: each.log_v)
+    v, place = np.exp([each.log_v for each in tried]), tried.index(best)
+    v[place] = chosen
+
+    def models(k: int) -> list[FoldModel]:
+        return models_at(np.full_like(found.v, v[k]), tried[k].states)
+
+    return Tried(v, place, models)

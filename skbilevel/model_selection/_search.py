@@ -26,6 +26,7 @@ from skbilevel.solvers import (
 from skbilevel.solvers._base import OnIter, OuterOptimizer
 from skbilevel.solvers._nested import DirectRun, MapTasks
 from skbilevel.solvers._oracle_base import OracleSolver
+from skbilevel.solvers._shared import Visited
 from skbilevel.solvers.outer._surrogate import Surrogate
 from skbilevel.solvers.outer._trust_region import TrustRegion
 
@@ -46,8 +47,8 @@ class Found:
 
     ``loss`` is the criterion without its hyperpenalty; ``edge`` is -1 where no
     strength but an infinite one helps, 1 where none helps at all. ``states`` are those
-    of the tasks at the last evaluation; ``trace`` holds ``log v`` and the loss of the
-    shared strengths that were evaluated.
+    of the tasks at the last evaluation; ``trace`` holds the shared strengths that were
+    evaluated.
     """
 
     v: Array
@@ -57,7 +58,7 @@ class Found:
     history: dict[str, Array]
     edge: int
     states: tuple[Any, ...] = ()
-    trace: tuple[tuple[float, float], ...] = ()
+    trace: tuple[Visited, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Search:
             return _nothing(space, source.null_loss)
         finite = self.regime.oracles is not None
         guide = None if finite else source.guide()
-        edge, trace = 0, tuple[tuple[float, float], ...]()
+        edge, trace = 0, tuple[Visited, ...]()
         if v_init is None:
             few = None if space.one_strength else self._few_rows(source)
             sample = source if few is None else source.thinned(few)
