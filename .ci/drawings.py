@@ -90,7 +90,7 @@ CHOICES = (
         ('hyperpenalty=None, cv="loo"', "milliseconds; the guard costs ten times that"),
     ),
     (
-        ("Must no p x p or n x n array exist?", "(memory matters most)"),
+        ("Must no p x p or n x n array exist?", "(X both very wide and very tall)"),
         ('solver="amigo" for ridge, "newton-cg" else', "products with X only"),
     ),
 )
@@ -104,10 +104,10 @@ SHAPES = (
 def which_solver() -> str:
     """Questions one below the other, answers beside them."""
     parts: list[str] = []
-    y, left, width, right = 10, 10, 290, 390
+    y, left, width, right = 10, 10, 330, 430
     for question, answer in CHOICES:
         asked = Box(left, y, width, "question", question)
-        told = Box(right, y, 350, "answer", answer)
+        told = Box(right, y, 375, "answer", answer)
         parts += [*asked.svg(), *told.svg()]
         parts += arrow(left + width, asked.middle, right, told.middle, "yes")
         bottom, y = y + asked.height, y + asked.height + 30
@@ -117,10 +117,10 @@ def which_solver() -> str:
     parts += auto.svg()
     bottom, y = y + auto.height, y + auto.height + 34
     for k, shape in enumerate(SHAPES):
-        box = Box(left + 250 * k, y, 230, "layer", shape)
-        parts += [*box.svg(), *arrow(left + 120 + 40 * k, bottom, box.x + 115, y)]
+        box = Box(left + 270 * k, y, 255, "layer", shape)
+        parts += [*box.svg(), *arrow(left + 60 + 100 * k, bottom, box.x + 127, y)]
     title = "Which solver: four questions, then the shape of X"
-    return picture(title, 750, y + LINE * 3 + PAD + 10, parts)
+    return picture(title, 820, y + LINE * 3 + PAD + 10, parts)
 
 
 LAYERS = (
@@ -136,7 +136,7 @@ UP = ("strengths, candidates", "Result", "numbers")
 def layers() -> str:
     """The four layers, what goes down and what comes back."""
     parts: list[str] = []
-    y, x, width = 10, 140, 300
+    y, x, width = 10, 200, 300
     for k, lines in enumerate(LAYERS):
         box = Box(x, y, width, "layer", lines)
         parts += box.svg()
@@ -154,7 +154,7 @@ def layers() -> str:
                     f'text-anchor="{anchor}">{escape(text)}</text>'
                 )
     title = "Layers: imports go down, one result comes up"
-    return picture(title, 580, y + LINE * 3 + PAD + 10, parts)
+    return picture(title, 680, y + LINE * 3 + PAD + 10, parts)
 
 
 DRAWINGS = {"which_solver.svg": which_solver, "layers.svg": layers}
