@@ -129,7 +129,11 @@ LAYERS = (
     ("solvers", "iterations: inner, adjoint, outer", "numpy and scipy only"),
     ("problems", "losses, data fits, strengths, derivatives", "no iterations"),
 )
-DOWN = ("validated X, y, weights, splits", "BilevelProblem (tasks)", "at(W): value, grad")
+DOWN = (
+    "validated X, y, weights, splits",
+    "BilevelProblem (tasks)",
+    "at(W): value, grad",
+)
 UP = ("strengths, candidates", "Result", "numbers")
 
 

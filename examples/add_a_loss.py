@@ -106,7 +106,8 @@ def main():
     """Check the loss, tune with it, and compare its coefficients with least squares."""
     rng = np.random.default_rng(1)
     eta, y = 3.0 * rng.standard_normal((2, 50, 1))
-    print(check_derivatives(PseudoHuberLoss(1.5), eta, y))
+    for name, error in check_derivatives(PseudoHuberLoss(1.5), eta, y).items():
+        print(f"{name:16} error of the derivative {error:.0e}")
     X, y = data()
     for loss in (SquaredLoss(), PseudoHuberLoss(1.0)):
         problem = folds_problem(X, y, loss)

@@ -34,7 +34,9 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
         for name in ("hyperpenalty", "cv", "feature_groups")
     } | {"delta": [Interval(Real, 0, None, closed="neither")]}
 
-    def __init__(self, *, delta=1.35, hyperpenalty="auto", cv=None, feature_groups=None):
+    def __init__(
+        self, *, delta=1.35, hyperpenalty="auto", cv=None, feature_groups=None
+    ):
         super().__init__(
             hyperpenalty=hyperpenalty, cv=cv, feature_groups=feature_groups
         )
