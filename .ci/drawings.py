@@ -1,6 +1,7 @@
 """The drawings of the documentation, as SVG made of boxes and arrows.
 
-``python .ci/drawings.py --write`` renews the files in doc/_static; a test compares them.
+``python .ci/drawings.py --write`` renews the files in doc/_static, which a test
+compares.
 """
 
 import argparse
