@@ -117,7 +117,7 @@ def noise() -> str:
     mean = results("regression")["noise"]["mean"]
     ours, ridge = (cell(value, True) for value in mean)
     return (
-        "Where targets are permuted, so that nothing can be learnt, the mean of log(MSE "
+        "Where targets are permuted, and nothing can be learnt, the mean of log(MSE "
         f"/ MSE of the mean) over {len(results('regression')['noise']) - 1} sets is "
         f"{ours} for the default and {ridge} for RidgeCV."
     )
