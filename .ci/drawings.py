@@ -125,7 +125,11 @@ def which_solver() -> str:
 
 
 LAYERS = (
-    ("linear_model", "fit, predict, parameters, attributes", "knows scikit-learn"),
+    (
+        "linear_model  |  inspection",
+        "fit, predict, attributes  |  pictures",
+        "know scikit-learn",
+    ),
     ("model_selection", "rows: folds, halves, candidates, choice", "the guard"),
     ("solvers", "iterations: inner, adjoint, outer", "numpy and scipy only"),
     ("problems", "losses, data fits, strengths, derivatives", "no iterations"),
