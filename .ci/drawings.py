@@ -126,6 +126,11 @@ def which_solver() -> str:
 
 LAYERS = (
     (
+        "search",
+        "a pipeline whose last step is tuned",
+        "transformers are refitted per fold",
+    ),
+    (
         "linear_model  |  inspection",
         "fit, predict, attributes  |  pictures",
         "know scikit-learn",
@@ -135,15 +140,16 @@ LAYERS = (
     ("problems", "losses, data fits, strengths, derivatives", "no iterations"),
 )
 DOWN = (
+    "transformed rows of each fold",
     "validated X, y, weights, splits",
     "BilevelProblem (tasks)",
     "at(W): value, grad",
 )
-UP = ("strengths, candidates", "Result", "numbers")
+UP = ("fitted attributes", "strengths, candidates", "Result", "numbers")
 
 
 def layers() -> str:
-    """The four layers, what goes down and what comes back."""
+    """The layers, what goes down and what comes back."""
     parts: list[str] = []
     y, x, width = 10, 200, 300
     for k, lines in enumerate(LAYERS):
