@@ -52,9 +52,10 @@ def cell(value: Any, signed: bool = False) -> str:
     if isinstance(value, int) or (value == int(value) and abs(value) >= 100):
         return f"{value:+,.0f}" if signed else f"{value:,.0f}"
     size = abs(value)
+    if size < 0.0005:
+        return "0"
     digits = 3 if size < 1 else max(0, 2 - int(math.log10(size)))
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    return text
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -142,20 +143,25 @@ def family(name: str, ours: str, wanted: Sequence[tuple]) -> str:
 def family_sets(name: str) -> str:
     """Every set of such a battery, the worst first."""
     rows = sorted(results(name)["per_set"], key=lambda row: -row["log ratio"])
-    keys = ("set", "n x p", "classes", "splits", "reference", "loss", "log ratio", "se")
-    keys += ("to best", "accuracy", "cpu s", "/ reference")
-    header = (
-        "set",
-        "rows x columns",
-        *keys[2:4],
-        "loss of reference",
-        "loss",
-        *keys[6:],
-    )
+    columns = {
+        "set": "set",
+        "n x p": "rows x columns",
+        "classes": "classes",
+        "splits": "splits",
+        "reference": "loss of reference",
+        "loss": "loss",
+        "log ratio": "log ratio",
+        "se": "se",
+        "to best": "log ratio to best peer",
+        "accuracy": "accuracy",
+        "cpu s": "CPU s",
+        "/ reference": "time / reference",
+    }
+    if name != "classification":
+        del columns["classes"], columns["accuracy"]
     signed = ("log ratio", "to best", "accuracy")
-    return table(
-        header, [[cell(row[key], key in signed) for key in keys] for row in rows]
-    )
+    body = [[cell(row[key], key in signed) for key in columns] for row in rows]
+    return table(list(columns.values()), body)
 
 
 def text() -> str:
