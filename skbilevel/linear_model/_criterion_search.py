@@ -221,6 +221,7 @@ def report(
         "value": found.history["value"] * unit.factor,
         "grad_norm": found.history["grad_norm"] * unit.factor,
         "tol": found.history["tol"],
+        "seconds": found.history["seconds"],
     }
     coefs = source.fold_coefficients(found.v, found.states)
     folds = [(b, coef) for (_, b), coef in zip(splits, coefs, strict=False)]

@@ -41,4 +41,5 @@ def without_events(data: PreparedGLM) -> Tuned:
         "alpha": np.full((1, len(v)), np.inf),
     }
     history = {"candidate": np.arange(1), "score": score, "weight": one}
+    history["seconds"] = np.zeros(1)
     return Tuned(v, coef, float(score[0]), 1, history, found, [(index, coef)], 0)

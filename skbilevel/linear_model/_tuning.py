@@ -208,6 +208,7 @@ def report_guard(
         "candidate": np.arange(len(choice.loss)),
         "score": score,
         "weight": choice.weight,
+        "seconds": np.full(len(score), found.seconds),
     }
     steps = len(recipe.half) + len(recipe.loo)
     steps += recipe.evidence_steps * len(recipe.evidence)

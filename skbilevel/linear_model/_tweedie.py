@@ -98,7 +98,9 @@ class BilevelTweedieCV(BilevelLogLinearModel):
     n_iter_ : int
         Outer steps.
     history_ : dict of ndarray
-        Course of the search, ready to plot.
+        Course of the search, ready to plot: ``value``, ``grad_norm``, ``tol`` and
+        ``seconds`` since its start after every outer step. Under "auto" ``score`` and
+        ``weight`` of every candidate, and the ``seconds`` after which it was scored.
     hyperpenalty_ : dict of ndarray
         What was chosen: family, value, nested score, standard error, weight and
         strengths of every candidate.

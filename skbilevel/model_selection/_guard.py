@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ class GuardResult:
         The candidates of the full training set.
     loss : float
         Nested loss of the published average.
+    seconds : float
+        From the start until the candidates were scored.
     """
 
     v: Array
@@ -58,6 +61,7 @@ class GuardResult:
     choice: Choice
     candidates: Candidates
     loss: float
+    seconds: float
 
 
 def guarded_strengths(
@@ -72,7 +76,7 @@ def guarded_strengths(
     family: Family | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average."""
-    limits, family = limits or Limits(), family or LeastSquares()
+    began, limits, family = perf_counter(), limits or Limits(), family or LeastSquares()
     made: Made = [
         (trainer, _candidates(trainer, recipe, strengths, metadata, limits))
         for trainer in family.trainers(rows, plan)
@@ -83,6 +87,7 @@ def guarded_strengths(
     choice = averaging.choose(
         losses[:, scored], rows.weight[scored], plan.cluster[scored]
     )
+    seconds = perf_counter() - began
     rest = (members, limits, rows, family, held_out, scored)
     v, solved, loss = _published_everywhere(made, choice.weight, *rest)
     trainer, first = made[0]
@@ -98,7 +103,8 @@ def guarded_strengths(
         # The ratio is a compromise where a strength covers several coefficients.
         alone = np.eye(len(choice.weight))[best]
         v, solved, loss = _published_everywhere(made, alone, *rest)
-    return GuardResult(v[0], solved[0, 0], solved[1:, 0], choice, full, loss)
+    coef, folds = solved[0, 0], solved[1:, 0]
+    return GuardResult(v[0], coef, folds, choice, full, loss, seconds)
 
 
 def _candidates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import numpy as np
 
@@ -117,7 +118,7 @@ class LargeGLMGuard:
 
     def run(self) -> GuardResult:
         """Tune and score the folds, choose, tune and solve the full data."""
-        tuning, plan = self.tuning, self.plan
+        began, tuning, plan = perf_counter(), self.tuning, self.plan
         folds = []
         for s in plan.outer[: self.k]:
             tuned = tuning.fold(s)
@@ -131,6 +132,7 @@ class LargeGLMGuard:
         losses = np.stack([self._losses([f.W[c] for f in folds]) for c in candidates])
         cluster = plan.cluster[scored]
         choice = choose_refined(self.averaging, losses[:, scored], weight, cluster)
+        seconds = perf_counter() - began
         full = tuning.full(plan, folds[0])
         a, loss = choice.weight, 0.0
         published = [
@@ -144,7 +146,7 @@ class LargeGLMGuard:
             # The ratio is a compromise where a strength covers several classes.
             a, loss = np.eye(len(a))[best], float(choice.loss[best])
             published = [(f.v[best], f.W[best]) for f in folds]
-        return self._result(full, folds[0], choice, a, loss, published)
+        return self._result(full, folds[0], choice, a, loss, published, seconds)
 
     def _losses(self, working: list[Array]) -> Array:
         """Mean loss (n,) of one candidate of every scored fold on its held-out rows."""
@@ -190,6 +192,7 @@ class LargeGLMGuard:
         a: Array,
         loss: float,
         published: list[tuple[Array, Array]],
+        seconds: float,
     ) -> GuardResult:
         tuning, layout = self.tuning, self.tuning.problem.layout
         index = self.plan.full.rows
@@ -214,4 +217,5 @@ class LargeGLMGuard:
             choice,
             candidates,
             loss,
+            seconds,
         )

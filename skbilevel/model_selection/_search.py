@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class Search:
 
     def run(self, source: Source, space: OuterSpace, v_init: Array | None) -> Found:
         """Strengths from a start, or from the best shared strength."""
-        p = space.n_features
+        began, p = perf_counter(), space.n_features
         if not p or not source.trace > 0 or source.null_loss < _CONSTANT:
             return _nothing(space, source.null_loss)
         finite = self.regime.oracles is not None
@@ -100,13 +101,14 @@ class Search:
                 # Where no strength matters none would ever be moved.
                 v_init = np.minimum(v_init, np.exp(_WEAKEST_START) * p / source.trace)
             if shared.final and sample is source:
-                return _found_shared(shared, space)
+                return _found_shared(shared, space, perf_counter() - began)
         v_init = np.clip(v_init, space.low, space.high)
         positive = v_init[v_init > 0]
         v_ref = float(np.exp(np.log(positive).mean())) if positive.size else 0.0
         v_ref = max(v_ref, 1.0 / source.trace)
         outer = space.outer_vector(v_ref, source.null_loss, finite)
         theta0 = outer.parametrization.init(np.maximum(v_init, _least(outer, v_ref)))
+        before = perf_counter() - began
         result = self._solve(source, outer, guide, theta0)
         loss = result.value
         if outer.hyperpenalty is not None:
@@ -116,7 +118,7 @@ class Search:
             loss,
             result.status,
             max(1, result.n_iter),
-            result.history,
+            _later(result.history, before),
             _final_edge(edge, result.v, source.trace),
             result.states,
         )
@@ -216,9 +218,19 @@ def _states_of(problem: BilevelProblem, w: Array | None) -> tuple[Any, ...]:
     return tuple((W, None) for W in StrengthTasks(problem).split(w))
 
 
-def _found_shared(shared: SharedStart, space: OuterSpace) -> Found:
-    one = np.ones(1)
-    history = {"value": shared.value * one, "grad_norm": 0.0 * one, "tol": 0.0 * one}
+def _later(history: dict[str, Array], seconds: float) -> dict[str, Array]:
+    """A history whose clock began so many seconds earlier.
+
+    Solvers of others need not look at the clock.
+    """
+    known = history.get("seconds")
+    if known is None:
+        known = np.full(len(history["value"]), np.nan)
+    return history | {"seconds": known + seconds}
+
+
+def _found_shared(shared: SharedStart, space: OuterSpace, seconds: float) -> Found:
+    history = _one_line(shared.value, seconds)
     v = np.full(space.shape, shared.v)
     status = Status.CONVERGED
     return Found(v, shared.value, status, 1, history, shared.edge, shared.states)
@@ -233,9 +245,13 @@ def _least(outer: OuterVector, v_ref: float) -> float:
 
 def _nothing(space: OuterSpace, loss: float) -> Found:
     """Constant columns or targets: no strength to find; the loss is in-sample."""
-    zero = np.zeros(1)
-    history = {"value": zero + loss, "grad_norm": zero, "tol": zero}
-    return Found(np.zeros(space.shape), loss, Status.CONVERGED, 1, history, 0)
+    zero = np.zeros(space.shape)
+    return Found(zero, loss, Status.CONVERGED, 1, _one_line(loss, 0.0), 0)
+
+
+def _one_line(value: float, seconds: float) -> dict[str, Array]:
+    line = {"value": value, "grad_norm": 0.0, "tol": 0.0, "seconds": seconds}
+    return {name: np.full(1, each) for name, each in line.items()}
 
 
 def _final_edge(edge: int, v: Array, trace: float) -> int:
