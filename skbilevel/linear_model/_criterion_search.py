@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.model_selection._course import Found
 from skbilevel.model_selection._criterion import Source
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
@@ -25,11 +27,12 @@ from skbilevel.model_selection._outer_space import (
     check_hyperpenalty,
     variance_limits,
 )
+from skbilevel.model_selection._progress import Finishing, Step
 from skbilevel.model_selection._regime import Regime
 from skbilevel.model_selection._resampling import Pair, fold_labels
-from skbilevel.model_selection._search import Found, Search
+from skbilevel.model_selection._search import Search
 from skbilevel.problems._moments import AugmentedRows
-from skbilevel.solvers import IterInfo, Status
+from skbilevel.solvers import Status
 
 # Ends that a user can do something about.
 _WARNED = (Status.MAX_ITER, Status.LINE_SEARCH, Status.INNER, Status.WORSE)
@@ -49,6 +52,7 @@ def search_strengths(
     options: TuningOptions,
     metadata: FoldMetadata | None,
     unit: Unit,
+    finish: Callable[[Found], Tuned],
 ) -> Found:
     """Search the strengths of a criterion from the best shared one, or a given start.
 
@@ -64,6 +68,8 @@ def search_strengths(
         Metadata of the columns.
     unit : Unit
         For what is printed and warned of.
+    finish : callable
+        Makes a result of what was found so far, if anybody wants it.
     """
     rows = source.rows
     family, value = check_hyperpenalty(options.hyperpenalty)
@@ -81,11 +87,14 @@ def search_strengths(
         value,
         t,
     )
+    listener = None
+    if options.listener is not None:
+        listener = Finishing(options.listener, finish, partial(_words, unit))
     search = Search(
         regime,
         options.tol,
         options.max_iter,
-        _printer(options, unit),
+        listener,
         _mapper(options),
         options.seed,
     )
@@ -162,19 +171,15 @@ def _index(rows: Array, positive: Array) -> Array:
     return rows[positive[rows]]
 
 
-def _printer(options: TuningOptions, unit: Unit) -> Any:
-    """One printed line per outer iteration."""
-    if not options.verbose:
-        return None
-
-    def line(info: IterInfo) -> None:
-        print(
-            f"[skbilevel] iteration {info.n_iter}: {unit.name} "
-            f"{info.value * unit.factor:.6g}, projected gradient "
-            f"{info.grad_norm * unit.factor:.2e}"
-        )
-
-    return line
+def _words(unit: Unit, step: Step) -> str:
+    """One line for each step."""
+    info = step.info
+    if info is None:
+        return "start: one strength, or what alpha_init says"
+    return (
+        f"iteration {info.n_iter}: {unit.name} {info.value * unit.factor:.6g}, "
+        f"projected gradient {info.grad_norm * unit.factor:.2e}, {info.seconds:.2f} s"
+    )
 
 
 def _mapper(options: TuningOptions) -> Any:
@@ -190,7 +195,7 @@ def _warn(found: Found, unit: Unit) -> None:
             f"{found.status.value} Reached a {unit.name} of "
             f"{found.loss * unit.factor:.6g} in {found.n_iter} outer iterations.",
             ConvergenceWarning,
-            stacklevel=7,
+            stacklevel=9,
         )
 
 
@@ -201,8 +206,9 @@ def report(
     options: TuningOptions,
     unit: Unit,
     left_out: Callable[[], Array] | None,
+    brief: bool = False,
 ) -> Tuned:
-    """All that is published, in the user's units."""
+    """All that is published, in the user's units; models of folds unless ``brief``."""
     v = (found.v.T * source.metric**2).T
     with np.errstate(divide="ignore"):
         alpha = 1.0 / v
@@ -223,8 +229,10 @@ def report(
         "tol": found.history["tol"],
         "seconds": found.history["seconds"],
     }
-    coefs = source.fold_coefficients(found.v, found.states)
-    folds = [(b, coef) for (_, b), coef in zip(splits, coefs, strict=False)]
+    folds = []
+    if not brief:
+        coefs = source.fold_coefficients(found.v, found.states)
+        folds = [(b, coef) for (_, b), coef in zip(splits, coefs, strict=False)]
     return Tuned(
         v,
         source.coefficients(found.v, found.states),

@@ -23,6 +23,7 @@ from skbilevel.linear_model._deviance import (
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
+from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import nested_score, user_score
 
 # No exposures are that many powers of e apart.
@@ -76,6 +77,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        given = (X, y, {"sample_weight": sample_weight, "offset": offset})
         X, y = self._validate(X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
         check_targets(y, self._power())
@@ -84,15 +86,23 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         resampling = self._resampling(X, y, sample_weight, params)
         target = self._target(y, weight, offset)
         make = partial(prepare_glm, X, target, weight, True)
-        part = self._fit_part(X, make, tune_glm, resampling)
-        self.coef_ = part.coef[0].astype(X.dtype)
-        self.intercept_ = X.dtype.type(part.intercept[0])
-        self._set_search_attributes([part])
+        attributes = partial(self._attributes, X.dtype)
+        fit = self._followed(*given, attributes)
+        part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
+        self._set_attributes(attributes([part]))
         if self.scoring is not None:
             self.best_score_ = nested_score(
                 self, X, y, [part], sample_weight, params, offset
             )
+        fit.close()
         return self
+
+    def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
+        return {
+            "coef_": parts[0].coef[0].astype(dtype),
+            "intercept_": dtype.type(parts[0].intercept[0]),
+            **self._search_attributes(parts),
+        }
 
     def _target(self, y: Array, weight: Array, offset: Array | None) -> GLMTarget:
         """Targets whose linear predictions are counted from the best constant."""

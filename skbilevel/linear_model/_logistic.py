@@ -21,6 +21,7 @@ from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._options import TuningOptions
+from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 
 
@@ -269,6 +270,7 @@ class BilevelLogisticCV(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
         weight = check_weight(sample_weight, X)
@@ -276,20 +278,29 @@ class BilevelLogisticCV(
         self.classes_, target = class_target(y, weight, self.outer_loss)
         resampling = self._resampling(X, y, sample_weight, params)
         make = partial(prepare_glm, X, target, weight, False)
-        part = self._fit_part(X, make, tune_glm, resampling)
-        self.coef_ = part.coef.astype(X.dtype)
-        self.intercept_ = part.intercept.astype(X.dtype)
-        self._set_search_attributes([part])
-        if self.alpha_per_class:
-            # Two classes have one set of coefficients, and of strengths.
-            self.alpha_ = self.alpha_.reshape(self.coef_.shape)
-            if part.group_alpha is not None:
-                self.group_alpha_ = np.atleast_2d(part.group_alpha)
-        with np.errstate(divide="ignore"):
-            self.C_ = 1.0 / self.alpha_
+        attributes = partial(self._attributes, X.dtype)
+        fit = self._followed(*given, attributes)
+        part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
+        self._set_attributes(attributes([part]))
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
+        fit.close()
         return self
+
+    def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
+        part, found = parts[0], self._search_attributes(parts)
+        if self.alpha_per_class:
+            # Two classes have one set of coefficients, and of strengths.
+            found["alpha_"] = found["alpha_"].reshape(part.coef.shape)
+            if part.group_alpha is not None:
+                found["group_alpha_"] = np.atleast_2d(part.group_alpha)
+        with np.errstate(divide="ignore"):
+            found["C_"] = 1.0 / found["alpha_"]
+        return {
+            "coef_": part.coef.astype(dtype),
+            "intercept_": part.intercept.astype(dtype),
+            **found,
+        }
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
         options = super()._tuning_options(groups)

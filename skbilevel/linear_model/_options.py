@@ -10,13 +10,15 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
+from skbilevel.model_selection._progress import Listener
 
 
 @dataclass(frozen=True)
 class TuningOptions:
     """The estimator's parameters that the search depends on.
 
-    ``by_target`` gives every target, a class for instance, strengths of its own.
+    ``by_target`` gives every target, a class for instance, strengths of its own; the
+    ``listener`` is told what is done.
     """
 
     hyperpenalty: Any
@@ -28,9 +30,9 @@ class TuningOptions:
     metadata: Any
     groups: Groups | None
     seed: int
-    verbose: int
     n_jobs: int | None = None
     by_target: bool = False
+    listener: Listener | None = None
 
     def n_own(self, n_targets: int) -> int:
         """Number of targets with strengths of their own; 1 where they share them."""

@@ -41,6 +41,8 @@ class Published:
         Rows of positive weight.
     left_out : callable or None
         Computes targets of every row predicted from the other rows.
+    edge : {-1, 0, 1}
+        Where the shared strength ended.
     """
 
     coef: Array
@@ -55,6 +57,7 @@ class Published:
     folds: list[tuple[Array, Array, Array]]
     positive: Array
     left_out: Callable[[], Array] | None
+    edge: int = 0
 
 
 def publish_attributes(
@@ -86,4 +89,5 @@ def publish_attributes(
         folds,
         data.positive,
         tuned.left_out,
+        tuned.edge,
     )

@@ -15,6 +15,7 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelLinearModel, check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._tuning import tune
 
@@ -210,6 +211,7 @@ class BilevelRidgeClassifierCV(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -223,14 +225,21 @@ class BilevelRidgeClassifierCV(
             weight = weight * compute_sample_weight(self.class_weight, y)
         resampling = self._resampling(X, y, sample_weight, params)
         make = partial(prepare, X, _indicators(codes), weight)
-        part = self._fit_part(X, make, tune, resampling)
-        dtype = X.dtype
-        self.coef_ = part.coef.astype(dtype)
-        self.intercept_ = part.intercept.astype(dtype)
-        self._set_search_attributes([part])
+        attributes = partial(self._attributes, X.dtype)
+        fit = self._followed(*given, attributes)
+        part = self._fit_part(X, make, tune, resampling, fit.parts[0])
+        self._set_attributes(attributes([part]))
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
+        fit.close()
         return self
+
+    def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
+        return {
+            "coef_": parts[0].coef.astype(dtype),
+            "intercept_": parts[0].intercept.astype(dtype),
+            **self._search_attributes(parts),
+        }
 
 
 def _indicators(codes: Array) -> Array:

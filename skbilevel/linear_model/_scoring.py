@@ -84,6 +84,8 @@ def nested_score(
         score_params = {"sample_weight": np.asarray(sample_weight)}
     if parts[0].left_out is not None:
         return _left_out_score(owner, scorer, X, y, parts, score_params)
+    if not parts[0].folds:
+        return np.nan  # the fit was stopped before a fold was done
     scores = []
     for fold in zip(*[part.folds for part in parts], strict=True):
         index = fold[0][0]

@@ -29,6 +29,7 @@ from skbilevel.model_selection._plan import (
     default_plan,
     split_plan,
 )
+from skbilevel.model_selection._progress import Finishing
 from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.problems._moments import AugmentedRows
@@ -87,6 +88,15 @@ def _guarded(
     strengths, members = strengths_of(options)
     metadata = metadata_of(data, options.metadata, data.y_scale)
     limits = limits_of(data, options)
+
+    def squared(loss: Any) -> Any:
+        """A loss in the units of y; too large a one is infinite."""
+        with np.errstate(over="ignore"):
+            return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
+
+    def finish(found: GuardResult) -> Tuned:
+        return report_guard(plan, recipe, found, squared, limits)
+
     found = guarded_strengths(
         data.rows,
         plan,
@@ -96,16 +106,17 @@ def _guarded(
         members,
         metadata,
         limits,
+        listener=finishing(options, finish),
     )
+    return finish(found)
 
-    def squared(loss: Any) -> Any:
-        """A loss in the units of y; too large a one is infinite."""
-        with np.errstate(over="ignore"):
-            return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
 
-    tuned = report_guard(plan, recipe, found, squared)
-    # An optimum on a limit that the user set is no surprise.
-    return tuned if limits.open else replace(tuned, edge=0)
+def finishing(
+    options: TuningOptions, finish: Callable[[GuardResult], Tuned]
+) -> Finishing | None:
+    """The listener of a guard, if anybody listens."""
+    listener = options.listener
+    return None if listener is None else Finishing(listener, finish)
 
 
 def strengths_of(
@@ -188,7 +199,11 @@ def plan_of(
 
 
 def report_guard(
-    plan: NestedPlan, recipe: Recipe, found: GuardResult, unit: Callable[[Any], Any]
+    plan: NestedPlan,
+    recipe: Recipe,
+    found: GuardResult,
+    unit: Callable[[Any], Any],
+    limits: Limits,
 ) -> Tuned:
     """What the guard found, losses in the ``unit`` of the user."""
     choice = found.choice
@@ -221,6 +236,7 @@ def report_guard(
         hyperpenalty,
         # Large problems score the first folds of their plan only.
         list(zip(plan.held_out, found.fold_coef, strict=False)),
-        # Where other candidates help, the end of the shared strength says little.
-        found.candidates.shared.edge if choice.weight[0] > 0.5 else 0,
+        # Where other candidates help, the end of the shared strength says little, and
+        # an optimum on a limit that the user set is no surprise.
+        found.candidates.shared.edge if choice.weight[0] > 0.5 and limits.open else 0,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -21,8 +22,10 @@ from skbilevel.model_selection._paths import (
     Candidates,
     Recipe,
     Strengths,
+    Tell,
     make_candidates,
 )
+from skbilevel.model_selection._progress import Listener, Progress
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._moments import AugmentedRows
@@ -30,7 +33,7 @@ from skbilevel.problems._moments import AugmentedRows
 # Predictions of held-out rows are computed block by block.
 _BLOCK_BYTES = 1 << 24
 
-Made = list[tuple[Trainer | RowsTrainer, Candidates | CompactCandidates]]
+Made = Sequence[tuple[Trainer | RowsTrainer, Candidates | CompactCandidates]]
 
 
 @dataclass(frozen=True)
@@ -74,37 +77,53 @@ def guarded_strengths(
     metadata: Metadata | None = None,
     limits: Limits | None = None,
     family: Family | None = None,
+    listener: Listener | None = None,
 ) -> GuardResult:
-    """Make candidates in every training set, score them, publish their average."""
-    began, limits, family = perf_counter(), limits or Limits(), family or LeastSquares()
-    made: Made = [
-        (trainer, _candidates(trainer, recipe, strengths, metadata, limits))
-        for trainer in family.trainers(rows, plan)
-    ]
-    held_out = plan.held_out
-    losses = _nested_losses(rows, family, held_out, _outer_coefficients(made))
-    scored = np.unique(np.concatenate(held_out))
-    choice = averaging.choose(
-        losses[:, scored], rows.weight[scored], plan.cluster[scored]
-    )
-    seconds = perf_counter() - began
-    rest = (members, limits, rows, family, held_out, scored)
-    v, solved, loss = _published_everywhere(made, choice.weight, *rest)
-    trainer, first = made[0]
-    full = Candidates(
-        first.family,
-        first.value,
-        trainer.variances(first.v)[:1],
-        first.w[:1],
-        first.shared,
-    )
-    best = int(np.argmax(choice.weight))
-    if loss > choice.loss[best] and (members is not None or rows.n_targets > 1):
-        # The ratio is a compromise where a strength covers several coefficients.
-        alone = np.eye(len(choice.weight))[best]
-        v, solved, loss = _published_everywhere(made, alone, *rest)
-    coef, folds = solved[0, 0], solved[1:, 0]
-    return GuardResult(v[0], coef, folds, choice, full, loss, seconds)
+    """Make candidates in every training set, score them, publish their average.
+
+    A ``listener`` that ends the search early gets what is known by then: the shared
+    strength before a fold is done, the choice by the folds that are done later.
+    """
+    limits, family = limits or Limits(), family or LeastSquares()
+    guard = Guard(rows, plan, averaging, members, limits, family, perf_counter())
+    progress = Progress(listener)
+    trainers, made = family.trainers(rows, plan), list[Any]()
+    progress.begin(recipe.n_families + len(trainers))
+    for trainer in trainers:
+        make = partial(_candidates, trainer, recipe, strengths, metadata, limits)
+        if made:
+            made.append((trainer, make()))
+        else:
+            # Of the full data, and what can be published soonest.
+            made.append((trainer, make(_telling(progress, guard, trainer))))
+        known, n_sets = partial(guard.conclude, tuple(made)), guard.n_sets(made)
+        text = f"candidates of {n_sets} of {1 + len(plan.outer)} training sets"
+        if progress.tell("training set", known, text):
+            break
+    return guard.conclude(made)
+
+
+def _telling(progress: Progress, guard: Guard, trainer: Any) -> Tell:
+    """Tell families of the first training sets as results."""
+
+    shared: list[Callable[[], Any]] = []
+
+    def tell(name: str, candidates: Callable[[], Any]) -> bool:
+        text = f"candidates of the full data: {name}"
+        if len(trainer.sets) == 1:
+            # Without folds there are no scores: the shared strength is the result.
+            shared.append(candidates)
+            candidates = shared[0]
+        known = partial(_conclude_one, guard, trainer, candidates)
+        return progress.tell(name, known, text)
+
+    return tell
+
+
+def _conclude_one(
+    guard: Guard, trainer: Any, candidates: Callable[[], Any]
+) -> GuardResult:
+    return guard.conclude([(trainer, candidates())])
 
 
 def _candidates(
@@ -113,31 +132,114 @@ def _candidates(
     strengths: Strengths,
     metadata: Metadata | None,
     limits: Limits,
+    tell: Tell | None = None,
 ) -> Candidates | CompactCandidates:
     """Candidates of a trainer, those with strengths by class behind the others."""
-    made = make_candidates(trainer, recipe, strengths, metadata, limits)
-    if recipe.classes is None or isinstance(made, CompactCandidates):
-        return made
-    return with_classes(trainer, made, recipe.classes, strengths, limits)
+    own, enough = recipe.classes, False
+
+    def shaped(made: Any, own: Recipe | None) -> Any:
+        if own is None or isinstance(made, CompactCandidates):
+            return made
+        return with_classes(trainer, made, own, strengths, limits)
+
+    def told(name: str, known: Callable[[], Any]) -> bool:
+        nonlocal enough
+        none = None if own is None else own.without_paths()
+        assert tell is not None
+        enough = tell(name, lambda: shaped(known(), none))
+        return enough
+
+    listener = None if tell is None else told
+    made = make_candidates(trainer, recipe, strengths, metadata, limits, listener)
+    if enough and own is not None:
+        own = own.without_paths()
+    return shaped(made, own)
 
 
-def _published_everywhere(
-    made: Made,
-    weight: Array,
-    members: Array | None,
-    limits: Limits,
-    rows: AugmentedRows,
-    family: Family,
-    held_out: Sequence[Array],
-    scored: Array,
-) -> tuple[Array, Array, float]:
-    """An average as variances and coefficients of every set, and its nested loss."""
-    published = [_published(t, c, weight, members, limits) for t, c in made]
-    v = np.concatenate([p[0] for p in published])
-    solved = np.concatenate([p[1] for p in published])
-    nested = _nested_losses(rows, family, held_out, solved[1:])[0]
-    row_weight = rows.weight[scored]
-    return v, solved, float(nested[scored] @ row_weight / row_weight.sum())
+@dataclass(frozen=True)
+class Guard:
+    """From candidates of training sets to one published set of strengths.
+
+    Parameters
+    ----------
+    rows : AugmentedRows
+        The rows.
+    plan : NestedPlan
+        Outer folds.
+    averaging : Averaging
+        Rules of the choice.
+    members : ndarray of shape (p,) or None
+        Labels of columns that share a strength.
+    limits : Limits
+        The user's box.
+    family : Family
+        Losses of predictions.
+    began : float
+        When, by `time.perf_counter`.
+    """
+
+    rows: AugmentedRows
+    plan: NestedPlan
+    averaging: Averaging
+    members: Array | None
+    limits: Limits
+    family: Family
+    began: float
+
+    @staticmethod
+    def n_sets(made: Iterable[tuple[Any, Any]]) -> int:
+        """Number of training sets, the full data first."""
+        return sum(len(trainer.sets) for trainer, _ in made)
+
+    def conclude(self, made: Made) -> GuardResult:
+        """Choose by the folds whose candidates are made, and publish the average."""
+        held_out = self.plan.held_out[: self.n_sets(made) - 1]
+        choice = self._choice(made, held_out)
+        seconds = perf_counter() - self.began
+        v, solved, loss = self._everywhere(made, choice.weight, held_out)
+        trainer, first = made[0]
+        full = Candidates(
+            first.family,
+            first.value,
+            trainer.variances(first.v)[:1],
+            first.w[:1],
+            first.shared,
+        )
+        best = int(np.argmax(choice.weight))
+        compromise = self.members is not None or self.rows.n_targets > 1
+        if loss > choice.loss[best] and compromise:
+            # The ratio is a compromise where a strength covers several coefficients.
+            alone = np.eye(len(choice.weight))[best]
+            v, solved, loss = self._everywhere(made, alone, held_out)
+        coef, folds = solved[0, 0], solved[1:, 0]
+        return GuardResult(v[0], coef, folds, choice, full, loss, seconds)
+
+    def _choice(self, made: Made, held_out: Sequence[Array]) -> Choice:
+        """Weights of the candidates; the shared strength alone before any fold."""
+        if not held_out:
+            return Choice.first(len(made[0][1].family))
+        losses = _nested_losses(
+            self.rows, self.family, held_out, _outer_coefficients(made)
+        )
+        scored = np.unique(np.concatenate(held_out))
+        weight, cluster = self.rows.weight[scored], self.plan.cluster[scored]
+        return self.averaging.choose(losses[:, scored], weight, cluster)
+
+    def _everywhere(
+        self, made: Made, weight: Array, held_out: Sequence[Array]
+    ) -> tuple[Array, Array, float]:
+        """An average as variances and coefficients of every set; its nested loss."""
+        published = [
+            _published(t, c, weight, self.members, self.limits) for t, c in made
+        ]
+        v = np.concatenate([p[0] for p in published])
+        solved = np.concatenate([p[1] for p in published])
+        if not held_out:
+            return v, solved, np.nan
+        nested = _nested_losses(self.rows, self.family, held_out, solved[1:])[0]
+        scored = np.unique(np.concatenate(held_out))
+        row_weight = self.rows.weight[scored]
+        return v, solved, float(nested[scored] @ row_weight / row_weight.sum())
 
 
 def _outer_coefficients(made: Made) -> Iterator[Array]:

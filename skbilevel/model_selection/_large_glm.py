@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -17,7 +19,8 @@ from skbilevel.model_selection._large_glm_tuning import FAMILIES, LargeGLMTuning
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import Candidates
-from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._progress import Listener, Progress
+from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.problems import Loss
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import SharedStrength
@@ -35,6 +38,7 @@ def guarded_large_glm(
     limits: Limits | None = None,
     budget: GLMBudget | None = None,
     by_target: bool = False,
+    listener: Listener | None = None,
 ) -> GuardResult:
     """One shared strength, strengths that follow metadata, or an average of the two.
 
@@ -64,6 +68,8 @@ def guarded_large_glm(
         Limits of the work.
     by_target : bool
         Whether classes have strengths of their own.
+    listener : Listener or None
+        Is told every tuned training set, and may end the search.
 
     Returns
     -------
@@ -86,7 +92,7 @@ def guarded_large_glm(
     scored = np.cumsum([len(index) for index in plan.held_out])
     k = 1 + int(np.searchsorted(scored[:-1], budget.scored_rows))
     guard = LargeGLMGuard(tuning, plan, averaging, members, limits, k)
-    return guard.run()
+    return guard.run(Progress(listener))
 
 
 @dataclass(frozen=True)
@@ -116,28 +122,52 @@ class LargeGLMGuard:
     limits: Limits
     k: int
 
-    def run(self) -> GuardResult:
-        """Tune and score the folds, choose, tune and solve the full data."""
-        began, tuning, plan = perf_counter(), self.tuning, self.plan
-        folds = []
+    def run(self, progress: Progress) -> GuardResult:
+        """Tune and score the folds, choose, tune and solve the full data.
+
+        Where the listener ends this early, the folds that are done decide, and the
+        strengths of the first one are moved to the full data.
+        """
+        began, plan = perf_counter(), self.plan
+        progress.begin(self.k + 1)
+        folds: list[Tuned] = []
         for s in plan.outer[: self.k]:
-            tuned = tuning.fold(s)
-            W = tuning.solve(s.rows, tuned.v[0], None)
-            # From one start: a candidate that goes on from another has more steps.
-            rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
-            folds.append(replace(tuned, W=[W, *rest]))
-        scored = np.unique(np.concatenate(plan.held_out[: self.k]))
+            folds.append(self._fold(s))
+            known = partial(self._conclude, tuple(folds), None, began)
+            text = f"candidates of {len(folds)} of {self.k} folds"
+            if progress.tell("training set", known, text):
+                return known()
+        full = self.tuning.full(plan, folds[0])
+        known = partial(self._conclude, tuple(folds), full, began)
+        progress.tell("training set", known, "candidates of the full data")
+        return known()
+
+    def _fold(self, s: TrainingSet) -> Tuned:
+        """Candidates of one training set with their coefficients."""
+        tuning = self.tuning
+        tuned = tuning.fold(s)
+        W = tuning.solve(s.rows, tuned.v[0], None)
+        # From one start: a candidate that goes on from another has more steps.
+        rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
+        return replace(tuned, W=[W, *rest])
+
+    def _conclude(
+        self, folds: Sequence[Tuned], full: Tuned | None, began: float
+    ) -> GuardResult:
+        """Choose by some folds; publish the average."""
+        tuning, plan = self.tuning, self.plan
+        scored = np.unique(np.concatenate(plan.held_out[: len(folds)]))
         weight = tuning.problem.rows.weight[scored]
         candidates = range(len(folds[0].v))
         losses = np.stack([self._losses([f.W[c] for f in folds]) for c in candidates])
         cluster = plan.cluster[scored]
         choice = choose_refined(self.averaging, losses[:, scored], weight, cluster)
         seconds = perf_counter() - began
-        full = tuning.full(plan, folds[0])
+        full = tuning.moved(plan, folds[0]) if full is None else full
         a, loss = choice.weight, 0.0
         published = [
             self._published(s.rows, tuned, a)
-            for s, tuned in zip(plan.outer[: self.k], folds, strict=True)
+            for s, tuned in zip(plan.outer, folds, strict=False)
         ]
         loss = float(self._losses([W for _, W in published])[scored] @ weight)
         loss /= float(weight.sum())

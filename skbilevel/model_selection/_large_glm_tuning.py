@@ -217,6 +217,13 @@ class LargeGLMTuning:
         working = self.problem.layout.variances(v)
         return np.asarray(NewtonCG().solve(fit, working, start, tol=tol).W)
 
+    def moved(self, plan: NestedPlan, first: Tuned) -> Tuned:
+        """Strengths of the first fold in units of the full data, not tuned on them."""
+        weight = self._weight(plan.outer[0].rows)
+        factor = transfer(1.0, weight, self._weight(plan.full.rows))
+        center = first.center + float(np.log(factor))
+        return replace(first, v=[v * factor for v in first.v], W=[], center=center)
+
     def full(self, plan: NestedPlan, first: Tuned) -> Tuned:
         """On the outer folds, going on from the first one's strengths."""
         budget = self.budget
