@@ -187,7 +187,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         return explained_deviance(self._power(), y, eta, weight, offset)
 
     def _linear_predictor(self, X: Any, offset: Any) -> Array:
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = validate_data(
             self,
             X,

@@ -301,7 +301,7 @@ class BilevelRidgeCV(
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions, in the dtype of the coefficients where X has it too.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = validate_data(
             self,
             X,

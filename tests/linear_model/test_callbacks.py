@@ -40,7 +40,7 @@ ESTIMATORS = [
     BilevelGammaCV,
     BilevelTweedieCV,
 ]
-SEARCHES = [{"hyperpenalty": None, "cv": 3, "tol": 1e-3, "max_iter": 6}, {"cv": 3}]
+SEARCHES = [{"hyperpenalty": None, "cv": 3, "tol": 1e-6, "max_iter": 6}, {"cv": 3}]
 
 
 class Recorder:
