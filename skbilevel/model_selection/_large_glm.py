@@ -129,10 +129,18 @@ class LargeGLMGuard:
         strengths of the first one are moved to the full data.
         """
         began, plan = perf_counter(), self.plan
-        progress.begin(self.k + 1)
+        progress.begin(self.k + 2)
         folds: list[Tuned] = []
+
+        def shared(alone: Tuned) -> bool:
+            known = partial(self._alone, alone, began)
+            return progress.tell("shared", known, "one strength, by the first fold")
+
         for s in plan.outer[: self.k]:
-            folds.append(self._fold(s))
+            tuned = self.tuning.fold(s, None if folds else shared)
+            if progress.stopped:
+                return self._alone(tuned, began)
+            folds.append(self._solved(s, tuned))
             known = partial(self._conclude, tuple(folds), None, began)
             text = f"candidates of {len(folds)} of {self.k} folds"
             if progress.tell("training set", known, text):
@@ -142,10 +150,15 @@ class LargeGLMGuard:
         progress.tell("training set", known, "candidates of the full data")
         return known()
 
-    def _fold(self, s: TrainingSet) -> Tuned:
+    def _alone(self, tuned: Tuned, began: float) -> GuardResult:
+        """The shared strength of the first fold, which no held-out row has judged."""
+        full, choice = self.tuning.moved(self.plan, tuned), Choice.first(1)
+        seconds = perf_counter() - began
+        return self._result(full, tuned, choice, np.ones(1), np.nan, [], seconds)
+
+    def _solved(self, s: TrainingSet, tuned: Tuned) -> Tuned:
         """Candidates of one training set with their coefficients."""
         tuning = self.tuning
-        tuned = tuning.fold(s)
         W = tuning.solve(s.rows, tuned.v[0], None)
         # From one start: a candidate that goes on from another has more steps.
         rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
@@ -233,6 +246,7 @@ class LargeGLMGuard:
             [(full.center, first.shared.edge, ceiling_of(tuning.problem, index))]
         )
         p, t = layout.n_penalized, W.shape[1]
+        coef = layout.coefficients(W, v)
         candidates = Candidates(
             FAMILIES[: len(full.v)],
             np.array([np.nan, tuning.budget.lam, full.lam])[: len(full.v)],
@@ -242,8 +256,8 @@ class LargeGLMGuard:
         )
         return GuardResult(
             v,
-            layout.coefficients(W, v),
-            np.stack(fold_coef),
+            coef,
+            np.stack(fold_coef) if fold_coef else np.empty((0, *coef.shape)),
             choice,
             candidates,
             loss,

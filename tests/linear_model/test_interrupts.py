@@ -200,6 +200,11 @@ def test_large_guard(monkeypatch):
         assert model.score(X, y) > whole.score(X, y) - 0.03
         ratio = np.median(model.alpha_ / whole.alpha_)
         assert 0.1 < ratio < 10.0
+    monkeypatch.setattr(tuning, "_deviations", Interrupt(tuning._deviations, 1))
+    model = interrupted(BilevelLogisticCV(), X, y)
+    np.testing.assert_allclose(model.alpha_, model.alpha_[0], rtol=1e-6)
+    assert model.score(X, y) > whole.score(X, y) - 0.05
+    assert np.isnan(model.best_score_)
 
 
 @pytest.mark.parametrize("hyperpenalty", ["auto", None])
