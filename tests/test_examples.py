@@ -3,12 +3,14 @@
 import ast
 import re
 import runpy
+import sys
 import tokenize
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from skbilevel import BilevelRidgeCV
 from skbilevel.problems import OracleProblem
 from skbilevel.testing import check_problem
 
@@ -87,3 +89,19 @@ def test_the_new_solver_is_one(capsys):
     (mine, error), (plain, _) = lines[-2:]
     assert mine < 0.3 * plain
     assert error < 1e-4
+
+
+def test_callbacks_stop_in_time(capsys, tmp_path, monkeypatch, pyplot):
+    """The stopped search predicts new rows better; without callbacks, one sentence."""
+    picture = tmp_path / "callbacks.png"
+    monkeypatch.setattr(
+        sys, "argv", ["plot_callbacks", "--repeats", "1", "--output", str(picture)]
+    )
+    _, lines = run("plot_callbacks", capsys)
+    if not hasattr(BilevelRidgeCV, "set_callbacks"):
+        assert len(lines) == 1
+        assert not picture.exists()
+        return
+    whole, stopped = lines[-1][1:3]
+    assert stopped > whole
+    assert picture.stat().st_size > 1000
