@@ -17,14 +17,15 @@ from skbilevel.linear_model._tuning import (
     strengths_of,
 )
 from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._conclusion import GuardResult
 from skbilevel.model_selection._glm_family import LinearPredictor
 from skbilevel.model_selection._glm_unseen import n_uncommon
-from skbilevel.model_selection._guard import GuardResult, guarded_strengths
+from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import GLMBudget
 from skbilevel.model_selection._large_glm_rows import is_large_glm
-from skbilevel.model_selection._paths import Recipe
 from skbilevel.model_selection._plan import MIN_ROWS
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.problems import LogisticLoss, SoftmaxLoss
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ from skbilevel.linear_model._data import PreparedData
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion
 from skbilevel.model_selection._average import Averaging
-from skbilevel.model_selection._guard import GuardResult, guarded_strengths
+from skbilevel.model_selection._conclusion import GuardResult
+from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import is_large
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, check_metadata
 from skbilevel.model_selection._outer_space import check_alpha_bounds
-from skbilevel.model_selection._paths import Recipe, Strengths
+from skbilevel.model_selection._paths import Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
     ONE_PASS_FROM,
@@ -30,6 +31,7 @@ from skbilevel.model_selection._plan import (
     split_plan,
 )
 from skbilevel.model_selection._progress import Finishing
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.problems._moments import AugmentedRows

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._criterion import OuterVector
+from skbilevel.model_selection._criterion import OuterVector, Source
 from skbilevel.model_selection._progress import Progress
-from skbilevel.solvers import IterInfo, Status
+from skbilevel.problems import BilevelProblem
+from skbilevel.solvers import IterInfo, Status, evaluate_bilevel
 
 # Outer value, and theta where it was measured.
 Best = tuple[float, Array]
@@ -67,6 +68,29 @@ def later(history: dict[str, Array], seconds: float) -> dict[str, Array]:
     if known is None:
         known = np.full(len(history["value"]), np.nan)
     return history | {"seconds": known + seconds}
+
+
+def better_of(source: Source, outer: OuterVector, theta0: Array, theta: Array) -> Best:
+    """The better one of theta and the start, by accurate solves."""
+    problem = source.problem(outer)
+    assert isinstance(problem, BilevelProblem)
+    start = evaluate_bilevel(problem, theta0)
+    end = evaluate_bilevel(problem, theta, w0=start.w)
+    best = end if end.value <= start.value else start
+    return best.value, best.theta
+
+
+def found_start(
+    outer: OuterVector,
+    theta0: Array,
+    value: float,
+    seconds: float,
+    edge: int,
+    trace: float,
+) -> Found:
+    """The start as a result; its loss is not known where the user gave it."""
+    v, history = outer.parametrization.v(theta0), one_line(value, seconds)
+    return Found(v, value, Status.STOPPED, 1, history, final_edge(edge, v, trace))
 
 
 class Course:

@@ -14,7 +14,8 @@ from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._metadata import Metadata
 
 if TYPE_CHECKING:
-    from skbilevel.model_selection._paths import Recipe, Tell
+    from skbilevel.model_selection._paths import Tell
+    from skbilevel.model_selection._recipe import Recipe
 
 
 def large_candidates(

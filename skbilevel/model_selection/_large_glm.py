@@ -11,7 +11,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
-from skbilevel.model_selection._guard import GuardResult
+from skbilevel.model_selection._conclusion import GuardResult
 from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget, ceiling_of
 from skbilevel.model_selection._large_glm_deviations import choose_refined
 from skbilevel.model_selection._large_glm_rows import LargeGLM

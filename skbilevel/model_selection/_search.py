@@ -14,7 +14,9 @@ from skbilevel.model_selection._course import (
     Course,
     Found,
     bare_loss,
+    better_of,
     final_edge,
+    found_start,
     later,
     one_line,
 )
@@ -106,10 +108,10 @@ class Search:
         outer = space.outer_vector(v_ref, source.null_loss, finite)
         theta0 = outer.parametrization.init(np.maximum(v_init, _least(outer, v_ref)))
         before = perf_counter() - began
-        first = partial(_found_start, outer, theta0, value, before, edge, source.trace)
+        first = partial(found_start, outer, theta0, value, before, edge, source.trace)
         if progress.tell("start", first):
             return first()
-        judge = partial(_judge, source, outer, theta0) if finite else None
+        judge = partial(better_of, source, outer, theta0) if finite else None
         course = Course(progress, outer, edge, source.trace, before, judge)
         result = self._solve(source, outer, guide, theta0, course.on_iter)
         return Found(
@@ -226,31 +228,6 @@ def _states_of(problem: BilevelProblem, w: Array | None) -> tuple[Any, ...]:
     if w is None or len(problem.tasks) != len(problem.stacked().tasks):
         return ()
     return tuple((W, None) for W in StrengthTasks(problem).split(w))
-
-
-def _judge(
-    source: Source, outer: OuterVector, theta0: Array, theta: Array
-) -> tuple[float, Array]:
-    """The better one of theta and the start, by accurate solves."""
-    problem = source.problem(outer)
-    assert isinstance(problem, BilevelProblem)
-    start = evaluate_bilevel(problem, theta0)
-    end = evaluate_bilevel(problem, theta, w0=start.w)
-    best = end if end.value <= start.value else start
-    return best.value, best.theta
-
-
-def _found_start(
-    outer: OuterVector,
-    theta0: Array,
-    value: float,
-    seconds: float,
-    edge: int,
-    trace: float,
-) -> Found:
-    """The start as a result; its loss is not known where the user gave it."""
-    v, history = outer.parametrization.v(theta0), one_line(value, seconds)
-    return Found(v, value, Status.STOPPED, 1, history, final_edge(edge, v, trace))
 
 
 def _found_shared(shared: SharedStart, space: OuterSpace, seconds: float) -> Found:
