@@ -76,6 +76,8 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         ------
         ValueError
             If the data or a parameter cannot be used; the message names it.
+        KeyboardInterrupt
+            If the user interrupts the fit; the best strengths so far are published.
         """
         given = (X, y, {"sample_weight": sample_weight, "offset": offset})
         X, y = self._validate(X, y, y_numeric=True)

@@ -69,7 +69,8 @@ class BilevelPoissonCV(BilevelLogLinearModel):
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
-        Positive values print one line per outer iteration.
+        Positive values print a line for every step: outer iterations, or what the guard
+        has done.
 
     Attributes
     ----------

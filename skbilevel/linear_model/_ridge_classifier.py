@@ -80,7 +80,8 @@ class BilevelRidgeClassifierCV(
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
-        Positive values print one line per outer iteration.
+        Positive values print a line for every step: outer iterations, or what the guard
+        has done.
 
     Attributes
     ----------
@@ -210,6 +211,8 @@ class BilevelRidgeClassifierCV(
         ------
         ValueError
             If the data or a parameter cannot be used; the message names it.
+        KeyboardInterrupt
+            If the user interrupts the fit; the best strengths so far are published.
         """
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=False)
