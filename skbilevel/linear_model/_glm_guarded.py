@@ -12,6 +12,7 @@ from skbilevel.linear_model._tuning import (
     limits_of,
     metadata_of,
     plan_of,
+    plan_views,
     recipe_of,
     report_guard,
     strengths_of,
@@ -61,20 +62,22 @@ def tune_glm_guarded(
     few = len(data.positive) < MIN_ROWS or not data.rows.n_penalized
     if few or n_uncommon(data.rows.y[data.positive]) < _MIN_UNCOMMON:
         recipe = recipe.without_paths()
+    views = plan_views(data, plan, resampling)
+    options = options.widened(views.full.n_penalized)
     strengths, members = strengths_of(options, t)
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     averaging = _averaging(dispersed or data.outer != data.loss)
     metadata = metadata_of(data, options.metadata, 1.0)
 
     def finish(found: GuardResult) -> Tuned:
-        return report_guard(plan, recipe, found, lambda loss: loss, limits)
+        return report_guard(data, views, plan, recipe, found, _same, limits)
 
     listener = finishing(options, finish)
     if is_large_glm(data.rows, by_target):
         family = (data.loss, data.outer, data.offset)
         budget = GLMBudget(steps=GLMBudget.steps if recipe.half else (0, 0))
         found = guarded_large_glm(
-            data.rows,
+            views,
             *family,
             plan,
             averaging,
@@ -89,7 +92,7 @@ def tune_glm_guarded(
         if resampling.splits is None and not options.groups and metadata is None:
             recipe = _row_by_row(recipe, data)
         found = guarded_strengths(
-            data.rows,
+            views,
             plan,
             recipe,
             averaging,
@@ -101,6 +104,11 @@ def tune_glm_guarded(
             listener,
         )
     return finish(found)
+
+
+def _same(loss: Any) -> Any:
+    """Losses are published as they are."""
+    return loss
 
 
 def _fewer_points(recipe: Recipe) -> Recipe:

@@ -17,6 +17,7 @@ from skbilevel.linear_model._base import check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
 from skbilevel.linear_model._columns import Groups
+from skbilevel.linear_model._export import plain_logistic
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
@@ -193,6 +194,8 @@ class BilevelLogisticCV(
     (13,)
     """
 
+    C_: Array
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelGeneralizedLinearModel._parameter_constraints,
         "outer_loss": [StrOptions(set(OUTER_LOSSES))],
@@ -273,13 +276,19 @@ class BilevelLogisticCV(
         KeyboardInterrupt
             If the user interrupts the fit; the best strengths so far are published.
         """
+        self._fit(X, y, sample_weight, params, self._resampling)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
+    ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
         weight = check_weight(sample_weight, X)
         weight = weight * class_factors(self.class_weight, y, weight)
         self.classes_, target = class_target(y, weight, self.outer_loss)
-        resampling = self._resampling(X, y, sample_weight, params)
+        resampling = resample(X, y, sample_weight, params)
         make = partial(prepare_glm, X, target, weight, False)
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
@@ -288,7 +297,7 @@ class BilevelLogisticCV(
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
         fit.close()
-        return self
+        return [part]
 
     def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
         part, found = parts[0], self._search_attributes(parts)
@@ -346,3 +355,6 @@ class BilevelLogisticCV(
             both = [special.log_expit(-scores), special.log_expit(scores)]
             return np.column_stack(both)
         return np.asarray(special.log_softmax(scores, axis=1))
+
+    def _plain_model(self) -> Any:
+        return plain_logistic(self)

@@ -20,6 +20,7 @@ from skbilevel.linear_model._base import (
 )
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._export import plain_ridge
 from skbilevel.linear_model._following import FollowedFit
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
@@ -233,11 +234,17 @@ class BilevelRidgeCV(
         KeyboardInterrupt
             If the user interrupts the fit; the best strengths so far are published.
         """
+        self._fit(X, y, sample_weight, params, self._resampling)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
+    ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, multi_output=True, y_numeric=True)
         weight = check_weight(sample_weight, X)
         Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-        resampling = self._resampling(X, y, sample_weight, params)
+        resampling = resample(X, y, sample_weight, params)
         columns = [slice(k, k + 1) for k in range(Y.shape[1])]
         if not self.alpha_per_target or Y.shape[1] == 1:
             columns = [slice(None)]
@@ -248,7 +255,7 @@ class BilevelRidgeCV(
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, parts, sample_weight, params)
         fit.close()
-        return self
+        return parts
 
     def _fit_parts(
         self,
@@ -313,3 +320,6 @@ class BilevelRidgeCV(
             reset=False,
         )
         return linear_prediction(X, self.coef_, self.intercept_)
+
+    def _plain_model(self) -> Any:
+        return plain_ridge(self)

@@ -15,6 +15,7 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelLinearModel, check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._export import plain_ridge_classifier
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._tuning import tune
@@ -214,6 +215,12 @@ class BilevelRidgeClassifierCV(
         KeyboardInterrupt
             If the user interrupts the fit; the best strengths so far are published.
         """
+        self._fit(X, y, sample_weight, params, self._resampling)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
+    ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
@@ -226,7 +233,7 @@ class BilevelRidgeClassifierCV(
         weight = check_weight(sample_weight, X)
         if self.class_weight is not None:
             weight = weight * compute_sample_weight(self.class_weight, y)
-        resampling = self._resampling(X, y, sample_weight, params)
+        resampling = resample(X, y, sample_weight, params)
         make = partial(prepare, X, _indicators(codes), weight)
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
@@ -235,7 +242,10 @@ class BilevelRidgeClassifierCV(
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
         fit.close()
-        return self
+        return [part]
+
+    def _plain_model(self) -> Any:
+        return plain_ridge_classifier(self)
 
     def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
         return {

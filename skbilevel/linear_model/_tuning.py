@@ -12,7 +12,8 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._criterion_search import start_of
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
-from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.linear_model._fold_features import views_of
+from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._conclusion import GuardResult
@@ -34,6 +35,7 @@ from skbilevel.model_selection._progress import Finishing
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems._moments import AugmentedRows
 
 # Multiplications of one kernel, for n < p; the evidence needs some twenty of them
@@ -87,6 +89,8 @@ def _guarded(
 ) -> Tuned:
     plan = plan_of(data, resampling, options)
     recipe = recipe_of(data, resampling, options, plan)
+    views = plan_views(data, plan, resampling)
+    options = options.widened(views.full.n_penalized)
     strengths, members = strengths_of(options)
     metadata = metadata_of(data, options.metadata, data.y_scale)
     limits = limits_of(data, options)
@@ -97,10 +101,10 @@ def _guarded(
             return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
 
     def finish(found: GuardResult) -> Tuned:
-        return report_guard(plan, recipe, found, squared, limits)
+        return report_guard(data, views, plan, recipe, found, squared, limits)
 
     found = guarded_strengths(
-        data.rows,
+        views,
         plan,
         recipe,
         Averaging(),
@@ -119,6 +123,12 @@ def finishing(
     """The listener of a guard, if anybody listens."""
     listener = options.listener
     return None if listener is None else Finishing(listener, finish)
+
+
+def plan_views(data: Prepared, plan: NestedPlan, resampling: Resampling) -> RowViews:
+    """The rows as the outer folds see them."""
+    sets = zip(plan.outer, plan.held_out, strict=True)
+    return views_of(data.rows, [(s.rows, b) for s, b in sets], resampling.features)
 
 
 def strengths_of(
@@ -201,6 +211,8 @@ def plan_of(
 
 
 def report_guard(
+    data: Prepared,
+    views: RowViews,
     plan: NestedPlan,
     recipe: Recipe,
     found: GuardResult,
@@ -210,8 +222,9 @@ def report_guard(
     """What the guard found, losses in the ``unit`` of the user."""
     choice = found.choice
     score = -unit(choice.loss)
+    p, m = data.rows.n_penalized, data.rows.n_free
     with np.errstate(divide="ignore"):
-        alpha = 1.0 / found.candidates.v[0]
+        alpha = 1.0 / found.candidates.v[0][:, :p]
     hyperpenalty = {
         "family": np.array(found.candidates.family),
         "value": found.candidates.value,
@@ -229,15 +242,21 @@ def report_guard(
     }
     steps = len(recipe.half) + len(recipe.loo)
     steps += recipe.evidence_steps * len(recipe.evidence)
+    # Large problems score the first folds of their plan only.
+    pairs = zip(plan.held_out, found.fold_coef, strict=False)
+    folds = [
+        FoldModel(index, coef, views.fold(k).rows)
+        for k, (index, coef) in enumerate(pairs)
+    ]
     return Tuned(
-        found.v,
-        found.coef,
+        # Columns behind the last one were there for the folds.
+        found.v[:p],
+        found.coef[: m + p],
         -float(unit(found.loss)),
         max(1, steps + recipe.elastic_net),
         history,
         hyperpenalty,
-        # Large problems score the first folds of their plan only.
-        list(zip(plan.held_out, found.fold_coef, strict=False)),
+        folds,
         # Where other candidates help, the end of the shared strength says little, and
         # an optimum on a limit that the user set is no surprise.
         found.candidates.shared.edge if choice.weight[0] > 0.5 and limits.open else 0,

@@ -17,8 +17,8 @@ from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import Candidates
 from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._training import Trainer
-from skbilevel.problems._moments import AugmentedRows
 
 # Predictions of held-out rows are computed block by block.
 _BLOCK_BYTES = 1 << 24
@@ -36,7 +36,7 @@ class GuardResult:
         Published variances.
     coef : ndarray of shape (n_free + p, t)
         Coefficients at ``v``, those of the unpenalized columns first.
-    fold_coef : ndarray of shape (n_folds, n_free + p, t)
+    fold_coef : list of ndarray of shape (n_free + p, t)
         The published average of every outer fold, solved on its training rows.
     choice : Choice
         Scores and weights of the candidates.
@@ -50,7 +50,7 @@ class GuardResult:
 
     v: Array
     coef: Array
-    fold_coef: Array
+    fold_coef: list[Array]
     choice: Choice
     candidates: Candidates
     loss: float
@@ -63,8 +63,8 @@ class Guard:
 
     Parameters
     ----------
-    rows : AugmentedRows
-        The rows.
+    views : RowViews
+        The rows, as every fold sees them.
     plan : NestedPlan
         Outer folds.
     averaging : Averaging
@@ -79,7 +79,7 @@ class Guard:
         When, by `time.perf_counter`.
     """
 
-    rows: AugmentedRows
+    views: RowViews
     plan: NestedPlan
     averaging: Averaging
     members: Array | None
@@ -107,12 +107,12 @@ class Guard:
             first.shared,
         )
         best = int(np.argmax(choice.weight))
-        compromise = self.members is not None or self.rows.n_targets > 1
+        compromise = self.members is not None or self.views.full.n_targets > 1
         if loss > choice.loss[best] and compromise:
             # The ratio is a compromise where a strength covers several coefficients.
             alone = np.eye(len(choice.weight))[best]
             v, solved, loss = self._everywhere(made, alone, held_out)
-        coef, folds = solved[0, 0], solved[1:, 0]
+        coef, folds = solved[0][0], [each[0] for each in solved[1:]]
         return GuardResult(v[0], coef, folds, choice, full, loss, seconds)
 
     def _choice(self, made: Made, held_out: Sequence[Array]) -> Choice:
@@ -120,26 +120,27 @@ class Guard:
         if not held_out:
             return Choice.first(len(made[0][1].family))
         losses = _nested_losses(
-            self.rows, self.family, held_out, _outer_coefficients(made)
+            self.views, self.family, held_out, _outer_coefficients(made)
         )
         scored = np.unique(np.concatenate(held_out))
-        weight, cluster = self.rows.weight[scored], self.plan.cluster[scored]
+        weight, cluster = self.views.full.weight[scored], self.plan.cluster[scored]
         return self.averaging.choose(losses[:, scored], weight, cluster)
 
     def _everywhere(
         self, made: Made, weight: Array, held_out: Sequence[Array]
-    ) -> tuple[Array, Array, float]:
+    ) -> tuple[list[Array], list[Array], float]:
         """An average as variances and coefficients of every set; its nested loss."""
         published = [
             _published(t, c, weight, self.members, self.limits) for t, c in made
         ]
-        v = np.concatenate([p[0] for p in published])
-        solved = np.concatenate([p[1] for p in published])
+        # One array for each set: their numbers of columns may differ.
+        v = [each for p in published for each in p[0]]
+        solved = [each for p in published for each in p[1]]
         if not held_out:
             return v, solved, np.nan
-        nested = _nested_losses(self.rows, self.family, held_out, solved[1:])[0]
+        nested = _nested_losses(self.views, self.family, held_out, solved[1:])[0]
         scored = np.unique(np.concatenate(held_out))
-        row_weight = self.rows.weight[scored]
+        row_weight = self.views.full.weight[scored]
         return v, solved, float(nested[scored] @ row_weight / row_weight.sum())
 
 
@@ -151,18 +152,20 @@ def _outer_coefficients(made: Made) -> Iterator[Array]:
 
 
 def _nested_losses(
-    rows: AugmentedRows,
+    views: RowViews,
     family: Family,
     held_out: Sequence[Array],
     coefs: Iterable[Array],
 ) -> Array:
     """Mean loss (c, n) of every candidate on rows it has not seen."""
     total: Array | None = None
-    times = np.zeros(rows.n_rows)
-    step = max(256, _BLOCK_BYTES // (8 * max(rows.width, 1)))
-    for index, coef in zip(held_out, coefs, strict=True):
+    n_rows = views.full.n_rows
+    times = np.zeros(n_rows)
+    for k, (index, coef) in enumerate(zip(held_out, coefs, strict=True)):
+        rows = views.fold(k).rows
+        step = max(256, _BLOCK_BYTES // (8 * max(rows.width, 1)))
         c, width, t = coef.shape
-        total = np.zeros((c, rows.n_rows)) if total is None else total
+        total = np.zeros((c, n_rows)) if total is None else total
         flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
         for start in range(0, len(index), step):
             part = index[start : start + step]

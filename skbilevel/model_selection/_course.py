@@ -25,7 +25,8 @@ class Found:
 
     ``loss`` is the criterion without its hyperpenalty; ``edge`` is -1 where no
     strength but an infinite one helps, 1 where none helps at all. ``states`` are those
-    of the tasks at the last evaluation.
+    of the tasks at the last evaluation; ``trace`` holds ``log v`` and the loss of the
+    shared strengths that were evaluated.
     """
 
     v: Array
@@ -35,6 +36,7 @@ class Found:
     history: dict[str, Array]
     edge: int
     states: tuple[Any, ...] = ()
+    trace: tuple[tuple[float, float], ...] = ()
 
 
 def bare_loss(outer: OuterVector, value: float, v: Array) -> float:

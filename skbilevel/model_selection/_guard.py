@@ -24,11 +24,11 @@ from skbilevel.model_selection._paths import (
 from skbilevel.model_selection._progress import Listener, Progress
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import NestedPlan
-from skbilevel.problems._moments import AugmentedRows
+from skbilevel.model_selection._row_views import RowViews
 
 
 def guarded_strengths(
-    rows: AugmentedRows,
+    views: RowViews,
     plan: NestedPlan,
     recipe: Recipe,
     averaging: Averaging,
@@ -45,9 +45,9 @@ def guarded_strengths(
     strength before a fold is done, the choice by the folds that are done later.
     """
     limits, family = limits or Limits(), family or LeastSquares()
-    guard = Guard(rows, plan, averaging, members, limits, family, perf_counter())
+    guard = Guard(views, plan, averaging, members, limits, family, perf_counter())
     progress = Progress(listener)
-    trainers, made = family.trainers(rows, plan), list[Any]()
+    trainers, made = family.trainers(views, plan), list[Any]()
     progress.begin(recipe.n_families + len(trainers))
     for trainer in trainers:
         make = partial(_candidates, trainer, recipe, strengths, metadata, limits)

@@ -87,13 +87,14 @@ class Search:
         progress.begin(self._n_steps)
         finite = self.regime.oracles is not None
         guide = None if finite else source.guide()
-        edge, value = 0, np.nan
+        edge, value, trace = 0, np.nan, tuple[tuple[float, float], ...]()
         if v_init is None:
             few = None if space.one_strength else self._few_rows(source)
             sample = source if few is None else source.thinned(few)
             shared = shared_start(self.regime, sample, space, guide)
             v_init, edge = np.full(space.low.shape, shared.v), shared.edge
             value = shared.value
+            trace = shared.trace if guide is None and sample is source else ()
             if edge > 0 and not space.one_strength:
                 # Where no strength matters none would ever be moved.
                 v_init = np.minimum(v_init, np.exp(_WEAKEST_START) * p / source.trace)
@@ -122,6 +123,7 @@ class Search:
             later(result.history, before),
             final_edge(edge, result.v, source.trace),
             result.states,
+            trace,
         )
 
     @property
@@ -234,7 +236,8 @@ def _found_shared(shared: SharedStart, space: OuterSpace, seconds: float) -> Fou
     history = one_line(shared.value, seconds)
     v = np.full(space.shape, shared.v)
     status = Status.CONVERGED
-    return Found(v, shared.value, status, 1, history, shared.edge, shared.states)
+    edge, states, trace = shared.edge, shared.states, shared.trace
+    return Found(v, shared.value, status, 1, history, edge, states, trace)
 
 
 def _least(outer: OuterVector, v_ref: float) -> float:

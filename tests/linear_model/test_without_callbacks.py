@@ -10,17 +10,17 @@ from sklearn.datasets import load_diabetes
 
 known = sys.modules.pop("sklearn.callback", None)
 sys.modules["sklearn.callback"] = None
-import skbilevel
+from skbilevel import BilevelRidgeCV
 sys.modules.pop("sklearn.callback")
 if known is not None:
     sys.modules["sklearn.callback"] = known
 
 X, y = load_diabetes(return_X_y=True)
-model = skbilevel.BilevelRidgeCV(hyperpenalty=None, verbose=1).fit(X, y)
+model = BilevelRidgeCV(hyperpenalty=None, verbose=1).fit(X, y)
 assert not hasattr(model, "set_callbacks")
 assert not hasattr(model, "_init_callback_context")
 print(model.n_iter_)
-model = skbilevel.BilevelRidgeCV(verbose=1).fit(X, y)
+model = BilevelRidgeCV(verbose=1).fit(X, y)
 """
 
 
