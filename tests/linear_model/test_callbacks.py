@@ -20,6 +20,7 @@ from skbilevel import (
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
+    BilevelSearchCV,
     BilevelTweedieCV,
 )
 from skbilevel.linear_model import (
@@ -384,6 +385,21 @@ def test_clones_share_callbacks():
     model = BilevelRidgeCV(**SEARCHES[0]).set_callbacks(recorder)
     fitted(GridSearchCV(model, {"fit_intercept": [True, False]}, cv=2), X, y)
     assert recorder.names("setup").count("fit") == 5
+
+
+@pytest.mark.parametrize("params", SEARCHES, ids=["criterion", "guard"])
+def test_inside_a_search_over_a_pipeline(params):
+    """Callbacks of the last step see its search, and may stop it."""
+    X, y = data(BilevelRidgeCV)
+    recorder = Recorder(lambda names: len(names) == 2)
+    last = BilevelRidgeCV(**params).set_callbacks(recorder)
+    search = BilevelSearchCV(make_pipeline(StandardScaler(), last))
+    fitted(search, X, y)
+    assert recorder.names("setup") == recorder.names("teardown") == ["fit"]
+    assert len(recorder.names("end")) == 3
+    tuned = search.best_estimator_[-1]
+    np.testing.assert_allclose(recorder.model.coef_, tuned.coef_, rtol=1e-5, atol=1e-8)
+    assert not hasattr(tuned, "_callback_fit_ctx")
 
 
 def test_a_callback_that_fails_is_torn_down():
