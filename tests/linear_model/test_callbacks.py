@@ -402,6 +402,18 @@ def test_inside_a_search_over_a_pipeline(params):
     assert not hasattr(tuned, "_callback_fit_ctx")
 
 
+@pytest.mark.parametrize("scoring", [None, ["accuracy", "neg_log_loss"]])
+def test_search_over_a_pipeline_before_a_fold_is_done(scoring):
+    """There is a model, and no score."""
+    X, y = data(BilevelLogisticCV)
+    last = BilevelLogisticCV().set_callbacks(Recorder(lambda names: True))
+    refit = True if scoring is None else "accuracy"
+    chain = make_pipeline(StandardScaler(), last)
+    search = BilevelSearchCV(chain, scoring=scoring, refit=refit).fit(X, y)
+    assert np.isnan(search.best_score_)
+    assert search.predict(X).shape == y.shape
+
+
 def test_a_callback_that_fails_is_torn_down():
     """Its error goes to the user; nothing is left behind."""
 
