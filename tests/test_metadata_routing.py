@@ -30,8 +30,10 @@ from skbilevel import (
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
+    BilevelSearchCV,
     BilevelTweedieCV,
 )
+from skbilevel._sklearn_compat import _routing_enabled
 
 N_ROWS, N_GROUPS = 72, 12
 # Older releases pass over weights that a scorer was not asked about, and do not bring
@@ -51,6 +53,14 @@ class Case:
     def model(self, **params: Any) -> Any:
         fast = {"hyperpenalty": None, "feature_groups": "shared"}
         return self.make(**fast | {"cv": Splitter(3)} | params)
+
+    def asking(self, meta: dict[str, Any], **params: Any) -> Any:
+        """Ask for all metadata that the estimator takes, where routing is on."""
+        model = self.model(**params)
+        if _routing_enabled():
+            own = {key: True for key in meta if key != "groups"}
+            model.set_fit_request(**own).set_score_request(**own)
+        return model
 
     def builtin(self) -> str:
         return "accuracy" if is_classifier(self.make()) else "r2"
@@ -135,12 +145,6 @@ def part(meta, rows):
     return {key: value[rows] for key, value in meta.items()}
 
 
-def requesting(model, meta):
-    """Ask for all metadata that the estimator itself takes."""
-    own = {key: True for key in meta if key != "groups"}
-    return model.set_fit_request(**own).set_score_request(**own)
-
-
 def scorer(**requests):
     made = make_scorer(recorded)
     return made.set_score_request(**requests) if requests else made
@@ -176,7 +180,7 @@ def test_fit_gives_groups_to_the_splitter_and_weights_to_the_scorer(case, on):
     X, y, meta = draw(case)
     with sklearn.config_context(enable_metadata_routing=on):
         scoring = scorer(sample_weight=True) if on else scorer()
-        case.model(scoring=scoring).fit(X, y, **meta)
+        case.asking(meta, scoring=scoring).fit(X, y, **meta)
     check_splits(X, meta["groups"], rows=np.arange(N_ROWS))
     calls = check_scores(y, meta)
     # Every row is held out once, with its whole group.
@@ -201,8 +205,8 @@ def test_the_guard_gives_groups_to_the_splitter_both_times(case, routing):
 def test_groups_without_a_splitter_make_folds_of_groups(case, cv, routing):
     X, y, meta = draw(case)
     cv_of_groups = GroupKFold(5 if cv is None else cv)
-    expected = case.model(cv=cv_of_groups).fit(X, y, **meta)
-    found = case.model(cv=cv).fit(X, y, **meta)
+    expected = case.asking(meta, cv=cv_of_groups).fit(X, y, **meta)
+    found = case.asking(meta, cv=cv).fit(X, y, **meta)
     np.testing.assert_array_equal(coef(found), coef(expected))
 
 
@@ -210,7 +214,7 @@ def test_groups_without_a_splitter_make_folds_of_groups(case, cv, routing):
 def test_the_scorer_gets_further_metadata(case, routing):
     X, y, meta = draw(case)
     tag, own = np.arange(N_ROWS), {"sample_weight": True, "tag": True}
-    model = case.model(scoring=scorer(**own)).fit(X, y, tag=tag, **meta)
+    model = case.asking(meta, scoring=scorer(**own)).fit(X, y, tag=tag, **meta)
     for rows, (_, _, seen) in zip(check_scores(y, meta), SEEN["score"], strict=True):
         np.testing.assert_array_equal(seen, rows)
     SEEN["score"].clear()
@@ -259,7 +263,7 @@ def test_pipeline(case, on):
     with sklearn.config_context(enable_metadata_routing=on):
         if on:
             unweighted = StandardScaler().set_fit_request(sample_weight=False)
-            pipe = make_pipeline(unweighted, requesting(case.model(), meta))
+            pipe = make_pipeline(unweighted, case.asking(meta))
             pipe.fit(X, y, **meta)
             del meta["groups"]
             score = pipe.score(X, y, **meta)
@@ -278,11 +282,9 @@ def test_pipeline(case, on):
 
 
 def expected_folds(case, X, y, meta, outer):
-    """Models and scores of the folds, each fitted on its own rows by hand."""
+    """Models of the folds, each fitted on its own rows by hand, and held-out rows."""
     for train, test in outer.split(X, y, meta["groups"]):
-        model = case.model().fit(X[train], y[train], **part(meta, train))
-        own = {key: value for key, value in meta.items() if key != "groups"}
-        yield model, model.score(X[test], y[test], **part(own, test))
+        yield case.asking(meta).fit(X[train], y[train], **part(meta, train)), test
 
 
 @each_case
@@ -291,11 +293,14 @@ def test_cross_validate(case, routing):
     outer = GroupKFold(4)
     expected = list(expected_folds(case, X, y, meta, outer))
     SEEN["split"].clear()
-    model = requesting(case.model(), meta)
+    model = case.asking(meta)
     found = cross_validate(model, X, y, cv=outer, params=meta, return_estimator=True)
-    for model, (by_hand, _) in zip(found["estimator"], expected, strict=True):
+    own = {key: value for key, value in meta.items() if key != "groups"}
+    for model, score, (by_hand, test) in zip(
+        found["estimator"], found["test_score"], expected, strict=True
+    ):
         np.testing.assert_array_equal(coef(model), coef(by_hand))
-    np.testing.assert_array_equal(found["test_score"], [s for _, s in expected])
+        assert score == by_hand.score(X[test], y[test], **part(own, test))
     check_splits(X, meta["groups"])
     scores = cross_val_score(clone(found["estimator"][0]), X, y, cv=outer, params=meta)
     np.testing.assert_array_equal(scores, found["test_score"])
@@ -325,7 +330,7 @@ def test_cross_validate_without_routing(case):
 def test_cross_validate_with_a_scorer_inside_and_one_outside(case, routing):
     X, y, meta = draw(case)
     outer = GroupKFold(4)
-    model = requesting(case.model(scoring=scorer(sample_weight=True)), meta)
+    model = case.asking(meta, scoring=scorer(sample_weight=True))
     cross_validate(model, X, y, cv=outer, params=meta)
     inside = check_scores(y, meta)
     assert len(inside) == 4 * (3 + 1)
@@ -335,7 +340,7 @@ def test_cross_validate_with_a_scorer_inside_and_one_outside(case, routing):
         np.testing.assert_array_equal(last, test)
     SEEN["score"].clear()
     outside = scorer(sample_weight=True)
-    model = requesting(case.model(), meta)
+    model = case.asking(meta)
     cross_validate(model, X, y, cv=outer, params=meta, scoring=outside)
     np.testing.assert_array_equal(
         np.sort(np.concatenate(check_scores(y, meta))), np.arange(N_ROWS)
@@ -346,7 +351,7 @@ def test_cross_validate_with_a_scorer_inside_and_one_outside(case, routing):
 def test_nested_grid_search(case, routing):
     X, y, meta = draw(case)
     search = GridSearchCV(
-        requesting(case.model(), meta),
+        case.asking(meta),
         {"hyperpenalty": [None, ("smooth", 10.0)]},
         cv=GroupKFold(3),
         error_score="raise",
@@ -373,7 +378,7 @@ def test_nested_grid_search(case, routing):
 @each_case
 def test_a_number_of_folds_takes_groups_on_request(case, routing):
     X, y, meta = draw(case)
-    model = requesting(case.model(cv=3), meta)
+    model = case.asking(meta, cv=3)
     asking = clone(model).set_fit_request(groups=True)
     outer = GroupKFold(4)
     plain, grouped = (
@@ -382,10 +387,10 @@ def test_a_number_of_folds_takes_groups_on_request(case, routing):
     )
     train, _ = next(outer.split(X, y, meta["groups"]))
     rows = part(meta, train)
-    by_hand = case.model(cv=3).fit(X[train], y[train], **rows)
+    by_hand = case.asking(meta, cv=3).fit(X[train], y[train], **rows)
     np.testing.assert_array_equal(coef(grouped["estimator"][0]), coef(by_hand))
     del rows["groups"]
-    by_hand = case.model(cv=3).fit(X[train], y[train], **rows)
+    by_hand = case.asking(meta, cv=3).fit(X[train], y[train], **rows)
     np.testing.assert_array_equal(coef(plain["estimator"][0]), coef(by_hand))
 
 
@@ -426,3 +431,106 @@ def test_groups_for_a_splitter_that_does_not_want_them(case, routing):
     X, y, meta = draw(case)
     with pytest.raises(TypeError, match=r"cv=KFold\(.* does not ask for them"):
         case.model(cv=KFold(3)).fit(X, y, **meta)
+
+
+# --- BilevelSearchCV
+
+
+def searched(case, meta, on, *, scaled=True, scoring=None, **params):
+    """A search over the model, with or without transformers in front of it."""
+    model = case.asking(meta, cv=None, **params)
+    if scaled:
+        scaler = StandardScaler()
+        scaler = scaler.set_fit_request(sample_weight=False) if on else scaler
+        model = make_pipeline(scaler, model)
+    return BilevelSearchCV(model, cv=Splitter(3), scoring=scoring)
+
+
+@each_case
+@pytest.mark.parametrize("on", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_search_gives_everyone_their_rows(case, on, scaled):
+    X, y, meta = draw(case)
+    with sklearn.config_context(enable_metadata_routing=on):
+        scoring = scorer(sample_weight=True) if on else scorer()
+        search = searched(case, meta, on, scaled=scaled, scoring=scoring)
+        search.fit(X, y, **meta)
+    check_splits(X, meta["groups"], rows=np.arange(N_ROWS))
+    calls = check_scores(y, meta)
+    np.testing.assert_array_equal(np.sort(np.concatenate(calls)), np.arange(N_ROWS))
+    if not scaled:
+        by_hand = case.model().fit(X, y, **meta)
+        np.testing.assert_array_equal(coef(search), coef(by_hand))
+
+
+@each_case
+@pytest.mark.parametrize("on", [False, True])
+def test_default_scores_of_a_search_know_weights_and_offsets(case, on):
+    X, y, meta = draw(case)
+    with sklearn.config_context(enable_metadata_routing=on):
+        found = searched(case, meta, on, scaled=False).fit(X, y, **meta)
+        scores = []
+        fitted = case.model().fit(X, y, **meta)
+        for _, test in GroupKFold(3).split(X, y, meta["groups"]):
+            rows = part({k: v for k, v in meta.items() if k != "groups"}, test)
+            scores.append((test, rows))
+    # The models of the folds are not kept: their scores are compared with those of
+    # models that are fitted by hand at the strengths that were found.
+    table = found.cv_results_
+    assert len(scores) == found.n_splits_
+    for k, (test, rows) in enumerate(scores):
+        of_all = fitted.score(X[test], y[test], **rows)
+        assert abs(table[f"split{k}_test_score"][0] - of_all) < 0.5
+
+
+@each_case
+def test_search_inside_cross_validate(case, routing):
+    X, y, meta = draw(case)
+    outer = GroupKFold(4)
+    search = searched(case, meta, True, scoring=scorer(sample_weight=True))
+    found = cross_validate(search, X, y, cv=outer, params=meta, return_estimator=True)
+    check_splits(X, meta["groups"])
+    check_scores(y, meta)
+    folds = outer.split(X, y, meta["groups"])
+    for fitted, (train, _) in zip(found["estimator"], folds, strict=True):
+        again = clone(search).fit(X[train], y[train], **part(meta, train))
+        np.testing.assert_array_equal(coef(fitted), coef(again))
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_a_search_with_a_number_of_folds_takes_groups(on):
+    X, y, meta = draw(CASES["ridge"])
+    with sklearn.config_context(enable_metadata_routing=on):
+        model = make_pipeline(StandardScaler(), CASES["ridge"].model(cv=None))
+        found = BilevelSearchCV(model, cv=3).fit(X, y, groups=meta["groups"])
+    by_hand = BilevelSearchCV(model, cv=GroupKFold(3)).fit(X, y, groups=meta["groups"])
+    np.testing.assert_array_equal(coef(found), coef(by_hand))
+    weight = meta["sample_weight"]
+    assert found.score(X, y) != by_hand.score(X, y, sample_weight=weight)
+
+
+@each_case
+def test_search_refuses_what_is_not_requested(case, routing):
+    X, y, meta = draw(case)
+    plain = BilevelSearchCV(make_pipeline(StandardScaler(), case.model()))
+    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
+        plain.fit(X, y, sample_weight=meta["sample_weight"])
+
+
+def test_transformers_of_the_folds_get_the_weights_of_their_rows(routing):
+    X, y, meta = draw(CASES["ridge"])
+    seen = []
+
+    class Weighted(StandardScaler):
+        def fit(self, X, y=None, sample_weight=None):
+            seen.append(rows_of(sample_weight, meta["sample_weight"]))
+            return super().fit(X, y, sample_weight)
+
+    scaler = Weighted().set_fit_request(sample_weight=True)
+    model = CASES["ridge"].model(cv=None).set_fit_request(sample_weight=False)
+    model.set_score_request(sample_weight=False)
+    search = BilevelSearchCV(make_pipeline(scaler, model), cv=Splitter(3))
+    search.fit(X, y, sample_weight=meta["sample_weight"], groups=meta["groups"])
+    wanted = [a for a, _ in GroupKFold(3).split(X, y, meta["groups"])]
+    for found, rows in zip(seen, [np.arange(N_ROWS), *wanted], strict=True):
+        np.testing.assert_array_equal(found, rows)

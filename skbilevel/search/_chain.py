@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 
 from skbilevel._typing import Array
-from skbilevel.search._metadata import head_params
+from skbilevel.search._step_params import head_params
 
 # Fitted transformers, one pipeline for every level; None where a level has none.
 Heads = list[Pipeline | None]

@@ -29,7 +29,7 @@ from skbilevel.linear_model._export import to_sklearn
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
 from skbilevel.search._last_step import LastStep
-from skbilevel.search._metadata import read_metadata
+from skbilevel.search._metadata import has_splitter, read_metadata, splitter_of
 from skbilevel.search._results import Candidates, results_table, score_candidates
 from skbilevel.search._tuned_chain import TunedChain, tune_chain
 
@@ -292,7 +292,7 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             True targets.
         **params : dict
-            Metadata for the scorer, under metadata routing.
+            ``sample_weight``; under metadata routing, what the scorer asks for.
 
         Returns
         -------
@@ -301,10 +301,11 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
         """
         _refitted_has("fit")(self)
         check_is_fitted(self)
-        _raise_for_params(params, self, "score")
-        routed = {}
         if _routing_enabled():
             routed = dict(process_routing(self, "score", **params).scorer.score)
+        else:
+            routed = {k: params.pop(k) for k in ("sample_weight",) if k in params}
+            _raise_for_params(params, self, "score")
         found = self.scorer_(self.best_estimator_, X, y, **routed)
         return float(found[self.refit] if self.multimetric_ else found)
 
@@ -444,12 +445,9 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
             estimator=self.estimator,
             method_mapping=MethodMapping().add(caller="fit", callee="fit"),
         )
-        cv = self.cv
-        if cv is None:
-            cv = getattr(Chain.of(self.estimator).last, "cv", None)
-        if hasattr(cv, "split"):
+        if has_splitter(self):
             router.add(
-                splitter=cv,
+                splitter=splitter_of(self),
                 method_mapping=MethodMapping().add(caller="fit", callee="split"),
             )
         router.add(

@@ -17,7 +17,8 @@ from skbilevel.linear_model._publish import Published
 from skbilevel.search._chain import Chain, Heads, feature_names
 from skbilevel.search._features import PipelineFeatures
 from skbilevel.search._last_step import LastStep
-from skbilevel.search._metadata import Metadata, last_params
+from skbilevel.search._metadata import Metadata
+from skbilevel.search._step_params import last_params
 
 
 @dataclass(frozen=True)
