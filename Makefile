@@ -49,6 +49,7 @@ demo: $(VENV)/.installed-test
 	$(BIN)/python examples/plot_demo.py --output $(OUTPUT)/demo.png
 
 examples: demo
+	$(BIN)/python examples/plot_callbacks.py --output $(OUTPUT)/callbacks.png
 	$(BIN)/python examples/plot_groups.py --output $(OUTPUT)/groups.png
 	$(BIN)/python examples/plot_text_sparse.py --output $(OUTPUT)/text_sparse.png
 	$(BIN)/python examples/oracles_quadratic.py

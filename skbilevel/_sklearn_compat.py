@@ -30,7 +30,20 @@ if TYPE_CHECKING:
 else:
     from sklearn.base import _fit_context
 
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in before scikit-learn 1.9, where no estimator takes callbacks."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Nothing to clean up after."""
+        return method
+
+
 __all__ = [
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "MetadataRouter",
@@ -45,6 +58,7 @@ __all__ = [
     "_safe_indexing",
     "process_routing",
     "set_ridge_classes",
+    "with_callbacks",
 ]
 
 

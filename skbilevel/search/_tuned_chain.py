@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._sklearn_compat import with_callbacks
 from skbilevel._typing import Array
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._cv import Resampling, read_resampling
@@ -115,7 +116,9 @@ def _search(
             # A grid search says nothing of the ends of its grid either, and a plain
             # last step has no limits that could be changed.
             warnings.simplefilter("ignore", BoundaryWarning)
-        found: list[Published] = tuner._fit(
-            X, y, weight, {}, lambda *_: resampling, **offset
+        # Callbacks of the last step end with its search, as they do with its ``fit``.
+        fit = with_callbacks(type(tuner)._fit)
+        found: list[Published] = fit(
+            tuner, X, y, weight, {}, lambda *_: resampling, **offset
         )
     return found
