@@ -42,6 +42,11 @@ except ImportError:
         return method
 
 
+def callbacks_of(estimator: Any) -> list[Any]:
+    """What listens to an estimator; always nothing before scikit-learn 1.9."""
+    return list(getattr(estimator, "_skl_callbacks", ()))
+
+
 __all__ = [
     "CallbackSupportMixin",
     "HasMethods",
@@ -56,6 +61,7 @@ __all__ = [
     "_raise_for_params",
     "_routing_enabled",
     "_safe_indexing",
+    "callbacks_of",
     "process_routing",
     "set_ridge_classes",
     "with_callbacks",

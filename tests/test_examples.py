@@ -87,5 +87,3 @@ def test_the_new_solver_is_one(capsys):
     (mine, error), (plain, _) = lines[-2:]
     assert mine < 0.3 * plain
     assert error < 1e-4
-
-

@@ -43,6 +43,8 @@ class TunedChain:
         What the search found.
     seconds : tuple of float
         Of fitting the transformers on all rows, and of the search beside that.
+    interrupt : KeyboardInterrupt or None
+        What ended the search early; ``parts`` are empty then.
     """
 
     chain: Chain
@@ -53,6 +55,7 @@ class TunedChain:
     features: PipelineFeatures | None
     parts: list[Published]
     seconds: tuple[float, float]
+    interrupt: KeyboardInterrupt | None = None
 
     @property
     def transformer_seconds(self) -> Array:
@@ -94,9 +97,18 @@ def tune_chain(
             step.aligned,
             step.padded,
         )
-    parts = _search(step, inside, y, own, replace(resampling, features=features))
+    parts: list[Published] = []
+    interrupt = None
+    try:
+        parts = _search(step, inside, y, own, replace(resampling, features=features))
+    except KeyboardInterrupt as stop:
+        if not hasattr(step.tuner, "coef_"):
+            raise  # before the first strengths
+        interrupt = stop
     seconds = fitted - start, time.perf_counter() - fitted
-    return TunedChain(chain, step, heads, inside, own, features, parts, seconds)
+    return TunedChain(
+        chain, step, heads, inside, own, features, parts, seconds, interrupt
+    )
 
 
 def _search(
