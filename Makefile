@@ -69,7 +69,7 @@ format: $(VENV)/.installed-lint
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-doc
-	$(BIN)/python -m sphinx -W --keep-going -q -b html doc doc/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html doc doc/_build/html
 	@echo "open doc/_build/html/index.html"
 
 bench: $(VENV)/.installed-bench
@@ -89,6 +89,7 @@ picture: $(VENV)/.installed-test
 
 clean:
 	rm -rf $(VENV) .venv-lint .venv-floor examples/output benchmarks/output
-	rm -rf doc/_build build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf doc/_build doc/auto_examples doc/generated doc/sg_execution_times.rst
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,6 +22,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 LIMIT_S = 300
+BUILT = {"_build", "auto_examples", "generated"}
 
 
 def documents() -> Iterator[Path]:
@@ -29,7 +30,7 @@ def documents() -> Iterator[Path]:
     for name in DOCUMENTS:
         path = ROOT / name
         found = sorted(path.rglob("*.md")) if path.is_dir() else [path]
-        yield from (p for p in found if "_build" not in p.parts)
+        yield from (p for p in found if not BUILT & set(p.parts))
 
 
 def broken_links(path: Path, text: str) -> list[str]:
