@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
 
 from skbilevel import BilevelLogisticCV, BilevelRidgeClassifierCV
@@ -41,10 +41,10 @@ models = {
 accuracy, loss = {}, {}
 for name, model in models.items():
     model.fit(X_train, y_train)
-    accuracy[name] = model.score(X_test, y_test)
+    accuracy[name] = accuracy_score(y_test, model.predict(X_test))
     if hasattr(model, "predict_proba"):
         loss[name] = log_loss(y_test, model.predict_proba(X_test))
-    print(f"{name:<21} accuracy {accuracy[name]:.3f}, log loss {loss.get(name, '-')}")
+    print(f"{name:<21} accuracy {accuracy[name]:.3f}")
 
 # %%
 # Where strengths differ
@@ -71,6 +71,7 @@ plt.show()
 
 change = loss["one per pixel"] / loss["one strength"] - 1
 print(
-    f"Hardly: for pixels the log loss changes by {change:+.1%} and the accuracy from "
-    f"{accuracy['one strength']:.3f} to {accuracy['one per pixel']:.3f}."
+    f"No: for pixels the log loss changes by {change:+.1%} and the accuracy from "
+    f"{accuracy['one strength']:.3f} to {accuracy['one per pixel']:.3f}; a grid search "
+    "over one strength is enough here."
 )

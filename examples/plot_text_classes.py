@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 
@@ -59,7 +59,7 @@ for name, classifier in {
     model = make_pipeline(TfidfVectorizer(min_df=2, sublinear_tf=True), classifier)
     model.fit(train, y_train)
     loss = log_loss(y_test, model.predict_proba(test))
-    scores[name] = (loss, model.score(test, y_test))
+    scores[name] = (loss, accuracy_score(y_test, model.predict(test)))
     print(f"{name:<14} log loss {loss:.3f}, accuracy {scores[name][1]:.3f}")
 
 # %%
