@@ -2,11 +2,11 @@
 #   make demo     fit the estimator on real data, print a table, draw a picture
 #   make test     the whole test suite, and the examples in the docstrings
 #   make lint     style, types, import contracts
-#   make examples the demo and the other examples that need no data sets
+#   make examples all examples that need no data sets, one after the other
 #   make docs     the documentation as HTML, warnings are errors
 #   make bench    the benchmarks (long; see doc/results.md)
 #   make papers   repeat published experiments (long; see doc/papers/how_to_repeat.md)
-#   make picture  redraw the picture of the README
+#   make picture  redraw the pictures of the README and of the first page
 #   make clean    remove everything the targets above have made
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,6 +16,9 @@ BENCHMARKS ?= quality speed scaling text
 PAPERS ?= amigo soba_saba shine pzobo ai_sarah srkcd
 PAPERS_ARGS ?=
 PYTEST_ARGS ?=
+# These want data sets that have to be fetched, or simulate them.
+STUDIES := examples/plot_gene_expression.py examples/plot_text_logistic.py
+EXAMPLES ?= $(filter-out $(STUDIES),$(wildcard examples/*.py))
 
 # Many small factorizations lose more to threads than they win, and a fixed
 # number of threads makes timings and the last digits comparable.
@@ -47,13 +50,10 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.installed-test
 	$(BIN)/python examples/plot_demo.py --output $(OUTPUT)/demo.png
 
-examples: demo
-	$(BIN)/python examples/plot_groups.py --output $(OUTPUT)/groups.png
-	$(BIN)/python examples/plot_text_sparse.py --output $(OUTPUT)/text_sparse.png
-	$(BIN)/python examples/oracles_quadratic.py
-	$(BIN)/python examples/oracles_tuning.py
-	$(BIN)/python examples/oracles_hyper_cleaning.py
-	$(BIN)/python examples/add_a_solver.py
+examples: $(VENV)/.installed-test
+	@for script in $(EXAMPLES); do \
+	  echo "$(BIN)/python $$script"; $(BIN)/python $$script || exit 1; \
+	done
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --doctest-modules $(PYTEST_ARGS) tests skbilevel
@@ -84,8 +84,12 @@ papers: $(VENV)/.installed-bench
 	  $(BIN)/python benchmarks/papers/$$name.py $(PAPERS_ARGS) || exit 1; \
 	done
 
+# The second one is what the script leaves drawn.
 picture: $(VENV)/.installed-test
 	$(BIN)/python examples/plot_demo.py --output doc/_static/demo.png
+	$(BIN)/python -c "import runpy, matplotlib.pyplot as plt; \
+	  runpy.run_path('examples/plot_many_strengths.py'); \
+	  plt.savefig('doc/_static/many_strengths.png', dpi=120)"
 
 clean:
 	rm -rf $(VENV) .venv-lint .venv-floor examples/output benchmarks/output

@@ -2,9 +2,9 @@
 Do strengths per feature improve the probabilities of a classifier?
 ===================================================================
 
-A doctor acts on a probability, not on a label. ``BilevelLogisticCV`` stands where a grid
-search over ``LogisticRegression`` stood and minimizes the log loss of rows that were left
-out. The data are 30 measurements of 569 breast tumours, benign or malignant.
+A doctor acts on a probability, not on a label. ``BilevelLogisticCV`` stands where a
+grid search over ``LogisticRegression`` stood and minimizes the log loss of rows that
+were left out. The data are 30 measurements of 569 breast tumours, benign or malignant.
 """
 
 # %%
@@ -81,8 +81,8 @@ plt.show()
 # %%
 # The answer
 # ----------
-# The thirty measurements are ten, each as mean, spread and worst of the nuclei: nearly all
-# of them tell the same story, and one strength serves them well.
+# The thirty measurements are ten, each as mean, spread and worst of the nuclei: nearly
+# all of them tell the same story, and one strength serves them well.
 
 ratio = np.mean(losses["one per feature"]) / np.mean(losses["one strength"])
 rounds = np.sum(np.array(losses["one per feature"]) < losses["one strength"])

@@ -68,7 +68,7 @@ effects = {
 # Each dot is the estimate from one sample of 120 people; the dashed line is the truth.
 
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
-for place, (name, values) in enumerate(effects.items()):
+for place, values in enumerate(effects.values()):
     ax.plot(values, np.full(len(values), place), "o", color="tab:blue", alpha=0.5)
     ax.plot(values.mean(), place, "ks")
 ax.axvline(EFFECT, linestyle="--", color="tab:gray")

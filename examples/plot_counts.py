@@ -2,9 +2,9 @@
 How are counts with different exposures modelled?
 =================================================
 
-A policy that ran for two years has more claims than one that ran for two months, for that
-reason alone. ``BilevelPoissonCV`` takes the time as an offset, or as a weight of the
-yearly rate, and learns a strength for each property of the policy.
+A policy that ran for two years has more claims than one that ran for two months, for
+that reason alone. ``BilevelPoissonCV`` takes the time as an offset, or as a weight of
+the yearly rate, and learns a strength for each property of the policy.
 """
 
 # %%
@@ -37,8 +37,8 @@ X_new, years_new, claims_new = draw_policies(5000, rng)
 # %%
 # Two ways that agree
 # -------------------
-# Claims with the logarithm of the years as ``offset``, or claims per year with the years
-# as ``sample_weight``.
+# Claims with the logarithm of the years as ``offset``, or claims per year with the
+# years as ``sample_weight``.
 
 by_offset = BilevelPoissonCV().fit(X, claims, offset=np.log(years))
 by_weight = BilevelPoissonCV().fit(X, claims / years, sample_weight=years)
@@ -80,6 +80,6 @@ plt.show()
 
 shared, offset, without = D2.values()
 print(
-    f"With offset=log(years): D2 on new policies is {offset:.3f}, against {without:.3f} if "
-    f"the years are ignored and {shared:.3f} with one strength for all properties."
+    f"With offset=log(years): D2 on new policies is {offset:.3f}, against "
+    f"{without:.3f} if the years are ignored and {shared:.3f} with one strength for all properties."
 )

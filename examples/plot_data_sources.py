@@ -3,8 +3,8 @@ Which of my data sources can I trust?
 =====================================
 
 Ten laboratories send measurements; some of them mislabel. Thirty rows were checked by
-hand. How much should each laboratory count? This is no strength of a penalty, but it is a
-bilevel problem all the same: weights of laboratories outside, a model fitted with
+hand. How much should each laboratory count? This is no strength of a penalty, but it
+is a bilevel problem all the same: weights of laboratories outside, a model fitted with
 these weights inside, judged on the checked rows.
 """
 
@@ -112,6 +112,6 @@ only = np.linalg.lstsq(X_checked, y_checked)[0]
 R2 = [r2_score(y_new, X_new @ w) for w in (before.w, only, after.w)]
 print(
     f"The careful ones get a mean weight of {weights[careful].mean():.2f}, the others "
-    f"{weights[~careful].mean():.2f}; R2 on new rows is {R2[2]:.2f}, against {R2[0]:.2f} "
-    f"if all count alike and {R2[1]:.2f} from the checked rows alone."
+    f"{weights[~careful].mean():.2f}; R2 on new rows is {R2[2]:.2f}, against "
+    f"{R2[0]:.2f} if all count alike and {R2[1]:.2f} from the checked rows alone."
 )

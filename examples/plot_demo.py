@@ -181,8 +181,8 @@ def save(figure: plt.Figure, path: Path) -> None:
 
 
 # %%
-# On the left, each line is a split (blue: ``BilevelRidgeCV`` is better). On the right, the
-# strengths of the last split.
+# On the left, each line is a split (blue: ``BilevelRidgeCV`` is better). On the right,
+# the strengths of the last split.
 
 parser = argparse.ArgumentParser(
     description="One strength per feature, or one for all?"
@@ -205,7 +205,7 @@ plt.show()
 better = [np.sum(found.log_ratio() < 0) for found in results.values()]
 change = [np.expm1(found.log_ratio().mean()) for found in results.values()]
 print(
-    f"It does, on these data: the test error changes by {change[0]:+.1%} for diabetes and "
-    f"by {change[1]:+.1%} for cell nuclei, and is smaller in {better[0]} and {better[1]} "
-    f"of {args.splits} splits."
+    f"It does, on these data: the test error changes by {change[0]:+.1%} for diabetes "
+    f"and by {change[1]:+.1%} for cell nuclei, and is smaller in {better[0]} and "
+    f"{better[1]} of {args.splits} splits."
 )

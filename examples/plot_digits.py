@@ -10,9 +10,9 @@ classes, 64 pixels.
 # %%
 # Three classifiers
 # -----------------
-# ``BilevelRidgeClassifierCV`` fits class indicators and is fast; ``BilevelLogisticCV`` has
-# probabilities. Rows are few (300) so that regularization matters at all. The pixels
-# share one unit, and are only divided by their largest value.
+# ``BilevelRidgeClassifierCV`` fits class indicators and is fast; ``BilevelLogisticCV``
+# has probabilities. Rows are few (300) so that regularization matters at all. The
+# pixels share one unit, and are only divided by their largest value.
 
 import matplotlib.pyplot as plt
 import numpy as np

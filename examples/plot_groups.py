@@ -2,9 +2,9 @@
 What do labels of features buy?
 ===============================
 
-Features often come in blocks: one per sensor, per questionnaire, per lag. Here two of six
-blocks carry the signal. One strength for all, one per block (``feature_groups``) and one
-per feature are compared where the truth is known.
+Features often come in blocks: one per sensor, per questionnaire, per lag. Here two of
+six blocks carry the signal. One strength for all, one per block (``feature_groups``)
+and one per feature are compared where the truth is known.
 """
 
 # %%
@@ -64,9 +64,10 @@ for _ in range(10):
             strengths.append(dict(by_label))
 
 # %%
-# Each dot on the right is the strength of a block in one of ten repetitions. The order is
-# that of the spreads: hardly any for the sensor, some for the camera. Blocks without any
-# signal are shrunk a hundred times more or removed, which is drawn at the top.
+# Each dot on the right is the strength of a block in one of ten repetitions. The order
+# is that of the spreads: hardly any for the sensor, some for the camera. Blocks
+# without any signal are shrunk a hundred times more or removed, which is drawn at the
+# top.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 left.boxplot(list(errors.values()))
@@ -95,7 +96,7 @@ for name, value in mean.items():
     print(f"{label:<24} error beyond the noise {value:.3f}")
 shared, block, feature = mean.values()
 print(
-    f"Labels change the error beyond the noise by {block / shared - 1:+.0%} against one "
-    f"strength for all; one strength per feature, without labels, by "
+    f"Labels change the error beyond the noise by {block / shared - 1:+.0%} against "
+    f"one strength for all; one strength per feature, without labels, by "
     f"{feature / shared - 1:+.0%}."
 )

@@ -61,8 +61,8 @@ for i, n_noise in enumerate(NOISE_COLUMNS):
                 own_view[i, repeat] = 1 + model.best_score_ / np.var(y)
 
 # %%
-# The dotted line is what the search without a guard believes: the R2 of the folds that it
-# has fitted its strengths to. It rises while the truth falls.
+# The dotted line is what the search without a guard believes: the R2 of the folds that
+# it has fitted its strengths to. It rises while the truth falls.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 colors = ("tab:gray", "tab:red", "tab:blue")

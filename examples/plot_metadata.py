@@ -11,8 +11,8 @@ measure the weather and a town wants to know tomorrow's; near stations tell more
 # %%
 # The data
 # --------
-# The effect of a station falls with its distance. What the model is given are distances;
-# how fast effects fall with them it has to find out.
+# The effect of a station falls with its distance. What the model is given are
+# distances; how fast effects fall with them it has to find out.
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -40,8 +40,8 @@ for name, score in scores.items():
 # %%
 # What comes out
 # --------------
-# Where ``alpha_`` of ``RidgeCV`` is one number, there is one for each column now, in the
-# same unit. The coefficients are those of ridge regression at these strengths.
+# Where ``alpha_`` of ``RidgeCV`` is one number, there is one for each column now, in
+# the same unit. The coefficients are those of ridge regression at these strengths.
 
 before.fit(X, y)
 after.fit(X, y)
@@ -70,8 +70,9 @@ plt.show()
 # %%
 # The answer
 # ----------
-# Ten columns and 442 rows leave little to gain: one strength is nearly enough here. See
-# :ref:`sphx_glr_auto_examples_plot_demo.py` for the same data with all products of columns.
+# Ten columns and 442 rows leave little to gain: one strength is nearly enough here.
+# See :ref:`sphx_glr_auto_examples_plot_demo.py` for the same data with all products of
+# columns.
 
 gain = scores["BilevelRidgeCV"] - scores["RidgeCV"]
 print(

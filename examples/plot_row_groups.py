@@ -10,8 +10,8 @@ patient. Folds that tear a patient apart reward a model for recognizing patients
 # %%
 # The data
 # --------
-# 30 patients with eight visits each. Five measurements have an effect; forty others say who
-# somebody is, and nothing about others.
+# 30 patients with eight visits each. Five measurements have an effect; forty others
+# say who somebody is, and nothing about others.
 
 import matplotlib.pyplot as plt
 import numpy as np

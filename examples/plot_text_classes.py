@@ -10,8 +10,8 @@ sparse tf-idf weights. Documents are generated, so that the words that matter ar
 # %%
 # Documents as strings
 # --------------------
-# Three topics share 3000 words, drawn with frequencies as in natural text. Each topic has
-# 30 words of its own among the middle ranks, which it uses three times as often.
+# Three topics share 3000 words, drawn with frequencies as in natural text. Each topic
+# has 30 words of its own among the middle ranks, which it uses three times as often.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -90,6 +90,6 @@ top = np.argsort(C)[::-1][:90]
 change = scores["one per word"][0] / scores["one strength"][0] - 1
 print(
     f"Of the 90 words that are shrunk least, {np.sum(of_topic[top])} belong to a topic "
-    f"(chance: {90 * of_topic.mean():.0f}); log loss changes by {change:+.0%}, accuracy "
-    f"from {scores['one strength'][1]:.3f} to {scores['one per word'][1]:.3f}."
+    f"(chance: {90 * of_topic.mean():.0f}); log loss changes by {change:+.0%}, "
+    f"accuracy from {scores['one strength'][1]:.3f} to {scores['one per word'][1]:.3f}."
 )

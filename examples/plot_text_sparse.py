@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 
 from skbilevel import BilevelRidgeCV
 
-N_DOCUMENTS, N_WORDS, N_SIGNAL = 400, 600, 40
+N_DOCUMENTS, N_WORDS, N_SIGNAL = 240, 500, 40
 
 
 def make_documents(rng: np.random.Generator) -> tuple[sp.csr_array, np.ndarray]:
@@ -91,7 +91,8 @@ for name, estimator in methods().items():
     print(f"{name:<24}{scores[name]:>9.3f}{seconds:>8.2f}{kept:>12}")
 
 # %%
-# Strengths against the number of documents that hold a word; removed words are not drawn.
+# Strengths against the number of documents that hold a word; removed words are not
+# drawn.
 
 frequency = np.asarray((X[train] != 0).sum(axis=0)).ravel()
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")

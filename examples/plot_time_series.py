@@ -2,9 +2,9 @@
 How do I tune on a time series without looking ahead?
 =====================================================
 
-Tomorrow's demand is predicted from the demand of the last 56 days. Shuffled folds would
-train on days after those they are judged on. With ``TimeSeriesSplit`` as ``cv`` the past
-trains and the future judges, in everything that is tuned inside.
+Tomorrow's demand is predicted from the demand of the last 56 days. Shuffled folds
+would train on days after those they are judged on. With ``TimeSeriesSplit`` as ``cv``
+the past trains and the future judges, in everything that is tuned inside.
 """
 
 # %%

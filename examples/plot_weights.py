@@ -2,10 +2,10 @@
 What do weights do to outliers and to rows of poor quality?
 ===========================================================
 
-``sample_weight`` tells which rows to trust. It counts in the fit, in the shared start, in
-every fold, and in the validation loss: a row of weight 2 is a row that occurs twice, and a
-row of weight 0 is not there. Here a third of the rows come from an instrument whose noise
-is three times as large, and is known to be.
+``sample_weight`` tells which rows to trust. It counts in the fit, in the shared start,
+in every fold, and in the validation loss: a row of weight 2 is a row that occurs
+twice, and a row of weight 0 is not there. Here a third of the rows come from an
+instrument whose noise is three times as large, and is known to be.
 """
 
 # %%
