@@ -2,17 +2,9 @@
 
 import importlib
 import inspect
+import pkgutil
 
-PUBLIC = (
-    "skbilevel",
-    "skbilevel.exceptions",
-    "skbilevel.problems",
-    "skbilevel.solvers",
-    "skbilevel.testing",
-    "skbilevel.inspection",
-    "skbilevel.model_selection",
-)
-
+import skbilevel
 
 def members_of(cls: type) -> list[str]:
     """Name what this package, not one of its parents elsewhere, gives a class."""
@@ -22,7 +14,9 @@ def members_of(cls: type) -> list[str]:
         value = inspect.getattr_static(cls, name)
         described = inspect.isroutine(value) or isinstance(value, property)
         ours = owner.__module__.startswith("skbilevel")
-        if ours and described and not name.startswith("_") and has_text(value):
+        # Requests of metadata routing are scikit-learn's, and described there.
+        hidden = name.startswith("_") or name.endswith("_request")
+        if ours and described and not hidden and has_text(value):
             names.append(name)
     return sorted(names, key=lambda name: (name != "fit", name))
 
@@ -36,9 +30,11 @@ def has_text(value: object) -> bool:
 def own_members() -> dict[str, list[str]]:
     """Return these names for every public class, by the path it is documented under."""
     found = {}
-    for path in PUBLIC:
+    parts = [info.name for info in pkgutil.iter_modules(skbilevel.__path__)]
+    public = [f"skbilevel.{name}" for name in parts if not name.startswith("_")]
+    for path in ["skbilevel", *public]:
         module = importlib.import_module(path)
-        for name in getattr(module, "__all__", []):
+        for name in getattr(module, "__all__", vars(module)):
             value = getattr(module, name)
             if inspect.isclass(value):
                 found[f"{path}.{name}"] = members_of(value)
