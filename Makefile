@@ -4,6 +4,7 @@
 #   make lint     style, types, import contracts
 #   make examples all examples that need no data sets, one after the other
 #   make docs     the documentation as HTML, warnings are errors
+#   make package  build sdist and wheel, check them, use the wheel outside the checkout
 #   make bench    the benchmarks (long; see doc/results.md)
 #   make papers   repeat published experiments (long; see doc/papers/how_to_repeat.md)
 #   make picture  redraw the pictures of the README and of the first page
@@ -29,12 +30,12 @@ export VECLIB_MAXIMUM_THREADS ?= 1
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo examples test lint format docs bench papers picture clean
+.PHONY: help demo examples test lint format docs package bench papers picture clean
 # Stamps are the point of the pattern rule below, not intermediate files.
 .SECONDARY:
 
 help:
-	@sed -n '2,10s/^#   //p' Makefile
+	@sed -n '2,11s/^#   //p' Makefile
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -62,6 +63,7 @@ lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd tests/typing && $(abspath $(BIN))/mypy --config-file= --strict consumer.py
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-lint
@@ -71,6 +73,9 @@ format: $(VENV)/.installed-lint
 docs: $(VENV)/.installed-doc
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html doc doc/_build/html
 	@echo "open doc/_build/html/index.html"
+
+package: $(VENV)/.installed-package
+	PYTHON=$(BIN)/python .ci/check_package.sh
 
 bench: $(VENV)/.installed-bench
 	@for name in $(BENCHMARKS); do \
@@ -95,5 +100,5 @@ clean:
 	rm -rf $(VENV) .venv-lint .venv-floor examples/output benchmarks/output
 	rm -rf doc/_build doc/auto_examples doc/generated doc/sg_execution_times.rst
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
-	rm -rf .import_linter_cache
+	rm -rf .import_linter_cache tests/typing/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,7 +3,7 @@
 Every ``python`` block of a document is executed, in order and in one process
 per document, from an empty folder, so that an example cannot lean on the
 checkout. A block is left out where the line above it is
-``<!-- not executed: reason -->``.
+``<!-- not executed: reason -->``. Arguments name other documents than all.
 """
 
 import os
@@ -11,11 +11,11 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "doc")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "doc")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 BLOCK = re.compile(
     r"(?P<skip><!-- not executed: [^>]+ -->\n+)?^```python\n(?P<code>.*?)^```$",
@@ -25,9 +25,9 @@ LIMIT_S = 300
 BUILT = {"_build", "auto_examples", "generated"}
 
 
-def documents() -> Iterator[Path]:
-    """Yield the Markdown files to check."""
-    for name in DOCUMENTS:
+def documents(names: Sequence[str]) -> Iterator[Path]:
+    """Yield the Markdown files to check, of files and folders."""
+    for name in names:
         path = ROOT / name
         found = sorted(path.rglob("*.md")) if path.is_dir() else [path]
         yield from (p for p in found if not BUILT & set(p.parts))
@@ -67,7 +67,7 @@ def failing_examples(path: Path, text: str) -> tuple[int, list[str]]:
 def main() -> int:
     """Check every document and print what was found."""
     problems = []
-    for path in documents():
+    for path in documents(sys.argv[1:] or DOCUMENTS):
         text = path.read_text(encoding="utf-8")
         n_examples, failures = failing_examples(path, text)
         problems += broken_links(path, text) + failures

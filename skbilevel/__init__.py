@@ -1,13 +1,25 @@
-"""Linear models whose regularization strengths are tuned by bilevel optimization."""
+"""Linear models whose regularization strengths are tuned by bilevel optimization.
 
-from skbilevel.linear_model import (
-    BilevelGammaCV,
-    BilevelLogisticCV,
-    BilevelPoissonCV,
-    BilevelRidgeClassifierCV,
-    BilevelRidgeCV,
-    BilevelTweedieCV,
-)
+Names are loaded when they are first used: importing the package takes next to no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skbilevel._show_versions import show_versions
+    from skbilevel.linear_model import (
+        BilevelGammaCV,
+        BilevelLogisticCV,
+        BilevelPoissonCV,
+        BilevelRidgeClassifierCV,
+        BilevelRidgeCV,
+        BilevelTweedieCV,
+        to_sklearn,
+    )
+    from skbilevel.search import BilevelSearchCV
 
 __version__ = "0.1.0.dev0"
 
@@ -17,6 +29,38 @@ __all__ = [
     "BilevelPoissonCV",
     "BilevelRidgeCV",
     "BilevelRidgeClassifierCV",
+    "BilevelSearchCV",
     "BilevelTweedieCV",
     "__version__",
+    "show_versions",
+    "to_sklearn",
 ]
+
+# Names of ``__all__`` come from linear_model but for these.
+_HOMES = {
+    "BilevelSearchCV": "skbilevel.search",
+    "show_versions": "skbilevel._show_versions",
+}
+_SUBMODULES = {
+    "exceptions",
+    "inspection",
+    "linear_model",
+    "problems",
+    "search",
+    "solvers",
+    "testing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"skbilevel.{name}")
+    if name in __all__:
+        home = importlib.import_module(_HOMES.get(name, "skbilevel.linear_model"))
+        value = globals()[name] = getattr(home, name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBMODULES})

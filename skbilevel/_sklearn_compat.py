@@ -1,6 +1,11 @@
-"""The only place that imports names which scikit-learn does not document."""
+"""The only place that uses names which scikit-learn does not document."""
 
-from sklearn.base import _fit_context
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -9,7 +14,21 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import (
+    _check_method_params,
+    _check_sample_weight,
+    _num_samples,
+)
+
+if TYPE_CHECKING:
+    Method = TypeVar("Method", bound=Callable[..., Any])
+
+    # scikit-learn has no types, and would take those of ``fit`` away.
+    def _fit_context(
+        *, prefer_skip_nested_validation: bool
+    ) -> Callable[[Method], Method]: ...
+else:
+    from sklearn.base import _fit_context
 
 __all__ = [
     "HasMethods",
@@ -17,9 +36,23 @@ __all__ = [
     "MetadataRouter",
     "MethodMapping",
     "StrOptions",
+    "_check_method_params",
     "_check_sample_weight",
     "_fit_context",
+    "_num_samples",
     "_raise_for_params",
     "_routing_enabled",
+    "_safe_indexing",
     "process_routing",
+    "set_ridge_classes",
 ]
+
+
+def set_ridge_classes(model: Any, classes: Any) -> None:
+    """Give a fitted ``RidgeClassifier`` labels of the dtype that ``classes`` has.
+
+    Its own ``fit`` may change it. Below 1.8 ``classes_`` is a property.
+    """
+    model._label_binarizer.classes_ = classes
+    if "classes_" in vars(model):
+        model.classes_ = classes

@@ -1,5 +1,7 @@
 """Warnings of the package."""
 
+__all__ = ["BoundaryWarning"]
+
 
 class BoundaryWarning(UserWarning):
     """The best shared strength is infinite or zero.

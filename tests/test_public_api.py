@@ -5,6 +5,7 @@ import inspect
 import pickle
 import pkgutil
 import re
+import runpy
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,6 +54,7 @@ ESTIMATORS = [
     for name in skbilevel.__all__
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
+    and name != "BilevelSearchCV"  # its parameters are those of GridSearchCV
 ]
 
 
@@ -60,6 +62,34 @@ def test_all_names_exist_and_are_sorted():
     assert all(hasattr(skbilevel, name) for name in skbilevel.__all__)
     assert list(skbilevel.__all__) == sorted(skbilevel.__all__)
     assert set(OWN_PARAMETERS) == {e.__name__ for e in ESTIMATORS}
+
+
+def test_names_and_signatures_are_those_written_down():
+    # A change for users: python tests/api_snapshot.py --write, and the changelog.
+    made = runpy.run_path(str(Path(__file__).with_name("api_snapshot.py")))
+    written = made["SNAPSHOT"].read_text(encoding="utf-8").splitlines()
+    assert made["snapshot"]().splitlines() == written
+
+
+def test_names_are_loaded_when_they_are_used():
+    found = pkgutil.iter_modules(skbilevel.__path__)
+    public = {info.name for info in found if not info.name.startswith("_")}
+    inner = {"model_selection"}  # no name of it is for users
+    assert public - inner == skbilevel._SUBMODULES
+    assert {*skbilevel.__all__, *skbilevel._SUBMODULES} <= set(dir(skbilevel))
+    assert skbilevel.linear_model.BilevelRidgeCV is skbilevel.BilevelRidgeCV
+    assert set(skbilevel.linear_model.__all__) <= set(dir(skbilevel.linear_model))
+    for module in (skbilevel, skbilevel.linear_model):
+        with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
+            getattr(module, "no_such_name")  # noqa: B009
+
+
+def test_show_versions(capsys):
+    skbilevel.show_versions()
+    printed = capsys.readouterr().out
+    for name in ("python", "scikit-learn", "numpy", "pandas", "openblas"):
+        assert name in printed
+    assert f"skbilevel: {skbilevel.__version__}" in printed
 
 
 def test_version_is_the_same_everywhere():
@@ -76,6 +106,16 @@ def test_version_is_the_same_everywhere():
 
 def test_types_are_shipped():
     assert (Path(skbilevel.__file__).parent / "py.typed").is_file()
+
+
+def test_pictures():
+    displays = importlib.import_module("skbilevel.inspection").__all__
+    assert displays == [
+        "CoefficientsDisplay",
+        "GuardPathDisplay",
+        "OuterTraceDisplay",
+        "StrengthsDisplay",
+    ]
 
 
 def test_every_module_imports_and_says_what_it_is():

@@ -1,11 +1,21 @@
-"""Estimators: the only layer that knows fit and predict."""
+"""Estimators: the only layer that knows fit and predict.
 
-from skbilevel.linear_model._gamma import BilevelGammaCV
-from skbilevel.linear_model._logistic import BilevelLogisticCV
-from skbilevel.linear_model._poisson import BilevelPoissonCV
-from skbilevel.linear_model._ridge import BilevelRidgeCV
-from skbilevel.linear_model._ridge_classifier import BilevelRidgeClassifierCV
-from skbilevel.linear_model._tweedie import BilevelTweedieCV
+Each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skbilevel.linear_model._export import to_sklearn
+    from skbilevel.linear_model._gamma import BilevelGammaCV
+    from skbilevel.linear_model._logistic import BilevelLogisticCV
+    from skbilevel.linear_model._poisson import BilevelPoissonCV
+    from skbilevel.linear_model._ridge import BilevelRidgeCV
+    from skbilevel.linear_model._ridge_classifier import BilevelRidgeClassifierCV
+    from skbilevel.linear_model._tweedie import BilevelTweedieCV
 
 __all__ = [
     "BilevelGammaCV",
@@ -14,4 +24,27 @@ __all__ = [
     "BilevelRidgeCV",
     "BilevelRidgeClassifierCV",
     "BilevelTweedieCV",
+    "to_sklearn",
 ]
+
+_HOMES = {
+    "BilevelGammaCV": "_gamma",
+    "BilevelLogisticCV": "_logistic",
+    "BilevelPoissonCV": "_poisson",
+    "BilevelRidgeCV": "_ridge",
+    "BilevelRidgeClassifierCV": "_ridge_classifier",
+    "BilevelTweedieCV": "_tweedie",
+    "to_sklearn": "_export",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = importlib.import_module(f"skbilevel.linear_model.{_HOMES[name]}")
+    value = globals()[name] = getattr(home, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

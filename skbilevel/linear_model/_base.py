@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import cache
 from numbers import Integral, Real
@@ -13,39 +12,49 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from skbilevel._sklearn_compat import (
     HasMethods,
     Interval,
-    MetadataRouter,
-    MethodMapping,
     StrOptions,
     _check_sample_weight,
-    _routing_enabled,
-    process_routing,
 )
 from skbilevel._typing import Array
+from skbilevel._warn import warn_user
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._columns import (
     Groups,
     strength_groups,
     unpenalized_mask,
 )
-from skbilevel.linear_model._cv import Resampling, read_resampling
+from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
+from skbilevel.linear_model._routing import RoutingMixin
 from skbilevel.solvers import INNER, ORACLE_SOLVERS, SOLVERS
 
 # From prepared data, ``cv`` and the estimator's parameters to strengths.
 Search = Callable[[Any, Resampling, TuningOptions], Tuned]
 
 
-class BilevelLinearModel(BaseEstimator):
+class BilevelLinearModel(RoutingMixin, BaseEstimator):
     """Common door of the estimators; see the subclasses."""
 
     _doc_link_module = "skbilevel"
+
+    coef_: Array
+    alpha_: Array
+    group_alpha_: Array
+    group_labels_: Array
+    best_score_: float
+    n_iter_: int
+    # Lists of dict where targets have strengths of their own.
+    history_: Any
+    hyperpenalty_: Any
+    n_features_in_: int
+    feature_names_in_: Array
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "fit_intercept": ["boolean"],
@@ -143,7 +152,7 @@ class BilevelLinearModel(BaseEstimator):
         with _thread_controller().limit(limits=1, user_api="blas"):
             tuned = search(data, resampling, options)
         if tuned.edge:
-            warnings.warn(_EDGE[tuned.edge], BoundaryWarning, stacklevel=4)
+            warn_user(_EDGE[tuned.edge], BoundaryWarning)
         return publish_attributes(data, tuned, groups)
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
@@ -178,7 +187,7 @@ class BilevelLinearModel(BaseEstimator):
         if first.group_labels is not None:
             self.group_labels_ = first.group_labels
             groups: list[Any] = [p.group_alpha for p in parts]
-            self.group_alpha_ = np.stack(groups) if several else first.group_alpha
+            self.group_alpha_ = np.stack(groups) if several else groups[0]
         self.n_iter_ = max(part.n_iter for part in parts)
         self.history_ = [p.history for p in parts] if several else first.history
         self.hyperpenalty_ = (
@@ -186,46 +195,33 @@ class BilevelLinearModel(BaseEstimator):
         )
         self.best_score_ = float(np.mean([part.score for part in parts]))
 
-    def _resampling(
-        self, X: Any, y: Any, given: Any, params: dict[str, Any]
-    ) -> Resampling:
-        """Splits and groups from ``cv`` and the metadata of ``fit``."""
-        if _routing_enabled():
-            routed = process_routing(self, "fit", sample_weight=given, **params)
-            # Only what is in the router gets an entry: here, a splitter.
-            splitter = routed.get("splitter", {"split": {}})
-            return read_resampling(self.cv, dict(splitter["split"]), X, y)
-        unknown = sorted(set(params) - {"groups"})
-        if unknown:
-            raise ValueError(
-                f"fit got metadata {unknown} that it cannot use; without metadata "
-                "routing no more is passed on "
-                "(sklearn.set_config(enable_metadata_routing=True))."
-            )
-        return read_resampling(self.cv, params, X, y)
+    def to_sklearn(self) -> Any:
+        """Return a plain fitted scikit-learn model with the same predictions.
 
-    def get_metadata_routing(self) -> Any:
-        """Metadata routing: weights for the fit and the scorer, groups to the splitter.
+        Nothing is fitted again. It is the model whose place this one takes: `Ridge`,
+        `RidgeClassifier`, `LogisticRegression`, `PoissonRegressor`, `GammaRegressor`
+        or `TweedieRegressor`. Its coefficients are those at the many strengths, which
+        it cannot hold; its own strength (``alpha`` or ``C``) is their geometric mean,
+        and is what a refit would use. It takes no ``offset``, its ``score`` is
+        scikit-learn's whatever ``scoring`` says, and where means with a log link
+        overflow it returns infinity. `skbilevel.to_sklearn` does it for a Pipeline.
 
         Returns
         -------
-        routing : MetadataRouter
-            What ``fit`` passes on.
+        plain : estimator
+            With copies of the coefficients, and the names of features and classes.
+
+        Raises
+        ------
+        NotFittedError
+            If this estimator is not fitted.
         """
-        router = MetadataRouter(owner=self).add_self_request(self)
-        if hasattr(self.cv, "split"):
-            router.add(
-                splitter=self.cv,
-                method_mapping=MethodMapping().add(caller="fit", callee="split"),
-            )
-        if self.scoring is not None:
-            router.add(
-                scorer=check_scoring(self, scoring=self.scoring),
-                method_mapping=MethodMapping()
-                .add(caller="fit", callee="score")
-                .add(caller="score", callee="score"),
-            )
-        return router
+        check_is_fitted(self)
+        return self._plain_model()
+
+    def _plain_model(self) -> Any:
+        """What ``to_sklearn`` returns."""
+        raise NotImplementedError
 
 
 _EDGE = {

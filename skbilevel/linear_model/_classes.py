@@ -56,8 +56,8 @@ def class_target(y: Array, weight: Array, outer_loss: str) -> tuple[Array, GLMTa
     classes = np.unique(y[weight > 0])
     if len(classes) < 2:
         raise ValueError(
-            "y holds one class only; a classifier needs samples of positive weight of "
-            "at least 2 classes."
+            "y holds one class only; a classifier needs samples of at least 2 "
+            "classes that have a positive sample_weight."
         )
     codes = np.searchsorted(classes, y)
     codes = np.minimum(codes, len(classes) - 1)  # labels without a weight

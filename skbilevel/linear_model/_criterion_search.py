@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from skbilevel._typing import Array
+from skbilevel._warn import warn_user
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
-from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.linear_model._options import FoldModel, Tried, Tuned, TuningOptions
 from skbilevel.model_selection._criterion import Source
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
@@ -27,10 +27,13 @@ from skbilevel.model_selection._outer_space import (
 )
 from skbilevel.model_selection._regime import Regime
 from skbilevel.model_selection._resampling import Pair, fold_labels
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search import Found, Search
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.solvers import IterInfo, Status
 
+# Shared strengths nearer than this, in logarithms, are one.
+_SAME = 1e-3
 # Ends that a user can do something about.
 _WARNED = (Status.MAX_ITER, Status.LINE_SEARCH, Status.INNER, Status.WORSE)
 
@@ -111,7 +114,11 @@ def start_of(rows: AugmentedRows, options: TuningOptions) -> Array | None:
 
 
 def metadata_of(
-    data: Prepared, options: TuningOptions, y_scale: float, splits: list[Pair]
+    data: Prepared,
+    options: TuningOptions,
+    y_scale: float,
+    splits: list[Pair],
+    views: RowViews,
 ) -> FoldMetadata | None:
     """Metadata of the columns, in every fold where they depend on rows."""
     if options.metadata is None:
@@ -121,7 +128,7 @@ def metadata_of(
             "feature_metadata and feature_groups cannot be given together; write "
             "the labels as columns of feature_metadata."
         )
-    return FoldMetadata.of(options.metadata, data.rows, y_scale, data.positive, splits)
+    return FoldMetadata.of(options.metadata, views, y_scale, data.positive, splits)
 
 
 def splits_of(
@@ -132,6 +139,12 @@ def splits_of(
     if len(positive) < 2:
         raise ValueError("At least 2 rows of positive weight are needed.")
     if resampling.criterion != "folds":
+        if resampling.features is not None:
+            raise ValueError(
+                f"cv={resampling.criterion!r} leaves out single rows of one X, but "
+                "transformers make another X of every training set; give a number of "
+                "folds or a splitter."
+            )
         if resampling.groups is not None:
             raise ValueError(
                 f"cv={resampling.criterion!r} leaves out single rows and cannot keep "
@@ -186,16 +199,17 @@ def _mapper(options: TuningOptions) -> Any:
 
 def _warn(found: Found, unit: Unit) -> None:
     if found.status in _WARNED:
-        warnings.warn(
+        warn_user(
             f"{found.status.value} Reached a {unit.name} of "
             f"{found.loss * unit.factor:.6g} in {found.n_iter} outer iterations.",
             ConvergenceWarning,
-            stacklevel=7,
         )
 
 
 def report(
+    data: Prepared,
     source: Source,
+    views: RowViews,
     splits: list[Pair],
     found: Found,
     options: TuningOptions,
@@ -203,7 +217,9 @@ def report(
     left_out: Callable[[], Array] | None,
 ) -> Tuned:
     """All that is published, in the user's units."""
-    v = (found.v.T * source.metric**2).T
+    p, m = data.rows.n_penalized, data.rows.n_free
+    # Columns behind the last one were there for the folds.
+    v = (found.v.T * source.metric**2).T[:p]
     with np.errstate(divide="ignore"):
         alpha = 1.0 / v
     family, value = check_hyperpenalty(options.hyperpenalty)
@@ -222,16 +238,39 @@ def report(
         "grad_norm": found.history["grad_norm"] * unit.factor,
         "tol": found.history["tol"],
     }
-    coefs = source.fold_coefficients(found.v, found.states)
-    folds = [(b, coef) for (_, b), coef in zip(splits, coefs, strict=False)]
+
+    def models_at(v: Array) -> list[FoldModel]:
+        coefs = source.fold_coefficients(v, found.states)
+        return [
+            FoldModel(b, coef, views.fold(k).rows)
+            for k, ((_, b), coef) in enumerate(zip(splits, coefs, strict=False))
+        ]
+
     return Tuned(
         v,
-        source.coefficients(found.v, found.states),
+        source.coefficients(found.v, found.states)[: m + p],
         score,
         found.n_iter,
         history,
         hyperpenalty,
-        folds,
+        models_at(found.v),
         found.edge,
         left_out,
+        _tried(found, models_at) if splits and _is_shared(options) else None,
     )
+
+
+def _is_shared(options: TuningOptions) -> bool:
+    return options.groups is not None and len(options.groups.labels) == 1
+
+
+def _tried(found: Found, models_at: Callable[[Array], list[FoldModel]]) -> Tried | None:
+    """The shared strengths that were evaluated, the chosen one among them."""
+    if not found.v.size:
+        return None
+    chosen = float(found.v.flat[0])
+    known = np.exp([log_v for log_v, _ in found.trace])
+    known = known[abs(np.log(known / chosen)) > _SAME] if chosen > 0 else known
+    v = np.sort(np.append(known, chosen))
+    place = int(np.searchsorted(v, chosen))
+    return Tried(v, place, lambda k: models_at(np.full_like(found.v, v[k])))

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import GroupKFold, LeaveOneOut
 
+from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
+from skbilevel.linear_model._fold_features import FoldFeatures
 from skbilevel.model_selection._plan import repeated
 
 Splits = list[tuple[Array, Array]]
@@ -34,6 +36,8 @@ class Resampling:
         Splits were given row by row.
     groups : ndarray or None
         Labels of rows that stay together.
+    features : FoldFeatures or None
+        What transformers make of every training set; None where X is the same for all.
     """
 
     criterion: str
@@ -42,6 +46,7 @@ class Resampling:
     repeat: Splits
     by_membership: bool
     groups: Array | None
+    features: FoldFeatures | None = None
 
 
 def read_resampling(
@@ -51,7 +56,7 @@ def read_resampling(
     cv = "loo" if isinstance(cv, LeaveOneOut) else cv
     if isinstance(cv, Integral) and cv < 2:
         raise ValueError(f"cv={cv} folds: at least 2 are needed.")
-    groups = _check_groups(split_params.get("groups"), X.shape[0])
+    groups = _check_groups(split_params.get("groups"), _num_samples(X))
     criterion = cv if isinstance(cv, str) else "folds"
     n_folds = int(cv) if isinstance(cv, Integral) else 5
     splits: Splits | None = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -36,6 +36,10 @@ class Prepared:
     def alpha_unit(self) -> float:
         """Published strengths are 1/v over this."""
         return 1.0
+
+    def seen_as(self, rows: AugmentedRows) -> Self:
+        """The same with the columns of a fold."""
+        return replace(self, rows=rows)
 
     def coefficients(self, coef: Array) -> tuple[Array, Array]:
         """Coefficients (t, m) of all columns and intercepts (t,).
@@ -124,15 +128,8 @@ class Columns:
         if sparse.issparse(X):
             X = sparse.csr_array(X)
         mean, spread = _column_statistics(X, positive)
-        dense = not sparse.issparse(X)
-        shift = np.zeros_like(mean)
-        if dense and intercept:
-            shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
-        if dense and intercept and free.any():
-            # Beside centred columns the intercept takes no part in a minimum norm.
-            index = np.flatnonzero(free)
-            shift[index] = _weighted_mean(X, index, weight)
-        standardize = not grouped and _uneven(spread[~free], dense)
+        shift = _shift(X, mean, spread, weight, np.flatnonzero(free), intercept)
+        standardize = not grouped and _uneven(spread[~free], not sparse.issparse(X))
         return cls(X, weight, positive, free, intercept, shift, standardize)
 
     def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
@@ -160,6 +157,32 @@ def prepare(
     y = y / scale
     y = _settled(y, y_shift, positive) if intercept else y
     return PreparedData(columns.rows(y, y_shift), positive, scale)
+
+
+def column_shift(
+    X: Any, weight: Array, positive: Array, free: Array, intercept: bool
+) -> Array:
+    """What is subtracted from the columns, by the rows ``positive`` alone.
+
+    ``free`` holds the indices of the unpenalized columns.
+    """
+    own = np.zeros_like(weight)
+    own[positive] = weight[positive]
+    mean, spread = _column_statistics(X, positive)
+    return _shift(X, mean, spread, own, free, intercept)
+
+
+def _shift(
+    X: Any, mean: Array, spread: Array, weight: Array, free: Array, intercept: bool
+) -> Array:
+    shift = np.zeros_like(mean)
+    if sparse.issparse(X) or not intercept:
+        return shift
+    shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
+    if len(free):
+        # Beside centred columns the intercept takes no part in a minimum norm.
+        shift[free] = _weighted_mean(X, free, weight)
+    return shift
 
 
 def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Array]:

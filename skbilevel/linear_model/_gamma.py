@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from sklearn.linear_model import GammaRegressor
+
+from skbilevel.linear_model._export import plain_log_linear
 from skbilevel.linear_model._glm import BilevelLogLinearModel
 
 
@@ -139,3 +144,6 @@ class BilevelGammaCV(BilevelLogLinearModel):
 
     def _power(self) -> float:
         return 2.0
+
+    def _plain_model(self) -> Any:
+        return plain_log_linear(self, GammaRegressor())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._sklearn_compat import _fit_context
+from skbilevel._sklearn_compat import _fit_context, _routing_enabled
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import check_weight, linear_prediction
 from skbilevel.linear_model._deviance import (
@@ -23,6 +23,8 @@ from skbilevel.linear_model._deviance import (
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
+from skbilevel.linear_model._publish import Published
+from skbilevel.linear_model._routing import refuse_score_params
 from skbilevel.linear_model._scoring import nested_score, user_score
 
 # No exposures are that many powers of e apart.
@@ -31,6 +33,8 @@ _LARGEST_SPAN = 100.0
 
 class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
     """Common part of the estimators with a log link; see the subclasses."""
+
+    intercept_: float
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -49,7 +53,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         sample_weight: Any = None,
         offset: Any = None,
         **params: Any,
-    ) -> BilevelLogLinearModel:
+    ) -> Self:
         """Tune the strengths and fit the coefficients.
 
         Parameters
@@ -68,7 +72,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
 
         Returns
         -------
-        self : BilevelLogLinearModel
+        self : estimator
             The fitted estimator.
 
         Raises
@@ -76,12 +80,26 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        self._fit(X, y, sample_weight, params, self._resampling, offset)
+        return self
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        params: dict[str, Any],
+        resample: Any,
+        offset: Any = None,
+    ) -> list[Published]:
         X, y = self._validate(X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
         check_targets(y, self._power())
         weight = check_weight(sample_weight, X)
         offset = check_offset(offset, X.shape[0])
-        resampling = self._resampling(X, y, sample_weight, params)
+        if offset is not None and _routing_enabled():
+            params["offset"] = offset  # for a scorer or a splitter that asks for it
+        resampling = resample(X, y, sample_weight, params)
         target = self._target(y, weight, offset)
         make = partial(prepare_glm, X, target, weight, True)
         part = self._fit_part(X, make, tune_glm, resampling)
@@ -92,7 +110,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
             self.best_score_ = nested_score(
                 self, X, y, [part], sample_weight, params, offset
             )
-        return self
+        return [part]
 
     def _target(self, y: Array, weight: Array, offset: Array | None) -> GLMTarget:
         """Targets whose linear predictions are counted from the best constant."""
@@ -162,8 +180,11 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         score : float
             Greater is better.
         """
+        refuse_score_params(self, params)
         if self.scoring is not None:
             model = self if offset is None else self._at_offset(offset)
+            if offset is not None and _routing_enabled():
+                params["offset"] = offset
             return user_score(self, model, X, y, sample_weight, params)
         eta = np.asarray(self._linear_predictor(X, offset), dtype=np.float64)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
@@ -196,7 +217,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         limit = np.log(np.finfo(eta.dtype).max) - 1.0
         return np.asarray(np.exp(np.minimum(eta, eta.dtype.type(limit))))
 
-    def _at_offset(self, offset: Any) -> BilevelLogLinearModel:
+    def _at_offset(self, offset: Any) -> Self:
         """A copy that adds given offsets, for scorers, which know of none."""
         model = copy.copy(self)
         model.predict = partial(self.predict, offset=offset)  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from skbilevel.linear_model._criterion_search import (
     splits_of,
 )
 from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._glm_data import PreparedGLM
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.model_selection._glm_source import GLMSource
@@ -43,10 +44,12 @@ def tune_glm_criterion(
     check_limits(data, options)
     rows = data.rows
     splits = splits_of(data, resampling, options.seed, data.strata)
-    metadata = metadata_of(data, options, 1.0, splits)
+    views = views_of(rows, splits, resampling.features)
+    options = options.widened(views.full.n_penalized)
+    metadata = metadata_of(data, options, 1.0, splits, views)
     regime = _regime(data, not splits, options)
     source = GLMSource.of(
-        rows,
+        views,
         (data.loss, data.outer),
         data.offset,
         splits,
@@ -60,7 +63,7 @@ def tune_glm_criterion(
         def left_out() -> Array:
             return source.left_out_predictions(found.v)
 
-    return report(source, splits, found, options, _UNIT, left_out)
+    return report(data, source, views, splits, found, options, _UNIT, left_out)
 
 
 def _regime(data: PreparedGLM, left_out: bool, options: TuningOptions) -> Regime:

@@ -11,6 +11,7 @@ from skbilevel.linear_model._tuning import (
     limits_of,
     metadata_of,
     plan_of,
+    plan_views,
     recipe_of,
     report_guard,
     strengths_of,
@@ -59,6 +60,8 @@ def tune_glm_guarded(
     few = len(data.positive) < MIN_ROWS or not data.rows.n_penalized
     if few or n_uncommon(data.rows.y[data.positive]) < _MIN_UNCOMMON:
         recipe = recipe.without_paths()
+    views = plan_views(data, plan, resampling)
+    options = options.widened(views.full.n_penalized)
     strengths, members = strengths_of(options, t)
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     averaging = _averaging(dispersed or data.outer != data.loss)
@@ -67,7 +70,7 @@ def tune_glm_guarded(
         family = (data.loss, data.outer, data.offset)
         budget = GLMBudget(steps=GLMBudget.steps if recipe.half else (0, 0))
         found = guarded_large_glm(
-            data.rows,
+            views,
             *family,
             plan,
             averaging,
@@ -81,7 +84,7 @@ def tune_glm_guarded(
         if resampling.splits is None and not options.groups and metadata is None:
             recipe = _row_by_row(recipe, data)
         found = guarded_strengths(
-            data.rows,
+            views,
             plan,
             recipe,
             averaging,
@@ -91,7 +94,7 @@ def tune_glm_guarded(
             limits,
             LinearPredictor(data.loss, data.outer, data.offset, dispersed),
         )
-    tuned = report_guard(plan, recipe, found, lambda loss: loss)
+    tuned = report_guard(data, views, plan, recipe, found, lambda loss: loss)
     return tuned if limits.open else replace(tuned, edge=0)
 
 

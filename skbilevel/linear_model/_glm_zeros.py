@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skbilevel.linear_model._glm_data import PreparedGLM
-from skbilevel.linear_model._options import Tuned
+from skbilevel.linear_model._options import FoldModel, Tuned
 from skbilevel.problems import PoissonLoss, TweedieLoss
 
 # Of the unit in which targets count, in all rows together; Jeffreys' prior of a
@@ -40,5 +40,6 @@ def without_events(data: PreparedGLM) -> Tuned:
         "weight": one,
         "alpha": np.full((1, len(v)), np.inf),
     }
+    fold = FoldModel(index, coef, rows)
     history = {"candidate": np.arange(1), "score": score, "weight": one}
-    return Tuned(v, coef, float(score[0]), 1, history, found, [(index, coef)], 0)
+    return Tuned(v, coef, float(score[0]), 1, history, found, [fold], 0)

@@ -17,10 +17,12 @@ from skbilevel.linear_model._base import check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
 from skbilevel.linear_model._columns import Groups
+from skbilevel.linear_model._export import plain_logistic
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._options import TuningOptions
+from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 
 
@@ -189,6 +191,8 @@ class BilevelLogisticCV(
     (13,)
     """
 
+    C_: Array
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelGeneralizedLinearModel._parameter_constraints,
         "outer_loss": [StrOptions(set(OUTER_LOSSES))],
@@ -267,12 +271,18 @@ class BilevelLogisticCV(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        self._fit(X, y, sample_weight, params, self._resampling)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
+    ) -> list[Published]:
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
         weight = check_weight(sample_weight, X)
         weight = weight * class_factors(self.class_weight, y, weight)
         self.classes_, target = class_target(y, weight, self.outer_loss)
-        resampling = self._resampling(X, y, sample_weight, params)
+        resampling = resample(X, y, sample_weight, params)
         make = partial(prepare_glm, X, target, weight, False)
         part = self._fit_part(X, make, tune_glm, resampling)
         self.coef_ = part.coef.astype(X.dtype)
@@ -287,7 +297,7 @@ class BilevelLogisticCV(
             self.C_ = 1.0 / self.alpha_
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
-        return self
+        return [part]
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
         options = super()._tuning_options(groups)
@@ -330,3 +340,6 @@ class BilevelLogisticCV(
             both = [special.log_expit(-scores), special.log_expit(scores)]
             return np.column_stack(both)
         return np.asarray(special.log_softmax(scores, axis=1))
+
+    def _plain_model(self) -> Any:
+        return plain_logistic(self)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
+from skbilevel.problems._moments import AugmentedRows
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class TuningOptions:
     n_jobs: int | None = None
     by_target: bool = False
 
+    def widened(self, n_columns: int) -> TuningOptions:
+        """The same for more columns, all of the one label there is."""
+        groups = self.groups
+        if groups is None or len(groups.members) >= n_columns:
+            return self
+        members = np.zeros(n_columns, dtype=groups.members.dtype)
+        return replace(self, groups=Groups(groups.labels, members))
+
     def n_own(self, n_targets: int) -> int:
         """Number of targets with strengths of their own; 1 where they share them."""
         return n_targets if self.by_target else 1
@@ -46,6 +55,44 @@ class TuningOptions:
         t = self.n_own(n_targets)
         own = self.groups.members[:, None] * t + np.arange(t)
         return np.asarray(own.reshape(-1))
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """A model of one fold.
+
+    Parameters
+    ----------
+    held_out : ndarray of int
+        Rows it was not fitted on.
+    coef : ndarray of shape (n_free + p, t)
+        Coefficients, those of unpenalized columns first.
+    rows : AugmentedRows
+        All rows, with the columns of the fold.
+    """
+
+    held_out: Array
+    coef: Array
+    rows: AugmentedRows
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Shared strengths that a search evaluated.
+
+    Parameters
+    ----------
+    v : ndarray of shape (c,)
+        Variances, increasing; the one that was chosen is among them.
+    chosen : int
+        Its place.
+    models : callable
+        From a place to the models of the folds.
+    """
+
+    v: Array
+    chosen: int
+    models: Callable[[int], list[FoldModel]]
 
 
 @dataclass(frozen=True)
@@ -64,13 +111,15 @@ class Tuned:
         Outer steps.
     history, hyperpenalty : dict of ndarray
         Published as they are.
-    folds : list of (rows, coef)
-        Held-out rows and the coefficients fitted without them.
+    folds : list of FoldModel
+        Models that were fitted without some rows.
     edge : {-1, 0, 1}
         Where the shared strength ended.
     left_out : callable or None
         Computes targets (n, t), in user units, of every row predicted from the other
         rows; takes the place of ``folds`` for criteria in closed form.
+    tried : Tried or None
+        Shared strengths that were evaluated, where one is all that was searched.
     """
 
     v: Array
@@ -79,6 +128,7 @@ class Tuned:
     n_iter: int
     history: dict[str, Array]
     hyperpenalty: dict[str, Array]
-    folds: list[tuple[Array, Array]]
+    folds: list[FoldModel]
     edge: int
     left_out: Callable[[], Array] | None = None
+    tried: Tried | None = None

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from sklearn.linear_model import PoissonRegressor
+
+from skbilevel.linear_model._export import plain_log_linear
 from skbilevel.linear_model._glm import BilevelLogLinearModel
 
 
@@ -148,3 +153,6 @@ class BilevelPoissonCV(BilevelLogLinearModel):
 
     def _power(self) -> float:
         return 1.0
+
+    def _plain_model(self) -> Any:
+        return plain_log_linear(self, PoissonRegressor())

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._data import Prepared
-from skbilevel.linear_model._options import Tuned
+from skbilevel.linear_model._options import FoldModel, Tuned
+
+
+@dataclass(frozen=True)
+class PublishedFold:
+    """A model of a nested fold: coefficients (t, m), intercepts (t,) and its features.
+
+    ``held_out`` are the rows of ``X`` that it was not fitted on.
+    """
+
+    held_out: Array
+    coef: Array
+    intercept: Array
+    X: Any
+
+
+@dataclass(frozen=True)
+class PublishedTried:
+    """Shared strengths ``alpha`` (c,) that were evaluated, and the models at them."""
+
+    alpha: Array
+    chosen: int
+    models: Callable[[int], list[PublishedFold]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +58,14 @@ class Published:
         Outer steps.
     history, hyperpenalty : dict of ndarray
         Reports of the search.
-    folds : list of (rows, coef, intercept)
+    folds : list of PublishedFold
         Models of the nested folds.
     positive : ndarray of int
         Rows of positive weight.
     left_out : callable or None
         Computes targets of every row predicted from the other rows.
+    tried : PublishedTried or None
+        Shared strengths that were evaluated, where one is all that was searched.
     """
 
     coef: Array
@@ -52,9 +77,10 @@ class Published:
     n_iter: int
     history: dict[str, Array]
     hyperpenalty: dict[str, Array]
-    folds: list[tuple[Array, Array, Array]]
+    folds: list[PublishedFold]
     positive: Array
     left_out: Callable[[], Array] | None
+    tried: PublishedTried | None
 
 
 def publish_attributes(
@@ -72,7 +98,6 @@ def publish_attributes(
     # Candidates (c, p), or (c, p, t) where every target has its own.
     alpha_of = report["alpha"] / data.alpha_unit
     report["alpha"] = alpha_of if alpha_of.ndim == 2 else alpha_of.swapaxes(1, 2)
-    folds = [(index, *data.coefficients(c)) for index, c in tuned.folds]
     return Published(
         coef,
         intercept,
@@ -83,7 +108,28 @@ def publish_attributes(
         tuned.n_iter,
         tuned.history,
         report,
-        folds,
+        _folds(data, tuned.folds),
         data.positive,
         tuned.left_out,
+        _tried(data, tuned),
     )
+
+
+def _folds(data: Prepared, models: list[FoldModel]) -> list[PublishedFold]:
+    return [
+        PublishedFold(
+            each.held_out,
+            *data.seen_as(each.rows).coefficients(each.coef),
+            each.rows.X,
+        )
+        for each in models
+    ]
+
+
+def _tried(data: Prepared, tuned: Tuned) -> PublishedTried | None:
+    tried = tuned.tried
+    if tried is None:
+        return None
+    with np.errstate(divide="ignore"):
+        alpha = 1.0 / tried.v / data.alpha_unit
+    return PublishedTried(alpha, tried.chosen, lambda k: _folds(data, tried.models(k)))

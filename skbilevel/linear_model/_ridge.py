@@ -20,6 +20,7 @@ from skbilevel.linear_model._base import (
 )
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._export import plain_ridge
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._tuning import tune
@@ -227,16 +228,22 @@ class BilevelRidgeCV(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        self._fit(X, y, sample_weight, params, self._resampling)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
+    ) -> list[Published]:
         X, y = self._validate(X, y, multi_output=True, y_numeric=True)
         weight = check_weight(sample_weight, X)
         Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-        resampling = self._resampling(X, y, sample_weight, params)
+        resampling = resample(X, y, sample_weight, params)
         columns = [slice(k, k + 1) for k in range(Y.shape[1])]
         if not self.alpha_per_target or Y.shape[1] == 1:
             columns = [slice(None)]
         parts = self._fit_parts(X, Y, weight, resampling, columns)
         self._set_attributes(X, y, parts, sample_weight, params)
-        return self
+        return parts
 
     def _fit_parts(
         self,
@@ -299,3 +306,6 @@ class BilevelRidgeCV(
             reset=False,
         )
         return linear_prediction(X, self.coef_, self.intercept_)
+
+    def _plain_model(self) -> Any:
+        return plain_ridge(self)

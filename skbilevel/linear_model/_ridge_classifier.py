@@ -15,6 +15,8 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelLinearModel, check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._export import plain_ridge_classifier
+from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._tuning import tune
 
@@ -208,6 +210,12 @@ class BilevelRidgeClassifierCV(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        self._fit(X, y, sample_weight, params, self._resampling)
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
+    ) -> list[Published]:
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -219,7 +227,7 @@ class BilevelRidgeClassifierCV(
         weight = check_weight(sample_weight, X)
         if self.class_weight is not None:
             weight = weight * compute_sample_weight(self.class_weight, y)
-        resampling = self._resampling(X, y, sample_weight, params)
+        resampling = resample(X, y, sample_weight, params)
         make = partial(prepare, X, _indicators(codes), weight)
         part = self._fit_part(X, make, tune, resampling)
         dtype = X.dtype
@@ -228,7 +236,10 @@ class BilevelRidgeClassifierCV(
         self._set_search_attributes([part])
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
-        return self
+        return [part]
+
+    def _plain_model(self) -> Any:
+        return plain_ridge_classifier(self)
 
 
 def _indicators(codes: Array) -> Array:

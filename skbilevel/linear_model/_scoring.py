@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import check_scoring
 
-from skbilevel._sklearn_compat import _routing_enabled, process_routing
+from skbilevel._sklearn_compat import _check_method_params
 from skbilevel._typing import Array
-from skbilevel.linear_model._publish import Published
+from skbilevel._warn import warn_user
+from skbilevel.linear_model._publish import Published, PublishedFold
+from skbilevel.linear_model._routing import refuse_score_params, scorer_params
 
 
 class ScoringMixin:
@@ -38,6 +40,7 @@ class ScoringMixin:
         score : float
             Greater is better.
         """
+        refuse_score_params(self, params)
         if self.scoring is None:
             default: float = super().score(X, y, sample_weight=sample_weight)  # type: ignore[misc]
             return float(default)
@@ -54,11 +57,8 @@ def user_score(
 ) -> float:
     """The score of ``model`` by the scorer of ``owner``."""
     scorer = check_scoring(owner, scoring=owner.scoring)
-    if _routing_enabled():
-        routed = process_routing(owner, "score", sample_weight=sample_weight, **params)
-        return float(scorer(model, X, y, **routed.scorer.score))
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return float(scorer(model, X, y, **weights))
+    routed = scorer_params(owner, "score", sample_weight, params)
+    return float(scorer(model, X, y, **routed))
 
 
 def nested_score(
@@ -76,28 +76,42 @@ def nested_score(
     positive weight, each predicted from the others.
     """
     scorer = check_scoring(owner, scoring=owner.scoring)
-    score_params = {}
-    if _routing_enabled():
-        routed = process_routing(owner, "fit", sample_weight=sample_weight, **params)
-        score_params = dict(routed.scorer.score)
-    elif sample_weight is not None:
-        score_params = {"sample_weight": np.asarray(sample_weight)}
+    score_params = scorer_params(owner, "fit", sample_weight, params)
     if parts[0].left_out is not None:
-        return _left_out_score(owner, scorer, X, y, parts, score_params)
-    scores = []
-    for fold in zip(*[part.folds for part in parts], strict=True):
-        index = fold[0][0]
+        return float(left_out_score(owner, scorer, X, y, parts, score_params))
+    folds = [part.folds for part in parts]
+    scores = [
+        _score_fold(
+            scorer,
+            model,
+            X[index],
+            y[index],
+            _check_method_params(X, score_params, index),
+        )
+        for model, X, index in models_of_folds(owner, folds, offset)
+    ]
+    return float(np.mean(scores))
+
+
+def models_of_folds(
+    owner: Any, folds: list[list[PublishedFold]], offset: Array | None = None
+) -> Iterator[tuple[Any, Any, Array]]:
+    """Fitted models of the folds, their X, and the rows they were not fitted on.
+
+    ``folds`` holds a list for every part of the targets.
+    """
+    flat = np.ndim(owner.coef_) == 1
+    for fold in zip(*folds, strict=True):
+        X, index = fold[0].X, fold[0].held_out
         model = _without_names(owner)
-        coef = np.concatenate([coef for _, coef, _ in fold])
-        intercept = np.concatenate([intercept for _, _, intercept in fold])
-        flat = np.ndim(owner.coef_) == 1
+        model.n_features_in_ = X.shape[1]
+        coef = np.concatenate([each.coef for each in fold])
+        intercept = np.concatenate([each.intercept for each in fold])
         model.coef_ = coef[0] if flat else coef
         model.intercept_ = intercept[0] if flat else intercept
         if offset is not None:
             model = model._at_offset(offset[index])
-        taken = {key: np.asarray(value)[index] for key, value in score_params.items()}
-        scores.append(_score_fold(scorer, model, X[index], y[index], taken))
-    return float(np.mean(scores))
+        yield model, X, index
 
 
 def _without_names(owner: Any) -> Any:
@@ -119,24 +133,23 @@ def _score_fold(
     except ValueError as error:
         if not hasattr(model, "classes_") or len(np.unique(y)) == len(model.classes_):
             raise
-        warnings.warn(
+        warn_user(
             f"best_score_ is NaN: scoring={model.scoring!r} failed on a fold that has "
             f"no row of some class ({error}). Give a cv with fewer, stratified folds, "
             "or another scoring.",
             UserWarning,
-            stacklevel=4,
         )
         return np.nan
 
 
-def _left_out_score(
+def left_out_score(
     owner: Any,
     scorer: Any,
     X: Any,
     y: Array,
     parts: list[Published],
     params: dict[str, Any],
-) -> float:
+) -> Any:
     """The user's score of predictions of every row from the other rows."""
     columns = [part.left_out() for part in parts if part.left_out is not None]
     predicted, index = np.hstack(columns), parts[0].positive
@@ -155,5 +168,5 @@ def _left_out_score(
         model.decision_function = decision_function
     else:
         model.predict = predict
-    taken = {key: np.asarray(value)[index] for key, value in params.items()}
-    return float(scorer(model, X[index], y[index], **taken))
+    taken = _check_method_params(X, params, index)
+    return scorer(model, X[index], y[index], **taken)

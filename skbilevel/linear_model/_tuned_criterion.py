@@ -15,11 +15,13 @@ from skbilevel.linear_model._criterion_search import (
 )
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
+from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._regime import Regime, choose
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
+from skbilevel.model_selection._row_views import RowViews
 
 # A closed form needs a matrix of this size at most to be factored.
 _CLOSED_UP_TO = 6000
@@ -32,9 +34,12 @@ def tune_criterion(
     check_limits(data, options)
     rows = data.rows
     splits = splits_of(data, resampling, options.seed)
-    metadata = metadata_of(data, options, data.y_scale, splits)
+    views = views_of(rows, splits, resampling.features)
+    options = options.widened(views.full.n_penalized)
+    metadata = metadata_of(data, options, data.y_scale, splits, views)
     regime = _regime(data, resampling.criterion, len(splits), options)
-    source = _source(data, resampling.criterion, splits, regime, metadata is not None)
+    plain = metadata is not None
+    source = _source(data, views, resampling.criterion, splits, regime, plain)
     unit = Unit("validation MSE", 2.0 * data.y_scale**2 / rows.n_targets)
     found = search_strengths(source, regime, options, metadata, unit)
     left_out = None
@@ -44,7 +49,7 @@ def tune_criterion(
             inside = source.left_out_predictions(found.v) + rows.y_shift
             return inside * data.y_scale
 
-    return report(source, splits, found, options, unit, left_out)
+    return report(data, source, views, splits, found, options, unit, left_out)
 
 
 def _regime(
@@ -62,6 +67,7 @@ def _regime(
 
 def _source(
     data: PreparedData,
+    views: RowViews,
     criterion: str,
     splits: list[Pair],
     regime: Regime,
@@ -70,11 +76,11 @@ def _source(
     """The form of the data that suits; metadata speak of columns as they are."""
     rows, standardize = data.rows, data.rows.standardize and not plain
     if criterion == "folds" and regime.name == "primal":
-        return MomentFolds.of(rows, data.positive, splits, standardize)
+        return MomentFolds.of(views, data.positive, splits, standardize)
     if criterion == "folds":
-        return RowSource.of(rows, splits, criterion, None, regime.inner, standardize)
+        return RowSource.of(views, splits, criterion, None, regime.inner, standardize)
     dual = {"primal": False, "dual": True}.get(
         regime.name, len(data.positive) < rows.n_penalized
     )
     inner = Regime("dual", None).inner
-    return RowSource.of(rows, splits, criterion, dual, inner, standardize)
+    return RowSource.of(views, splits, criterion, dual, inner, standardize)

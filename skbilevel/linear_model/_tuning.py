@@ -12,7 +12,8 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._criterion_search import start_of
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
-from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.linear_model._fold_features import views_of
+from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._guard import GuardResult, guarded_strengths
@@ -31,6 +32,7 @@ from skbilevel.model_selection._plan import (
 )
 from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems._moments import AugmentedRows
 
 # Multiplications of one kernel, for n < p; the evidence needs some twenty of them
@@ -84,11 +86,13 @@ def _guarded(
 ) -> Tuned:
     plan = plan_of(data, resampling, options)
     recipe = recipe_of(data, resampling, options, plan)
+    views = plan_views(data, plan, resampling)
+    options = options.widened(views.full.n_penalized)
     strengths, members = strengths_of(options)
     metadata = metadata_of(data, options.metadata, data.y_scale)
     limits = limits_of(data, options)
     found = guarded_strengths(
-        data.rows,
+        views,
         plan,
         recipe,
         Averaging(),
@@ -103,9 +107,15 @@ def _guarded(
         with np.errstate(over="ignore"):
             return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
 
-    tuned = report_guard(plan, recipe, found, squared)
+    tuned = report_guard(data, views, plan, recipe, found, squared)
     # An optimum on a limit that the user set is no surprise.
     return tuned if limits.open else replace(tuned, edge=0)
+
+
+def plan_views(data: Prepared, plan: NestedPlan, resampling: Resampling) -> RowViews:
+    """The rows as the outer folds see them."""
+    sets = zip(plan.outer, plan.held_out, strict=True)
+    return views_of(data.rows, [(s.rows, b) for s, b in sets], resampling.features)
 
 
 def strengths_of(
@@ -188,13 +198,19 @@ def plan_of(
 
 
 def report_guard(
-    plan: NestedPlan, recipe: Recipe, found: GuardResult, unit: Callable[[Any], Any]
+    data: Prepared,
+    views: RowViews,
+    plan: NestedPlan,
+    recipe: Recipe,
+    found: GuardResult,
+    unit: Callable[[Any], Any],
 ) -> Tuned:
     """What the guard found, losses in the ``unit`` of the user."""
     choice = found.choice
     score = -unit(choice.loss)
+    p, m = data.rows.n_penalized, data.rows.n_free
     with np.errstate(divide="ignore"):
-        alpha = 1.0 / found.candidates.v[0]
+        alpha = 1.0 / found.candidates.v[0][:, :p]
     hyperpenalty = {
         "family": np.array(found.candidates.family),
         "value": found.candidates.value,
@@ -211,15 +227,21 @@ def report_guard(
     }
     steps = len(recipe.half) + len(recipe.loo)
     steps += recipe.evidence_steps * len(recipe.evidence)
+    # Large problems score the first folds of their plan only.
+    pairs = zip(plan.held_out, found.fold_coef, strict=False)
+    folds = [
+        FoldModel(index, coef, views.fold(k).rows)
+        for k, (index, coef) in enumerate(pairs)
+    ]
     return Tuned(
-        found.v,
-        found.coef,
+        # Columns behind the last one were there for the folds.
+        found.v[:p],
+        found.coef[: m + p],
         -float(unit(found.loss)),
         max(1, steps + recipe.elastic_net),
         history,
         hyperpenalty,
-        # Large problems score the first folds of their plan only.
-        list(zip(plan.held_out, found.fold_coef, strict=False)),
+        folds,
         # Where other candidates help, the end of the shared strength says little.
         found.candidates.shared.edge if choice.weight[0] > 0.5 else 0,
     )

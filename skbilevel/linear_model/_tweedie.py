@@ -5,7 +5,10 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, ClassVar
 
+from sklearn.linear_model import TweedieRegressor
+
 from skbilevel._sklearn_compat import Interval
+from skbilevel.linear_model._export import plain_log_linear
 from skbilevel.linear_model._glm import BilevelLogLinearModel
 
 
@@ -200,3 +203,6 @@ class BilevelTweedieCV(BilevelLogLinearModel):
 
     def _power(self) -> float:
         return float(self.power)
+
+    def _plain_model(self) -> Any:
+        return plain_log_linear(self, TweedieRegressor(power=self.power, link="log"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_rows import LargeRows, is_large
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
+from skbilevel.model_selection._row_views import RowViews, stacked
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
 
@@ -23,7 +24,7 @@ _BATCH_BYTES = 1 << 27
 class Family(Protocol):
     """A loss, and how training sets of it are solved."""
 
-    def trainers(self, rows: AugmentedRows, plan: NestedPlan) -> Sequence[Any]:
+    def trainers(self, views: RowViews, plan: NestedPlan) -> Sequence[Any]:
         """Trainers of the full set and of the outer folds, in this order."""
 
     def losses(self, rows: AugmentedRows, index: Array, eta: Array) -> Array:
@@ -35,9 +36,20 @@ class LeastSquares:
     """Squared error, summed over targets."""
 
     def trainers(
-        self, rows: AugmentedRows, plan: NestedPlan
+        self, views: RowViews, plan: NestedPlan
     ) -> Sequence[MomentTrainer | KernelTrainer | RowsTrainer]:
         """Primal in batches that fit in memory, dual or matrix-free one by one."""
+        if not views.same:
+            together = _one_table(views, plan)
+            if together is not None:
+                return self._trainers(*together)
+        return [
+            trainer for part in views.parts(plan) for trainer in self._trainers(*part)
+        ]
+
+    def _trainers(
+        self, rows: AugmentedRows, plan: NestedPlan
+    ) -> Sequence[MomentTrainer | KernelTrainer | RowsTrainer]:
         sets = [plan.full, *plan.outer]
         if is_large(rows):
             large = LargeRows.of(rows)
@@ -62,6 +74,20 @@ class LeastSquares:
         """Squared errors."""
         residual = eta - rows.targets(index)[:, None]
         return np.asarray((residual**2).sum(axis=-1))
+
+
+def _one_table(
+    views: RowViews, plan: NestedPlan
+) -> tuple[AugmentedRows, NestedPlan] | None:
+    """The folds' rows below each other, for sums taken at once."""
+    n_numbers = views.full.X.size * (1 + len(plan.outer))
+    if plan.cell is not None or 8 * n_numbers > _BATCH_BYTES or is_large(views.full):
+        return None
+    made = stacked(views.all(), (plan.full, *plan.outer))
+    if made is None or _use_kernel(*made):
+        return None
+    table, sets = made
+    return table, replace(plan, full=sets[0], outer=sets[1:])
 
 
 def _use_kernel(rows: AugmentedRows, sets: Sequence[TrainingSet]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, is_guided
 from skbilevel.model_selection._resampling import Pair
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
     GCV,
     BilevelProblem,
@@ -51,13 +52,17 @@ class MomentFolds:
     @classmethod
     def of(
         cls,
-        rows: AugmentedRows,
+        views: RowViews,
         positive: Array,
         splits: Sequence[Pair],
         standardize: bool,
     ) -> MomentFolds:
         """From splits of rows of positive weight."""
-        sums = _moments(rows, positive, splits)
+        rows = views.full
+        if views.same:
+            sums = _moments(rows, positive, splits)
+        else:
+            sums = _moments_by_fold(views, positive, splits)
         weight = np.array(
             [rows.weight[positive].sum()]
             + [rows.weight[a].sum() for a, _ in splits]
@@ -156,6 +161,14 @@ def _moments(rows: AugmentedRows, positive: Array, splits: Sequence[Pair]) -> Ar
     if cell is not None and few:
         return CellMoments.of(rows, cell).sums(sets)
     return RowMoments(rows).sums(sets)
+
+
+def _moments_by_fold(views: RowViews, positive: Array, splits: Sequence[Pair]) -> Array:
+    """The same where every fold has features of its own."""
+    rows = [views.fold(k).rows for k in range(len(splits))]
+    train = [own.moment(a) for own, (a, _) in zip(rows, splits, strict=True)]
+    valid = [own.moment(b) for own, (_, b) in zip(rows, splits, strict=True)]
+    return np.stack([views.full.moment(positive), *train, *valid])
 
 
 def _cells(n_rows: int, positive: Array, sets: Sequence[Array]) -> Array | None:

@@ -12,6 +12,7 @@ from skbilevel.model_selection._glm_rows import GLMRows
 from skbilevel.model_selection._glm_shared import LARGEST_LOSS
 from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import Loss
 from skbilevel.problems._moments import AugmentedRows
 
@@ -37,10 +38,13 @@ class LinearPredictor:
     offset: Array | None
     dispersed: bool
 
-    def trainers(self, rows: AugmentedRows, plan: NestedPlan) -> Sequence[GLMTrainer]:
+    def trainers(self, views: RowViews, plan: NestedPlan) -> Sequence[GLMTrainer]:
         """One trainer for every set."""
-        shared = GLMRows(rows, self.loss, self.offset, self.dispersed)
-        return [GLMTrainer(shared, s) for s in (plan.full, *plan.outer)]
+        out = []
+        for rows, part in views.parts(plan):
+            shared = GLMRows(rows, self.loss, self.offset, self.dispersed)
+            out += [GLMTrainer(shared, s) for s in (part.full, *part.outer)]
+        return out
 
     def losses(self, rows: AugmentedRows, index: Array, eta: Array) -> Array:
         """Losses of the predictions, offsets added."""

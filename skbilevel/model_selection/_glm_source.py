@@ -14,6 +14,7 @@ from skbilevel.model_selection._criterion import OuterVector, splits_among
 from skbilevel.model_selection._glm_unseen import with_unseen
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import penalized_design
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
     BilevelProblem,
     Criterion,
@@ -50,6 +51,8 @@ class GLMSource:
         Folds; none for approximate leave-one-out.
     inner : InnerSolver
         For folds and final coefficients.
+    views : RowViews
+        The rows as the folds see them.
     """
 
     rows: AugmentedRows
@@ -57,11 +60,12 @@ class GLMSource:
     tasks_of: GLMTasks
     splits: Sequence[Pair]
     inner: InnerSolver
+    views: RowViews
 
     @classmethod
     def of(
         cls,
-        rows: AugmentedRows,
+        views: RowViews,
         losses: tuple[Loss, Loss],
         offset: Array | None,
         splits: Sequence[Pair],
@@ -69,6 +73,7 @@ class GLMSource:
         standardize: bool,
     ) -> GLMSource:
         """Losses are those inside and outside; no column is copied for its scale."""
+        rows = views.full
         everything, ones = np.arange(rows.n_rows), np.ones(rows.n_penalized)
         made = GLMTasks(
             penalized_design(rows, ones),
@@ -78,13 +83,13 @@ class GLMSource:
             rows.free_block(everything),
             offset,
         )
-        plain = cls(rows, ones, made, splits, inner)
+        plain = cls(rows, ones, made, splits, inner, views)
         if not standardize:
             return plain
         square = _centered_squares(made.design, rows.weight, bool(rows.n_free))
         metric = unit_metric(square, float(rows.weight.sum()))
         made = replace(made, design=penalized_design(rows, metric))
-        return cls(rows, metric, made, splits, inner)
+        return cls(rows, metric, made, splits, inner, views)
 
     @property
     def fit(self) -> RowsDataFit:
@@ -120,11 +125,17 @@ class GLMSource:
     def _tasks(self) -> list[Task]:
         if not self.splits:
             return [self.tasks_of.everything()]
-        return [self._fold(train, valid) for train, valid in self.splits]
+        return [self._fold(k, *pair) for k, pair in enumerate(self.splits)]
 
-    def _fold(self, train: Array, valid: Array) -> Task:
+    def _fold(self, k: int, train: Array, valid: Array) -> Task:
         """A fold; classes and events that its training rows lack are half of one."""
-        task = self.tasks_of.fold(train, valid)
+        made = self.tasks_of
+        if not self.views.same:
+            rows = self.views.fold(k).rows
+            design = penalized_design(rows, self.metric)
+            free = rows.free_block(np.arange(rows.n_rows))
+            made = replace(made, design=design, free=free)
+        task = made.fold(train, valid)
         inner = task.inner
         assert isinstance(inner, RowsDataFit)
         y = with_unseen(inner.loss, inner.y, inner.weight, inner.offset)
@@ -180,12 +191,15 @@ class GLMSource:
         return eta
 
     def thinned(self, chosen: Array) -> GLMSource:
-        """The same criterion on some rows."""
-        made, rows = self.tasks_of, self.rows.take(chosen)
+        """The same criterion on some rows; on all where folds have their own."""
+        if not self.views.same:
+            return self
+        made, views = self.tasks_of, RowViews(self.rows.take(chosen))
+        rows = views.full
         offset = None if made.offset is None else made.offset[chosen]
         splits = splits_among(self.splits, chosen, self.rows.n_rows)
         losses = (made.loss, made.outer)
-        plain = GLMSource.of(rows, losses, offset, splits, self.inner, False)
+        plain = GLMSource.of(views, losses, offset, splits, self.inner, False)
         design = penalized_design(rows, self.metric)
         tasks = replace(plain.tasks_of, design=design)
         return replace(plain, metric=self.metric, tasks_of=tasks)

@@ -23,8 +23,8 @@ from skbilevel.model_selection._paths import (
     make_candidates,
 )
 from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._training import Trainer
-from skbilevel.problems._moments import AugmentedRows
 
 # Predictions of held-out rows are computed block by block.
 _BLOCK_BYTES = 1 << 24
@@ -42,7 +42,7 @@ class GuardResult:
         Published variances.
     coef : ndarray of shape (n_free + p, t)
         Coefficients at ``v``, those of the unpenalized columns first.
-    fold_coef : ndarray of shape (n_folds, n_free + p, t)
+    fold_coef : list of ndarray of shape (n_free + p, t)
         The published average of every outer fold, solved on its training rows.
     choice : Choice
         Scores and weights of the candidates.
@@ -54,14 +54,14 @@ class GuardResult:
 
     v: Array
     coef: Array
-    fold_coef: Array
+    fold_coef: list[Array]
     choice: Choice
     candidates: Candidates
     loss: float
 
 
 def guarded_strengths(
-    rows: AugmentedRows,
+    views: RowViews,
     plan: NestedPlan,
     recipe: Recipe,
     averaging: Averaging,
@@ -72,18 +72,18 @@ def guarded_strengths(
     family: Family | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average."""
-    limits, family = limits or Limits(), family or LeastSquares()
+    limits, family, rows = limits or Limits(), family or LeastSquares(), views.full
     made: Made = [
         (trainer, _candidates(trainer, recipe, strengths, metadata, limits))
-        for trainer in family.trainers(rows, plan)
+        for trainer in family.trainers(views, plan)
     ]
     held_out = plan.held_out
-    losses = _nested_losses(rows, family, held_out, _outer_coefficients(made))
+    losses = _nested_losses(views, family, held_out, _outer_coefficients(made))
     scored = np.unique(np.concatenate(held_out))
     choice = averaging.choose(
         losses[:, scored], rows.weight[scored], plan.cluster[scored]
     )
-    rest = (members, limits, rows, family, held_out, scored)
+    rest = (members, limits, views, family, held_out, scored)
     v, solved, loss = _published_everywhere(made, choice.weight, *rest)
     trainer, first = made[0]
     full = Candidates(
@@ -98,7 +98,8 @@ def guarded_strengths(
         # The ratio is a compromise where a strength covers several coefficients.
         alone = np.eye(len(choice.weight))[best]
         v, solved, loss = _published_everywhere(made, alone, *rest)
-    return GuardResult(v[0], solved[0, 0], solved[1:, 0], choice, full, loss)
+    fold_coef = [each[0] for each in solved[1:]]
+    return GuardResult(v[0], solved[0][0], fold_coef, choice, full, loss)
 
 
 def _candidates(
@@ -120,17 +121,18 @@ def _published_everywhere(
     weight: Array,
     members: Array | None,
     limits: Limits,
-    rows: AugmentedRows,
+    views: RowViews,
     family: Family,
     held_out: Sequence[Array],
     scored: Array,
-) -> tuple[Array, Array, float]:
+) -> tuple[list[Array], list[Array], float]:
     """An average as variances and coefficients of every set, and its nested loss."""
     published = [_published(t, c, weight, members, limits) for t, c in made]
-    v = np.concatenate([p[0] for p in published])
-    solved = np.concatenate([p[1] for p in published])
-    nested = _nested_losses(rows, family, held_out, solved[1:])[0]
-    row_weight = rows.weight[scored]
+    # One array for each set: their numbers of columns may differ.
+    v = [each for p in published for each in p[0]]
+    solved = [each for p in published for each in p[1]]
+    nested = _nested_losses(views, family, held_out, solved[1:])[0]
+    row_weight = views.full.weight[scored]
     return v, solved, float(nested[scored] @ row_weight / row_weight.sum())
 
 
@@ -142,18 +144,20 @@ def _outer_coefficients(made: Made) -> Iterator[Array]:
 
 
 def _nested_losses(
-    rows: AugmentedRows,
+    views: RowViews,
     family: Family,
     held_out: Sequence[Array],
     coefs: Iterable[Array],
 ) -> Array:
     """Mean loss (c, n) of every candidate on rows it has not seen."""
     total: Array | None = None
-    times = np.zeros(rows.n_rows)
-    step = max(256, _BLOCK_BYTES // (8 * max(rows.width, 1)))
-    for index, coef in zip(held_out, coefs, strict=True):
+    n_rows = views.full.n_rows
+    times = np.zeros(n_rows)
+    for k, (index, coef) in enumerate(zip(held_out, coefs, strict=True)):
+        rows = views.fold(k).rows
+        step = max(256, _BLOCK_BYTES // (8 * max(rows.width, 1)))
         c, width, t = coef.shape
-        total = np.zeros((c, rows.n_rows)) if total is None else total
+        total = np.zeros((c, n_rows)) if total is None else total
         flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
         for start in range(0, len(index), step):
             part = index[start : start + step]

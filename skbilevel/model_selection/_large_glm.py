@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,18 +13,24 @@ from skbilevel.model_selection._guard import GuardResult
 from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget, ceiling_of
 from skbilevel.model_selection._large_glm_deviations import choose_refined
 from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_tuning import FAMILIES, LargeGLMTuning, Tuned
+from skbilevel.model_selection._large_glm_tuning import (
+    FAMILIES,
+    FoldTuning,
+    LargeGLMTuning,
+    Tuned,
+)
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import Candidates
 from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import Loss
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import SharedStrength
 
 
 def guarded_large_glm(
-    rows: AugmentedRows,
+    views: RowViews,
     loss: Loss,
     outer: Loss,
     offset: Array | None,
@@ -42,8 +49,9 @@ def guarded_large_glm(
 
     Parameters
     ----------
-    rows : AugmentedRows
-        ``y`` holds class indicators, 0 and 1, counts or amounts.
+    views : RowViews
+        Rows of the full data and the folds; ``y`` holds class indicators, 0 and 1,
+        counts or amounts.
     loss, outer : Loss
         The loss inside, and the one that strengths are tuned and scored by.
     offset : ndarray of shape (n, t) or None
@@ -79,12 +87,20 @@ def guarded_large_glm(
     variances and metadata of the classes are as many arrays again.
     """
     budget, limits = budget or GLMBudget(), limits or Limits()
-    problem = LargeGLM.of(rows, loss, outer, offset)
-    columns = Columns(problem, members, metadata, by_target)
-    tuning = LargeGLMTuning(problem, columns, budget, limits)
+
+    def tuning_of(rows: AugmentedRows) -> LargeGLMTuning:
+        problem = LargeGLM.of(rows, loss, outer, offset)
+        columns = Columns(problem, members, metadata, by_target)
+        return LargeGLMTuning(problem, columns, budget, limits)
+
+    tuning = tuning_of(views.full)
     scored = np.cumsum([len(index) for index in plan.held_out])
     k = 1 + int(np.searchsorted(scored[:-1], budget.scored_rows))
-    guard = LargeGLMGuard(tuning, plan, averaging, members, limits, k)
+    folds = [FoldTuning(tuning)] * len(plan.outer)
+    if not views.same:
+        used = [views.fold(j) for j in range(max(k, min(budget.holdouts, len(folds))))]
+        folds = [FoldTuning(tuning_of(each.rows), each) for each in used]
+    guard = LargeGLMGuard(tuning, folds, plan, averaging, members, limits, k)
     return guard.run()
 
 
@@ -95,7 +111,9 @@ class LargeGLMGuard:
     Parameters
     ----------
     tuning : LargeGLMTuning
-        Makes candidates.
+        Makes candidates of the full data.
+    folds : sequence of FoldTuning
+        Makes those of the outer folds.
     plan : NestedPlan
         Outer folds.
     averaging : Averaging
@@ -109,6 +127,7 @@ class LargeGLMGuard:
     """
 
     tuning: LargeGLMTuning
+    folds: Sequence[FoldTuning]
     plan: NestedPlan
     averaging: Averaging
     members: Array | None
@@ -117,25 +136,25 @@ class LargeGLMGuard:
 
     def run(self) -> GuardResult:
         """Tune and score the folds, choose, tune and solve the full data."""
-        tuning, plan = self.tuning, self.plan
+        plan, own = self.plan, [each.tuning for each in self.folds[: self.k]]
         folds = []
-        for s in plan.outer[: self.k]:
+        for tuning, s in zip(own, plan.outer, strict=False):
             tuned = tuning.fold(s)
             W = tuning.solve(s.rows, tuned.v[0], None)
             # From one start: a candidate that goes on from another has more steps.
             rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
             folds.append(replace(tuned, W=[W, *rest]))
         scored = np.unique(np.concatenate(plan.held_out[: self.k]))
-        weight = tuning.problem.rows.weight[scored]
+        weight = self.tuning.problem.rows.weight[scored]
         candidates = range(len(folds[0].v))
         losses = np.stack([self._losses([f.W[c] for f in folds]) for c in candidates])
         cluster = plan.cluster[scored]
         choice = choose_refined(self.averaging, losses[:, scored], weight, cluster)
-        full = tuning.full(plan, folds[0])
+        full = self.tuning.full(plan, folds[0], self.folds)
         a, loss = choice.weight, 0.0
         published = [
-            self._published(s.rows, tuned, a)
-            for s, tuned in zip(plan.outer[: self.k], folds, strict=True)
+            self._published(tuning, s.rows, tuned, a)
+            for tuning, s, tuned in zip(own, plan.outer, folds, strict=False)
         ]
         loss = float(self._losses([W for _, W in published])[scored] @ weight)
         loss /= float(weight.sum())
@@ -148,18 +167,22 @@ class LargeGLMGuard:
 
     def _losses(self, working: list[Array]) -> Array:
         """Mean loss (n,) of one candidate of every scored fold on its held-out rows."""
-        problem = self.tuning.problem
-        total, times = np.zeros(problem.rows.n_rows), np.zeros(problem.rows.n_rows)
-        for W, index in zip(working, self.plan.held_out, strict=False):
+        n_rows = self.tuning.problem.rows.n_rows
+        total, times = np.zeros(n_rows), np.zeros(n_rows)
+        pairs = zip(working, self.folds, self.plan.held_out, strict=False)
+        for W, each, index in pairs:
+            problem = each.tuning.problem
             fit = problem.score(index)
             values = problem.outer.value(fit.predict(W), fit.target).sum(axis=1)
             total[index] += values[index]
             times[index] += 1
         return total / np.maximum(times, 1)
 
-    def _published(self, index: Array, tuned: Tuned, a: Array) -> tuple[Array, Array]:
+    def _published(
+        self, tuning: LargeGLMTuning, index: Array, tuned: Tuned, a: Array
+    ) -> tuple[Array, Array]:
         """Variances (p,) of an average of candidates, and working coefficients."""
-        tuning, layout = self.tuning, self.tuning.problem.layout
+        layout = tuning.problem.layout
         taken = [int(c) for c in np.flatnonzero(a)]
         W: dict[int, Array] = dict(enumerate(tuned.W))
         start = None
@@ -193,9 +216,12 @@ class LargeGLMGuard:
     ) -> GuardResult:
         tuning, layout = self.tuning, self.tuning.problem.layout
         index = self.plan.full.rows
-        v, W = self._published(index, full, a)
+        v, W = self._published(tuning, index, full, a)
         W = tuning.solve(index, v, W, exact=True)
-        fold_coef = [layout.coefficients(W_k, v_k) for v_k, W_k in published]
+        fold_coef = [
+            each.tuning.problem.layout.coefficients(W_k, v_k)
+            for each, (v_k, W_k) in zip(self.folds, published, strict=False)
+        ]
         shared = SharedStrength.of(
             [(full.center, first.shared.edge, ceiling_of(tuning.problem, index))]
         )
@@ -210,7 +236,7 @@ class LargeGLMGuard:
         return GuardResult(
             v,
             layout.coefficients(W, v),
-            np.stack(fold_coef),
+            fold_coef,
             choice,
             candidates,
             loss,

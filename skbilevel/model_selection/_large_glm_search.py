@@ -13,6 +13,7 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_shape import Shape
 from skbilevel.model_selection._resampling import Pair
+from skbilevel.model_selection._row_views import View
 from skbilevel.problems import RowsDataFit, Task
 from skbilevel.problems._row_curvature import RowCurvature
 from skbilevel.problems._target_features import by_columns
@@ -41,6 +42,8 @@ class HoldOut:
     base : ndarray of shape (p,) or (p, t), or float
         Logarithm of what a shared strength means for each column, or of where it
         starts.
+    view : View or None
+        Where columns are among those of the full data; None if they are the same.
     """
 
     problem: LargeGLM
@@ -48,6 +51,7 @@ class HoldOut:
     rows: Array
     shape: Shape
     base: Array | float = 0.0
+    view: View | None = None
 
     @property
     def train(self) -> RowsDataFit:
@@ -204,10 +208,16 @@ class MetadataSearch:
         square = np.where(np.isfinite(v) & (v > 0), v, np.inf) ** 2
         return layout.spread(product / square, 2)
 
-    def slope(self, beta: Array, point: MetadataPoint) -> Array:
-        """Gradient of the mean loss at a point in free additions to ``log v``."""
-        pairs = zip(self.holdouts, point.states, strict=True)
-        parts = [self._in_variances(a, beta, b) * self.v(a, beta) for a, b in pairs]
+    def slope(self, beta: Array, point: MetadataPoint, n_columns: int) -> Array:
+        """Gradient of the mean loss at a point in free additions to ``log v``.
+
+        The additions are those of the ``n_columns`` of the full data; hold-outs that
+        lack a column say nothing about it.
+        """
+        parts = []
+        for each, state in zip(self.holdouts, point.states, strict=True):
+            own = self._in_variances(each, beta, state) * self.v(each, beta)
+            parts.append(own if each.view is None else each.view.pull(own, n_columns))
         return np.asarray(sum(parts) / self._weight)
 
     def _inside(self, each: HoldOut, beta: Array) -> Array:

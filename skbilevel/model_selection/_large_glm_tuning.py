@@ -35,6 +35,7 @@ from skbilevel.model_selection._large_glm_shape import (
 from skbilevel.model_selection._large_glm_shared import SharedPoint, shared_path
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._resampling import NestedPlan, Pair, TrainingSet
+from skbilevel.model_selection._row_views import View
 from skbilevel.problems import transfer
 from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers.inner._newton_cg import NewtonCG
@@ -188,7 +189,8 @@ class LargeGLMTuning:
         largest = self.budget.deviation
         if self.columns.members is not None or not self.budget.steps[0] or not largest:
             return None
-        return Deviations.of(search.slope(beta, point), found.emphasis, largest)
+        slope = search.slope(beta, point, len(found.emphasis))
+        return Deviations.of(slope, found.emphasis, largest)
 
     def _variances(
         self,
@@ -217,14 +219,19 @@ class LargeGLMTuning:
         working = self.problem.layout.variances(v)
         return np.asarray(NewtonCG().solve(fit, working, start, tol=tol).W)
 
-    def full(self, plan: NestedPlan, first: Tuned) -> Tuned:
+    def full(
+        self, plan: NestedPlan, first: Tuned, folds: Sequence[FoldTuning]
+    ) -> Tuned:
         """On the outer folds, going on from the first one's strengths."""
         budget = self.budget
         take = min(budget.holdouts, len(plan.outer))
         holdouts = []
-        for s, valid in zip(plan.outer[:take], plan.held_out[:take], strict=True):
-            shape = first.coordinates.apply(self.columns.of(s.rows))
-            holdouts.append(self._holdout((s.rows, valid), shape, first.start))
+        pairs = zip(folds, plan.outer[:take], plan.held_out[:take], strict=False)
+        for fold, s, valid in pairs:
+            own = fold.tuning
+            shape = first.coordinates.apply(own.columns.of(s.rows))
+            made = own._holdout((s.rows, valid), shape, first.start)
+            holdouts.append(replace(made, view=fold.view))
         search = self._search(holdouts, first.center, first.shared.null)
         states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
@@ -242,3 +249,19 @@ class LargeGLMTuning:
         v = self._variances(index, center, shape, beta, free, first.start)
         lam = np.nan if free is None else free.in_units(first.shared.null)
         return replace(first, v=v, W=[], center=center, beta=beta, lam=lam)
+
+
+@dataclass(frozen=True)
+class FoldTuning:
+    """Makes candidates of an outer fold.
+
+    Parameters
+    ----------
+    tuning : LargeGLMTuning
+        On the rows as the fold sees them.
+    view : View or None
+        Where its columns are among those of the full data; None if they are the same.
+    """
+
+    tuning: LargeGLMTuning
+    view: View | None = None

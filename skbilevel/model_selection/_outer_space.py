@@ -14,6 +14,7 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector
 from skbilevel.model_selection._metadata import Metadata, check_metadata
 from skbilevel.model_selection._resampling import Pair
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
     ByTarget,
     FeatureStrengths,
@@ -56,12 +57,13 @@ class FoldMetadata:
     def of(
         cls,
         value: Any,
-        rows: AugmentedRows,
+        views: RowViews,
         y_scale: float,
         positive: Array,
         splits: Sequence[Pair],
     ) -> FoldMetadata:
         """From a matrix, a data frame, or a function of training rows."""
+        rows = views.full
         if not callable(value):
             value = check_metadata(value, rows.X.shape[1])
         metadata = Metadata(value, y_scale)
@@ -69,7 +71,10 @@ class FoldMetadata:
         turn = metadata_transform(plain, _feature_weight(rows))
         if not metadata.depends_on_rows or not splits:
             return cls(plain @ turn)
-        folds = [_with_constant(metadata.of(rows, train)) @ turn for train, _ in splits]
+        folds = [
+            _with_constant(metadata.of(views.fold(k).rows, train)) @ turn
+            for k, (train, _) in enumerate(splits)
+        ]
         return cls(plain @ turn, tuple(folds))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, is_guided, splits_among
 from skbilevel.model_selection._resampling import Pair
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
     GCV,
     BilevelProblem,
@@ -51,6 +52,8 @@ class RowSource:
         Whether closed forms work on kernels.
     inner : InnerSolver
         For folds and final coefficients.
+    views : RowViews
+        The rows as the folds see them.
     """
 
     rows: AugmentedRows
@@ -60,11 +63,12 @@ class RowSource:
     criterion: str
     dual: bool | None
     inner: InnerSolver
+    views: RowViews
 
     @classmethod
     def of(
         cls,
-        rows: AugmentedRows,
+        views: RowViews,
         splits: Sequence[Pair],
         criterion: str,
         dual: bool | None,
@@ -72,10 +76,10 @@ class RowSource:
         standardize: bool,
     ) -> RowSource:
         """Scales from all rows of positive weight; no column is copied for them."""
+        rows = views.full
         ones = np.ones(rows.n_penalized)
-        plain = cls(
-            rows, ones, penalized_design(rows, ones), splits, criterion, dual, inner
-        )
+        design = penalized_design(rows, ones)
+        plain = cls(rows, ones, design, splits, criterion, dual, inner, views)
         if not standardize:
             return plain
         metric = unit_metric(plain.fit.curvature_diag, float(plain.fit.weight_sum))
@@ -131,11 +135,16 @@ class RowSource:
 
     @cached_property
     def _tasks(self) -> list[Task]:
-        swept = self.swept
-        return [
-            rows_task(self.design, swept.y, swept.weight, train, valid, swept.free)
-            for train, valid in self.splits
-        ]
+        return [self._fold(k, *pair) for k, pair in enumerate(self.splits)]
+
+    def _fold(self, k: int, train: Array, valid: Array) -> Task:
+        swept, design, free = self.swept, self.design, self.swept.free
+        if not self.views.same:
+            rows = self.views.fold(k).rows
+            design = penalized_design(rows, self.metric)
+            if free is not None:
+                free = rows.free_block(np.arange(rows.n_rows))
+        return rows_task(design, swept.y, swept.weight, train, valid, free)
 
     def coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> Array:
         """Coefficients on the full data."""
@@ -173,11 +182,14 @@ class RowSource:
         return np.where(root > 0, self.swept.y - error / safe, inside)
 
     def thinned(self, chosen: Array) -> RowSource:
-        """The same criterion on some rows."""
-        rows = self.rows.take(chosen)
+        """The same criterion on some rows; on all where folds have their own."""
+        if not self.views.same:
+            return self
+        views = RowViews(self.rows.take(chosen))
+        rows = views.full
         splits = splits_among(self.splits, chosen, self.rows.n_rows)
         made = RowSource.of(
-            rows, splits, self.criterion, self.dual, self.inner, standardize=False
+            views, splits, self.criterion, self.dual, self.inner, standardize=False
         )
         design = penalized_design(rows, self.metric)
         return replace(made, metric=self.metric, design=design)

@@ -46,7 +46,8 @@ class Found:
 
     ``loss`` is the criterion without its hyperpenalty; ``edge`` is -1 where no
     strength but an infinite one helps, 1 where none helps at all. ``states`` are those
-    of the tasks at the last evaluation.
+    of the tasks at the last evaluation; ``trace`` holds ``log v`` and the loss of the
+    shared strengths that were evaluated.
     """
 
     v: Array
@@ -56,6 +57,7 @@ class Found:
     history: dict[str, Array]
     edge: int
     states: tuple[Any, ...] = ()
+    trace: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,13 @@ class Search:
             return _nothing(space, source.null_loss)
         finite = self.regime.oracles is not None
         guide = None if finite else source.guide()
-        edge = 0
+        edge, trace = 0, tuple[tuple[float, float], ...]()
         if v_init is None:
             few = None if space.one_strength else self._few_rows(source)
             sample = source if few is None else source.thinned(few)
             shared = shared_start(self.regime, sample, space, guide)
             v_init, edge = np.full(space.low.shape, shared.v), shared.edge
+            trace = shared.trace if guide is None and sample is source else ()
             if edge > 0 and not space.one_strength:
                 # Where no strength matters none would ever be moved.
                 v_init = np.minimum(v_init, np.exp(_WEAKEST_START) * p / source.trace)
@@ -119,6 +122,7 @@ class Search:
             result.history,
             _final_edge(edge, result.v, source.trace),
             result.states,
+            trace,
         )
 
     def _few_rows(self, source: Source) -> Array | None:
@@ -221,7 +225,8 @@ def _found_shared(shared: SharedStart, space: OuterSpace) -> Found:
     history = {"value": shared.value * one, "grad_norm": 0.0 * one, "tol": 0.0 * one}
     v = np.full(space.shape, shared.v)
     status = Status.CONVERGED
-    return Found(v, shared.value, status, 1, history, shared.edge, shared.states)
+    edge, states, trace = shared.edge, shared.states, shared.trace
+    return Found(v, shared.value, status, 1, history, edge, states, trace)
 
 
 def _least(outer: OuterVector, v_ref: float) -> float:

@@ -35,7 +35,7 @@ class SharedStart:
     """The best shared variance, and whether it is all that is to be found.
 
     ``final`` where it leaves no error to be reduced, or where one strength is all
-    that was asked for.
+    that was asked for. ``trace`` holds ``log v`` and the loss of every evaluation.
     """
 
     v: float
@@ -43,6 +43,7 @@ class SharedStart:
     edge: int
     final: bool
     states: tuple[Any, ...] = ()
+    trace: tuple[tuple[float, float], ...] = ()
 
 
 def shared_start(
@@ -80,13 +81,14 @@ def shared_start(
     floor = _EXACT * source.null_loss
     if found.value <= floor:
         v = _strongest(solver, problem, floor, bounds[0], float(np.log(found.v)))
-        return SharedStart(v, floor, 0, True)
+        return SharedStart(v, floor, 0, True, (), found.trace)
     edges = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
     edge = edges.get(found.status, 0)
     if (edge < 0 and bounds[0] > low) or (edge > 0 and bounds[1] < high):
         edge = 0
     alone = space.one_strength and space.family == "none" and space.metadata is None
-    return SharedStart(found.v, found.value, edge, newton and alone, found.states)
+    final = newton and alone
+    return SharedStart(found.v, found.value, edge, final, found.states, found.trace)
 
 
 def _is_newton(problem: BilevelProblem | CriterionProblem) -> bool:

@@ -39,13 +39,17 @@ _FLAT = 1e-6
 
 @dataclass(frozen=True)
 class SharedSearch:
-    """The best shared variance ``v``, its outer loss, and how the search ended."""
+    """The best shared variance ``v``, its outer loss, and how the search ended.
+
+    ``trace`` holds ``log v`` and the outer loss of every evaluation.
+    """
 
     v: float
     value: float
     status: Status
     counts: Counts
     states: tuple[Any, ...] = ()
+    trace: tuple[tuple[float, float], ...] = ()
 
 
 def best_shared_strength(
@@ -91,15 +95,20 @@ def best_shared_strength(
             return _along_path(task, bounds, index)
     run = _shared_run(solver, problem, index)
 
+    trace = []
+
     def fun(log_v: float) -> tuple[float, float]:
         value, grad = run(np.array([log_v]), accuracy)
+        trace.append((float(log_v), float(value)))
         return value, float(grad[0])
 
     found = minimize_scalar_log(
         fun, float(np.log(v0)), bounds=bounds, tol=tol, rtol=rtol, scan=scan
     )
     v = float(np.exp(found.log_v))
-    return SharedSearch(v, found.value, found.status, run.counts, run.states)
+    return SharedSearch(
+        v, found.value, found.status, run.counts, run.states, tuple(trace)
+    )
 
 
 def _shared_rows(problem: BilevelProblem | CriterionProblem) -> Task | None:
@@ -142,7 +151,8 @@ def _along_path(
     elif k == len(x) - 1:
         status = Status.INNER
     log_v, best = _refined(x, value, k)
-    return SharedSearch(float(np.exp(log_v)), best, status, path.counts)
+    trace = tuple(zip(x.tolist(), value.tolist(), strict=True))
+    return SharedSearch(float(np.exp(log_v)), best, status, path.counts, (), trace)
 
 
 def _refined(x: Array, value: Array, k: int) -> tuple[float, float]:

@@ -33,6 +33,8 @@ _CHOLESKY_UP_TO = 1500
 # Beyond these sizes a Gram matrix or a kernel is neither formed nor factored.
 _PRIMAL_UP_TO = 6000
 _DUAL_UP_TO = 3000
+# Products with a sparse X cost less than a kernel of so many rows, by Newton's method.
+_SPARSE_DUAL_UP_TO = 1000
 
 INNER: dict[str, InnerSolver] = {
     "cholesky": Cholesky(),
@@ -109,7 +111,8 @@ def choose_newton(
     else                                   "newton-cg"
     =====================================  =================
 
-    Sparse columns are made dense up to 200 of them. ``n_own`` targets with strengths
+    Sparse columns are made dense up to 200 of them, and sparse rows have a kernel up to
+    1000 of them. ``n_own`` targets with strengths
     of their own need a factor each: "newton-cg" beyond 50 million numbers in all.
     "exact" factors whatever the size; names of methods for ridge mean their relatives.
     """
@@ -124,7 +127,8 @@ def choose_newton(
     few = p <= n and p <= (_SPARSE_NEWTON_UP_TO if sparse else _NEWTON_UP_TO)
     if few and n * p <= _COPIED_UP_TO:
         return "newton-cholesky"
-    return "newton-dual" if n < p and n <= _DUAL_UP_TO else "newton-cg"
+    dual_up_to = _SPARSE_DUAL_UP_TO if sparse else _DUAL_UP_TO
+    return "newton-dual" if n < p and n <= dual_up_to else "newton-cg"
 
 
 def resolve_inner(name: str, fit: DataFit) -> InnerSolver:

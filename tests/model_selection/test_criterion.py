@@ -13,6 +13,7 @@ from skbilevel.model_selection._outer_space import (
     variance_limits,
 )
 from skbilevel.model_selection._row_criteria import RowSource
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import CriterionProblem
 from skbilevel.solvers import INNER, LBFGSB, Implicit, Nested
 from skbilevel.solvers._nested import DirectRun, NestedRun
@@ -69,11 +70,11 @@ def make_data(t=2, sparse_X=False, free=(3,)):
 
 def make_source(data, splits, criterion, regime, standardize=False):
     if (criterion, regime) == ("folds", "primal"):
-        return MomentFolds.of(data.rows, data.positive, splits, standardize)
+        return MomentFolds.of(RowViews(data.rows), data.positive, splits, standardize)
     dual = regime == "dual"
     inner = INNERS["dual" if criterion != "folds" else regime]
     own = splits if criterion == "folds" else []
-    return RowSource.of(data.rows, own, criterion, dual, inner, standardize)
+    return RowSource.of(RowViews(data.rows), own, criterion, dual, inner, standardize)
 
 
 def scales(X, y, weight):
@@ -91,9 +92,11 @@ def make_space(name, data, splits, source):
         members = np.zeros(P, dtype=int)
     if "metadata" in name:
         Z = np.random.default_rng(1).standard_normal((data.rows.X.shape[1], 2))
-        metadata = FoldMetadata.of(Z, data.rows, 1.0, data.positive, splits)
+        metadata = FoldMetadata.of(Z, RowViews(data.rows), 1.0, data.positive, splits)
     elif name == "callable":
-        metadata = FoldMetadata.of(scales, data.rows, 1.0, data.positive, splits)
+        metadata = FoldMetadata.of(
+            scales, RowViews(data.rows), 1.0, data.positive, splits
+        )
     family = name.split()[0] if name.split()[0] in ("smooth", "sparse") else "none"
     return OuterSpace(P, members, metadata, low, high, family, 0.3)
 
@@ -274,7 +277,7 @@ def test_callable_metadata_see_training_rows_only():
         calls.append((X.copy(), y.copy(), sample_weight.copy()))
         return np.arange(float(X.shape[1]))
 
-    FoldMetadata.of(record, data.rows, data.y_scale, data.positive, splits)
+    FoldMetadata.of(record, RowViews(data.rows), data.y_scale, data.positive, splits)
     seen = [data.positive, *(train for train, _ in splits)]
     assert len(calls) == len(seen)
     for (a, b, s), index in zip(calls, seen, strict=True):

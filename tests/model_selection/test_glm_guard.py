@@ -19,6 +19,7 @@ from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import Recipe, Strengths, make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
 from skbilevel.problems._evidence import KernelEvidence
 from skbilevel.problems._kernel import KernelRows, Kernels
@@ -137,7 +138,7 @@ def test_no_leak_to_the_bit(kind, p):
     found = []
     for each in (rows, replace(rows, X=X, y=y, weight=weight)):
         (_, trainer, *_) = FAMILIES[kind].trainers(
-            each, replace(plan, outer=[training], held_out=[held_out])
+            RowViews(each), replace(plan, outer=[training], held_out=[held_out])
         )
         made = make_candidates(trainer, FEW, Strengths())
         if kind == "classes":
@@ -153,7 +154,7 @@ def test_what_is_published_is_a_solution(kind, p):
     rows, plan = make(kind, p=p)
     family, averaging = FAMILIES[kind], Averaging(temperature=2.0, nats=True)
     found = guarded_strengths(
-        rows, plan, FEW, averaging, Strengths(), None, None, None, family
+        RowViews(rows), plan, FEW, averaging, Strengths(), None, None, None, family
     )
     assert (found.v >= 0).all()
     assert_array_equal(found.coef[1:][found.v == 0], 0.0)

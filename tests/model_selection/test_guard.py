@@ -18,6 +18,7 @@ from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._paths import Recipe, Strengths, make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan, split_plan
 from skbilevel.model_selection._primal import MomentTrainer
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems._moments import AugmentedRows
 
 FEW = Recipe(half=(1.0, 0.1), evidence=(1.0,), elastic_net=4)
@@ -60,7 +61,7 @@ def replaced(rows, held_out, seed=9):
 
 def candidates_of_fold(rows, plan, fold, strengths=None):
     """Candidates (v, w) of one outer fold, made as the guard makes them."""
-    groups = LeastSquares().trainers(rows, plan)
+    groups = LeastSquares().trainers(RowViews(rows), plan)
     place = fold + 1
     for trainer in groups:
         size = len(trainer.sets)
@@ -132,8 +133,8 @@ def test_one_pass_is_the_direct_route(make_rows):
     rows = make_rows(5200, 6, weighted=True, t=2)
     plan = plan_of("default", rows)
     args = (FEW, Averaging(), Strengths())
-    once = guarded_strengths(rows, plan, *args)
-    anew = guarded_strengths(rows, replace(plan, cell=None), *args)
+    once = guarded_strengths(RowViews(rows), plan, *args)
+    anew = guarded_strengths(RowViews(rows), replace(plan, cell=None), *args)
     assert_allclose(once.coef, anew.coef, rtol=1e-7, atol=1e-9)
     assert_allclose(once.choice.loss, anew.choice.loss, rtol=1e-9)
 
@@ -146,7 +147,9 @@ def test_primal_is_dual(make_rows, monkeypatch):
     found = []
     for kernel in (False, True):
         monkeypatch.setattr(module, "_use_kernel", lambda *args, k=kernel: k)
-        found.append(guarded_strengths(rows, plan, recipe, Averaging(), Strengths()))
+        found.append(
+            guarded_strengths(RowViews(rows), plan, recipe, Averaging(), Strengths())
+        )
     primal, dual = found
     # The shared strength is exact; its step on halves is solved by CG in the dual.
     assert_allclose(primal.choice.loss[0], dual.choice.loss[0], rtol=1e-8)
@@ -157,7 +160,7 @@ def test_published_variances_give_the_published_coefficients(make_rows, explicit
     for shape, setting in [((60, 8), {"free": (1,)}), ((40, 60), {"t": 2})]:
         rows = make_rows(*shape, weighted=True, **setting)
         plan = plan_of("default", rows)
-        found = guarded_strengths(rows, plan, FEW, Averaging(), Strengths())
+        found = guarded_strengths(RowViews(rows), plan, FEW, Averaging(), Strengths())
         expected = explicit_ridge(rows, plan.full.rows, found.v)
         scale = abs(expected).max()
         assert_allclose(found.coef, expected, rtol=1e-6, atol=1e-7 * scale)
@@ -169,7 +172,7 @@ def test_published_variances_give_the_published_coefficients(make_rows, explicit
 def test_nested_score_is_that_of_the_published_folds(make_rows):
     rows = make_rows(60, 8)
     plan = plan_of("explicit", rows)
-    found = guarded_strengths(rows, plan, FEW, Averaging(), Strengths())
+    found = guarded_strengths(RowViews(rows), plan, FEW, Averaging(), Strengths())
     total = 0.0
     for index, coef in zip(plan.held_out, found.fold_coef, strict=True):
         total += ((rows.targets(index) - rows.predict(index, coef)) ** 2).sum()

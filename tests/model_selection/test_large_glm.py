@@ -23,6 +23,7 @@ from skbilevel.model_selection._large_glm_tuning import LargeGLMTuning
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
     Headed,
     LogisticLoss,
@@ -105,7 +106,7 @@ def _guarded(name="softmax", plan=None, budget=None, rows=None, **options):
     loss = LOSSES[name]
     budget = budget or GLMBudget(scored_rows=60)
     return guarded_large_glm(
-        rows, loss, loss, None, plan, NATS, budget=budget, **options
+        RowViews(rows), loss, loss, None, plan, NATS, budget=budget, **options
     )
 
 
@@ -272,7 +273,7 @@ def test_published_coefficients_solve_the_problem_at_published_strengths(name):
     u = -(X.T @ LOSSES[name].grad(eta, rows.y))
     distance = np.abs(found.coef[m:] - found.v[:, None] * u).max()
     assert distance < 0.05 * np.abs(found.coef[m:]).max()
-    assert found.fold_coef.shape[1:] == found.coef.shape
+    assert all(each.shape == found.coef.shape for each in found.fold_coef)
 
 
 def test_free_strengths_overfit_and_the_guard_does_not():

@@ -19,6 +19,7 @@ from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
 from skbilevel.model_selection._large_glm_shape import Shape
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
+from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.solvers.inner import NewtonCG
@@ -71,7 +72,7 @@ def _guarded(rows=None, loss="softmax", rules="nats", **options):
     budget = GLMBudget(**options.pop("budget", {}))
     pair = LOSSES[loss], LOSSES[loss]
     return guarded_large_glm(
-        rows, *pair, None, _plan(), RULES[rules], budget=budget, **options
+        RowViews(rows), *pair, None, _plan(), RULES[rules], budget=budget, **options
     )
 
 
@@ -91,7 +92,7 @@ def test_slope_agrees_with_central_differences(name, monkeypatch):
     shift = Z @ beta
     assert (np.abs(shift) > 1.0).any()  # deviations are added outside the clip
     point = search.at(beta, None)
-    slope = search.slope(beta, point)
+    slope = search.slope(beta, point, rows.n_penalized)
     for columns in (np.arange(P), problem.layout.lone):
         direction = np.zeros(P)
         direction[columns] = rng.standard_normal(len(columns))

@@ -166,6 +166,8 @@ def test_the_rule_follows_the_shape(make_glm):
     assert choose_newton(2500, 9000, n_own=20) == "newton-cg"
     assert choose_newton(2500, 9000, name="newton-dual", n_own=20) == "newton-dual"
     assert choose_newton(100, 5000) == "newton-dual"
+    assert choose_newton(900, 5000, sparse=True) == "newton-dual"
+    assert choose_newton(1500, 5000, sparse=True) == "newton-cg"
     assert choose_newton(10_000, 100_000) == "newton-cg"
     assert choose_newton(10_000, 1000, sparse=True) == "newton-cg"
     assert choose_newton(10_000, 100_000, name="exact") == "newton-dual"

@@ -1,0 +1,77 @@
+"""A logarithmic axis with places for no strength and for infinite strength."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.inspection._style import log_ticks
+
+# Even strengths that hardly differ are drawn on so wide an axis.
+_LEAST_DECADES = 0.8
+# Share of the axis between the last finite strength and the place of 0 or infinity.
+_GAP = 0.12
+
+
+@dataclass(frozen=True)
+class StrengthScale:
+    """Where strengths are drawn.
+
+    Parameters
+    ----------
+    low, high : float
+        Range of the positive, finite strengths.
+    zero, removed : float or None
+        Coordinates of features that are not penalized, and of removed ones; None
+        where there are none.
+    """
+
+    low: float
+    high: float
+    zero: float | None
+    removed: float | None
+
+    @classmethod
+    def of(cls, *strengths: Array) -> StrengthScale:
+        """The scale on which all these strengths have a place."""
+        values = np.concatenate([np.asarray(each).reshape(-1) for each in strengths])
+        finite = values[(values > 0) & np.isfinite(values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (1.0, 1.0)
+        missing = max(0.0, _LEAST_DECADES - np.log10(high / low)) / 2
+        low, high = float(low / 10**missing), float(high * 10**missing)
+        step = 10 ** (_GAP * np.log10(high / low))
+        zero = float(low / step) if (values == 0).any() else None
+        removed = float(high * step) if np.isinf(values).any() else None
+        return cls(low, high, zero, removed)
+
+    def place(self, strengths: Any) -> Array:
+        """Coordinates of strengths."""
+        out = np.array(strengths, dtype=float)
+        if self.removed is not None:
+            out[np.isinf(out)] = self.removed
+        if self.zero is not None:
+            out[out == 0] = self.zero
+        return out
+
+    def draw(self, axis: Any, span: Any, removed: str, zero: str) -> None:
+        """Ticks of an x or y axis, and ``span`` (axvspan, axhspan) for the ends."""
+        axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+        half = (self.high / self.low) ** (_GAP / 2)
+        edges = [self.low / half, self.high * half]
+        most = 6 if axis.axis_name == "x" else 9
+        ticks, labels = log_ticks(self.low, self.high, most)
+        places = list(ticks)
+        ends = ((self.zero, zero, 0), (self.removed, removed, 1))
+        for place, label, end in ends:
+            if place is None:
+                continue
+            inner, edges[end] = edges[end], place * half ** (1 if end else -1)
+            span(inner, edges[end], color="0.93", zorder=0, linewidth=0)
+            places.append(place)
+            labels.append(label)
+        axis.axes.set(**{f"{axis.axis_name}lim": edges})
+        axis.set_ticks(places, labels)
+        axis.set_ticks([], minor=True)

@@ -1,0 +1,191 @@
+"""OuterTraceDisplay: the course of the search for strengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.inspection._fitted import last_step, search_report
+from skbilevel.inspection._style import CONTRAST, GRAY, MAIN, number, panels, tidy
+from skbilevel.solvers import ORACLE_SOLVERS, DoubleLoop
+
+# Steps up to which each one gets a dot.
+_DOTS = 60
+
+
+class OuterTraceDisplay:
+    """Validation loss and projected gradient over the steps of the search.
+
+    For fits without the guard (``hyperpenalty`` is not "auto"), in which one search
+    moves all strengths. The search ends where the gradient reaches the tolerance; a
+    loss that is flat while the gradient is far above it tells that the last digits
+    were hard to get. Make it by `from_estimator`.
+
+    Parameters
+    ----------
+    value : ndarray of shape (n_steps,)
+        Validation loss, plus the hyperpenalty where there is one.
+    grad_norm : ndarray of shape (n_steps,)
+        Largest entry of the projected gradient.
+    tolerance : float or None, default=None
+        Gradient at which the search ends.
+    seconds : ndarray of shape (n_steps,) or None, default=None
+        Seconds since the start.
+
+    Attributes
+    ----------
+    axes_ : ndarray of two matplotlib Axes
+        Axes of the loss and of the gradient.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    See Also
+    --------
+    GuardPathDisplay : The same question for a fit under the guard.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skbilevel import BilevelRidgeCV
+    >>> from skbilevel.inspection import OuterTraceDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = BilevelRidgeCV(hyperpenalty=("smooth", 1.0)).fit(X, y)
+    >>> OuterTraceDisplay.from_estimator(model).axes_.shape
+    (2,)
+    """
+
+    def __init__(
+        self,
+        value: Array,
+        grad_norm: Array,
+        *,
+        tolerance: float | None = None,
+        seconds: Array | None = None,
+    ) -> None:
+        self.value = value
+        self.grad_norm = grad_norm
+        self.tolerance = tolerance
+        self.seconds = seconds
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, x: str = "iterations", target: int = 0, ax: Any = None
+    ) -> OuterTraceDisplay:
+        """Draw the search of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A model of skbilevel fitted without the guard, or a pipeline or search that
+            ends with one.
+        x : {"iterations", "seconds"}, default="iterations"
+            What the steps are drawn over.
+        target : int, default=0
+            Which search, where each target has one (``alpha_per_target=True``).
+        ax : matplotlib Axes or two of them, default=None
+            Where to draw; one is divided, None makes a figure.
+
+        Returns
+        -------
+        display : OuterTraceDisplay
+            The picture.
+
+        Raises
+        ------
+        ValueError
+            If the estimator was fitted under the guard, or did not record seconds.
+        """
+        model = last_step(estimator)
+        history, _ = search_report(model, "history_", target)
+        if "grad_norm" not in history:
+            raise ValueError(
+                "There is no single search to draw: under the guard "
+                '(hyperpenalty="auto") candidates of several searches are averaged. '
+                "Use GuardPathDisplay, or fit with hyperpenalty=None."
+            )
+        display = cls(
+            np.asarray(history["value"]),
+            np.asarray(history["grad_norm"]),
+            tolerance=_tolerance(model, history),
+            seconds=history.get("seconds"),
+        )
+        return display.plot(x=x, ax=ax)
+
+    def plot(self, *, x: str = "iterations", ax: Any = None) -> OuterTraceDisplay:
+        """Draw the picture.
+
+        Parameters
+        ----------
+        x : {"iterations", "seconds"}, default="iterations"
+            What the steps are drawn over.
+        ax : matplotlib Axes or two of them, default=None
+            Where to draw; one is divided, None makes a figure.
+
+        Returns
+        -------
+        display : OuterTraceDisplay
+            The picture itself.
+
+        Raises
+        ------
+        ValueError
+            If ``x`` is not known, or seconds were not recorded.
+        """
+        along = self._along(x)
+        self.figure_, axes = panels(ax, (2, 1), (6.4, 5.0), sharex=True)
+        self.axes_ = axes[:, 0]
+        top, bottom = self.axes_
+        marker = "o" if len(along) <= _DOTS else ""
+        style = {"color": MAIN, "marker": marker, "markersize": 4}
+        top.plot(along, self.value, **style)
+        top.set_ylabel("validation loss")
+        self._draw_gradient(bottom, along, style)
+        bottom.set_xlabel("outer step" if x == "iterations" else "seconds")
+        if x == "iterations":
+            steps = np.arange(len(along))
+            bottom.set_xticks(steps[:: 1 + len(along) // 10])
+            bottom.set_xlim(-0.5, len(along) - 0.5)
+        for each in self.axes_:
+            tidy(each)
+        return self
+
+    def _along(self, x: str) -> Array:
+        if x == "iterations":
+            return np.arange(len(self.value))
+        if x != "seconds":
+            raise ValueError(f"x={x!r} is not known; give 'iterations' or 'seconds'.")
+        if self.seconds is None:
+            raise ValueError(
+                "The search did not record seconds (history_ has no such entry); "
+                "draw it over x='iterations'."
+            )
+        return np.asarray(self.seconds)
+
+    def _draw_gradient(self, ax: Any, along: Array, style: dict[str, Any]) -> None:
+        ax.set_ylabel("projected gradient")
+        positive = self.grad_norm > 0
+        if not positive.any():
+            ax.set_yticks([])
+            note = "zero: one strength, found by a search of its own"
+            ax.text(0.5, 0.5, note, transform=ax.transAxes, ha="center", color=GRAY)
+            return
+        ax.semilogy(along, np.where(positive, self.grad_norm, np.nan), **style)
+        if self.tolerance:
+            label = f"tolerance: {number(self.tolerance)}"
+            ax.axhline(self.tolerance, color=CONTRAST, linestyle="--", label=label)
+            ax.legend(frameon=False, fontsize="small")
+
+
+def _tolerance(model: Any, history: dict[str, Any]) -> float | None:
+    """Where the search ends: ``tol`` relative to the loss at the start.
+
+    Algorithms that see some rows at a time have rules of their own.
+    """
+    solver = getattr(model, "solver", "auto")
+    solver = ORACLE_SOLVERS.get(solver) if isinstance(solver, str) else solver
+    if hasattr(solver, "solve_oracles") and not isinstance(solver, DoubleLoop):
+        return None
+    first = abs(float(history["value"][0])) if len(history["value"]) else 0.0
+    return float(model.tol) * (first or 1.0)

@@ -1,0 +1,149 @@
+"""Strengths of few features: one line with a name for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.inspection._log_scale import StrengthScale
+from skbilevel.inspection._strength_content import (
+    Content,
+    coloured_groups,
+    strength_text,
+)
+from skbilevel.inspection._style import (
+    COLORS,
+    GRAY,
+    few_colors,
+    legend_above,
+    plain,
+    shorten,
+    tidy,
+)
+
+_MARKERS = "os^DvPX"
+
+
+def draw(ax: Any, content: Content) -> None:
+    """Draw dots, sorted, the features that are shrunk least on top."""
+    scale = content.scale()
+    p = len(content.names)
+    order = sorting(content.strengths)
+    place = np.empty(p)
+    place[order] = np.arange(p)
+    _draw_shared(ax, content, scale, place)
+    for dots in _series(content):
+        ax.plot(
+            scale.place(dots.values),
+            place[dots.features],
+            linestyle="none",
+            marker=dots.marker,
+            color=dots.color,
+            alpha=dots.opacity,
+            label=dots.label,
+            clip_on=False,
+        )
+    names = [_name(content, j) for j in order]
+    ax.set_yticks(np.arange(p), names)
+    ax.set_ylim(p - 0.4, -0.6)
+    ax.set_xlabel(f"strength {content.unit}")
+    scale.draw(ax.xaxis, ax.axvspan, "∞\nremoved", "0\nunpenalized")
+    ax.grid(axis="y", color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    tidy(ax)
+    legend_above(ax, max(map(len, names)))
+
+
+@dataclass(frozen=True)
+class _Series:
+    """Dots of one colour."""
+
+    values: Array
+    features: Array
+    color: str
+    marker: str = "o"
+    label: str | None = None
+    opacity: float = 1.0
+
+
+def _series(content: Content) -> Iterator[_Series]:
+    """Dots by output, by label of the feature, or all alike."""
+    everything = np.arange(len(content.names))
+    k = len(content.outputs)
+    if k == 1:
+        for color, label, chosen in coloured_groups(content.groups, len(everything)):
+            yield _Series(content.strengths[0, chosen], chosen, color, label=label)
+        return
+    many = k > len(COLORS)
+    for row, color in enumerate(few_colors(k)):
+        label = f"each of {k} outputs" if row == 0 else None
+        yield _Series(
+            content.strengths[row],
+            everything,
+            color,
+            "o" if many else _MARKERS[row],
+            label if many else plain(shorten(content.outputs[row])),
+            0.4 if many else 0.9,
+        )
+
+
+def sorting(strengths: Array) -> Array:
+    """Features from the weakest to the strongest (geometric mean over the rows)."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(strengths)
+    # Removed from some rows only: after the others, by how many.
+    top = np.isinf(strengths).mean(axis=0)
+    finite = np.where(np.isposinf(logs), 0.0, logs)
+    return np.lexsort((finite.sum(axis=0), top))
+
+
+def _draw_shared(ax: Any, content: Content, scale: StrengthScale, place: Array) -> None:
+    """The shared strength as a line, or a bar per feature, and stems from it."""
+    if content.shared is None:
+        return
+    one = len(content.outputs) == 1
+    if one:
+        ends = scale.place(content.shared[0]), scale.place(content.strengths[0])
+        moved = content.shared[0] > 0
+        ax.hlines(
+            place[moved], ends[0][moved], ends[1][moved], color="0.75", linewidth=1.2
+        )
+    values = content.shared_values()
+    if values is None:
+        for row, shared in enumerate(content.shared):
+            ax.plot(
+                scale.place(shared),
+                place,
+                "|",
+                color=GRAY,
+                markersize=9,
+                label="one shared strength, scaled by the column" if not row else None,
+            )
+        return
+    if len(set(values)) == 1:
+        label = f"one shared strength: {strength_text(values[0])}"
+        ax.axvline(scale.place(values[0]), color=GRAY, linestyle="--", label=label)
+        return
+    for color, value, name in zip(
+        few_colors(len(values)), values, content.outputs, strict=True
+    ):
+        label = f"shared by {plain(shorten(name))}: {strength_text(value)}"
+        few = len(values) <= len(COLORS)
+        ax.axvline(
+            scale.place(value),
+            color=color,
+            linestyle="--",
+            linewidth=1,
+            label=label if few else None,
+        )
+
+
+def _name(content: Content, j: int) -> str:
+    name = plain(shorten(content.names[j]))
+    if content.groups is None or len(content.outputs) == 1:
+        return name
+    return f"{name} [{plain(shorten(content.groups[j]))}]"

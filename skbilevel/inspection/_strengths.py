@@ -1,0 +1,176 @@
+"""StrengthsDisplay: how strongly each feature is shrunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.inspection import _strength_curves, _strength_dots
+from skbilevel.inspection._fitted import (
+    labels_of,
+    named_model,
+    output_names,
+    shared_strengths,
+    single_strength,
+    strengths_of,
+)
+from skbilevel.inspection._strength_content import Content
+from skbilevel.inspection._style import FEW_FEATURES, panels
+
+
+class StrengthsDisplay:
+    """Strengths of the features, sorted, beside the best shared strength.
+
+    Up to 40 features get a line each, with their names. More are drawn as a curve over
+    the share of features, and the ones that are shrunk most and least are named.
+    Removed features (infinite strength) and unpenalized ones (zero) have a place of
+    their own at the ends of the logarithmic axis. Make it by `from_estimator`.
+
+    Parameters
+    ----------
+    strengths : ndarray of shape (n_features,) or (n_outputs, n_features)
+        Strengths; inf for removed features, 0 for unpenalized ones.
+    feature_names : ndarray of shape (n_features,)
+        Names of the features.
+    shared_strengths : ndarray of the shape of ``strengths`` or None, default=None
+        Strengths to compare with, usually the same number everywhere.
+    feature_groups : ndarray of shape (n_features,) or None, default=None
+        Labels that colour the features.
+    output_names : sequence of str or None, default=None
+        Targets or classes that the rows of ``strengths`` belong to.
+    unit : str, default="alpha"
+        What a strength is called.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the strengths.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    See Also
+    --------
+    CoefficientsDisplay : What the strengths do to the coefficients.
+    GuardPathDisplay : Which candidates the strengths were averaged from.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skbilevel import BilevelRidgeCV
+    >>> from skbilevel.inspection import StrengthsDisplay
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> display = StrengthsDisplay.from_estimator(BilevelRidgeCV().fit(X, y))
+    >>> display.ax_.get_xscale()
+    'log'
+    """
+
+    def __init__(
+        self,
+        strengths: Array,
+        *,
+        feature_names: Array,
+        shared_strengths: Array | None = None,
+        feature_groups: Array | None = None,
+        output_names: Any = None,
+        unit: str = "alpha",
+    ) -> None:
+        self.strengths = strengths
+        self.feature_names = feature_names
+        self.shared_strengths = shared_strengths
+        self.feature_groups = feature_groups
+        self.output_names = output_names
+        self.unit = unit
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        feature_names: Any = None,
+        feature_groups: Any = None,
+        reference: Any = None,
+        ax: Any = None,
+    ) -> StrengthsDisplay:
+        """Draw the strengths of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted model of skbilevel, or a pipeline or search that ends with one.
+        feature_names : array-like of shape (n_features,), default=None
+            Names; None takes those that the model saw, or those that the steps of the
+            pipeline before it make.
+        feature_groups : array-like of shape (n_features,), default=None
+            Labels that colour the features; None takes those of the model.
+        reference : float or estimator, default=None
+            One strength for all features to compare with, or a fitted model that has
+            one, such as RidgeCV. None takes the shared strength of the guard; a fit
+            without the guard reports none.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : StrengthsDisplay
+            The picture.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has one strength for all, or names or labels do not fit.
+        """
+        model, names = named_model(estimator, feature_names)
+        alpha = strengths_of(model)
+        shared = (
+            shared_strengths(model, alpha)
+            if reference is None
+            else np.where(alpha > 0, single_strength(reference), 0.0)
+        )
+        flat = len(alpha) == 1
+        display = cls(
+            alpha[0] if flat else alpha,
+            feature_names=names,
+            shared_strengths=shared[0] if flat and shared is not None else shared,
+            feature_groups=labels_of(model, feature_groups, len(names)),
+            output_names=None if flat else output_names(model, len(alpha)),
+            unit="alpha = 1 / C" if hasattr(model, "C_") else "alpha",
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> StrengthsDisplay:
+        """Draw the picture.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : StrengthsDisplay
+            The picture itself.
+        """
+        p = len(self.feature_names)
+        few = p <= FEW_FEATURES
+        size = (6.4, 1.4 + 0.24 * max(p, 5)) if few else (8.0, 4.6)
+        self.figure_, axes = panels(ax, (1, 1), size)
+        self.ax_ = axes[0, 0]
+        draw = _strength_dots.draw if few else _strength_curves.draw
+        draw(self.ax_, self._content())
+        return self
+
+    def _content(self) -> Content:
+        strengths = np.atleast_2d(self.strengths)
+        shared = self.shared_strengths
+        if shared is not None and not np.atleast_2d(shared > 0).any(axis=1).all():
+            shared = None  # nothing is penalized
+        return Content(
+            strengths,
+            np.asarray(self.feature_names, dtype=object),
+            None if shared is None else np.atleast_2d(shared),
+            None if self.feature_groups is None else np.asarray(self.feature_groups),
+            tuple(self.output_names or [""] * len(strengths)),
+            self.unit,
+        )

@@ -1,0 +1,85 @@
+"""Features that are made anew from the training rows of every fold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+from skbilevel.linear_model._data import column_shift
+from skbilevel.model_selection._resampling import Pair
+from skbilevel.model_selection._row_views import RowViews, View
+from skbilevel.problems._moments import AugmentedRows
+
+
+class FoldFeatures(Protocol):
+    """What the transformers of a pipeline make of every training set.
+
+    ``padded`` asks for zero columns where a set has fewer than another: one strength
+    for all columns does not mind which is which.
+    """
+
+    @property
+    def padded(self) -> bool:
+        """Whether only the number of columns has to agree."""
+
+    def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
+        """X (n, m) of a fold, and the columns of the full data that its columns are.
+
+        Rows outside of the fold are zero. Columns that the full data do not have are
+        -1; None stands for the same columns.
+        """
+
+
+def views_of(
+    rows: AugmentedRows, pairs: list[Pair], features: FoldFeatures | None
+) -> RowViews:
+    """The rows as the folds see them."""
+    if features is None:
+        return RowViews(rows)
+
+    def make(train: Array, valid: Array) -> View:
+        X, place = features.fold(train, valid)
+        return View(_seen(rows, X, train), place)
+
+    views = RowViews(rows, pairs, make)
+    return _padded(views) if features.padded else views
+
+
+def _seen(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
+    """The rows with other columns, whose units are those of the training rows."""
+    free = rows.free
+    penalized = np.setdiff1d(np.arange(X.shape[1]), free)
+    if sparse.issparse(X):
+        X = sparse.csr_array(X)
+    positive = train[rows.weight[train] > 0]
+    shift = column_shift(X, rows.weight, positive, free, rows.intercept)
+    return replace(rows, X=X, penalized=penalized, shift=shift)
+
+
+def _padded(views: RowViews) -> RowViews:
+    """Zero columns behind the last one, up to the widest fold."""
+    known = views.all()
+    width = max(each.X.shape[1] for each in known)
+    if all(each.X.shape[1] == width for each in known):
+        return views
+    wide = [_widened(each, width) for each in known]
+    made = {k: View(each) for k, each in enumerate(wide[1:])}
+    return RowViews(wide[0], views.pairs, views.make, made)
+
+
+def _widened(rows: AugmentedRows, width: int) -> AugmentedRows:
+    more = width - rows.X.shape[1]
+    if not more:
+        return rows
+    if sparse.issparse(rows.X):
+        zeros: Any = sparse.csr_array((rows.n_rows, more), dtype=rows.X.dtype)
+        X: Any = sparse.hstack([rows.X, zeros], format="csr")
+    else:
+        X = np.pad(rows.X, ((0, 0), (0, more)))
+    shift = np.pad(rows.shift, (0, more))
+    penalized = np.r_[rows.penalized, np.arange(width - more, width)]
+    return replace(rows, X=X, shift=shift, penalized=penalized)

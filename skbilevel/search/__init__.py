@@ -1,0 +1,5 @@
+"""The drop-in for a grid search: tune the last step of a pipeline."""
+
+from skbilevel.search._search import BilevelSearchCV
+
+__all__ = ["BilevelSearchCV"]

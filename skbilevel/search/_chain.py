@@ -1,0 +1,105 @@
+"""A pipeline as transformers in front of a linear model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+
+from skbilevel._typing import Array
+from skbilevel.search._step_params import head_params
+
+# Fitted transformers, one pipeline for every level; None where a level has none.
+Heads = list[Pipeline | None]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Transformers, and the estimator they prepare features for.
+
+    Parameters
+    ----------
+    pipelines : tuple of Pipeline
+        From outside to inside: each is the last step of the one before.
+    last : estimator
+        The last step of the innermost pipeline.
+    """
+
+    pipelines: tuple[Pipeline, ...]
+    last: BaseEstimator
+
+    @classmethod
+    def of(cls, estimator: Any) -> Chain:
+        """Take an estimator apart; nothing is cloned."""
+        pipelines = []
+        while isinstance(estimator, Pipeline):
+            if not estimator.steps:
+                raise ValueError("estimator is a Pipeline without steps.")
+            pipelines.append(estimator)
+            estimator = estimator.steps[-1][1]
+        return cls(tuple(pipelines), estimator)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before a parameter of the last step."""
+        return "".join(f"{each.steps[-1][0]}__" for each in self.pipelines)
+
+    @property
+    def transforms(self) -> bool:
+        """Whether there are transformers at all."""
+        return any(_has_head(each) for each in self.pipelines)
+
+    def fit_transform(
+        self, X: Any, y: Any, params: dict[str, Any]
+    ) -> tuple[Heads, Any]:
+        """Fitted clones of the transformers, and the features they make."""
+        heads: Heads = []
+        for pipeline in self.pipelines:
+            own, params = head_params(pipeline, params)
+            head = None
+            if _has_head(pipeline):
+                head = clone(pipeline[:-1])
+                X = head.fit_transform(X, y, **own)
+            heads.append(head)
+        return heads, X
+
+    def assemble(self, heads: Heads, last: Any) -> Any:
+        """The whole estimator from fitted parts."""
+        for pipeline, head in zip(self.pipelines[::-1], heads[::-1], strict=True):
+            name = pipeline.steps[-1][0]
+            whole = clone(pipeline)
+            whole.steps = [*([] if head is None else head.steps), (name, last)]
+            last = whole
+        return last
+
+
+def transform(heads: Heads, X: Any) -> Any:
+    """The features of new rows."""
+    # Step by step: a Pipeline asks its last step, here a transformer that may have
+    # learned nothing, whether it is fitted.
+    for head in heads:
+        for _, step in () if head is None else head.steps:
+            X = X if step in (None, "passthrough") else step.transform(X)
+    return X
+
+
+def feature_names(heads: Heads, X: Any) -> Array | None:
+    """Names of the columns that fitted transformers made; None if they have none."""
+    if hasattr(X, "columns"):
+        return np.asarray(X.columns, dtype=object)
+    names = None
+    try:
+        for head in heads:
+            names = names if head is None else head.get_feature_names_out(names)
+    # What a transformer without names raises depends on its author.
+    except (AttributeError, NotFittedError, TypeError, ValueError):
+        return None
+    return None if names is None else np.asarray(names, dtype=object)
+
+
+def _has_head(pipeline: Pipeline) -> bool:
+    return len(pipeline.steps) > 1

@@ -1,0 +1,173 @@
+"""The features that transformers make of the training rows of every fold."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+
+from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
+from skbilevel._typing import Array
+from skbilevel.search._chain import Chain, Heads, feature_names, transform
+
+# Names of columns that a message shows.
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class FittedFold:
+    """Transformers of one fold, the columns they make, and the seconds of their fit."""
+
+    heads: Heads
+    width: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PipelineFeatures:
+    """Transformers, fitted again on the training rows of every fold.
+
+    Parameters
+    ----------
+    chain : Chain
+        The transformers.
+    X, y : array-like
+        All rows, before the transformers.
+    params : dict
+        Metadata for the transformers.
+    width : int
+        Number of columns of the full data.
+    names : ndarray or None
+        Their names.
+    aligned : bool
+        Whether the columns of every fold have to be those of the full data.
+    padded : bool
+        Whether only their number has to agree.
+    """
+
+    chain: Chain
+    X: Any
+    y: Any
+    params: dict[str, Any]
+    width: int
+    names: Array | None
+    aligned: bool
+    padded: bool
+    _fitted: dict[bytes, FittedFold] = field(default_factory=dict, repr=False)
+
+    def of_fold(self, held_out: Array) -> FittedFold:
+        """The transformers that were fitted without some rows."""
+        return self._fitted[held_out.tobytes()]
+
+    def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
+        """X (n, m) of a fold, and which columns of the full data its columns are."""
+        n_rows = _num_samples(self.X)
+        start = time.perf_counter()
+        heads, inside = self.chain.fit_transform(
+            _safe_indexing(self.X, train),
+            _safe_indexing(self.y, train),
+            _check_method_params(self.X, self.params, train),
+        )
+        seconds = time.perf_counter() - start
+        outside = transform(heads, _safe_indexing(self.X, valid))
+        names = feature_names(heads, inside)
+        parts = (_numbers(inside, len(train)), _numbers(outside, len(valid)))
+        width = parts[0].shape[1]
+        self._fitted[valid.tobytes()] = FittedFold(heads, width, seconds)
+        place = self._place(names, width)
+        if self.aligned and place is not None:
+            self._check_known(place, names)
+            parts = tuple(_moved(part, place, self.width) for part in parts)
+            place = None
+        return _scattered(parts, (train, valid), n_rows), place
+
+    def _place(self, names: Array | None, width: int) -> Array | None:
+        """The column of the full data of every column; None where they are the same."""
+        if self.padded:
+            return None
+        if names is None or self.names is None:
+            if width == self.width:
+                return None
+            if self.aligned:
+                raise ValueError(
+                    f"The transformers make {width} columns of a training fold and "
+                    f"{self.width} of the full data, and without names "
+                    "(get_feature_names_out) nothing tells which is which, while "
+                    f"{_WHY}. {_REMEDY}"
+                )
+            return np.full(width, -1)
+        if np.array_equal(names, self.names):
+            return None
+        if len(set(self.names)) < len(self.names) or len(set(names)) < len(names):
+            raise ValueError(
+                "The transformers give two columns the same name, and folds differ in "
+                "their columns: give them names that differ "
+                "(verbose_feature_names_out=True)."
+            )
+        known = {name: k for k, name in enumerate(self.names)}
+        return np.array([known.get(name, -1) for name in names], dtype=int)
+
+    def _check_known(self, place: Array, names: Array | None) -> None:
+        if (place >= 0).all() or names is None:
+            return
+        lost = [str(each) for each in names[place < 0]]
+        shown = ", ".join(repr(each) for each in lost[:_SHOWN])
+        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        raise ValueError(
+            f"A training fold has columns that the full data do not have ({shown}"
+            f"{more}), because its transformers select columns by their rows, while "
+            f"{_WHY}. {_REMEDY}"
+        )
+
+
+_WHY = (
+    "one strength per column is tuned on all folds together, or options of the last "
+    "step speak of single columns"
+)
+_REMEDY = (
+    "Use hyperpenalty='auto' or feature_groups='shared' without feature_groups, "
+    "feature_metadata, unpenalized or alpha_init as arrays, or transformers whose "
+    "columns do not depend on the rows."
+)
+
+
+def _numbers(X: Any, n_rows: int) -> Any:
+    """What a transformer returned, as an array or a CSR array."""
+    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
+    if X.shape[0] != n_rows:
+        raise ValueError(
+            f"The transformers made {X.shape[0]} rows of {n_rows}: steps that add or "
+            "drop rows cannot stand in a BilevelSearchCV."
+        )
+    return sparse.csr_array(X) if sparse.issparse(X) else X
+
+
+def _moved(X: Any, place: Array, width: int) -> Any:
+    """Columns at their places, zeros elsewhere."""
+    if sparse.issparse(X):
+        data = (X.data, place[X.indices], X.indptr)
+        out = sparse.csr_array(data, shape=(X.shape[0], width))
+        out.sort_indices()
+        return out
+    out = np.zeros((X.shape[0], width), dtype=X.dtype)
+    out[:, place] = X
+    return out
+
+
+def _scattered(parts: Any, rows: tuple[Array, Array], n_rows: int) -> Any:
+    """Rows at their places, zeros elsewhere."""
+    index = np.concatenate(rows)
+    if not sparse.issparse(parts[0]):
+        out = np.zeros((n_rows, parts[0].shape[1]), dtype=parts[0].dtype)
+        for part, own in zip(parts, rows, strict=True):
+            out[own] = part
+        return out
+    whole = sparse.vstack(parts, format="csr")
+    missing = sparse.csr_array((1, whole.shape[1]), dtype=whole.dtype)
+    place = np.full(n_rows, len(index))
+    place[index] = np.arange(len(index))
+    return sparse.csr_array(sparse.vstack([whole, missing], format="csr")[place])

@@ -1,0 +1,90 @@
+"""Scores of the models of the folds, by the scorer of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
+from skbilevel._typing import Array
+from skbilevel.linear_model._publish import PublishedFold
+from skbilevel.linear_model._scoring import left_out_score, models_of_folds
+from skbilevel.search._tuned_chain import TunedChain
+
+
+@dataclass(frozen=True)
+class FoldScores:
+    """Scores by name of every fold.
+
+    Parameters
+    ----------
+    tuned : TunedChain
+        Folds are copies of its fitted last step with coefficients of their own.
+    scorer : callable
+        Returns a number, or a dict of numbers.
+    plain : bool
+        Whether the scorer knows an estimator by its predictions alone, and features
+        that exist already may be given to it.
+    X, y : array-like
+        All rows, before the transformers.
+    params : dict
+        Metadata for the scorer.
+    """
+
+    tuned: TunedChain
+    scorer: Any
+    plain: bool
+    X: Any
+    y: Any
+    params: dict[str, Any]
+
+    def __call__(self, parts: list[list[PublishedFold]]) -> list[dict[str, float]]:
+        """One dict of scores for every fold."""
+        tuner, offset = self.tuned.step.tuner, self.tuned.last_params.get("offset")
+        offset = None if offset is None else np.asarray(offset)
+        out = []
+        for model, X, index in models_of_folds(tuner, parts, offset):
+            rows = X[index] if self.plain else _safe_indexing(self.X, index)
+            model = model if self.plain else self._whole(model, index)
+            params = _check_method_params(self.X, self.params, index)
+            found = self.scorer(model, rows, _safe_indexing(self.y, index), **params)
+            out.append(_by_name(found))
+        return out
+
+    def left_out(self) -> list[dict[str, float]]:
+        """One dict: every row predicted from the others, in closed form."""
+        nothing, y = np.empty((_num_samples(self.X), 0)), np.asarray(self.y)
+        tuner, parts = self.tuned.step.tuner, self.tuned.parts
+        args = (tuner, self.scorer, nothing, y, parts, self.params)
+        return [_by_name(left_out_score(*args))]
+
+    def _whole(self, model: Any, held_out: Array) -> Any:
+        """The pipeline of a fold."""
+        chain, features = self.tuned.chain, self.tuned.features
+        if features is None:
+            return chain.assemble([None] * len(chain.pipelines), model)
+        known = features.of_fold(held_out)
+        # Zero columns behind the last one were there for other folds.
+        model.coef_ = model.coef_[..., : known.width]
+        model.n_features_in_ = known.width
+        return chain.assemble(known.heads, model)
+
+
+def _by_name(found: Any) -> dict[str, float]:
+    if isinstance(found, dict):
+        return {name: float(value) for name, value in found.items()}
+    return {"score": float(found)}
+
+
+def asks_predictions_only(scoring: Any) -> bool:
+    """Whether scorers are scikit-learn's own, which know predictions alone."""
+    if isinstance(scoring, dict):
+        scoring = list(scoring.values())
+    if isinstance(scoring, Iterable) and not isinstance(scoring, str):
+        return all(asks_predictions_only(each) for each in scoring)
+    return (
+        scoring is None or isinstance(scoring, str) or hasattr(scoring, "_score_func")
+    )

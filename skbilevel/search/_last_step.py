@@ -1,0 +1,159 @@
+"""Last steps that a search can tune, and who tunes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import (
+    GammaRegressor,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+)
+
+from skbilevel._typing import Array
+from skbilevel.linear_model import (
+    BilevelGammaCV,
+    BilevelLogisticCV,
+    BilevelPoissonCV,
+    BilevelRidgeClassifierCV,
+    BilevelRidgeCV,
+)
+from skbilevel.linear_model._base import BilevelLinearModel
+
+# Options of a last step that speak of single columns.
+_BY_COLUMN = ("feature_groups", "feature_metadata", "unpenalized", "alpha_init")
+# No solver is asked for more or less than this.
+_LARGEST = 1e15
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """A last step, and the estimator that tunes it.
+
+    Parameters
+    ----------
+    given : estimator
+        The last step as the user gave it.
+    tuner : BilevelLinearModel
+        A clone of it, or the estimator that stands for it.
+    parameter : str or None
+        What a grid search would have tuned; None for estimators of this package,
+        whose strengths are an attribute.
+    """
+
+    given: Any
+    tuner: BilevelLinearModel
+    parameter: str | None
+
+    @classmethod
+    def of(cls, given: Any, cv: Any, n_jobs: Any, verbose: Any) -> LastStep:
+        """Raise with a sentence where there is nothing to tune."""
+        if isinstance(given, BilevelLinearModel):
+            own = {} if cv is None else {"cv": cv}
+            return cls(given, clone(given).set_params(**own), None)
+        found = _TUNERS.get(type(given))
+        if found is None:
+            raise TypeError(_refusal(given))
+        make, parameter, kept = found
+        _check_plain(given)
+        options = {name: getattr(given, name) for name in kept}
+        tuner = make(
+            feature_groups="shared",
+            hyperpenalty=None,
+            cv=cv,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            **options,
+        )
+        return cls(given, tuner, parameter)
+
+    @property
+    def padded(self) -> bool:
+        """Whether one strength for all columns does not mind which is which."""
+        tuner = self.tuner
+        others = [getattr(tuner, name) for name in _BY_COLUMN[1:]]
+        shared = isinstance(tuner.feature_groups, str)
+        return shared and not any(_speaks_of_columns(each) for each in others)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether folds have to have the columns of the full data."""
+        if self.padded:
+            return False
+        given = [getattr(self.tuner, name) for name in _BY_COLUMN]
+        single = any(_speaks_of_columns(each) for each in given)
+        return single or not isinstance(self.tuner.hyperpenalty, str)
+
+    def strengths(self, alpha: Array) -> Array:
+        """Values of the parameter from strengths."""
+        bounded = np.clip(alpha, 1.0 / _LARGEST, _LARGEST)
+        return np.asarray(1.0 / bounded if self.parameter == "C" else bounded)
+
+    def at(self, value: float) -> Any:
+        """The last step with a value of the parameter; not fitted."""
+        assert self.parameter is not None
+        return clone(self.given).set_params(**{self.parameter: value})
+
+
+_TUNERS: dict[type, tuple[Any, str, tuple[str, ...]]] = {
+    Ridge: (BilevelRidgeCV, "alpha", ("fit_intercept", "random_state")),
+    RidgeClassifier: (
+        BilevelRidgeClassifierCV,
+        "alpha",
+        ("fit_intercept", "class_weight", "random_state"),
+    ),
+    LogisticRegression: (
+        BilevelLogisticCV,
+        "C",
+        ("fit_intercept", "class_weight", "random_state"),
+    ),
+    PoissonRegressor: (BilevelPoissonCV, "alpha", ("fit_intercept",)),
+    GammaRegressor: (BilevelGammaCV, "alpha", ("fit_intercept",)),
+}
+
+
+def _speaks_of_columns(value: Any) -> bool:
+    if value is None or callable(value):
+        return False
+    return np.ndim(value) > 0 or not isinstance(value, int | float)
+
+
+def _check_plain(given: Any) -> None:
+    """Raise where the last step is penalized by something else than one L2 norm."""
+    name = type(given).__name__
+    if getattr(given, "positive", False):
+        raise ValueError(
+            f"{name}(positive=True) is not a smooth function of alpha and cannot be "
+            "searched by its gradient; use GridSearchCV."
+        )
+    if np.ndim(getattr(given, "alpha", 0.0)):
+        raise ValueError(
+            f"{name} has an array as alpha, but one strength for all targets is "
+            "searched: give a number, or BilevelRidgeCV(alpha_per_target=True)."
+        )
+    if isinstance(given, LogisticRegression):
+        penalty, l1_ratio = given.penalty, given.l1_ratio or 0.0
+        if penalty not in ("deprecated", "l2") or l1_ratio != 0.0:
+            raise ValueError(
+                f"{name} with penalty={penalty!r}, l1_ratio={given.l1_ratio!r} is not "
+                "an L2 penalty and cannot be searched by the gradient in C; use "
+                "GridSearchCV, or l1_ratio=0 for the L2 penalty."
+            )
+
+
+def _refusal(given: Any) -> str:
+    known = [each.__name__ for each in _TUNERS]
+    name = type(given).__name__
+    hint = ""
+    if name in ("RidgeCV", "LogisticRegressionCV", "RidgeClassifierCV"):
+        hint = f" Give {name.removesuffix('CV')}, or a Bilevel estimator, instead."
+    return (
+        f"BilevelSearchCV cannot tune {name}: the last step has to be an estimator of "
+        f"skbilevel or one of scikit-learn's {', '.join(known[:-1])} and {known[-1]}, "
+        f"whose solution is a smooth function of its strength.{hint}"
+    )

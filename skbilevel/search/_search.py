@@ -1,0 +1,459 @@
+"""BilevelSearchCV: the strengths of the last step of a pipeline."""
+
+from __future__ import annotations
+
+import time
+from copy import deepcopy
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, MetaEstimatorMixin
+from sklearn.metrics import check_scoring
+from sklearn.utils import column_or_1d, get_tags, indexable
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skbilevel._sklearn_compat import (
+    HasMethods,
+    MetadataRouter,
+    MethodMapping,
+    _fit_context,
+    _raise_for_params,
+    _routing_enabled,
+    process_routing,
+)
+from skbilevel._typing import Array
+from skbilevel.linear_model._base import BilevelLinearModel
+from skbilevel.linear_model._export import to_sklearn
+from skbilevel.search._chain import Chain
+from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
+from skbilevel.search._last_step import LastStep
+from skbilevel.search._metadata import has_splitter, read_metadata, splitter_of
+from skbilevel.search._results import Candidates, results_table, score_candidates
+from skbilevel.search._tuned_chain import TunedChain, tune_chain
+
+
+def _refitted_has(name: str) -> Any:
+    """Whether the refitted estimator has a method, and why not."""
+
+    def check(self: Any) -> bool:
+        if not self.refit:
+            raise AttributeError(
+                f"This {type(self).__name__} was made with refit={self.refit}: {name} "
+                "needs the estimator that is refitted with the best strengths."
+            )
+        getattr(getattr(self, "best_estimator_", self.estimator), name)
+        return True
+
+    return check
+
+
+class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
+    """Search the strengths of the last step of a pipeline by their gradient.
+
+    Put it where `GridSearchCV` stood, without the grid. The estimator, usually a
+    Pipeline, ends with a linear model. Its transformers ``T_k`` are fitted again on
+    the training rows of every fold k, so that nothing of a validation row leaks into
+    its features, and the folds together are one bilevel problem ::
+
+        min_alpha  sum_k L_k(w_k(alpha))
+        w_k(alpha) = argmin_w  loss_k(T_k(X) w) + 0.5 sum_j alpha_j w_j^2
+
+    with the validation loss ``L_k`` and the training loss of fold k. It is searched
+    along the gradient in ``alpha`` that implicit differentiation gives, which takes a
+    few evaluations where a grid takes one fit per fold and point.
+
+    Parameters
+    ----------
+    estimator : estimator or Pipeline
+        The last step, also of a Pipeline in a Pipeline, is an estimator of this
+        package: its strengths, one per feature or group, are tuned as it says, guard
+        and all; or scikit-learn's `Ridge`, `RidgeClassifier`, `LogisticRegression`
+        with an L2 penalty, `PoissonRegressor` or `GammaRegressor`: its one ``alpha`` or
+        ``C`` is, on the validation loss of the folds.
+    scoring : str, callable, list, tuple, dict or None, default=None
+        Scores to report, as in `GridSearchCV`; None is the estimator's own. What is
+        optimized is always the loss of the model. A callable ``f(estimator, X, y)``
+        is given the pipelines of the folds.
+    n_jobs : int or None, default=None
+        Threads over parts that are independent of each other.
+    refit : bool or str, default=True
+        Whether ``best_estimator_`` is kept; with several scores, the name of the one
+        that ``best_score_`` and `score` report.
+    cv : None, int, splitter or iterable, default=None
+        Folds; None leaves it to the last step's own ``cv``. Numbers are folds that are
+        shuffled, and share out classes evenly.
+    verbose : int, default=0
+        Positive values print one line per outer iteration.
+
+    Attributes
+    ----------
+    best_estimator_ : estimator
+        Refitted on all rows; only with ``refit``, as are the next three.
+    refit_time_ : float
+        Seconds that this took.
+    n_features_in_ : int
+        Number of features of X.
+    classes_ : ndarray of shape (n_classes,)
+        Labels; only of classifiers.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features; only where X has them.
+    best_params_ : dict
+        ``{"ridge__alpha": 3.2}``, ready for ``set_params``; for estimators of this
+        package, which have no such parameter, the array ``alpha_``.
+    best_score_ : float
+        Mean score of the folds at the best strengths.
+    best_index_ : int
+        Their row in ``cv_results_``. It has the lowest loss, and not always the
+        highest score.
+    cv_results_ : dict of ndarray
+        The strengths that the search tried, or the ten nearest to the best one, in the
+        form of `GridSearchCV`; `pandas.DataFrame` takes it. Estimators of this package
+        have one row. A time of a fit is that of the fold's transformers and an
+        even share of the joint search.
+    n_splits_ : int
+        Number of folds that were scored.
+    scorer_ : callable
+        Computes the scores.
+    multimetric_ : bool
+        Whether there are several.
+
+    See Also
+    --------
+    sklearn.model_selection.GridSearchCV : Any estimator, every point of a grid.
+    skbilevel.BilevelRidgeCV : The same without transformers inside the folds.
+
+    Notes
+    -----
+    Columns need not be the same in all folds. Where one strength per column is tuned on
+    all of them together (``hyperpenalty=None``), or an option of the last step is an
+    array over columns, they are matched by the names that ``get_feature_names_out``
+    gives: a column that a fold lacks is zero there; one that only a fold has is
+    refused.
+
+    References
+    ----------
+    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
+    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
+
+    F. Pedregosa, "Hyperparameter optimization with approximate gradient", ICML 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import SplineTransformer
+    >>> from skbilevel import BilevelRidgeCV, BilevelSearchCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> search = BilevelSearchCV(make_pipeline(SplineTransformer(), Ridge())).fit(X, y)
+    >>> sorted(search.best_params_)
+    ['ridge__alpha']
+    >>> own = BilevelSearchCV(make_pipeline(SplineTransformer(), BilevelRidgeCV()))
+    >>> own.fit(X, y).best_estimator_[-1].alpha_.shape
+    (70,)
+    """
+
+    _doc_link_module = "skbilevel"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["fit"])],
+        "scoring": [str, callable, list, tuple, dict, None],
+        "n_jobs": [Integral, None],
+        "refit": ["boolean", str],
+        "cv": ["cv_object"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        refit: bool | str = True,
+        cv: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.scoring = scoring
+        self.n_jobs = n_jobs
+        self.refit = refit
+        self.cv = cv
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        sub = get_tags(self.estimator)
+        tags.estimator_type = sub.estimator_type
+        tags.classifier_tags = deepcopy(sub.classifier_tags)
+        tags.regressor_tags = deepcopy(sub.regressor_tags)
+        tags.target_tags = deepcopy(sub.target_tags)
+        tags.input_tags.sparse = sub.input_tags.sparse
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X: Any, y: Any = None, **params: Any) -> BilevelSearchCV:
+        """Search the strengths, and refit the estimator with the best ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes: an array, a sparse matrix, a data frame, a list
+            of texts.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        **params : dict
+            ``groups`` for the splitter; ``sample_weight`` (and ``offset``) for the last
+            step and the scorer; ``<step>__<name>`` for a step of a pipeline. Under
+            metadata routing, what was requested.
+
+        Returns
+        -------
+        self : BilevelSearchCV
+            The fitted search.
+
+        Raises
+        ------
+        TypeError
+            If the last step is no estimator that can be tuned.
+        ValueError
+            If the data or a parameter cannot be used; the message names it.
+        """
+        chain = Chain.of(self.estimator)
+        step = LastStep.of(chain.last, self.cv, self.n_jobs, self.verbose)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        scorer = check_scoring(self.estimator, scoring=self.scoring)
+        metric = self._metric()
+        X, y = indexable(X, y)
+        if not get_tags(self.estimator).target_tags.multi_output and np.ndim(y) == 2:
+            y = column_or_1d(y, warn=True)
+        metadata = read_metadata(self, params)
+        tuned = tune_chain(chain, step, X, y, metadata)
+        scores = FoldScores(
+            tuned, scorer, asks_predictions_only(self.scoring), X, y, metadata.score
+        )
+        found = score_candidates(step, tuned.parts, scores)
+        self._set_results(tuned, found, scorer, metric)
+        if self.refit:
+            start = time.perf_counter()
+            value = found.values[found.chosen]
+            self.best_estimator_ = tuned.refitted(y, value)
+            self.refit_time_ = tuned.seconds[0] + time.perf_counter() - start
+            if hasattr(self.best_estimator_, "feature_names_in_"):
+                self.feature_names_in_ = self.best_estimator_.feature_names_in_
+        return self
+
+    def _set_results(
+        self, tuned: TunedChain, found: Candidates, scorer: Any, metric: str
+    ) -> None:
+        for name in ("best_estimator_", "refit_time_", "feature_names_in_"):
+            if hasattr(self, name):  # of an earlier fit
+                delattr(self, name)
+        name = f"{tuned.chain.prefix}{tuned.step.parameter or 'alpha'}"
+        self.cv_results_ = results_table(found, name, tuned)
+        self.best_index_ = found.chosen
+        self.best_params_ = self.cv_results_["params"][found.chosen]
+        mean = self.cv_results_[f"mean_test_{metric}"]
+        self.best_score_ = float(mean[found.chosen])
+        self.n_splits_ = len(found.scores[0])
+        self.multimetric_ = self._several()
+        self.scorer_ = scorer
+
+    def _several(self) -> bool:
+        return isinstance(self.scoring, list | tuple | dict)
+
+    def _metric(self) -> str:
+        """The name of the score that ``best_score_`` is."""
+        if not self._several():
+            return "score"
+        names = list(self.scoring)
+        if isinstance(self.refit, str) and self.refit in names:
+            return self.refit
+        if self.refit:
+            raise ValueError(
+                f"With several scores refit={self.refit!r} has to be the name of the "
+                f"one that best_score_ and score report, one of {names}, or False."
+            )
+        return str(names[0])
+
+    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+        """Score predictions by ``scoring``, or as the estimator does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            True targets.
+        **params : dict
+            ``sample_weight``; under metadata routing, what the scorer asks for.
+
+        Returns
+        -------
+        score : float
+            Greater is better; with several scores the one that ``refit`` names.
+        """
+        _refitted_has("fit")(self)
+        check_is_fitted(self)
+        if _routing_enabled():
+            routed = dict(process_routing(self, "score", **params).scorer.score)
+        else:
+            routed = {k: params.pop(k) for k in ("sample_weight",) if k in params}
+            _raise_for_params(params, self, "score")
+        found = self.scorer_(self.best_estimator_, X, y, **routed)
+        return float(found[self.refit] if self.multimetric_ else found)
+
+    @available_if(_refitted_has("predict"))
+    def predict(self, X: Any) -> Array:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.predict(X))
+
+    @available_if(_refitted_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Array:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, n_classes)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.predict_proba(X))
+
+    @available_if(_refitted_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict the logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, n_classes)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.predict_log_proba(X))
+
+    @available_if(_refitted_has("decision_function"))
+    def decision_function(self, X: Any) -> Array:
+        """Linear predictions of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.decision_function(X))
+
+    @available_if(_refitted_has("transform"))
+    def transform(self, X: Any) -> Array:
+        """Transform by the refitted estimator, where its last step does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, n_outputs)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.transform(X))
+
+    def to_sklearn(self) -> Any:
+        """Return the refitted estimator as plain scikit-learn; nothing is fitted.
+
+        Returns
+        -------
+        plain : estimator
+            ``best_estimator_``, its last step replaced by `skbilevel.to_sklearn` of it
+            where it is one of this package.
+
+        Raises
+        ------
+        NotFittedError
+            If this search is not fitted.
+        """
+        _refitted_has("fit")(self)
+        check_is_fitted(self)
+        last = Chain.of(self.best_estimator_).last
+        own = isinstance(last, BilevelLinearModel)
+        return to_sklearn(self.best_estimator_) if own else self.best_estimator_
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of features of X; only with ``refit``."""
+        if not hasattr(self, "best_estimator_"):
+            raise AttributeError(
+                f"{type(self).__name__} has no n_features_in_: it is not fitted, or "
+                f"was fitted with refit={self.refit}."
+            )
+        return int(self.best_estimator_.n_features_in_)
+
+    @property
+    def classes_(self) -> Array:
+        """Class labels; only with ``refit``, and of classifiers."""
+        _refitted_has("classes_")(self)
+        return np.asarray(self.best_estimator_.classes_)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "cv_results_")
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Metadata routing: to the estimator, the splitter and the scorer.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            What ``fit`` and ``score`` pass on.
+        """
+        router = MetadataRouter(owner=self).add(
+            estimator=self.estimator,
+            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+        )
+        if has_splitter(self):
+            router.add(
+                splitter=splitter_of(self),
+                method_mapping=MethodMapping().add(caller="fit", callee="split"),
+            )
+        router.add(
+            scorer=check_scoring(self.estimator, scoring=self.scoring),
+            method_mapping=MethodMapping()
+            .add(caller="fit", callee="score")
+            .add(caller="score", callee="score"),
+        )
+        return router
