@@ -81,5 +81,6 @@ plt.show()
 shared, offset, without = D2.values()
 print(
     f"With offset=log(years): D2 on new policies is {offset:.3f}, against "
-    f"{without:.3f} if the years are ignored and {shared:.3f} with one strength for all properties."
+    f"{without:.3f} if the years are ignored and {shared:.3f} with one strength for "
+    "all properties."
 )

@@ -6,6 +6,7 @@ import pkgutil
 
 import skbilevel
 
+
 def members_of(cls: type) -> list[str]:
     """Name what this package, not one of its parents elsewhere, gives a class."""
     names = []
