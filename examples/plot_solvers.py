@@ -130,13 +130,13 @@ courses = {name: course(solver) for name, solver in solvers.items()}
 figure, ax = plt.subplots(figsize=(8, 4.4), layout="constrained")
 needed = {}
 for name, (passes, values) in courses.items():
-    left = np.maximum((values - best) / (start - best), 1e-6)
+    left = np.maximum((values - best) / (start - best), 1e-9)
     ax.semilogy(passes, left, ".-", label=name)
     reached = passes[left < 0.01]
     needed[name] = reached[0] if reached.size else np.inf
     print(f"{name:<21} {needed[name]:>6.1f} passes to 1 %, in the end {left[-1]:.0e}")
 ax.axhline(0.01, linestyle="--", color="tab:gray", linewidth=1)
-ax.set_xscale("symlog", linthresh=1.0)
+ax.set(xlim=(0, BUDGET), ylim=(3e-6, 2))
 ax.set(xlabel="passes over the rows", ylabel="share of the gain that is missing")
 ax.legend(fontsize="small", ncols=2)
 plt.show()

@@ -69,8 +69,12 @@ axes[0].fill_between(WAVES, bands[0], color="tab:gray", alpha=0.5, label="wanted
 axes[0].plot(WAVES, bands[1:].T, color="tab:orange", label=["others", *[None] * 3])
 axes[0].set(ylabel="absorbance")
 axes[0].legend()
-for name, color in (("RidgeCV", "tab:gray"), ("BilevelRidgeCV", "tab:blue")):
-    axes[1].plot(WAVES, models[name][-1].coef_, color=color, label=name, linewidth=1)
+for name, color, width in (
+    ("RidgeCV", "silver", 3.0),
+    ("BilevelRidgeCV", "tab:blue", 1.0),
+):
+    coef = models[name][-1].coef_
+    axes[1].plot(WAVES, coef, color=color, label=name, linewidth=width)
 axes[1].set(xlabel="wavelength", ylabel="coefficient")
 axes[1].legend()
 plt.show()

@@ -77,7 +77,8 @@ for chosen, color, label in (
     (~of_topic, "tab:gray", "other words"),
     (of_topic, "tab:red", "words of a topic"),
 ):
-    ax.loglog(frequency[chosen], C[chosen], ".", color=color, label=label)
+    drawn = chosen & (C > 0)
+    ax.loglog(frequency[drawn], C[drawn], ".", ms=4, color=color, label=label)
 ax.set(xlabel="training documents that hold the word", ylabel="C of the word")
 ax.legend()
 plt.show()

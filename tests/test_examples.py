@@ -1,4 +1,7 @@
-"""The examples of the functional door run, are short, and show what they claim."""
+"""Examples run, are short, and show what they claim; the gallery keeps its form.
+
+The examples of the gallery run when the documentation is built.
+"""
 
 import ast
 import re
@@ -14,6 +17,9 @@ from skbilevel.testing import check_problem
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
+GALLERY = sorted(path.stem for path in EXAMPLES.glob("plot_*.py"))
+# They want data that have to be fetched, and are not in the gallery.
+STUDIES = {"plot_gene_expression", "plot_text_logistic"}
 ORACLES = ["oracles_quadratic", "oracles_tuning", "oracles_hyper_cleaning"]
 
 if not EXAMPLES.is_dir():
@@ -87,3 +93,43 @@ def test_the_new_solver_is_one(capsys):
     (mine, error), (plain, _) = lines[-2:]
     assert mine < 0.3 * plain
     assert error < 1e-4
+
+
+def parts(name):
+    """Syntax tree of an example, and the lines of its docstring."""
+    tree = ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))
+    return tree, ast.get_docstring(tree).splitlines()
+
+
+@pytest.mark.parametrize("name", [n for n in GALLERY if n not in STUDIES])
+def test_an_example_of_the_gallery_asks_and_answers(name):
+    """A question as title, cells, and a printed sentence at the end."""
+    tree, (title, underline, *_) = parts(name)
+    assert title.endswith("?")
+    assert underline == "=" * len(title)
+    assert "\n# %%\n" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    last = tree.body[-1]
+    assert isinstance(last, ast.Expr)
+    assert isinstance(last.value, ast.Call)
+    assert last.value.func.id == "print"
+    sentence = [node.value for node in ast.walk(last) if isinstance(node, ast.Constant)]
+    assert any(isinstance(text, str) and text.endswith(".") for text in sentence)
+
+
+@pytest.mark.parametrize("name", [n for n in GALLERY if n not in STUDIES])
+def test_an_example_of_the_gallery_fetches_nothing(name):
+    """Data that scikit-learn ships, or generated."""
+    tree, _ = parts(name)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not {n for n in names if n.startswith("fetch_") or n == "open"}
+
+
+def test_the_reading_order_names_examples():
+    """A name that is misspelt there would go to the end without a word."""
+    path = ROOT / "doc" / "_ext" / "gallery_order.py"
+    if not path.is_file():
+        pytest.skip("the documentation is part of a checkout")
+    listed = runpy.run_path(str(path))["READING_ORDER"]
+    planned = {"plot_pipeline_search", "plot_callbacks"}
+    assert set(listed) - planned <= set(GALLERY)
+    assert set(GALLERY) - STUDIES <= set(listed)
