@@ -229,7 +229,7 @@ def main() -> None:
     reports = run(args.data, [name for name in METHODS if name not in skipped])
     print(f"\n{args.data}")
     print(table(HEADER, [[report[key] for key in HEADER] for report in reports]))
-    write_json(args.json, reports)
+    write_json(args.json, {args.data: reports})
 
 
 if __name__ == "__main__":

@@ -65,8 +65,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
     # Scripts that pages include, and studies of data sets that have to be fetched.
-    "ignore_pattern": r"^(oracles_\w+|add_a_solver|plot_gene_expression"
-    r"|plot_text_logistic)\.py$",
+    "ignore_pattern": r"^(?!plot_)|^plot_(gene_expression|text_logistic)\.py$",
     "within_subsection_order": "gallery_order.ReadingOrder",
     "matplotlib_animations": False,
     "image_scrapers": ("matplotlib",),

@@ -30,7 +30,25 @@ if TYPE_CHECKING:
 else:
     from sklearn.base import _fit_context
 
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in before scikit-learn 1.9, where no estimator takes callbacks."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Nothing to clean up after."""
+        return method
+
+
+def callbacks_of(estimator: Any) -> list[Any]:
+    """What listens to an estimator; always nothing before scikit-learn 1.9."""
+    return list(getattr(estimator, "_skl_callbacks", ()))
+
+
 __all__ = [
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "MetadataRouter",
@@ -43,8 +61,10 @@ __all__ = [
     "_raise_for_params",
     "_routing_enabled",
     "_safe_indexing",
+    "callbacks_of",
     "process_routing",
     "set_ridge_classes",
+    "with_callbacks",
 ]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from skbilevel._sklearn_compat import (
+    CallbackSupportMixin,
     HasMethods,
     Interval,
     StrOptions,
@@ -30,6 +32,7 @@ from skbilevel.linear_model._columns import (
     unpenalized_mask,
 )
 from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._following import Attributes, FollowedFit, FollowedPart
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._routing import RoutingMixin
@@ -39,7 +42,7 @@ from skbilevel.solvers import INNER, ORACLE_SOLVERS, SOLVERS
 Search = Callable[[Any, Resampling, TuningOptions], Tuned]
 
 
-class BilevelLinearModel(RoutingMixin, BaseEstimator):
+class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
     """Common door of the estimators; see the subclasses."""
 
     _doc_link_module = "skbilevel"
@@ -135,7 +138,12 @@ class BilevelLinearModel(RoutingMixin, BaseEstimator):
         )
 
     def _fit_part(
-        self, X: Any, make: Callable[..., Any], search: Search, resampling: Resampling
+        self,
+        X: Any,
+        make: Callable[..., Any],
+        search: Search,
+        resampling: Resampling,
+        part: FollowedPart,
     ) -> Published:
         """All of a fit between validation and publication.
 
@@ -150,10 +158,26 @@ class BilevelLinearModel(RoutingMixin, BaseEstimator):
         options = self._tuning_options(groups)
         # Many small factorizations lose to the overhead of BLAS threads.
         with _thread_controller().limit(limits=1, user_api="blas"):
-            tuned = search(data, resampling, options)
-        if tuned.edge:
-            warn_user(_EDGE[tuned.edge], BoundaryWarning)
-        return publish_attributes(data, tuned, groups)
+            published = part.run(
+                lambda who: search(data, resampling, replace(options, listener=who)),
+                partial(publish_attributes, data, groups=groups),
+            )
+        if published.edge and not part.interrupted:
+            warn_user(_EDGE[published.edge], BoundaryWarning)
+        return published
+
+    def _followed(
+        self,
+        X: Any,
+        y: Any,
+        metadata: dict[str, Any],
+        attributes: Attributes,
+        n_parts: int = 1,
+    ) -> FollowedFit:
+        """This fit as callbacks see it; metadata that are None were not given."""
+        given = {name: each for name, each in metadata.items() if each is not None}
+        data = {"X": X, "y": y, "metadata": given or None}
+        return FollowedFit(self, data, attributes, n_parts)
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
         random = check_random_state(
@@ -169,7 +193,6 @@ class BilevelLinearModel(RoutingMixin, BaseEstimator):
             metadata=self.feature_metadata,
             groups=groups,
             seed=int(random.randint(np.iinfo(np.int32).max)),
-            verbose=int(self.verbose),
             n_jobs=self.n_jobs,
         )
 
@@ -177,23 +200,30 @@ class BilevelLinearModel(RoutingMixin, BaseEstimator):
         """Predictions from linear predictions."""
         return eta
 
-    def _set_search_attributes(self, parts: list[Published]) -> None:
+    def _search_attributes(self, parts: list[Published]) -> dict[str, Any]:
         """Attributes that do not depend on the shape of the targets."""
         first, several = parts[0], len(parts) > 1
+        found = {
+            "alpha_": np.stack([p.alpha for p in parts]) if several else first.alpha,
+            "n_iter_": max(part.n_iter for part in parts),
+            "history_": [p.history for p in parts] if several else first.history,
+            "hyperpenalty_": (
+                [p.hyperpenalty for p in parts] if several else first.hyperpenalty
+            ),
+            "best_score_": float(np.mean([part.score for part in parts])),
+        }
+        if first.group_labels is not None:
+            found["group_labels_"] = first.group_labels
+            groups: list[Any] = [p.group_alpha for p in parts]
+            found["group_alpha_"] = np.stack(groups) if several else first.group_alpha
+        return found
+
+    def _set_attributes(self, attributes: dict[str, Any]) -> None:
         for name in ("group_labels_", "group_alpha_"):
             if hasattr(self, name):  # of an earlier fit
                 delattr(self, name)
-        self.alpha_ = np.stack([p.alpha for p in parts]) if several else first.alpha
-        if first.group_labels is not None:
-            self.group_labels_ = first.group_labels
-            groups: list[Any] = [p.group_alpha for p in parts]
-            self.group_alpha_ = np.stack(groups) if several else groups[0]
-        self.n_iter_ = max(part.n_iter for part in parts)
-        self.history_ = [p.history for p in parts] if several else first.history
-        self.hyperpenalty_ = (
-            [p.hyperpenalty for p in parts] if several else first.hyperpenalty
-        )
-        self.best_score_ = float(np.mean([part.score for part in parts]))
+        for name, value in attributes.items():
+            setattr(self, name, value)
 
     def to_sklearn(self) -> Any:
         """Return a plain fitted scikit-learn model with the same predictions.

@@ -31,7 +31,7 @@ class ClassScoresMixin:
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Positive for the second of two classes; the largest one wins otherwise.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = validate_data(
             self,
             X,

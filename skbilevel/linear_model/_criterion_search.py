@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skbilevel._warn import warn_user
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._options import FoldModel, Tried, Tuned, TuningOptions
+from skbilevel.model_selection._course import Found
 from skbilevel.model_selection._criterion import Source
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
@@ -25,12 +27,14 @@ from skbilevel.model_selection._outer_space import (
     check_hyperpenalty,
     variance_limits,
 )
+from skbilevel.model_selection._progress import Finishing, Step
 from skbilevel.model_selection._regime import Regime
 from skbilevel.model_selection._resampling import Pair, fold_labels
 from skbilevel.model_selection._row_views import RowViews
-from skbilevel.model_selection._search import Found, Search
+from skbilevel.model_selection._search import Search
 from skbilevel.problems._moments import AugmentedRows
-from skbilevel.solvers import IterInfo, Status
+from skbilevel.solvers import Status
+from skbilevel.solvers._shared import Visited
 
 # Shared strengths nearer than this, in logarithms, are one.
 _SAME = 1e-3
@@ -52,6 +56,7 @@ def search_strengths(
     options: TuningOptions,
     metadata: FoldMetadata | None,
     unit: Unit,
+    finish: Callable[[Found], Tuned],
 ) -> Found:
     """Search the strengths of a criterion from the best shared one, or a given start.
 
@@ -67,6 +72,8 @@ def search_strengths(
         Metadata of the columns.
     unit : Unit
         For what is printed and warned of.
+    finish : callable
+        Makes a result of what was found so far, if anybody wants it.
     """
     rows = source.rows
     family, value = check_hyperpenalty(options.hyperpenalty)
@@ -84,11 +91,14 @@ def search_strengths(
         value,
         t,
     )
+    listener = None
+    if options.listener is not None:
+        listener = Finishing(options.listener, finish, partial(_words, unit))
     search = Search(
         regime,
         options.tol,
         options.max_iter,
-        _printer(options, unit),
+        listener,
         _mapper(options),
         options.seed,
     )
@@ -175,19 +185,15 @@ def _index(rows: Array, positive: Array) -> Array:
     return rows[positive[rows]]
 
 
-def _printer(options: TuningOptions, unit: Unit) -> Any:
-    """One printed line per outer iteration."""
-    if not options.verbose:
-        return None
-
-    def line(info: IterInfo) -> None:
-        print(
-            f"[skbilevel] iteration {info.n_iter}: {unit.name} "
-            f"{info.value * unit.factor:.6g}, projected gradient "
-            f"{info.grad_norm * unit.factor:.2e}"
-        )
-
-    return line
+def _words(unit: Unit, step: Step) -> str:
+    """One line for each step."""
+    info = step.info
+    if info is None:
+        return "start: one strength, or what alpha_init says"
+    return (
+        f"iteration {info.n_iter}: {unit.name} {info.value * unit.factor:.6g}, "
+        f"projected gradient {info.grad_norm * unit.factor:.2e}, {info.seconds:.2f} s"
+    )
 
 
 def _mapper(options: TuningOptions) -> Any:
@@ -215,8 +221,9 @@ def report(
     options: TuningOptions,
     unit: Unit,
     left_out: Callable[[], Array] | None,
+    brief: bool = False,
 ) -> Tuned:
-    """All that is published, in the user's units."""
+    """All that is published, in the user's units; models of folds unless ``brief``."""
     p, m = data.rows.n_penalized, data.rows.n_free
     # Columns behind the last one were there for the folds.
     v = (found.v.T * source.metric**2).T[:p]
@@ -237,15 +244,17 @@ def report(
         "value": found.history["value"] * unit.factor,
         "grad_norm": found.history["grad_norm"] * unit.factor,
         "tol": found.history["tol"],
+        "seconds": found.history["seconds"],
     }
 
-    def models_at(v: Array) -> list[FoldModel]:
-        coefs = source.fold_coefficients(v, found.states)
+    def models_at(v: Array, states: tuple[Any, ...]) -> list[FoldModel]:
+        coefs = source.fold_coefficients(v, states)
         return [
             FoldModel(b, coef, views.fold(k).rows)
             for k, ((_, b), coef) in enumerate(zip(splits, coefs, strict=False))
         ]
 
+    shared = splits and _is_shared(options)
     return Tuned(
         v,
         source.coefficients(found.v, found.states)[: m + p],
@@ -253,10 +262,10 @@ def report(
         found.n_iter,
         history,
         hyperpenalty,
-        models_at(found.v),
+        [] if brief else models_at(found.v, found.states),
         found.edge,
         left_out,
-        _tried(found, models_at) if splits and _is_shared(options) else None,
+        _tried(found, models_at) if shared and not brief else None,
     )
 
 
@@ -264,13 +273,21 @@ def _is_shared(options: TuningOptions) -> bool:
     return options.groups is not None and len(options.groups.labels) == 1
 
 
-def _tried(found: Found, models_at: Callable[[Array], list[FoldModel]]) -> Tried | None:
+def _tried(
+    found: Found, models_at: Callable[[Array, tuple[Any, ...]], list[FoldModel]]
+) -> Tried | None:
     """The shared strengths that were evaluated, the chosen one among them."""
     if not found.v.size:
         return None
     chosen = float(found.v.flat[0])
-    known = np.exp([log_v for log_v, _ in found.trace])
-    known = known[abs(np.log(known / chosen)) > _SAME] if chosen > 0 else known
-    v = np.sort(np.append(known, chosen))
-    place = int(np.searchsorted(v, chosen))
-    return Tried(v, place, lambda k: models_at(np.full_like(found.v, v[k])))
+    log_v = float(np.log(chosen)) if chosen > 0 else -np.inf
+    best = Visited(log_v, found.loss, found.states)
+    others = [each for each in found.trace if abs(each.log_v - log_v) > _SAME]
+    tried = sorted([best, *others], key=lambda each: each.log_v)
+    v, place = np.exp([each.log_v for each in tried]), tried.index(best)
+    v[place] = chosen
+
+    def models(k: int) -> list[FoldModel]:
+        return models_at(np.full_like(found.v, v[k]), tried[k].states)
+
+    return Tried(v, place, models)

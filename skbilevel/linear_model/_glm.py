@@ -79,6 +79,8 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         ------
         ValueError
             If the data or a parameter cannot be used; the message names it.
+        KeyboardInterrupt
+            If the user interrupts the fit; the best strengths so far are published.
         """
         self._fit(X, y, sample_weight, params, self._resampling, offset)
         return self
@@ -92,6 +94,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         resample: Any,
         offset: Any = None,
     ) -> list[Published]:
+        given = (X, y, {"sample_weight": sample_weight, "offset": offset})
         X, y = self._validate(X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
         check_targets(y, self._power())
@@ -102,15 +105,23 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         resampling = resample(X, y, sample_weight, params)
         target = self._target(y, weight, offset)
         make = partial(prepare_glm, X, target, weight, True)
-        part = self._fit_part(X, make, tune_glm, resampling)
-        self.coef_ = part.coef[0].astype(X.dtype)
-        self.intercept_ = X.dtype.type(part.intercept[0])
-        self._set_search_attributes([part])
+        attributes = partial(self._attributes, X.dtype)
+        fit = self._followed(*given, attributes)
+        part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
+        self._set_attributes(attributes([part]))
         if self.scoring is not None:
             self.best_score_ = nested_score(
                 self, X, y, [part], sample_weight, params, offset
             )
+        fit.close()
         return [part]
+
+    def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
+        return {
+            "coef_": parts[0].coef[0].astype(dtype),
+            "intercept_": dtype.type(parts[0].intercept[0]),
+            **self._search_attributes(parts),
+        }
 
     def _target(self, y: Array, weight: Array, offset: Array | None) -> GLMTarget:
         """Targets whose linear predictions are counted from the best constant."""
@@ -198,7 +209,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         return explained_deviance(self._power(), y, eta, weight, offset)
 
     def _linear_predictor(self, X: Any, offset: Any) -> Array:
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = validate_data(
             self,
             X,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from scipy import sparse
 
-from skbilevel._typing import Array
 from skbilevel.linear_model._criterion_search import (
     Unit,
     check_limits,
@@ -19,6 +19,7 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._glm_data import PreparedGLM
 from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.model_selection._course import Found
 from skbilevel.model_selection._glm_source import GLMSource
 from skbilevel.model_selection._regime import Regime, oracle_solver
 from skbilevel.solvers import (
@@ -56,14 +57,13 @@ def tune_glm_criterion(
         regime.inner,
         rows.standardize and metadata is None,
     )
-    found = search_strengths(source, regime, options, metadata, _UNIT)
-    left_out = None
-    if not splits:
 
-        def left_out() -> Array:
-            return source.left_out_predictions(found.v)
+    def finish(found: Found, brief: bool = True) -> Tuned:
+        others = None if splits else partial(source.left_out_predictions, found.v)
+        return report(data, source, views, splits, found, options, _UNIT, others, brief)
 
-    return report(data, source, views, splits, found, options, _UNIT, left_out)
+    found = search_strengths(source, regime, options, metadata, _UNIT, finish)
+    return finish(found, brief=False)
 
 
 def _regime(data: PreparedGLM, left_out: bool, options: TuningOptions) -> Regime:

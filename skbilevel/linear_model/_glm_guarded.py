@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuning import (
+    finishing,
     limits_of,
     metadata_of,
     plan_of,
@@ -17,14 +18,15 @@ from skbilevel.linear_model._tuning import (
     strengths_of,
 )
 from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._conclusion import GuardResult
 from skbilevel.model_selection._glm_family import LinearPredictor
 from skbilevel.model_selection._glm_unseen import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import GLMBudget
 from skbilevel.model_selection._large_glm_rows import is_large_glm
-from skbilevel.model_selection._paths import Recipe
 from skbilevel.model_selection._plan import MIN_ROWS
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.problems import LogisticLoss, SoftmaxLoss
 
 if TYPE_CHECKING:
@@ -66,6 +68,11 @@ def tune_glm_guarded(
     limits, dispersed = limits_of(data, options), _dispersed(data.loss)
     averaging = _averaging(dispersed or data.outer != data.loss)
     metadata = metadata_of(data, options.metadata, 1.0)
+
+    def finish(found: GuardResult) -> Tuned:
+        return report_guard(data, views, plan, recipe, found, _same, limits)
+
+    listener = finishing(options, finish)
     if is_large_glm(data.rows, by_target):
         family = (data.loss, data.outer, data.offset)
         budget = GLMBudget(steps=GLMBudget.steps if recipe.half else (0, 0))
@@ -79,6 +86,7 @@ def tune_glm_guarded(
             limits,
             budget,
             by_target,
+            listener,
         )
     else:
         if resampling.splits is None and not options.groups and metadata is None:
@@ -93,9 +101,14 @@ def tune_glm_guarded(
             metadata,
             limits,
             LinearPredictor(data.loss, data.outer, data.offset, dispersed),
+            listener,
         )
-    tuned = report_guard(data, views, plan, recipe, found, lambda loss: loss)
-    return tuned if limits.open else replace(tuned, edge=0)
+    return finish(found)
+
+
+def _same(loss: Any) -> Any:
+    """Losses are published as they are."""
+    return loss
 
 
 def _fewer_points(recipe: Recipe) -> Recipe:

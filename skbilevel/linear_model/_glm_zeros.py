@@ -42,4 +42,5 @@ def without_events(data: PreparedGLM) -> Tuned:
     }
     fold = FoldModel(index, coef, rows)
     history = {"candidate": np.arange(1), "score": score, "weight": one}
+    history["seconds"] = np.zeros(1)
     return Tuned(v, coef, float(score[0]), 1, history, found, [fold], 0)

@@ -108,7 +108,8 @@ class BilevelLogisticCV(
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
-        Positive values print one line per outer iteration.
+        Positive values print a line for every step: outer iterations, or what the guard
+        has done.
 
     Attributes
     ----------
@@ -137,7 +138,9 @@ class BilevelLogisticCV(
     n_iter_ : int
         Outer steps.
     history_ : dict of ndarray
-        Course of the search, ready to plot.
+        Course of the search, ready to plot: ``value``, ``grad_norm``, ``tol`` and
+        ``seconds`` since its start after every outer step. Under "auto" ``score`` and
+        ``weight`` of every candidate, and the ``seconds`` after which it was scored.
     hyperpenalty_ : dict of ndarray
         What was chosen: family, value, nested score, standard error, weight and
         strengths of every candidate.
@@ -270,6 +273,8 @@ class BilevelLogisticCV(
         ------
         ValueError
             If the data or a parameter cannot be used; the message names it.
+        KeyboardInterrupt
+            If the user interrupts the fit; the best strengths so far are published.
         """
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
@@ -277,6 +282,7 @@ class BilevelLogisticCV(
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
+        given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
         weight = check_weight(sample_weight, X)
@@ -284,20 +290,29 @@ class BilevelLogisticCV(
         self.classes_, target = class_target(y, weight, self.outer_loss)
         resampling = resample(X, y, sample_weight, params)
         make = partial(prepare_glm, X, target, weight, False)
-        part = self._fit_part(X, make, tune_glm, resampling)
-        self.coef_ = part.coef.astype(X.dtype)
-        self.intercept_ = part.intercept.astype(X.dtype)
-        self._set_search_attributes([part])
-        if self.alpha_per_class:
-            # Two classes have one set of coefficients, and of strengths.
-            self.alpha_ = self.alpha_.reshape(self.coef_.shape)
-            if part.group_alpha is not None:
-                self.group_alpha_ = np.atleast_2d(part.group_alpha)
-        with np.errstate(divide="ignore"):
-            self.C_ = 1.0 / self.alpha_
+        attributes = partial(self._attributes, X.dtype)
+        fit = self._followed(*given, attributes)
+        part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
+        self._set_attributes(attributes([part]))
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
+        fit.close()
         return [part]
+
+    def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
+        part, found = parts[0], self._search_attributes(parts)
+        if self.alpha_per_class:
+            # Two classes have one set of coefficients, and of strengths.
+            found["alpha_"] = found["alpha_"].reshape(part.coef.shape)
+            if part.group_alpha is not None:
+                found["group_alpha_"] = np.atleast_2d(part.group_alpha)
+        with np.errstate(divide="ignore"):
+            found["C_"] = 1.0 / found["alpha_"]
+        return {
+            "coef_": part.coef.astype(dtype),
+            "intercept_": part.intercept.astype(dtype),
+            **found,
+        }
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
         options = super()._tuning_options(groups)

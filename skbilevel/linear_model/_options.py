@@ -10,6 +10,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
+from skbilevel.model_selection._progress import Listener
 from skbilevel.problems._moments import AugmentedRows
 
 
@@ -17,7 +18,8 @@ from skbilevel.problems._moments import AugmentedRows
 class TuningOptions:
     """The estimator's parameters that the search depends on.
 
-    ``by_target`` gives every target, a class for instance, strengths of its own.
+    ``by_target`` gives every target, a class for instance, strengths of its own; the
+    ``listener`` is told what is done.
     """
 
     hyperpenalty: Any
@@ -29,9 +31,9 @@ class TuningOptions:
     metadata: Any
     groups: Groups | None
     seed: int
-    verbose: int
     n_jobs: int | None = None
     by_target: bool = False
+    listener: Listener | None = None
 
     def widened(self, n_columns: int) -> TuningOptions:
         """The same for more columns, all of the one label there is."""

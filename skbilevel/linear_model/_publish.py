@@ -66,6 +66,8 @@ class Published:
         Computes targets of every row predicted from the other rows.
     tried : PublishedTried or None
         Shared strengths that were evaluated, where one is all that was searched.
+    edge : {-1, 0, 1}
+        Where the shared strength ended.
     """
 
     coef: Array
@@ -81,6 +83,7 @@ class Published:
     positive: Array
     left_out: Callable[[], Array] | None
     tried: PublishedTried | None
+    edge: int = 0
 
 
 def publish_attributes(
@@ -112,6 +115,7 @@ def publish_attributes(
         data.positive,
         tuned.left_out,
         _tried(data, tuned),
+        tuned.edge,
     )
 
 

@@ -21,6 +21,7 @@ from skbilevel.linear_model._base import (
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge
+from skbilevel.linear_model._following import FollowedFit
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._tuning import tune
@@ -88,7 +89,8 @@ class BilevelRidgeCV(
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
-        Positive values print one line per outer iteration.
+        Positive values print a line for every step: outer iterations, or what the guard
+        has done.
 
     Attributes
     ----------
@@ -110,7 +112,9 @@ class BilevelRidgeCV(
     n_iter_ : int
         Outer steps.
     history_ : dict of ndarray
-        Course of the search, ready to plot.
+        Course of the search, ready to plot: ``value``, ``grad_norm``, ``tol`` and
+        ``seconds`` since its start after every outer step. Under "auto" ``score`` and
+        ``weight`` of every candidate, and the ``seconds`` after which it was scored.
     hyperpenalty_ : dict of ndarray
         What was chosen: family, value, nested score, standard error, weight and
         strengths of every candidate.
@@ -227,6 +231,8 @@ class BilevelRidgeCV(
         ------
         ValueError
             If the data or a parameter cannot be used; the message names it.
+        KeyboardInterrupt
+            If the user interrupts the fit; the best strengths so far are published.
         """
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
@@ -234,6 +240,7 @@ class BilevelRidgeCV(
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
+        given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, multi_output=True, y_numeric=True)
         weight = check_weight(sample_weight, X)
         Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
@@ -241,8 +248,13 @@ class BilevelRidgeCV(
         columns = [slice(k, k + 1) for k in range(Y.shape[1])]
         if not self.alpha_per_target or Y.shape[1] == 1:
             columns = [slice(None)]
-        parts = self._fit_parts(X, Y, weight, resampling, columns)
-        self._set_attributes(X, y, parts, sample_weight, params)
+        attributes = partial(self._attributes, X.dtype, y.ndim == 1)
+        fit = self._followed(*given, attributes, len(columns))
+        parts = self._fit_parts(X, Y, weight, resampling, columns, fit)
+        self._set_attributes(attributes(parts))
+        if self.scoring is not None:
+            self.best_score_ = nested_score(self, X, y, parts, sample_weight, params)
+        fit.close()
         return parts
 
     def _fit_parts(
@@ -252,37 +264,39 @@ class BilevelRidgeCV(
         weight: Array,
         resampling: Resampling,
         columns: list[slice],
+        fit: FollowedFit,
     ) -> list[Published]:
         """One set of strengths per part of the targets, in parallel."""
-        makes = [partial(prepare, X, Y[:, c], weight) for c in columns]
-        if len(columns) == 1 or effective_n_jobs(self.n_jobs) == 1:
-            return [self._fit_part(X, make, tune, resampling) for make in makes]
-        run = Parallel(n_jobs=self.n_jobs, prefer="threads")
-        fit = delayed(self._fit_part)
-        return list(run(fit(X, make, tune, resampling) for make in makes))
+        tasks = [
+            (X, partial(prepare, X, Y[:, c], weight), tune, resampling, part)
+            for c, part in zip(columns, fit.parts, strict=True)
+        ]
+        if len(columns) > 1 and effective_n_jobs(self.n_jobs) > 1:
+            run = Parallel(n_jobs=self.n_jobs, prefer="threads")
+            try:
+                return list(run(delayed(self._fit_part)(*task) for task in tasks))
+            except KeyboardInterrupt as stop:
+                fit.interrupted(stop)
+        known = [part.published() for part in fit.parts]
+        return [
+            self._fit_part(*task) if part is None else part
+            for task, part in zip(tasks, known, strict=True)
+        ]
 
-    def _set_attributes(
-        self,
-        X: Any,
-        y: Array,
-        parts: list[Published],
-        sample_weight: Any,
-        params: dict[str, Any],
-    ) -> None:
-        dtype = X.dtype
+    def _attributes(
+        self, dtype: Any, flat: bool, parts: list[Published]
+    ) -> dict[str, Any]:
         coef = np.concatenate([part.coef for part in parts])
-        intercept = np.concatenate([part.intercept for part in parts])
-        flat = y.ndim == 1
-        self.coef_ = (coef[0] if flat else coef).astype(dtype)
+        intercept: Any = np.concatenate([part.intercept for part in parts])
         if not self.fit_intercept:
-            self.intercept_: Any = 0.0
+            intercept = 0.0
         else:
-            self.intercept_ = (
-                dtype.type(intercept[0]) if flat else intercept.astype(dtype)
-            )
-        self._set_search_attributes(parts)
-        if self.scoring is not None:
-            self.best_score_ = nested_score(self, X, y, parts, sample_weight, params)
+            intercept = dtype.type(intercept[0]) if flat else intercept.astype(dtype)
+        return {
+            "coef_": (coef[0] if flat else coef).astype(dtype),
+            "intercept_": intercept,
+            **self._search_attributes(parts),
+        }
 
     def predict(self, X: Any) -> Array:
         """Predict targets.
@@ -297,7 +311,7 @@ class BilevelRidgeCV(
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions, in the dtype of the coefficients where X has it too.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = validate_data(
             self,
             X,

@@ -81,7 +81,8 @@ class BilevelRidgeClassifierCV(
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
-        Positive values print one line per outer iteration.
+        Positive values print a line for every step: outer iterations, or what the guard
+        has done.
 
     Attributes
     ----------
@@ -105,7 +106,9 @@ class BilevelRidgeClassifierCV(
     n_iter_ : int
         Outer steps.
     history_ : dict of ndarray
-        Course of the search, ready to plot.
+        Course of the search, ready to plot: ``value``, ``grad_norm``, ``tol`` and
+        ``seconds`` since its start after every outer step. Under "auto" ``score`` and
+        ``weight`` of every candidate, and the ``seconds`` after which it was scored.
     hyperpenalty_ : dict of ndarray
         What was chosen: family, value, nested score, standard error, weight and
         strengths of every candidate.
@@ -209,6 +212,8 @@ class BilevelRidgeClassifierCV(
         ------
         ValueError
             If the data or a parameter cannot be used; the message names it.
+        KeyboardInterrupt
+            If the user interrupts the fit; the best strengths so far are published.
         """
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
@@ -216,6 +221,7 @@ class BilevelRidgeClassifierCV(
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
+        given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -229,17 +235,24 @@ class BilevelRidgeClassifierCV(
             weight = weight * compute_sample_weight(self.class_weight, y)
         resampling = resample(X, y, sample_weight, params)
         make = partial(prepare, X, _indicators(codes), weight)
-        part = self._fit_part(X, make, tune, resampling)
-        dtype = X.dtype
-        self.coef_ = part.coef.astype(dtype)
-        self.intercept_ = part.intercept.astype(dtype)
-        self._set_search_attributes([part])
+        attributes = partial(self._attributes, X.dtype)
+        fit = self._followed(*given, attributes)
+        part = self._fit_part(X, make, tune, resampling, fit.parts[0])
+        self._set_attributes(attributes([part]))
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
+        fit.close()
         return [part]
 
     def _plain_model(self) -> Any:
         return plain_ridge_classifier(self)
+
+    def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
+        return {
+            "coef_": parts[0].coef.astype(dtype),
+            "intercept_": parts[0].intercept.astype(dtype),
+            **self._search_attributes(parts),
+        }
 
 
 def _indicators(codes: Array) -> Array:

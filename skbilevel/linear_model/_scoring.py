@@ -80,6 +80,8 @@ def nested_score(
     if parts[0].left_out is not None:
         return float(left_out_score(owner, scorer, X, y, parts, score_params))
     folds = [part.folds for part in parts]
+    if not folds[0]:
+        return np.nan  # the fit was stopped before a fold was done
     scores = [
         _score_fold(
             scorer,

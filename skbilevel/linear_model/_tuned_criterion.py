@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from scipy import sparse
 
 from skbilevel._typing import Array
@@ -17,6 +19,7 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import PreparedData
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.model_selection._course import Found
 from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._regime import Regime, choose
 from skbilevel.model_selection._resampling import Pair
@@ -41,15 +44,18 @@ def tune_criterion(
     plain = metadata is not None
     source = _source(data, views, resampling.criterion, splits, regime, plain)
     unit = Unit("validation MSE", 2.0 * data.y_scale**2 / rows.n_targets)
-    found = search_strengths(source, regime, options, metadata, unit)
-    left_out = None
-    if isinstance(source, RowSource) and not splits:
 
-        def left_out() -> Array:
-            inside = source.left_out_predictions(found.v) + rows.y_shift
-            return inside * data.y_scale
+    def left_out(v: Array) -> Array:
+        assert isinstance(source, RowSource)
+        return (source.left_out_predictions(v) + rows.y_shift) * data.y_scale
 
-    return report(data, source, views, splits, found, options, unit, left_out)
+    def finish(found: Found, brief: bool = True) -> Tuned:
+        closed = isinstance(source, RowSource) and not splits
+        others = partial(left_out, found.v) if closed else None
+        return report(data, source, views, splits, found, options, unit, others, brief)
+
+    found = search_strengths(source, regime, options, metadata, unit, finish)
+    return finish(found, brief=False)
 
 
 def _regime(

@@ -16,13 +16,14 @@ from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion
 from skbilevel.model_selection._average import Averaging
-from skbilevel.model_selection._guard import GuardResult, guarded_strengths
+from skbilevel.model_selection._conclusion import GuardResult
+from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import is_large
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, check_metadata
 from skbilevel.model_selection._outer_space import check_alpha_bounds
-from skbilevel.model_selection._paths import Recipe, Strengths
+from skbilevel.model_selection._paths import Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
     ONE_PASS_FROM,
@@ -30,6 +31,8 @@ from skbilevel.model_selection._plan import (
     default_plan,
     split_plan,
 )
+from skbilevel.model_selection._progress import Finishing
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
@@ -91,6 +94,15 @@ def _guarded(
     strengths, members = strengths_of(options)
     metadata = metadata_of(data, options.metadata, data.y_scale)
     limits = limits_of(data, options)
+
+    def squared(loss: Any) -> Any:
+        """A loss in the units of y; too large a one is infinite."""
+        with np.errstate(over="ignore"):
+            return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
+
+    def finish(found: GuardResult) -> Tuned:
+        return report_guard(data, views, plan, recipe, found, squared, limits)
+
     found = guarded_strengths(
         views,
         plan,
@@ -100,16 +112,17 @@ def _guarded(
         members,
         metadata,
         limits,
+        listener=finishing(options, finish),
     )
+    return finish(found)
 
-    def squared(loss: Any) -> Any:
-        """A loss in the units of y; too large a one is infinite."""
-        with np.errstate(over="ignore"):
-            return np.square(np.sqrt(loss / data.rows.n_targets) * data.y_scale)
 
-    tuned = report_guard(data, views, plan, recipe, found, squared)
-    # An optimum on a limit that the user set is no surprise.
-    return tuned if limits.open else replace(tuned, edge=0)
+def finishing(
+    options: TuningOptions, finish: Callable[[GuardResult], Tuned]
+) -> Finishing | None:
+    """The listener of a guard, if anybody listens."""
+    listener = options.listener
+    return None if listener is None else Finishing(listener, finish)
 
 
 def plan_views(data: Prepared, plan: NestedPlan, resampling: Resampling) -> RowViews:
@@ -204,6 +217,7 @@ def report_guard(
     recipe: Recipe,
     found: GuardResult,
     unit: Callable[[Any], Any],
+    limits: Limits,
 ) -> Tuned:
     """What the guard found, losses in the ``unit`` of the user."""
     choice = found.choice
@@ -224,6 +238,7 @@ def report_guard(
         "candidate": np.arange(len(choice.loss)),
         "score": score,
         "weight": choice.weight,
+        "seconds": np.full(len(score), found.seconds),
     }
     steps = len(recipe.half) + len(recipe.loo)
     steps += recipe.evidence_steps * len(recipe.evidence)
@@ -242,6 +257,7 @@ def report_guard(
         history,
         hyperpenalty,
         folds,
-        # Where other candidates help, the end of the shared strength says little.
-        found.candidates.shared.edge if choice.weight[0] > 0.5 else 0,
+        # Where other candidates help, the end of the shared strength says little, and
+        # an optimum on a limit that the user set is no surprise.
+        found.candidates.shared.edge if choice.weight[0] > 0.5 and limits.open else 0,
     )

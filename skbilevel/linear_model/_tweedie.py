@@ -80,7 +80,8 @@ class BilevelTweedieCV(BilevelLogLinearModel):
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
-        Positive values print one line per outer iteration.
+        Positive values print a line for every step: outer iterations, or what the guard
+        has done.
 
     Attributes
     ----------
@@ -101,7 +102,9 @@ class BilevelTweedieCV(BilevelLogLinearModel):
     n_iter_ : int
         Outer steps.
     history_ : dict of ndarray
-        Course of the search, ready to plot.
+        Course of the search, ready to plot: ``value``, ``grad_norm``, ``tol`` and
+        ``seconds`` since its start after every outer step. Under "auto" ``score`` and
+        ``weight`` of every candidate, and the ``seconds`` after which it was scored.
     hyperpenalty_ : dict of ndarray
         What was chosen: family, value, nested score, standard error, weight and
         strengths of every candidate.

@@ -30,6 +30,13 @@ class Choice:
     kept: Array
     weight: Array
 
+    @classmethod
+    def first(cls, n_candidates: int) -> Choice:
+        """The first candidate, before any of them has a score."""
+        unknown = np.full(n_candidates, np.nan)
+        chosen = np.arange(n_candidates) == 0
+        return cls(unknown, unknown, chosen, chosen.astype(float))
+
 
 @dataclass(frozen=True)
 class Averaging:

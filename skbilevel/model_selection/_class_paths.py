@@ -17,12 +17,12 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import (
     Candidates,
-    Recipe,
     Strengths,
     evidence_path,
     half_path,
     path_box,
 )
+from skbilevel.model_selection._recipe import Recipe
 
 
 def with_classes(

@@ -14,7 +14,8 @@ from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._metadata import Metadata
 
 if TYPE_CHECKING:
-    from skbilevel.model_selection._paths import Recipe
+    from skbilevel.model_selection._paths import Tell
+    from skbilevel.model_selection._recipe import Recipe
 
 
 def large_candidates(
@@ -22,6 +23,7 @@ def large_candidates(
     recipe: Recipe,
     members: Array | None,
     metadata: Metadata | None,
+    tell: Tell | None = None,
 ) -> CompactCandidates:
     """Few candidates, each made from products with X.
 
@@ -34,6 +36,14 @@ def large_candidates(
     p = trainer.rows.n_penalized
     family, value = ["shared"], [np.nan]
     v = [np.full(p, np.exp(shared.log_v[0]))]
+
+    def alone() -> CompactCandidates:
+        one = v[0][None]
+        packed = (sparse.csr_array(one), _packed(trainer.solve(one[None])[0]))
+        return CompactCandidates(("shared",), np.array([np.nan]), *packed, shared)
+
+    if tell is not None and tell("shared", alone):
+        return alone()
     if recipe.half and trainer.set.halves and trainer.yy > 0:
         if members is not None:
             v.append(trainer.groups(shared, members))

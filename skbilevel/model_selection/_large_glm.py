@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from time import perf_counter
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
-from skbilevel.model_selection._guard import GuardResult
+from skbilevel.model_selection._conclusion import GuardResult
 from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget, ceiling_of
 from skbilevel.model_selection._large_glm_deviations import choose_refined
 from skbilevel.model_selection._large_glm_rows import LargeGLM
@@ -22,7 +24,8 @@ from skbilevel.model_selection._large_glm_tuning import (
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import Candidates
-from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._progress import Listener, Progress
+from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import Loss
 from skbilevel.problems._moments import AugmentedRows
@@ -41,6 +44,7 @@ def guarded_large_glm(
     limits: Limits | None = None,
     budget: GLMBudget | None = None,
     by_target: bool = False,
+    listener: Listener | None = None,
 ) -> GuardResult:
     """One shared strength, strengths that follow metadata, or an average of the two.
 
@@ -71,6 +75,8 @@ def guarded_large_glm(
         Limits of the work.
     by_target : bool
         Whether classes have strengths of their own.
+    listener : Listener or None
+        Is told every tuned training set, and may end the search.
 
     Returns
     -------
@@ -101,7 +107,7 @@ def guarded_large_glm(
         used = [views.fold(j) for j in range(max(k, min(budget.holdouts, len(folds))))]
         folds = [FoldTuning(tuning_of(each.rows), each) for each in used]
     guard = LargeGLMGuard(tuning, folds, plan, averaging, members, limits, k)
-    return guard.run()
+    return guard.run(Progress(listener))
 
 
 @dataclass(frozen=True)
@@ -134,27 +140,65 @@ class LargeGLMGuard:
     limits: Limits
     k: int
 
-    def run(self) -> GuardResult:
-        """Tune and score the folds, choose, tune and solve the full data."""
-        plan, own = self.plan, [each.tuning for each in self.folds[: self.k]]
-        folds = []
+    def run(self, progress: Progress) -> GuardResult:
+        """Tune and score the folds, choose, tune and solve the full data.
+
+        Where the listener ends this early, the folds that are done decide, and the
+        strengths of the first one are moved to the full data.
+        """
+        began, plan = perf_counter(), self.plan
+        progress.begin(self.k + 2)
+        folds: list[Tuned] = []
+
+        def shared(alone: Tuned) -> bool:
+            known = partial(self._alone, alone, began)
+            return progress.tell("shared", known, "one strength, by the first fold")
+
+        own = [each.tuning for each in self.folds[: self.k]]
         for tuning, s in zip(own, plan.outer, strict=False):
-            tuned = tuning.fold(s)
-            W = tuning.solve(s.rows, tuned.v[0], None)
-            # From one start: a candidate that goes on from another has more steps.
-            rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
-            folds.append(replace(tuned, W=[W, *rest]))
-        scored = np.unique(np.concatenate(plan.held_out[: self.k]))
-        weight = self.tuning.problem.rows.weight[scored]
+            tuned = tuning.fold(s, None if folds else shared)
+            if progress.stopped:
+                return self._alone(tuned, began)
+            folds.append(self._solved(tuning, s, tuned))
+            known = partial(self._conclude, tuple(folds), None, began)
+            text = f"candidates of {len(folds)} of {self.k} folds"
+            if progress.tell("training set", known, text):
+                return known()
+        full = self.tuning.full(plan, folds[0], self.folds)
+        known = partial(self._conclude, tuple(folds), full, began)
+        progress.tell("training set", known, "candidates of the full data")
+        return known()
+
+    def _alone(self, tuned: Tuned, began: float) -> GuardResult:
+        """The shared strength of the first fold, which no held-out row has judged."""
+        full, choice = self.tuning.moved(self.plan, tuned), Choice.first(1)
+        seconds = perf_counter() - began
+        return self._result(full, tuned, choice, np.ones(1), np.nan, [], seconds)
+
+    def _solved(self, tuning: LargeGLMTuning, s: TrainingSet, tuned: Tuned) -> Tuned:
+        """Candidates of one training set with their coefficients."""
+        W = tuning.solve(s.rows, tuned.v[0], None)
+        # From one start: a candidate that goes on from another has more steps.
+        rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
+        return replace(tuned, W=[W, *rest])
+
+    def _conclude(
+        self, folds: Sequence[Tuned], full: Tuned | None, began: float
+    ) -> GuardResult:
+        """Choose by some folds; publish the average."""
+        tuning, plan = self.tuning, self.plan
+        scored = np.unique(np.concatenate(plan.held_out[: len(folds)]))
+        weight = tuning.problem.rows.weight[scored]
         candidates = range(len(folds[0].v))
         losses = np.stack([self._losses([f.W[c] for f in folds]) for c in candidates])
         cluster = plan.cluster[scored]
         choice = choose_refined(self.averaging, losses[:, scored], weight, cluster)
-        full = self.tuning.full(plan, folds[0], self.folds)
+        seconds = perf_counter() - began
+        full = tuning.moved(plan, folds[0]) if full is None else full
         a, loss = choice.weight, 0.0
         published = [
-            self._published(tuning, s.rows, tuned, a)
-            for tuning, s, tuned in zip(own, plan.outer, folds, strict=False)
+            self._published(each.tuning, s.rows, tuned, a)
+            for each, s, tuned in zip(self.folds, plan.outer, folds, strict=False)
         ]
         loss = float(self._losses([W for _, W in published])[scored] @ weight)
         loss /= float(weight.sum())
@@ -163,7 +207,7 @@ class LargeGLMGuard:
             # The ratio is a compromise where a strength covers several classes.
             a, loss = np.eye(len(a))[best], float(choice.loss[best])
             published = [(f.v[best], f.W[best]) for f in folds]
-        return self._result(full, folds[0], choice, a, loss, published)
+        return self._result(full, folds[0], choice, a, loss, published, seconds)
 
     def _losses(self, working: list[Array]) -> Array:
         """Mean loss (n,) of one candidate of every scored fold on its held-out rows."""
@@ -213,6 +257,7 @@ class LargeGLMGuard:
         a: Array,
         loss: float,
         published: list[tuple[Array, Array]],
+        seconds: float,
     ) -> GuardResult:
         tuning, layout = self.tuning, self.tuning.problem.layout
         index = self.plan.full.rows
@@ -226,6 +271,7 @@ class LargeGLMGuard:
             [(full.center, first.shared.edge, ceiling_of(tuning.problem, index))]
         )
         p, t = layout.n_penalized, W.shape[1]
+        coef = layout.coefficients(W, v)
         candidates = Candidates(
             FAMILIES[: len(full.v)],
             np.array([np.nan, tuning.budget.lam, full.lam])[: len(full.v)],
@@ -235,9 +281,10 @@ class LargeGLMGuard:
         )
         return GuardResult(
             v,
-            layout.coefficients(W, v),
+            coef,
             fold_coef,
             choice,
             candidates,
             loss,
+            seconds,
         )

@@ -30,14 +30,14 @@ from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers import too_many_factors
 
 # A sparse X with more rows and columns, or more entries in all, is not made dense.
-_DENSE_SIDE, _DENSE_ENTRIES = 1000, 20_000_000
+_DENSE_SIDE, _DENSE_ENTRIES = 500, 20_000_000
 
 
 def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:
     """Whether strengths are tuned through products with X only.
 
     Where neither Gram matrices nor kernels are within reach of the ridge guard
-    (`is_large`), and for a sparse X with more than 1,000 rows and columns or more
+    (`is_large`), and for a sparse X with more than 500 rows and columns or more
     than 20 million entries, zeros included: there, products cost far less than dense
     Newton steps for every class. Classes with strengths of their own (``by_target``)
     need a matrix of the smaller side each, and more than 50 million numbers in all are

@@ -7,7 +7,7 @@ hold-outs are the outer folds, whose first models exist already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -148,8 +148,13 @@ class LargeGLMTuning:
         made = HoldOut.of(self.problem, pair, shape)
         return made if start is None else replace(made, base=start)
 
-    def fold(self, s: TrainingSet) -> Tuned:
-        """From scratch, on one inner hold-out: shared path, metadata, deviations."""
+    def fold(
+        self, s: TrainingSet, tell: Callable[[Tuned], bool] | None = None
+    ) -> Tuned:
+        """From scratch, on one inner hold-out: shared path, metadata, deviations.
+
+        ``tell`` hears of the shared strength, and may say that it is enough.
+        """
         problem, budget = self.problem, self.budget
         pair = inner_pair(s)
         found = self.columns.of(s.rows)
@@ -158,10 +163,19 @@ class LargeGLMTuning:
         holdout = HoldOut.of(problem, pair, shape)
         box = self._box(ceiling_of(problem, s.rows))
         shared = shared_path([holdout], budget.path, budget.tol[0], box)
+        # Strengths are those of a mean loss: more rows need less of a penalty each.
+        ratio = self._weight(pair[0]) / self._weight(s.rows)
+        center = shared.log_v + float(np.log(ratio))
+        full_shape, start = coordinates.apply(found), np.zeros(shape.size)
+        if tell is not None:
+            v = self._variances(s.rows, center, full_shape, start, None, None)[:1]
+            none = np.empty((0, 0))
+            alone = Tuned(v, [], shared, center, coordinates, start, none, np.nan)
+            if tell(alone):
+                return alone
         begin = self._start(found, shared.log_v)
         holdout = self._holdout(pair, shape, begin)
         search = self._search([holdout], shared.log_v, shared.null)
-        start = np.zeros(shape.size)
         states = [(W, None) for W in shared.states]
         point = search.at(start, states, keep=True)
         B = search.curvature(start, point, budget.curvature_steps)
@@ -170,11 +184,7 @@ class LargeGLMTuning:
         region = BallRegion(tol=budget.gain * shared.null)
         beta, point = region.minimize(search.next, start, point, B, budget.steps[0])
         free = self._deviations(search, beta, point, found)
-        # Strengths are those of a mean loss: more rows need less of a penalty each.
-        ratio = self._weight(pair[0]) / self._weight(s.rows)
-        center = shared.log_v + float(np.log(ratio))
-        shape = coordinates.apply(found)
-        v = self._variances(s.rows, center, shape, beta, free, begin)
+        v = self._variances(s.rows, center, full_shape, beta, free, begin)
         lam = np.nan if free is None else free.in_units(shared.null)
         return Tuned(v, [], shared, center, coordinates, beta, B, lam, begin)
 
@@ -218,6 +228,18 @@ class LargeGLMTuning:
         tol = self.budget.tol[int(exact)]
         working = self.problem.layout.variances(v)
         return np.asarray(NewtonCG().solve(fit, working, start, tol=tol).W)
+
+    def moved(self, plan: NestedPlan, first: Tuned) -> Tuned:
+        """Strengths of the first fold in units of the full data, not tuned on them."""
+        index = plan.full.rows
+        weight = self._weight(plan.outer[0].rows)
+        shift = np.log(transfer(1.0, weight, self._weight(index)))
+        center = first.center + float(shift)
+        shape = first.coordinates.apply(self.columns.of(index))
+        v = self._variances(index, center, shape, first.beta, None, first.start)
+        # Free deviations belong to the fold: without them, metadata take their place.
+        v = [*v, v[-1]][: len(first.v)]
+        return replace(first, v=v, W=[], center=center)
 
     def full(
         self, plan: NestedPlan, first: Tuned, folds: Sequence[FoldTuning]

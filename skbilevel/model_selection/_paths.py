@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from skbilevel.model_selection._large_candidates import large_candidates
 from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, MetadataStage
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._spectrum import SharedStrength
 from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
@@ -26,74 +28,8 @@ _CEILING = 28.0
 
 # Family, hyperpenalty, and strengths (F, g) of a candidate.
 Point = tuple[str, float, Array]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Which candidates are made.
-
-    Parameters
-    ----------
-    half : tuple of float
-        Hyperpenalties of the smooth path under the half-sampling loss, decreasing.
-    loo : tuple of float
-        The same under leave-one-out of working responses, for generalized linear
-        models; it takes rows for units of their own.
-    metadata : tuple of float
-        Hyperpenalties of strengths that are a function of metadata, decreasing.
-    evidence : tuple of float
-        Hyperpenalties of the smooth path under the evidence, decreasing.
-    evidence_steps : int
-        Steps on the evidence per point.
-    elastic_net : int
-        Points of the elastic-net path; 0 leaves it out.
-    ratio : float
-        Its share of the L1 norm.
-    shared : {"loo", "gcv"}
-        Criterion of the shared strength.
-    classes : Recipe or None
-        Paths of the strengths of a single class; None where classes share them.
-    """
-
-    half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
-    loo: tuple[float, ...] = ()
-    metadata: tuple[float, ...] = (0.1, 0.01)
-    evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
-    evidence_steps: int = 7
-    elastic_net: int = 10
-    ratio: float = 0.5
-    shared: str = "loo"
-    classes: Recipe | None = None
-
-    def for_groups(self, n_groups: int, n_features: int) -> Recipe:
-        """Few strengths for many features need less of a hyperpenalty.
-
-        The weight of one deviation, ``lam / g``, stays what it is for one strength
-        per feature, and the path goes on to where it hardly counts. The elastic net
-        has no strengths per group.
-        """
-        if n_groups < 2:
-            return replace(self, half=(), evidence=(), elastic_net=0)
-        share = n_groups / n_features
-        half = tuple(lam * share for lam in (*self.half, 0.03, 0.01))
-        evidence = tuple(lam * share for lam in (*self.evidence, 0.01))
-        return replace(self, half=half, evidence=evidence, elastic_net=0)
-
-    def without_paths(self) -> Recipe:
-        """The shared strength alone."""
-        classes = None if self.classes is None else self.classes.without_paths()
-        return replace(
-            self, half=(), loo=(), evidence=(), elastic_net=0, classes=classes
-        )
-
-    def thinned(self) -> Recipe:
-        """Half of the points, for so many rows that strengths hardly matter."""
-        return replace(
-            self,
-            half=self.half[1::2],
-            evidence=self.evidence[1::2],
-            elastic_net=self.elastic_net // 2,
-        )
+# From a family, and from what makes the candidates so far, to whether they are enough.
+Tell = Callable[[str, Callable[[], Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -172,45 +108,89 @@ def make_candidates(
     strengths: Strengths,
     metadata: Metadata | None = None,
     limits: Limits | None = None,
+    tell: Tell | None = None,
 ) -> Candidates | CompactCandidates:
-    """Paths from the best shared strength outwards, in every training set."""
+    """Paths from the best shared strength outwards, in every training set.
+
+    ``tell`` hears of every family whose points are known, and may say that these are
+    enough.
+    """
     limits = limits or Limits()
     if isinstance(trainer, RowsTrainer):
         members = None if strengths.A is None else strengths.A.argmax(axis=1)
-        return large_candidates(trainer, recipe, members, metadata)
+        return large_candidates(trainer, recipe, members, metadata, tell)
     shared = trainer.shared(recipe.shared)
+    made: list[Point] = []
+    for points in _families(trainer, recipe, strengths, metadata, limits, shared):
+        made += points
+        known = partial(_solved, trainer, tuple(made), strengths, shared)
+        if tell is not None and points and tell(points[0][0], known):
+            return known()
+    solved = _solved(trainer, made, strengths, shared)
+    if recipe.elastic_net and strengths.A is None:
+        return _with_elastic_net(trainer, recipe, limits, solved)
+    return solved
+
+
+def _families(
+    trainer: Trainer,
+    recipe: Recipe,
+    strengths: Strengths,
+    metadata: Metadata | None,
+    limits: Limits,
+    shared: SharedStrength,
+) -> Iterator[list[Point]]:
+    """The points of one family after the other, the shared strength first."""
     base, bounds = path_box(trainer, shared, strengths, limits)
     ceiling = np.broadcast_to(shared.ceiling[:, None], base.shape)
-    made: list[Point] = [("shared", np.nan, base)]
+    yield [("shared", np.nan, base)]
     base = np.clip(limits.begin(trainer, strengths, base), *bounds)
     if metadata is not None and recipe.half:
         # From an infinite shared strength no step finds the way back.
         start = np.clip(np.maximum(base, ceiling - _CEILING), *bounds)
-        made += _metadata_paths(trainer, recipe, strengths, metadata, start, bounds)
+        yield _metadata_paths(trainer, recipe, strengths, metadata, start, bounds)
         # Where metadata mislead, the nested choice can do without them.
         recipe = replace(recipe, half=recipe.half[:3], evidence=recipe.evidence[:1])
     path = half_path(trainer, recipe.half, strengths, base, bounds)
-    made += [("half", *each) for each in zip(recipe.half, path, strict=True)]
+    yield [("half", *each) for each in zip(recipe.half, path, strict=True)]
     if recipe.loo:
         assert isinstance(trainer, GLMTrainer)
         left_out = trainer.left_out().at
         path = smooth_path(trainer, left_out, recipe.loo, strengths, base, bounds)
-        made += [("loo", *each) for each in zip(recipe.loo, path, strict=True)]
+        yield [("loo", *each) for each in zip(recipe.loo, path, strict=True)]
     path = evidence_path(trainer, recipe, strengths, base, bounds)
-    made += [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
+    yield [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
+
+
+def _solved(
+    trainer: Trainer,
+    made: Sequence[Point],
+    strengths: Strengths,
+    shared: SharedStrength,
+) -> Candidates:
+    """Points with their coefficients."""
     family, value = [each[0] for each in made], [each[1] for each in made]
     log_v = [strengths.expand(each[2]) for each in made]
     v = np.exp(np.stack(log_v, axis=1))
-    w = trainer.solve(v)
-    if recipe.elastic_net and strengths.A is None:
-        v_net, w_net = trainer.elastic_net(recipe.elastic_net, recipe.ratio)
-        if not limits.open:
-            v_net = limits.clip(trainer, v_net)
-            w_net = trainer.solve(v_net)
-        family += ["elastic_net"] * recipe.elastic_net
-        value += list(range(recipe.elastic_net))
-        v, w = np.concatenate([v, v_net], 1), np.concatenate([w, w_net], 1)
-    return Candidates(tuple(family), np.array(value), v, w, shared)
+    return Candidates(tuple(family), np.array(value), v, trainer.solve(v), shared)
+
+
+def _with_elastic_net(
+    trainer: Trainer, recipe: Recipe, limits: Limits, made: Candidates
+) -> Candidates:
+    """The points of the elastic-net path behind the others."""
+    n_points = recipe.elastic_net
+    v, w = trainer.elastic_net(n_points, recipe.ratio)
+    if not limits.open:
+        v = limits.clip(trainer, v)
+        w = trainer.solve(v)
+    return Candidates(
+        (*made.family, *["elastic_net"] * n_points),
+        np.concatenate([made.value, np.arange(n_points)]),
+        np.concatenate([made.v, v], 1),
+        np.concatenate([made.w, w], 1),
+        made.shared,
+    )
 
 
 def path_box(

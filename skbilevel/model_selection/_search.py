@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.model_selection._course import (
+    Course,
+    Found,
+    bare_loss,
+    better_of,
+    final_edge,
+    found_start,
+    later,
+    one_line,
+)
 from skbilevel.model_selection._criterion import OuterVector, Source
 from skbilevel.model_selection._outer_space import OuterSpace
+from skbilevel.model_selection._progress import Listener, Progress
 from skbilevel.model_selection._regime import Regime, optimizer
 from skbilevel.model_selection._shared_start import SharedStart, shared_start
 from skbilevel.problems import BilevelProblem, Criterion, CriterionProblem
@@ -26,6 +39,7 @@ from skbilevel.solvers import (
 from skbilevel.solvers._base import OnIter, OuterOptimizer
 from skbilevel.solvers._nested import DirectRun, MapTasks
 from skbilevel.solvers._oracle_base import OracleSolver
+from skbilevel.solvers._shared import Visited
 from skbilevel.solvers.outer._surrogate import Surrogate
 from skbilevel.solvers.outer._trust_region import TrustRegion
 
@@ -41,26 +55,6 @@ _ROUNDING = 1e-8
 
 
 @dataclass(frozen=True)
-class Found:
-    """Variances of scaled columns, and how they were found.
-
-    ``loss`` is the criterion without its hyperpenalty; ``edge`` is -1 where no
-    strength but an infinite one helps, 1 where none helps at all. ``states`` are those
-    of the tasks at the last evaluation; ``trace`` holds ``log v`` and the loss of the
-    shared strengths that were evaluated.
-    """
-
-    v: Array
-    loss: float
-    status: Status
-    n_iter: int
-    history: dict[str, Array]
-    edge: int
-    states: tuple[Any, ...] = ()
-    trace: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
 class Search:
     """Options of the outer loop.
 
@@ -70,8 +64,8 @@ class Search:
         Who solves.
     tol, max_iter : float, int
         Of the outer loop.
-    on_iter : callable or None
-        Called after every outer iteration.
+    listener : Listener or None
+        Is told the start and every outer iteration, and may end the search.
     map_tasks : callable
         Like `map`; runs tasks that are not stacked.
     seed : int
@@ -81,49 +75,63 @@ class Search:
     regime: Regime
     tol: float
     max_iter: int
-    on_iter: OnIter | None = None
+    listener: Listener | None = None
     map_tasks: MapTasks = map
     seed: int = 0
 
     def run(self, source: Source, space: OuterSpace, v_init: Array | None) -> Found:
         """Strengths from a start, or from the best shared strength."""
-        p = space.n_features
+        began, p = perf_counter(), space.n_features
         if not p or not source.trace > 0 or source.null_loss < _CONSTANT:
             return _nothing(space, source.null_loss)
+        progress = Progress(self.listener)
+        progress.begin(self._n_steps)
         finite = self.regime.oracles is not None
         guide = None if finite else source.guide()
-        edge, trace = 0, tuple[tuple[float, float], ...]()
+        edge, value, trace = 0, np.nan, tuple[Visited, ...]()
         if v_init is None:
             few = None if space.one_strength else self._few_rows(source)
             sample = source if few is None else source.thinned(few)
             shared = shared_start(self.regime, sample, space, guide)
             v_init, edge = np.full(space.low.shape, shared.v), shared.edge
+            value = shared.value
             trace = shared.trace if guide is None and sample is source else ()
             if edge > 0 and not space.one_strength:
                 # Where no strength matters none would ever be moved.
                 v_init = np.minimum(v_init, np.exp(_WEAKEST_START) * p / source.trace)
             if shared.final and sample is source:
-                return _found_shared(shared, space)
+                found = _found_shared(shared, space, perf_counter() - began)
+                progress.tell("start", lambda: found)
+                return found
         v_init = np.clip(v_init, space.low, space.high)
         positive = v_init[v_init > 0]
         v_ref = float(np.exp(np.log(positive).mean())) if positive.size else 0.0
         v_ref = max(v_ref, 1.0 / source.trace)
         outer = space.outer_vector(v_ref, source.null_loss, finite)
         theta0 = outer.parametrization.init(np.maximum(v_init, _least(outer, v_ref)))
-        result = self._solve(source, outer, guide, theta0)
-        loss = result.value
-        if outer.hyperpenalty is not None:
-            loss -= outer.hyperpenalty.value_and_grad(result.v)[0]
+        before = perf_counter() - began
+        first = partial(found_start, outer, theta0, value, before, edge, source.trace)
+        if progress.tell("start", first):
+            return first()
+        judge = partial(better_of, source, outer, theta0) if finite else None
+        course = Course(progress, outer, edge, source.trace, before, judge)
+        result = self._solve(source, outer, guide, theta0, course.on_iter)
         return Found(
             result.v,
-            loss,
+            bare_loss(outer, result.value, result.v),
             result.status,
             max(1, result.n_iter),
-            result.history,
-            _final_edge(edge, result.v, source.trace),
+            later(result.history, before),
+            final_edge(edge, result.v, source.trace),
             result.states,
             trace,
         )
+
+    @property
+    def _n_steps(self) -> int | None:
+        """The start and the iterations; solvers of others count as they like."""
+        own = isinstance(self.regime.given, str) and self.regime.oracles is None
+        return 1 + self.max_iter if own else None
 
     def _few_rows(self, source: Source) -> Array | None:
         """Enough rows for a start, where a search for it on all of them is long."""
@@ -157,12 +165,17 @@ class Search:
         return Surrogate(run, inner, own, max_rounds=rounds)
 
     def _solve(
-        self, source: Source, outer: OuterVector, guide: Criterion | None, theta0: Array
+        self,
+        source: Source,
+        outer: OuterVector,
+        guide: Criterion | None,
+        theta0: Array,
+        on_iter: OnIter,
     ) -> Result:
         problem = source.problem(outer)
         published = self.regime.oracles
         if published is not None:
-            return self._solve_published(problem, published, theta0)
+            return self._solve_published(problem, published, theta0, on_iter)
         solver: Any = self.regime.solver_of(problem)
         if not isinstance(self.regime.given, Nested):
             solver = replace(solver, outer=self._outer(solver, problem, outer, guide))
@@ -176,12 +189,12 @@ class Search:
             theta0=theta0,
             tol=self.tol,
             max_iter=self.max_iter,
-            on_iter=self.on_iter,
+            on_iter=on_iter,
             map_tasks=tasks,
         )
 
     def _solve_published(
-        self, problem: Any, published: OracleSolver, theta0: Array
+        self, problem: Any, published: OracleSolver, theta0: Array, on_iter: OnIter
     ) -> Result:
         """From an accurate start, which is kept if the algorithm ends above it."""
         if not isinstance(problem, BilevelProblem):
@@ -198,7 +211,7 @@ class Search:
             tol=self.tol,
             max_iter=self.max_iter,
             random_state=self.seed,
-            on_iter=self.on_iter,
+            on_iter=on_iter,
         )
         if result.value <= start.value:
             return replace(result, states=_states_of(problem, result.w))
@@ -220,9 +233,8 @@ def _states_of(problem: BilevelProblem, w: Array | None) -> tuple[Any, ...]:
     return tuple((W, None) for W in StrengthTasks(problem).split(w))
 
 
-def _found_shared(shared: SharedStart, space: OuterSpace) -> Found:
-    one = np.ones(1)
-    history = {"value": shared.value * one, "grad_norm": 0.0 * one, "tol": 0.0 * one}
+def _found_shared(shared: SharedStart, space: OuterSpace, seconds: float) -> Found:
+    history = one_line(shared.value, seconds)
     v = np.full(space.shape, shared.v)
     status = Status.CONVERGED
     edge, states, trace = shared.edge, shared.states, shared.trace
@@ -238,15 +250,5 @@ def _least(outer: OuterVector, v_ref: float) -> float:
 
 def _nothing(space: OuterSpace, loss: float) -> Found:
     """Constant columns or targets: no strength to find; the loss is in-sample."""
-    zero = np.zeros(1)
-    history = {"value": zero + loss, "grad_norm": zero, "tol": zero}
-    return Found(np.zeros(space.shape), loss, Status.CONVERGED, 1, history, 0)
-
-
-def _final_edge(edge: int, v: Array, trace: float) -> int:
-    """The edge of the shared strength, unless separate strengths left it."""
-    if edge < 0 and (v * trace).max() > 1e-3:
-        return 0
-    if edge > 0 and (v * trace).min() < 1e3:
-        return 0
-    return edge
+    zero = np.zeros(space.shape)
+    return Found(zero, loss, Status.CONVERGED, 1, one_line(loss, 0.0), 0)

@@ -19,6 +19,7 @@ from skbilevel.problems import (
 )
 from skbilevel.solvers import Direct, Nested, Status, best_shared_strength
 from skbilevel.solvers._nested import DirectRun, NestedRun
+from skbilevel.solvers._shared import Visited
 
 # Range of log v relative to the trace: from the mean alone to least squares.
 _SPAN = (-14.0, 22.0)
@@ -35,7 +36,7 @@ class SharedStart:
     """The best shared variance, and whether it is all that is to be found.
 
     ``final`` where it leaves no error to be reduced, or where one strength is all
-    that was asked for. ``trace`` holds ``log v`` and the loss of every evaluation.
+    that was asked for. ``trace`` holds all evaluations.
     """
 
     v: float
@@ -43,7 +44,7 @@ class SharedStart:
     edge: int
     final: bool
     states: tuple[Any, ...] = ()
-    trace: tuple[tuple[float, float], ...] = ()
+    trace: tuple[Visited, ...] = ()
 
 
 def shared_start(

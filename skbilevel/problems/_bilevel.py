@@ -187,7 +187,8 @@ def stack_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
         return tuple(tasks)
     own = [task.parametrization for task in tasks]
     given = tuple(each[0] for each in own if each is not None)
-    if given and len(given) < len(tasks):
+    n_free = {task.n_free for task in tasks}
+    if (given and len(given) < len(tasks)) or len(n_free) > 1:
         return tuple(tasks)
     return (
         Task(
@@ -196,6 +197,7 @@ def stack_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
             np.array([task.weight for task in tasks], dtype=float),
             np.array([task.v_scale for task in tasks], dtype=float),
             given or None,
+            n_free.pop(),
         ),
     )
 

@@ -52,6 +52,9 @@ class FoldScores:
             params = _check_method_params(self.X, self.params, index)
             found = self.scorer(model, rows, _safe_indexing(self.y, index), **params)
             out.append(_by_name(found))
+        if not out:  # a callback stopped the search before a fold was done
+            names = getattr(self.scorer, "_scorers", ["score"])
+            return [dict.fromkeys(names, np.nan)]
         return out
 
     def left_out(self) -> list[dict[str, float]]:

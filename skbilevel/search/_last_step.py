@@ -89,6 +89,11 @@ class LastStep:
         single = any(_speaks_of_columns(each) for each in given)
         return single or not isinstance(self.tuner.hyperpenalty, str)
 
+    def found(self) -> float:
+        """The parameter as the fitted tuner has it."""
+        alpha = np.ravel(self.tuner.alpha_)
+        return float(self.strengths(alpha[:1])[0]) if alpha.size else 1.0
+
     def strengths(self, alpha: Array) -> Array:
         """Values of the parameter from strengths."""
         bounded = np.clip(alpha, 1.0 / _LARGEST, _LARGEST)

@@ -15,12 +15,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skbilevel._sklearn_compat import (
+    CallbackSupportMixin,
     HasMethods,
     MetadataRouter,
     MethodMapping,
     _fit_context,
     _raise_for_params,
     _routing_enabled,
+    callbacks_of,
     process_routing,
 )
 from skbilevel._typing import Array
@@ -49,7 +51,7 @@ def _refitted_has(name: str) -> Any:
     return check
 
 
-class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
+class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     """Search the strengths of the last step of a pipeline by their gradient.
 
     Put it where `GridSearchCV` stood, without the grid. The estimator, usually a
@@ -131,6 +133,10 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
     array over columns, they are matched by the names that ``get_feature_names_out``
     gives: a column that a fold lacks is zero there; one that only a fold has is
     refused.
+
+    Callbacks of scikit-learn 1.9 that are set on a search watch the search of the last
+    step. A search that is interrupted by the keyboard keeps a ``best_estimator_`` with
+    the best strengths so far, and raises KeyboardInterrupt again.
 
     References
     ----------
@@ -234,27 +240,39 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
         if not get_tags(self.estimator).target_tags.multi_output and np.ndim(y) == 2:
             y = column_or_1d(y, warn=True)
         metadata = read_metadata(self, params)
+        if callbacks := callbacks_of(self):
+            step.tuner.set_callbacks(*callbacks, *callbacks_of(step.tuner))
         tuned = tune_chain(chain, step, X, y, metadata)
+        self._forget()
+        self.scorer_, self.multimetric_ = scorer, self._several()
+        if tuned.interrupt is not None:
+            if self.refit:
+                self._set_best(tuned.refitted(y, step.found()))
+            raise tuned.interrupt
         scores = FoldScores(
             tuned, scorer, asks_predictions_only(self.scoring), X, y, metadata.score
         )
         found = score_candidates(step, tuned.parts, scores)
-        self._set_results(tuned, found, scorer, metric)
+        self._set_results(tuned, found, metric)
         if self.refit:
             start = time.perf_counter()
             value = found.values[found.chosen]
-            self.best_estimator_ = tuned.refitted(y, value)
+            self._set_best(tuned.refitted(y, value))
             self.refit_time_ = tuned.seconds[0] + time.perf_counter() - start
-            if hasattr(self.best_estimator_, "feature_names_in_"):
-                self.feature_names_in_ = self.best_estimator_.feature_names_in_
         return self
 
-    def _set_results(
-        self, tuned: TunedChain, found: Candidates, scorer: Any, metric: str
-    ) -> None:
-        for name in ("best_estimator_", "refit_time_", "feature_names_in_"):
-            if hasattr(self, name):  # of an earlier fit
+    def _forget(self) -> None:
+        """Drop what an earlier fit has found, and this one may not."""
+        for name in [each for each in vars(self) if each.endswith("_")]:
+            if not name.startswith("_"):
                 delattr(self, name)
+
+    def _set_best(self, estimator: Any) -> None:
+        self.best_estimator_ = estimator
+        if hasattr(estimator, "feature_names_in_"):
+            self.feature_names_in_ = estimator.feature_names_in_
+
+    def _set_results(self, tuned: TunedChain, found: Candidates, metric: str) -> None:
         name = f"{tuned.chain.prefix}{tuned.step.parameter or 'alpha'}"
         self.cv_results_ = results_table(found, name, tuned)
         self.best_index_ = found.chosen
@@ -262,8 +280,6 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
         mean = self.cv_results_[f"mean_test_{metric}"]
         self.best_score_ = float(mean[found.chosen])
         self.n_splits_ = len(found.scores[0])
-        self.multimetric_ = self._several()
-        self.scorer_ = scorer
 
     def _several(self) -> bool:
         return isinstance(self.scoring, list | tuple | dict)
@@ -431,7 +447,7 @@ class BilevelSearchCV(MetaEstimatorMixin, BaseEstimator):
         return np.asarray(self.best_estimator_.classes_)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "cv_results_")
+        return hasattr(self, "cv_results_") or hasattr(self, "best_estimator_")
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Metadata routing: to the estimator, the splitter and the scorer.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._sklearn_compat import with_callbacks
 from skbilevel._typing import Array
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._cv import Resampling, read_resampling
@@ -42,6 +43,8 @@ class TunedChain:
         What the search found.
     seconds : tuple of float
         Of fitting the transformers on all rows, and of the search beside that.
+    interrupt : KeyboardInterrupt or None
+        What ended the search early; ``parts`` are empty then.
     """
 
     chain: Chain
@@ -52,6 +55,7 @@ class TunedChain:
     features: PipelineFeatures | None
     parts: list[Published]
     seconds: tuple[float, float]
+    interrupt: KeyboardInterrupt | None = None
 
     @property
     def transformer_seconds(self) -> Array:
@@ -93,9 +97,18 @@ def tune_chain(
             step.aligned,
             step.padded,
         )
-    parts = _search(step, inside, y, own, replace(resampling, features=features))
+    parts: list[Published] = []
+    interrupt = None
+    try:
+        parts = _search(step, inside, y, own, replace(resampling, features=features))
+    except KeyboardInterrupt as stop:
+        if not hasattr(step.tuner, "coef_"):
+            raise  # before the first strengths
+        interrupt = stop
     seconds = fitted - start, time.perf_counter() - fitted
-    return TunedChain(chain, step, heads, inside, own, features, parts, seconds)
+    return TunedChain(
+        chain, step, heads, inside, own, features, parts, seconds, interrupt
+    )
 
 
 def _search(
@@ -115,7 +128,9 @@ def _search(
             # A grid search says nothing of the ends of its grid either, and a plain
             # last step has no limits that could be changed.
             warnings.simplefilter("ignore", BoundaryWarning)
-        found: list[Published] = tuner._fit(
-            X, y, weight, {}, lambda *_: resampling, **offset
+        # Callbacks of the last step end with its search, as they do with its ``fit``.
+        fit = with_callbacks(type(tuner)._fit)
+        found: list[Published] = fit(
+            tuner, X, y, weight, {}, lambda *_: resampling, **offset
         )
     return found

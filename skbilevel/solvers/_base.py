@@ -162,8 +162,8 @@ class Hypergradient(Protocol):
 class IterInfo:
     """What ``on_iter`` sees after every outer iteration.
 
-    ``passes`` over the rows and ``seconds`` are those since the start, where the
-    problem is known through oracles.
+    ``seconds`` are those since the search began, and so are ``passes`` over the rows,
+    where the problem is known through oracles.
     """
 
     n_iter: int
@@ -228,8 +228,8 @@ class Result:
     n_iter : int
         Outer iterations.
     history : dict of ndarray
-        ``value``, ``grad_norm`` and ``tol`` of every iteration; for problems known
-        through oracles ``passes`` and ``seconds`` since the start, too.
+        ``value``, ``grad_norm``, ``tol`` and ``seconds`` since the start, of every
+        iteration; for problems known through oracles ``passes``, too.
     counts : Counts
         Oracle calls.
     states : tuple

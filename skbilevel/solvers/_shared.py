@@ -35,13 +35,25 @@ _PATH_STEP = 1.0
 _POWER_STEPS = 8
 # A minimum within this share of the loss at the end of a path is no minimum.
 _FLAT = 1e-6
+# Numbers in the states of one evaluation that are kept with it.
+_KEPT_UP_TO = 500_000
+
+
+@dataclass(frozen=True, eq=False)
+class Visited:
+    """A shared ``log v``, the outer loss there, and the states of the tasks."""
+
+    log_v: float
+    value: float
+    states: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class SharedSearch:
     """The best shared variance ``v``, its outer loss, and how the search ended.
 
-    ``trace`` holds ``log v`` and the outer loss of every evaluation.
+    ``trace`` holds ``log v``, the outer loss and the states of every evaluation;
+    states are empty where they are large.
     """
 
     v: float
@@ -49,7 +61,7 @@ class SharedSearch:
     status: Status
     counts: Counts
     states: tuple[Any, ...] = ()
-    trace: tuple[tuple[float, float], ...] = ()
+    trace: tuple[Visited, ...] = ()
 
 
 def best_shared_strength(
@@ -95,11 +107,11 @@ def best_shared_strength(
             return _along_path(task, bounds, index)
     run = _shared_run(solver, problem, index)
 
-    trace = []
+    trace: list[Visited] = []
 
     def fun(log_v: float) -> tuple[float, float]:
         value, grad = run(np.array([log_v]), accuracy)
-        trace.append((float(log_v), float(value)))
+        trace.append(Visited(float(log_v), float(value), _kept(run.states)))
         return value, float(grad[0])
 
     found = minimize_scalar_log(
@@ -109,6 +121,12 @@ def best_shared_strength(
     return SharedSearch(
         v, found.value, found.status, run.counts, run.states, tuple(trace)
     )
+
+
+def _kept(states: tuple[Any, ...]) -> tuple[Any, ...]:
+    """States, unless several of them together would take much memory."""
+    size = sum(inner.size for inner, _ in states if isinstance(inner, np.ndarray))
+    return states if size <= _KEPT_UP_TO else ()
 
 
 def _shared_rows(problem: BilevelProblem | CriterionProblem) -> Task | None:
@@ -151,7 +169,7 @@ def _along_path(
     elif k == len(x) - 1:
         status = Status.INNER
     log_v, best = _refined(x, value, k)
-    trace = tuple(zip(x.tolist(), value.tolist(), strict=True))
+    trace = tuple(map(Visited, x.tolist(), value.tolist()))
     return SharedSearch(float(np.exp(log_v)), best, status, path.counts, (), trace)
 
 

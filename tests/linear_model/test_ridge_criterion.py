@@ -279,8 +279,9 @@ def test_verbose_and_warning(capsys):
     X, y, _ = make_data()
     model = fitted(X, y, verbose=1)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == model.n_iter_
-    assert all("iteration" in line for line in lines)
+    assert len(lines) == 1 + model.n_iter_
+    assert "start" in lines[0]
+    assert all("iteration" in line for line in lines[1:])
     with pytest.warns(ConvergenceWarning, match="max_iter") as record:
         fitted(X, y, max_iter=1)
     assert len(record) == 1

@@ -17,8 +17,9 @@ from skbilevel.model_selection._glm_solve import TrainingProblem
 from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._limits import Limits
-from skbilevel.model_selection._paths import Recipe, Strengths, make_candidates
+from skbilevel.model_selection._paths import Strengths, make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
 from skbilevel.problems._evidence import KernelEvidence

@@ -14,9 +14,9 @@ from skbilevel.model_selection._large_candidates import large_candidates
 from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import Budget, LargeRows, is_large
 from skbilevel.model_selection._metadata import Metadata
-from skbilevel.model_selection._paths import Recipe
 from skbilevel.model_selection._plan import PlanRequest, default_plan, split_plan
 from skbilevel.model_selection._primal import MomentTrainer
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, RowMoments

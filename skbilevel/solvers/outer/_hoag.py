@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.solvers._base import IterInfo, Objective, OnIter, OuterResult, Status
+from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
+from skbilevel.solvers._trace import Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity
 
 # Shares of L |step|^2, the gain along a straight line. Half is sure where L bounds
@@ -93,7 +94,7 @@ class HOAG:
         on_iter: OnIter | None = None,
     ) -> OuterResult:
         """Minimize; an iteration is an evaluation after the first."""
-        search = _Search(self, objective, bounds, tol)
+        search = _Search(self, objective, bounds, tol, on_iter)
         theta = np.clip(np.asarray(theta0, dtype=float), *bounds)
         status = search.start(theta)
         while status is None:
@@ -101,10 +102,7 @@ class HOAG:
                 status = Status.MAX_ITER
                 break
             search.step()
-            info = IterInfo(
-                search.n_iter, search.theta, search.value, search.norm, search.eps
-            )
-            stop = on_iter is not None and bool(on_iter(info))
+            stop = search.trace.tell(search.n_iter, search.theta)
             status = Status.STOPPED if stop else search.status()
         return search.result(status)
 
@@ -118,12 +116,13 @@ class _Search:
         objective: Objective,
         bounds: tuple[Array, Array],
         tol: float,
+        on_iter: OnIter | None,
     ) -> None:
         self.options, self.objective = options, objective
         self.bounds, self.tol = bounds, tol
         self.eps = self.known = options.tolerance
         self.first = 0.0
-        self.rejected, self.trace = 0, list[tuple[float, float, float]]()
+        self.rejected, self.trace = 0, Trace(on_iter)
 
     @property
     def n_iter(self) -> int:
@@ -189,7 +188,7 @@ class _Search:
         return max(self.tol, self.options.floor)
 
     def _note(self, eps: float) -> None:
-        self.trace.append((self.value, self.norm, eps))
+        self.trace.add(self.value, self.norm, eps)
 
     def status(self) -> Status | None:
         """Why to stop here; None to go on."""
@@ -199,8 +198,7 @@ class _Search:
 
     def result(self, status: Status) -> OuterResult:
         """The last theta, and the accepted value after every evaluation."""
-        columns = np.array(self.trace, dtype=float).T
-        history = dict(zip(("value", "grad_norm", "tol"), columns, strict=True))
+        history = self.trace.history()
         return OuterResult(
             self.theta, self.value, self.norm, status, self.n_iter, history
         )

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from skbilevel._typing import Array
-from skbilevel.solvers._base import IterInfo, Objective, OnIter, OuterResult, Status
+from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
+from skbilevel.solvers._trace import Trace
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ class _Search:
         on_iter: OnIter | None,
     ) -> None:
         self.options, self.objective, self.bounds = options, objective, bounds
-        self.tol, self.max_iter, self.on_iter = tol, max_iter, on_iter
+        self.tol, self.max_iter = tol, max_iter
         self.inner_tol = options.accuracy[0]
         self.n_iter, self.stopped = 0, False
-        self.trace: list[tuple[float, float, float]] = []
+        self.trace = Trace(on_iter)
 
     def run(self, theta: Array) -> OuterResult:
         value, grad = self.objective(theta, self.inner_tol)
@@ -92,9 +93,7 @@ class _Search:
                 if self.inner_tol > self.options.accuracy[1]:
                     self.inner_tol = self.options.accuracy[1]
                     status = None
-        columns = np.array(self.trace, dtype=float).reshape(-1, 3).T
-        names = ("value", "grad_norm", "tol")
-        history = dict(zip(names, columns, strict=True))
+        history = self.trace.history()
         return OuterResult(
             self.theta, self.value, self.norm, status, self.n_iter, history
         )
@@ -142,15 +141,14 @@ class _Search:
         options = self.options
         self.theta, self.value, self.grad = theta, value, grad
         self.norm = float(np.abs(stationarity(theta, grad, self.bounds)).max(initial=0))
-        self.trace.append((value, self.norm, self.inner_tol))
+        self.trace.add(value, self.norm, self.inner_tol)
         first = getattr(self, "first_norm", self.norm)
         loose, tight = options.accuracy
         wanted = options.accuracy_ratio * self.norm / first if first > 0 else tight
         # Never looser than before: the objective must not change back.
         self.inner_tol = min(self.inner_tol, max(tight, min(loose, wanted)))
-        if self.on_iter is not None and self.n_iter:
-            info = IterInfo(self.n_iter, theta, value, self.norm, self.trace[-1][2])
-            self.stopped = bool(self.on_iter(info))
+        if self.n_iter:
+            self.stopped = self.trace.tell(self.n_iter, theta)
 
     def _status(self, outcome: object) -> Status | None:
         """Why to stop here; None to go on."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.solvers._base import IterInfo, Objective, OnIter, OuterResult, Status
+from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
+from skbilevel.solvers._trace import Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity
 
 # State in, step out: from (theta, grad) and its memory.
@@ -38,15 +39,14 @@ class ByGradients:
         rule, accuracy = self._rule(), self.accuracy
         final = max(tol, accuracy[1])
         theta = np.clip(np.asarray(theta0, dtype=float), *bounds)
-        inner_tol, rows = accuracy[0], []
+        inner_tol, trace = accuracy[0], Trace(on_iter)
         value, grad = objective(theta, inner_tol)
         size = abs(value) if value != 0.0 else 1.0
         status, n_iter = Status.MAX_ITER, 0
         while True:
             norm = float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
-            rows.append((value, norm, inner_tol))
-            info = IterInfo(n_iter, theta, value, norm, inner_tol)
-            if n_iter and on_iter is not None and on_iter(info):
+            trace.add(value, norm, inner_tol)
+            if n_iter and trace.tell(n_iter, theta):
                 status = Status.STOPPED
                 break
             small = norm <= tol * size
@@ -62,10 +62,7 @@ class ByGradients:
                 inner_tol = max(accuracy[1], self.decrease * inner_tol)
             value, grad = objective(theta, inner_tol)
             n_iter += 1
-        names = ("value", "grad_norm", "tol")
-        columns = np.array(rows, dtype=float).T
-        history = dict(zip(names, columns, strict=True))
-        return OuterResult(theta, value, norm, status, n_iter, history)
+        return OuterResult(theta, value, norm, status, n_iter, trace.history())
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ _FLAT, _ROUNDING = 1e-9, 1e-13
 _MARGIN = 0.05
 # From here on a point is the end of what was seen.
 _FAR = 1.0
-# Steps outward that slopes shorten, and by how much they go beyond their minimum.
-_SECANTS, _BEYOND = 2, 1.5
+# Steps outward that slopes shorten, and by how much they go beyond their minimum; the
+# last one goes further, to have the minimum in between.
+_SECANTS, _BEYOND, _FAR_BEYOND = 2, 1.5, 4.0
 # A bracket has to shrink to the first share in every step, or the step to the second.
 _SLOW, _SHORT = 0.75, 0.25
 
@@ -100,7 +101,9 @@ def minimize_scalar_log(
                 status = Status.AT_INFINITY if side < 0 else Status.AT_ZERO
                 break
             ahead, secants = _secant(seen, best), secants - 1
-            length = min(stride, ahead) if rtol > 0.0 <= secants else stride
+            length = stride
+            if rtol > 0.0 and secants >= -1:
+                length = min(stride, ahead if secants >= 0 else _FAR_BEYOND * ahead)
             visit(best.x + side * length)
             stride *= 1.5
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from skbilevel.solvers._base import (
     OuterResult,
     Status,
 )
+from skbilevel.solvers._trace import Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity
 
 # A round that does not reduce the projected gradient by this factor is the last.
@@ -63,12 +64,13 @@ class Surrogate:
         on_iter: OnIter | None = None,
     ) -> OuterResult:
         """Minimize; an iteration is an evaluation of the objective."""
+        trace = Trace(on_iter)
         theta = self._round(theta0, np.zeros_like(theta0), bounds, 0.1 * tol, max_iter)
         value, grad = objective(theta, tol * 1e-3)
         size = abs(value) if value != 0.0 else 1.0
         norm = _norm(theta, grad, bounds)
-        trace = [(value, norm, tol)]
-        stopped = _tell(on_iter, trace, theta)
+        trace.add(value, norm, tol)
+        stopped = trace.tell(len(trace), theta)
         for _ in range(min(self.max_rounds, max_iter - 1)):
             if norm <= tol * size or stopped:
                 break
@@ -85,18 +87,16 @@ class Surrogate:
             before = norm
             theta, value, grad = trial, new_value, new_grad
             norm = _norm(theta, grad, bounds)
-            trace.append((value, norm, tol))
-            stopped = _tell(on_iter, trace, theta)
+            trace.add(value, norm, tol)
+            stopped = trace.tell(len(trace), theta)
             if norm > _LEAST_PROGRESS * before:
                 break
         if norm <= tol * size or stopped or len(trace) >= max_iter:
             status = Status.CONVERGED if norm <= tol * size else Status.MAX_ITER
             status = Status.STOPPED if stopped else status
-            history = _history(trace)
+            history = trace.history()
             return OuterResult(theta, value, norm, status, len(trace), history)
-        return self._finish(
-            objective, theta, bounds, trace, size, tol, max_iter, on_iter
-        )
+        return self._finish(objective, theta, bounds, trace, tol, max_iter, on_iter)
 
     def _round(
         self,
@@ -122,28 +122,26 @@ class Surrogate:
         objective: Objective,
         theta: Array,
         bounds: tuple[Array, Array],
-        trace: list[tuple[float, float, float]],
-        size: float,
+        trace: Trace,
         tol: float,
         max_iter: int,
         on_iter: OnIter | None,
     ) -> OuterResult:
-        done = len(trace)
+        done, seconds = len(trace), trace.seconds
 
         def later(info: IterInfo) -> bool | None:
             if on_iter is None:
                 return None
-            moved = IterInfo(
-                info.n_iter + done, info.theta, info.value, info.grad_norm, info.tol
-            )
-            return on_iter(moved)
+            n_iter, since = info.n_iter + done, info.seconds + seconds
+            return on_iter(replace(info, n_iter=n_iter, seconds=since))
 
         rest = self.finish.minimize(
             objective, theta, bounds, tol=tol, max_iter=max_iter - done, on_iter=later
         )
-        first = _history(trace)
+        first, later_on = trace.history(), dict(rest.history)
+        later_on["seconds"] = later_on["seconds"] + seconds
         history = {
-            key: np.concatenate([first[key], rest.history[key][1:]]) for key in first
+            key: np.concatenate([first[key], later_on[key][1:]]) for key in first
         }
         return OuterResult(
             rest.theta,
@@ -157,17 +155,3 @@ class Surrogate:
 
 def _norm(theta: Array, grad: Array, bounds: tuple[Array, Array]) -> float:
     return float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
-
-
-def _tell(
-    on_iter: OnIter | None, trace: list[tuple[float, float, float]], theta: Array
-) -> bool:
-    if on_iter is None:
-        return False
-    value, norm, tol = trace[-1]
-    return bool(on_iter(IterInfo(len(trace), theta, value, norm, tol)))
-
-
-def _history(trace: list[tuple[float, float, float]]) -> dict[str, Array]:
-    columns = np.array(trace, dtype=float).reshape(-1, 3).T
-    return dict(zip(("value", "grad_norm", "tol"), columns, strict=True))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.solvers._base import IterInfo, Objective, OnIter, OuterResult, Status
+from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
+from skbilevel.solvers._trace import Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity
 
 # Actual over predicted decrease: below the first a step is taken back, below the
@@ -57,11 +58,11 @@ class TrustRegion:
         on_iter: OnIter | None = None,
     ) -> OuterResult:
         """Minimize; an iteration is an evaluation of the objective."""
-        theta = np.clip(np.asarray(theta0, dtype=float), *bounds)
+        theta, trace = np.clip(np.asarray(theta0, dtype=float), *bounds), Trace(on_iter)
         value, grad = objective(theta, self.accuracy)
         size = abs(value) if value != 0.0 else 1.0
         norm = _norm(theta, grad, bounds)
-        trace = [(value, norm, self.accuracy)]
+        trace.add(value, norm, self.accuracy)
         status = Status.CONVERGED if norm <= tol * size else None
         curvature = self.curvature or objective.curvature  # type: ignore[attr-defined]
         B, radius = None, self.radius[0]
@@ -90,15 +91,11 @@ class TrustRegion:
             if ratio > _ACCEPT:
                 theta, value, grad, B = trial, new_value, new_grad, None
                 norm = _norm(theta, grad, bounds)
-            trace.append((value, norm, self.accuracy))
-            stop = False
-            if on_iter is not None:
-                info = IterInfo(len(trace) - 1, theta, value, norm, self.accuracy)
-                stop = bool(on_iter(info))
+            trace.add(value, norm, self.accuracy)
+            stop = trace.tell(len(trace) - 1, theta)
             status = _status(norm <= tol * size, stop, len(trace) > max_iter)
-        columns = np.array(trace, dtype=float).T
-        history = dict(zip(("value", "grad_norm", "tol"), columns, strict=True))
-        return OuterResult(theta, value, norm, status, len(trace) - 1, history)
+        n_iter = len(trace) - 1
+        return OuterResult(theta, value, norm, status, n_iter, trace.history())
 
 
 def _damped(B: Array) -> Array:

@@ -1,0 +1,92 @@
+"""A new estimator, robust regression, from the parts that the package's own have."""
+
+from functools import partial
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+from add_a_loss import PseudoHuberLoss, data
+from sklearn.base import RegressorMixin
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skbilevel import BilevelRidgeCV
+from skbilevel._sklearn_compat import Interval, _fit_context
+from skbilevel.linear_model._base import check_weight, linear_prediction
+from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
+from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
+from skbilevel.linear_model._glm_tuning import tune_glm
+
+
+class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
+    """Robust linear regression with one tuned strength per feature.
+
+    Parameters
+    ----------
+    delta : float, default=1.35
+        Residuals beyond it, in units of the interquartile range of y, are outliers.
+    hyperpenalty, cv, feature_groups :
+        As for `BilevelRidgeCV`; an estimator of the package lists all parameters.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        name: BilevelGeneralizedLinearModel._parameter_constraints[name]
+        for name in ("hyperpenalty", "cv", "feature_groups")
+    } | {"delta": [Interval(Real, 0, None, closed="neither")]}
+
+    def __init__(
+        self, *, delta=1.35, hyperpenalty="auto", cv=None, feature_groups=None
+    ):
+        super().__init__(
+            hyperpenalty=hyperpenalty, cv=cv, feature_groups=feature_groups
+        )
+        self.delta = delta
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, **params):
+        """Validate, prepare, tune, publish: the four moves of every door."""
+        X, y = self._validate(X, y, y_numeric=True)
+        y = np.asarray(y, dtype=np.float64)
+        weight = check_weight(sample_weight, X)
+        resampling = self._resampling(X, y, sample_weight, params)
+        center, unit = scale_of(y, weight)
+        loss = PseudoHuberLoss(self.delta)
+        # Searches start at zero, so zero should be a sensible prediction.
+        target = GLMTarget(((y - center) / unit)[:, None], loss, loss)
+        make = partial(prepare_glm, X, target, weight, False)
+        part = self._fit_part(X, make, tune_glm, resampling)
+        self.coef_ = (unit * part.coef[0]).astype(X.dtype)
+        self.intercept_ = X.dtype.type(unit * part.intercept[0] + center)
+        self._set_search_attributes([part])
+        return self
+
+    def predict(self, X):
+        """Predict targets."""
+        check_is_fitted(self)
+        types = [np.float64, np.float32]
+        X = validate_data(self, X, accept_sparse="csr", dtype=types, reset=False)
+        return linear_prediction(X, self.coef_, self.intercept_)
+
+
+def scale_of(y, weight):
+    """Weighted median and interquartile range; a weight counts as that many rows."""
+    order = np.argsort(y, kind="stable")
+    share = np.cumsum(weight[order]) / weight.sum()
+    low, middle, high = y[order][np.searchsorted(share, (0.25, 0.5, 0.75))]
+    return middle, (high - low) or 1.0
+
+
+def main():
+    """Run scikit-learn's checks, and compare with ridge where targets are wild."""
+    results = check_estimator(BilevelPseudoHuberCV(), on_fail=None, on_skip=None)
+    failed = [each["check_name"] for each in results if each["status"] == "failed"]
+    print(len(results), "checks, failed:", failed)
+    X, y = data(300)
+    truth = np.r_[2.0, -1.0, 0.5, np.zeros(5)]
+    for model in (BilevelRidgeCV(), BilevelPseudoHuberCV()):
+        error = abs(model.fit(X[:, 1:], y).coef_ - truth).max()
+        print(f"{type(model).__name__:21} largest error of a coefficient {error:.2f}")
+
+
+if __name__ == "__main__":
+    main()

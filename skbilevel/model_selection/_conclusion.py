@@ -1,0 +1,204 @@
+"""From candidates of training sets to one published set of strengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.model_selection._average import Averaging, Choice, publish
+from skbilevel.model_selection._family import Family
+from skbilevel.model_selection._large import RowsTrainer
+from skbilevel.model_selection._large_rows import CompactCandidates
+from skbilevel.model_selection._limits import Limits
+from skbilevel.model_selection._paths import Candidates
+from skbilevel.model_selection._resampling import NestedPlan
+from skbilevel.model_selection._row_views import RowViews
+from skbilevel.model_selection._training import Trainer
+
+# Predictions of held-out rows are computed block by block.
+_BLOCK_BYTES = 1 << 24
+
+Made = Sequence[tuple[Trainer | RowsTrainer, Candidates | CompactCandidates]]
+
+
+@dataclass(frozen=True)
+class GuardResult:
+    """What the guard found.
+
+    Parameters
+    ----------
+    v : ndarray of shape (p,) or (p, t)
+        Published variances.
+    coef : ndarray of shape (n_free + p, t)
+        Coefficients at ``v``, those of the unpenalized columns first.
+    fold_coef : list of ndarray of shape (n_free + p, t)
+        The published average of every outer fold, solved on its training rows.
+    choice : Choice
+        Scores and weights of the candidates.
+    candidates : Candidates
+        The candidates of the full training set.
+    loss : float
+        Nested loss of the published average.
+    seconds : float
+        From the start until the candidates were scored.
+    """
+
+    v: Array
+    coef: Array
+    fold_coef: list[Array]
+    choice: Choice
+    candidates: Candidates
+    loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Guard:
+    """From candidates of training sets to one published set of strengths.
+
+    Parameters
+    ----------
+    views : RowViews
+        The rows, as every fold sees them.
+    plan : NestedPlan
+        Outer folds.
+    averaging : Averaging
+        Rules of the choice.
+    members : ndarray of shape (p,) or None
+        Labels of columns that share a strength.
+    limits : Limits
+        The user's box.
+    family : Family
+        Losses of predictions.
+    began : float
+        When, by `time.perf_counter`.
+    """
+
+    views: RowViews
+    plan: NestedPlan
+    averaging: Averaging
+    members: Array | None
+    limits: Limits
+    family: Family
+    began: float
+
+    @staticmethod
+    def n_sets(made: Iterable[tuple[Any, Any]]) -> int:
+        """Number of training sets, the full data first."""
+        return sum(len(trainer.sets) for trainer, _ in made)
+
+    def conclude(self, made: Made) -> GuardResult:
+        """Choose by the folds whose candidates are made, and publish the average."""
+        held_out = self.plan.held_out[: self.n_sets(made) - 1]
+        choice = self._choice(made, held_out)
+        seconds = perf_counter() - self.began
+        v, solved, loss = self._everywhere(made, choice.weight, held_out)
+        trainer, first = made[0]
+        full = Candidates(
+            first.family,
+            first.value,
+            trainer.variances(first.v)[:1],
+            first.w[:1],
+            first.shared,
+        )
+        best = int(np.argmax(choice.weight))
+        compromise = self.members is not None or self.views.full.n_targets > 1
+        if loss > choice.loss[best] and compromise:
+            # The ratio is a compromise where a strength covers several coefficients.
+            alone = np.eye(len(choice.weight))[best]
+            v, solved, loss = self._everywhere(made, alone, held_out)
+        coef, folds = solved[0][0], [each[0] for each in solved[1:]]
+        return GuardResult(v[0], coef, folds, choice, full, loss, seconds)
+
+    def _choice(self, made: Made, held_out: Sequence[Array]) -> Choice:
+        """Weights of the candidates; the shared strength alone before any fold."""
+        if not held_out:
+            return Choice.first(len(made[0][1].family))
+        losses = _nested_losses(
+            self.views, self.family, held_out, _outer_coefficients(made)
+        )
+        scored = np.unique(np.concatenate(held_out))
+        weight, cluster = self.views.full.weight[scored], self.plan.cluster[scored]
+        return self.averaging.choose(losses[:, scored], weight, cluster)
+
+    def _everywhere(
+        self, made: Made, weight: Array, held_out: Sequence[Array]
+    ) -> tuple[list[Array], list[Array], float]:
+        """An average as variances and coefficients of every set; its nested loss."""
+        published = [
+            _published(t, c, weight, self.members, self.limits) for t, c in made
+        ]
+        # One array for each set: their numbers of columns may differ.
+        v = [each for p in published for each in p[0]]
+        solved = [each for p in published for each in p[1]]
+        if not held_out:
+            return v, solved, np.nan
+        nested = _nested_losses(self.views, self.family, held_out, solved[1:])[0]
+        scored = np.unique(np.concatenate(held_out))
+        row_weight = self.views.full.weight[scored]
+        return v, solved, float(nested[scored] @ row_weight / row_weight.sum())
+
+
+def _outer_coefficients(made: Made) -> Iterator[Array]:
+    """Coefficients (c, n_free + p, t) of every outer fold; the first set is no fold."""
+    for k, (trainer, candidates) in enumerate(made):
+        coefs = trainer.full_coefficients(candidates.w)
+        yield from coefs[1:] if k == 0 else coefs
+
+
+def _nested_losses(
+    views: RowViews,
+    family: Family,
+    held_out: Sequence[Array],
+    coefs: Iterable[Array],
+) -> Array:
+    """Mean loss (c, n) of every candidate on rows it has not seen."""
+    total: Array | None = None
+    n_rows = views.full.n_rows
+    times = np.zeros(n_rows)
+    for k, (index, coef) in enumerate(zip(held_out, coefs, strict=True)):
+        rows = views.fold(k).rows
+        step = max(256, _BLOCK_BYTES // (8 * max(rows.width, 1)))
+        c, width, t = coef.shape
+        total = np.zeros((c, n_rows)) if total is None else total
+        flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
+        for start in range(0, len(index), step):
+            part = index[start : start + step]
+            eta = rows.predict(part, flat).reshape(len(part), c, t)
+            total[:, part] += family.losses(rows, part, eta).T
+        times[index] += 1
+    assert total is not None
+    return total / np.maximum(times, 1)
+
+
+def _published(
+    trainer: Trainer | RowsTrainer,
+    candidates: Candidates | CompactCandidates,
+    weight: Array,
+    members: Array | None,
+    limits: Limits,
+) -> tuple[Array, Array]:
+    """The average of every training set as variances, re-solved there."""
+    if (weight > 0).sum() == 1:
+        # One candidate is its own average; an iterative solution would blur it.
+        v = candidates.v[:, int(np.argmax(weight))]
+    else:
+        w = candidates.average(weight)
+        u = trainer.dual_gradient(w)
+        by_target = candidates.v.ndim == 4
+        v = np.stack(
+            [publish(*each, members, by_target) for each in zip(w, u, strict=True)]
+        )
+        if isinstance(trainer, RowsTrainer):
+            # A trainer of its own: what it keeps is dropped with it.
+            trainer = replace(trainer, start=w[0])
+    ceiling = np.exp(candidates.shared.ceiling)
+    v = np.minimum(v, ceiling.reshape(-1, *[1] * (v.ndim - 1)))
+    v = limits.clip(trainer, v[:, None])[:, 0]
+    solved = trainer.full_coefficients(trainer.solve(v[:, None]))
+    return trainer.variances(v[:, None])[:, 0], solved

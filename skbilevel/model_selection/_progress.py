@@ -1,0 +1,100 @@
+"""How a search tells what it has done, and learns that it should end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from skbilevel.solvers import IterInfo
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finished step of a search.
+
+    Parameters
+    ----------
+    name : str
+        What was done.
+    state : callable
+        Makes what the search would return if it ended here. It costs some solves:
+        only those who need the result call it.
+    text : str
+        The same as ``name`` in more words, for a reader.
+    info : IterInfo or None
+        Of an outer iteration.
+    """
+
+    name: str
+    state: Callable[[], Any]
+    text: str = ""
+    info: IterInfo | None = None
+
+    def then(self, finish: Callable[[Any], Any]) -> Step:
+        """The same step of a search whose result goes through ``finish``."""
+        state = self.state
+        return replace(self, state=lambda: finish(state()))
+
+
+class Listener(Protocol):
+    """Who is told."""
+
+    def begin(self, n_steps: int | None) -> None:
+        """A search begins; it has at most so many steps, None where nobody knows."""
+
+    def step(self, step: Step) -> bool:
+        """A step is done; True ends the search."""
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """A listener who hears of results that went through ``finish``.
+
+    ``words`` makes the text of a step, where the search itself has no units.
+    """
+
+    listener: Listener
+    finish: Callable[[Any], Any]
+    words: Callable[[Step], str] | None = None
+
+    def begin(self, n_steps: int | None) -> None:
+        """Pass on."""
+        self.listener.begin(n_steps)
+
+    def step(self, step: Step) -> bool:
+        """Pass on, finished."""
+        if self.words is not None:
+            step = replace(step, text=self.words(step))
+        return self.listener.step(step.then(self.finish))
+
+
+class Progress:
+    """Tells a listener, if there is one, until it wants the search to end.
+
+    Parameters
+    ----------
+    listener : Listener or None
+        Who is told.
+    """
+
+    def __init__(self, listener: Listener | None) -> None:
+        self._listener = listener
+        self.stopped = False
+
+    def begin(self, n_steps: int | None) -> None:
+        """Tell that a search begins."""
+        if self._listener is not None:
+            self._listener.begin(n_steps)
+
+    def tell(
+        self,
+        name: str,
+        state: Callable[[], Any],
+        text: str = "",
+        info: IterInfo | None = None,
+    ) -> bool:
+        """Tell a step; whether to end, now or since an earlier step."""
+        if self._listener is not None and not self.stopped:
+            self.stopped = self._listener.step(Step(name, state, text or name, info))
+        return self.stopped
