@@ -23,6 +23,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 LIMIT_S = 300
+BUILT = {"_build", "auto_examples", "generated"}
 
 
 def documents(names: Sequence[str]) -> Iterator[Path]:
@@ -30,7 +31,7 @@ def documents(names: Sequence[str]) -> Iterator[Path]:
     for name in names:
         path = ROOT / name
         found = sorted(path.rglob("*.md")) if path.is_dir() else [path]
-        yield from (p for p in found if "_build" not in p.parts)
+        yield from (p for p in found if not BUILT & set(p.parts))
 
 
 def broken_links(path: Path, text: str) -> list[str]:
