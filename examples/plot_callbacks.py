@@ -98,8 +98,8 @@ def compare(seed: int) -> tuple[list[float], list[EarlyStopping]]:
 
 
 # %%
-# Five data sets. Older releases of scikit-learn have no callbacks, and this example then
-# has nothing to show.
+# Five data sets. Older releases of scikit-learn have no callbacks, and this example
+# then has nothing to show.
 
 if not hasattr(BilevelRidgeCV, "set_callbacks"):
     raise SystemExit(f"Callbacks need scikit-learn 1.9; this is {sklearn.__version__}.")
@@ -127,7 +127,7 @@ plt.show()
 
 whole, stopped, guard = np.mean([scores for scores, _ in found], axis=0)
 print(
-    "Where the score of rows kept apart has not risen for two steps: that moves the mean "
-    f"R2 of new rows from {whole:.3f} to {stopped:.3f}; the guard, which watches no other "
-    f"rows, has {guard:.3f}."
+    "Where the score of rows kept apart no longer rises: that moves the mean R2 of new "
+    f"rows from {whole:.3f} to {stopped:.3f}; the guard, which watches no other rows, "
+    f"has {guard:.3f}."
 )
