@@ -41,8 +41,15 @@ def broken_links(path: Path, text: str) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}: no file at {target}"
         for target in sorted(local)
-        if not (path.parent / target).exists()
+        if not source_of(path.parent / target).exists()
     ]
+
+
+def source_of(target: Path) -> Path:
+    """Return the script where the target is a page that the gallery will write."""
+    if target.parent.name == "auto_examples" and target.stem != "index":
+        return ROOT / "examples" / f"{target.stem}.py"
+    return target
 
 
 def failing_examples(path: Path, text: str) -> tuple[int, list[str]]:

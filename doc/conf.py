@@ -28,7 +28,13 @@ extensions = [
     "numpydoc",
     "mathml",
 ]
-exclude_patterns = ["_build", "_ext", "_templates", "auto_examples/*.ipynb"]
+exclude_patterns = [
+    "_build",
+    "_grid_searches_table.md",
+    "_ext",
+    "_templates",
+    "auto_examples/*.ipynb",
+]
 templates_path = ["_templates"]
 suppress_warnings: list[str] = []
 

@@ -127,7 +127,7 @@ plt.show()
 
 whole, stopped, guard = np.mean([scores for scores, _ in found], axis=0)
 print(
-    "Where the score of rows kept apart has not risen for two steps: that moves the "
-    f"mean R2 of new rows from {whole:.3f} to {stopped:.3f}; the guard, which watches "
-    f"no other rows, has {guard:.3f}."
+    "Where the score of rows kept apart no longer rises: that moves the mean R2 of new "
+    f"rows from {whole:.3f} to {stopped:.3f}; the guard, which watches no other rows, "
+    f"has {guard:.3f}."
 )
