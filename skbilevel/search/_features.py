@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +22,23 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class FittedFold:
-    """Transformers of one fold, the columns they make, and the seconds of their fit."""
+    """Transformers of one fold.
+
+    Parameters
+    ----------
+    heads : list
+        The transformers.
+    columns : ndarray of shape (m,)
+        Places of their columns in the X of the search, whose others are zero.
+    names : ndarray of shape (m,) or None
+        Names of the columns of a data frame; None if they make none.
+    seconds : float
+        Of their fit.
+    """
 
     heads: Heads
-    width: int
+    columns: Array
+    names: Array | None
     seconds: float
 
 
@@ -57,11 +72,20 @@ class PipelineFeatures:
     names: Array | None
     aligned: bool
     padded: bool
-    _fitted: dict[bytes, FittedFold] = field(default_factory=dict, repr=False)
+    # By the rows that are held out, then by those they were fitted on.
+    _fitted: dict[bytes, dict[bytes, FittedFold]] = field(
+        default_factory=dict, repr=False
+    )
 
-    def of_fold(self, held_out: Array) -> FittedFold:
-        """The transformers that were fitted without some rows."""
-        return self._fitted[held_out.tobytes()]
+    def of_folds(self, held_out: Iterable[Array]) -> list[FittedFold]:
+        """The transformers of folds in their order; some may hold out the same rows."""
+        times: Counter[bytes] = Counter()
+        out = []
+        for key in (rows.tobytes() for rows in held_out):
+            same = list(self._fitted[key].values())
+            out.append(same[times[key] % len(same)])
+            times[key] += 1
+        return out
 
     def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
         """X (n, m) of a fold, and which columns of the full data its columns are."""
@@ -77,12 +101,14 @@ class PipelineFeatures:
         names = feature_names(heads, inside)
         parts = (_numbers(inside, len(train)), _numbers(outside, len(valid)))
         width = parts[0].shape[1]
-        self._fitted[valid.tobytes()] = FittedFold(heads, width, seconds)
-        place = self._place(names, width)
+        columns, place = np.arange(width), self._place(names, width)
         if self.aligned and place is not None:
             self._check_known(place, names)
             parts = tuple(_moved(part, place, self.width) for part in parts)
-            place = None
+            columns, place = place, None
+        same = self._fitted.setdefault(valid.tobytes(), {})
+        framed = names if hasattr(inside, "columns") else None
+        same[train.tobytes()] = FittedFold(heads, columns, framed, seconds)
         return _scattered(parts, (train, valid), n_rows), place
 
     def _place(self, names: Array | None, width: int) -> Array | None:

@@ -79,7 +79,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         optimized is always the loss of the model. A callable ``f(estimator, X, y)``
         is given the pipelines of the folds.
     n_jobs : int or None, default=None
-        Threads over parts that are independent of each other.
+        Threads over parts that are independent of each other; None leaves it to the
+        last step's own ``n_jobs``.
     refit : bool or str, default=True
         Whether ``best_estimator_`` is kept; with several scores, the name of the one
         that ``best_score_`` and `score` report.
@@ -87,7 +88,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         Folds; None leaves it to the last step's own ``cv``. Numbers are folds that are
         shuffled, and share out classes evenly.
     verbose : int, default=0
-        Positive values print one line per outer iteration.
+        Positive values print one line per step of the search; 0 leaves it to the last
+        step's own ``verbose``.
 
     Attributes
     ----------

@@ -322,6 +322,24 @@ def test_weights_of_a_step_of_a_pipeline():
         search.fit(X, y, ridge__speed=weight)
 
 
+def test_metadata_that_the_last_step_does_not_take_are_refused_before_the_search():
+    X, y = regression()
+    with pytest.raises(ValueError, match=r"\['offset'\] that PoissonRegressor"):
+        BilevelSearchCV(scaled(PoissonRegressor())).fit(X, y, offset=np.zeros(150))
+
+
+@pytest.mark.parametrize("last", [Ridge(), BilevelRidgeCV()], ids=str)
+def test_verbose_and_jobs_reach_the_last_step(last, capsys):
+    X, y = regression()
+    search = BilevelSearchCV(scaled(last), verbose=1, n_jobs=2).fit(X, y)
+    assert capsys.readouterr().out.startswith("[skbilevel]")
+    if isinstance(last, BilevelRidgeCV):
+        assert search.best_estimator_[-1].n_jobs == 2
+    quiet = BilevelSearchCV(scaled(BilevelRidgeCV(n_jobs=2, cv=3))).fit(X, y)
+    assert not capsys.readouterr().out
+    assert quiet.best_estimator_[-1].n_jobs == 2
+
+
 def test_offsets():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 4))
