@@ -76,6 +76,16 @@ def test_transformers_see_the_training_rows_of_their_fold_alone(hyperpenalty):
 
 
 @pytest.mark.parametrize("hyperpenalty", ["auto", None])
+def test_transformers_are_fitted_once_for_all_targets(hyperpenalty):
+    X, y = numbered()
+    Recorder.seen.clear()
+    last = BilevelRidgeCV(hyperpenalty=hyperpenalty, alpha_per_target=True)
+    search = BilevelSearchCV(make_pipeline(Recorder(), last), cv=KFold(4))
+    search.fit(X, np.column_stack([y, X[:, 3] - y]))
+    assert len(Recorder.seen) == 1 + 4
+
+
+@pytest.mark.parametrize("hyperpenalty", ["auto", None])
 def test_held_out_rows_leave_no_trace(hyperpenalty):
     """Transformers of a fold do not change when its validation rows do."""
     X, y = numbered()
