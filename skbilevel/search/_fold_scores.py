@@ -10,7 +10,7 @@ import numpy as np
 
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel.linear_model._publish import PublishedFold
-from skbilevel.linear_model._scoring import left_out_score, models_of_folds
+from skbilevel.linear_model._scoring import left_out_score, models_of_folds, score_fold
 from skbilevel.search._chain import Heads
 from skbilevel.search._features import FittedFold
 from skbilevel.search._tuned_chain import TunedChain
@@ -26,6 +26,8 @@ class FoldScores:
         Folds are copies of its fitted last step with coefficients of their own.
     scorer : callable
         Returns a number, or a dict of numbers.
+    scoring : object
+        What the user calls it.
     plain : bool
         Whether the scorer knows an estimator by its predictions alone, and features
         that exist already may be given to it.
@@ -37,6 +39,7 @@ class FoldScores:
 
     tuned: TunedChain
     scorer: Any
+    scoring: Any
     plain: bool
     X: Any
     y: Any
@@ -52,19 +55,17 @@ class FoldScores:
             rows = X[index] if self.plain else _safe_indexing(self.X, index)
             model = model if self.plain else self._whole(model, own)
             params = _check_method_params(self.X, self.params, index)
-            found = self.scorer(model, rows, _safe_indexing(self.y, index), **params)
-            out.append(_by_name(found))
-        if not out:  # a callback stopped the search before a fold was done
-            names = getattr(self.scorer, "_scorers", ["score"])
-            return [dict.fromkeys(names, np.nan)]
-        return out
+            y = _safe_indexing(self.y, index)
+            out.append(score_fold(self.scorer, model, rows, y, params, self.scoring))
+        # Nothing where a callback stopped the search before a fold was done.
+        return _by_name(out or [np.nan], getattr(self.scorer, "_scorers", ["score"]))
 
     def left_out(self) -> list[dict[str, float]]:
         """One dict: every row predicted from the others, in closed form."""
         nothing, y = np.empty((_num_samples(self.X), 0)), np.asarray(self.y)
         tuner, parts = self.tuned.step.tuner, self.tuned.parts
         args = (tuner, self.scorer, nothing, y, parts, self.params)
-        return [_by_name(left_out_score(*args))]
+        return _by_name([left_out_score(*args)], ["score"])
 
     def _fitted(self, folds: list[PublishedFold]) -> Sequence[FittedFold | None]:
         """The transformers of the folds."""
@@ -88,10 +89,16 @@ class FoldScores:
         return chain.assemble(heads, model)
 
 
-def _by_name(found: Any) -> dict[str, float]:
-    if isinstance(found, dict):
-        return {name: float(value) for name, value in found.items()}
-    return {"score": float(found)}
+def _by_name(found: list[Any], names: Iterable[str]) -> list[dict[str, float]]:
+    """Numbers, dicts of numbers, or NaN for a whole dict, as dicts.
+
+    ``names`` are those of the scores if no dict tells.
+    """
+    names = next((list(each) for each in found if isinstance(each, dict)), names)
+    every = [
+        each if isinstance(each, dict) else dict.fromkeys(names, each) for each in found
+    ]
+    return [{name: float(value) for name, value in each.items()} for each in every]
 
 
 def asks_predictions_only(scoring: Any) -> bool:

@@ -237,7 +237,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
                 "None."
             )
         scorer = check_scoring(self.estimator, scoring=self.scoring)
-        metric = self._metric()
+        if self._several():
+            self._metric(list(self.scoring))
         X, y = indexable(X, y)
         if not get_tags(self.estimator).target_tags.multi_output and np.ndim(y) == 2:
             y = column_or_1d(y, warn=True)
@@ -252,10 +253,19 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
                 self._set_best(tuned.refitted(y, step.found()))
             raise tuned.interrupt
         scores = FoldScores(
-            tuned, scorer, asks_predictions_only(self.scoring), X, y, metadata.score
+            tuned,
+            scorer,
+            self.scoring,
+            asks_predictions_only(self.scoring),
+            X,
+            y,
+            metadata.score,
         )
         found = score_candidates(step, tuned.parts, scores)
-        self._set_results(tuned, found, metric)
+        names = list(found.scores[0][0])
+        # A callable may turn out to give several.
+        self.multimetric_ = self._several() or names != ["score"]
+        self._set_results(tuned, found, self._metric(names))
         if self.refit:
             start = time.perf_counter()
             value = found.values[found.chosen]
@@ -286,11 +296,10 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     def _several(self) -> bool:
         return isinstance(self.scoring, list | tuple | dict)
 
-    def _metric(self) -> str:
+    def _metric(self, names: list[str]) -> str:
         """The name of the score that ``best_score_`` is."""
-        if not self._several():
+        if not self._several() and names == ["score"]:
             return "score"
-        names = list(self.scoring)
         if isinstance(self.refit, str) and self.refit in names:
             return self.refit
         if self.refit:
