@@ -2,12 +2,12 @@
 #   make demo     fit the estimator on real data, print a table, draw a picture
 #   make test     the whole test suite, and the examples in the docstrings
 #   make lint     style, types, import contracts
-#   make examples the demo and the other examples that need no data sets
+#   make examples all examples that need no data sets, one after the other
 #   make docs     the documentation as HTML, warnings are errors
 #   make package  build sdist and wheel, check them, use the wheel outside the checkout
 #   make bench    the benchmarks (long; see doc/results.md)
 #   make papers   repeat published experiments (long; see doc/papers/how_to_repeat.md)
-#   make picture  redraw the picture of the README
+#   make picture  redraw the pictures of the README and of the first page
 #   make clean    remove everything the targets above have made
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,6 +17,9 @@ BENCHMARKS ?= quality speed scaling text
 PAPERS ?= amigo soba_saba shine pzobo ai_sarah srkcd
 PAPERS_ARGS ?=
 PYTEST_ARGS ?=
+# These want data sets that have to be fetched, or simulate them.
+STUDIES := examples/plot_gene_expression.py examples/plot_text_logistic.py
+EXAMPLES ?= $(filter-out $(STUDIES),$(wildcard examples/*.py))
 
 # Many small factorizations lose more to threads than they win, and a fixed
 # number of threads makes timings and the last digits comparable.
@@ -48,14 +51,10 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.installed-test
 	$(BIN)/python examples/plot_demo.py --output $(OUTPUT)/demo.png
 
-examples: demo
-	$(BIN)/python examples/plot_callbacks.py --output $(OUTPUT)/callbacks.png
-	$(BIN)/python examples/plot_groups.py --output $(OUTPUT)/groups.png
-	$(BIN)/python examples/plot_text_sparse.py --output $(OUTPUT)/text_sparse.png
-	$(BIN)/python examples/oracles_quadratic.py
-	$(BIN)/python examples/oracles_tuning.py
-	$(BIN)/python examples/oracles_hyper_cleaning.py
-	$(BIN)/python examples/add_a_solver.py
+examples: $(VENV)/.installed-test
+	@for script in $(EXAMPLES); do \
+	  echo "$(BIN)/python $$script"; $(BIN)/python $$script || exit 1; \
+	done
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --doctest-modules $(PYTEST_ARGS) tests skbilevel
@@ -72,7 +71,7 @@ format: $(VENV)/.installed-lint
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-doc
-	$(BIN)/python -m sphinx -W --keep-going -q -b html doc doc/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html doc doc/_build/html
 	@echo "open doc/_build/html/index.html"
 
 package: $(VENV)/.installed-package
@@ -90,11 +89,16 @@ papers: $(VENV)/.installed-bench
 	  $(BIN)/python benchmarks/papers/$$name.py $(PAPERS_ARGS) || exit 1; \
 	done
 
+# The second one is what the script leaves drawn.
 picture: $(VENV)/.installed-test
 	$(BIN)/python examples/plot_demo.py --output doc/_static/demo.png
+	$(BIN)/python -c "import runpy, matplotlib.pyplot as plt; \
+	  runpy.run_path('examples/plot_many_strengths.py'); \
+	  plt.savefig('doc/_static/many_strengths.png', dpi=120)"
 
 clean:
 	rm -rf $(VENV) .venv-lint .venv-floor examples/output benchmarks/output
-	rm -rf doc/_build build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf doc/_build doc/auto_examples doc/generated doc/sg_execution_times.rst
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache tests/typing/.mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,6 +23,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 LIMIT_S = 300
+BUILT = {"_build", "auto_examples", "generated"}
 
 
 def documents(names: Sequence[str]) -> Iterator[Path]:
@@ -30,7 +31,7 @@ def documents(names: Sequence[str]) -> Iterator[Path]:
     for name in names:
         path = ROOT / name
         found = sorted(path.rglob("*.md")) if path.is_dir() else [path]
-        yield from (p for p in found if "_build" not in p.parts)
+        yield from (p for p in found if not BUILT & set(p.parts))
 
 
 def broken_links(path: Path, text: str) -> list[str]:
@@ -40,8 +41,15 @@ def broken_links(path: Path, text: str) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}: no file at {target}"
         for target in sorted(local)
-        if not (path.parent / target).exists()
+        if not source_of(path.parent / target).exists()
     ]
+
+
+def source_of(target: Path) -> Path:
+    """Return the script where the target is a page that the gallery will write."""
+    if target.parent.name == "auto_examples" and target.stem != "index":
+        return ROOT / "examples" / f"{target.stem}.py"
+    return target
 
 
 def failing_examples(path: Path, text: str) -> tuple[int, list[str]]:

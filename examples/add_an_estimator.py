@@ -44,21 +44,37 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params):
+        """Tune the strengths and fit the coefficients."""
+        self._fit(X, y, sample_weight, params, self._resampling)
+        return self
+
+    def _fit(self, X, y, sample_weight, params, resample):
         """Validate, prepare, tune, publish: the four moves of every door."""
+        given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
         weight = check_weight(sample_weight, X)
-        resampling = self._resampling(X, y, sample_weight, params)
+        resampling = resample(X, y, sample_weight, params)
         center, unit = scale_of(y, weight)
         loss = PseudoHuberLoss(self.delta)
         # Searches start at zero, so zero should be a sensible prediction.
         target = GLMTarget(((y - center) / unit)[:, None], loss, loss)
         make = partial(prepare_glm, X, target, weight, False)
-        part = self._fit_part(X, make, tune_glm, resampling)
-        self.coef_ = (unit * part.coef[0]).astype(X.dtype)
-        self.intercept_ = X.dtype.type(unit * part.intercept[0] + center)
-        self._set_search_attributes([part])
-        return self
+        attributes = partial(self._attributes, X.dtype, center, unit)
+        followed = self._followed(*given, attributes)
+        part = self._fit_part(X, make, tune_glm, resampling, followed.parts[0])
+        self._set_attributes(attributes([part]))
+        followed.close()
+        return [part]
+
+    def _attributes(self, dtype, center, unit, parts):
+        """Fitted attributes from what a search has found, by now or at its end."""
+        intercept = unit * parts[0].intercept[0] + center
+        return {
+            "coef_": (unit * parts[0].coef[0]).astype(dtype),
+            "intercept_": dtype.type(intercept),
+            **self._search_attributes(parts),
+        }
 
     def predict(self, X):
         """Predict targets."""

@@ -284,11 +284,6 @@ PROGRAMS = {
 }
 
 
-def test_score(search, X, y):
-    """Score of new rows; the patients are no feature."""
-    return search.score(X[:, : search.n_features_in_] if np.ndim(X) == 2 else X, y)
-
-
 def compare(name, seed=0):
     """Test scores and seconds of both programs on one split."""
     data, *programs = PROGRAMS[name]

@@ -15,10 +15,9 @@ every estimator that takes callbacks.
 # ``fitted_estimator`` is a copy that predicts as if the fit had ended at this step.
 # The search ends where the method returns True.
 
-import argparse
 import warnings
-from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator
@@ -75,22 +74,6 @@ def make_data(seed: int) -> list[np.ndarray]:
     return [each[rows] for rows in (train, watch, test) for each in (X, y)]
 
 
-def draw(watchers: list[EarlyStopping], path: Path) -> None:
-    """Draw the watched score of every step, and where the search was stopped."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    whole, stopped = (watcher.scores for watcher in watchers)
-    axes.plot(whole, color="tab:gray", label="search to its end")
-    axes.plot(stopped, "o-", color="tab:blue", label="stopped")
-    axes.set(xlabel="outer iteration (0 is the shared strength)")
-    axes.set(ylabel="R2 of the watched rows")
-    axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
-    plt.show()
-
-
 # %%
 # Stopped in time, or not
 # -----------------------
@@ -114,28 +97,37 @@ def compare(seed: int) -> tuple[list[float], list[EarlyStopping]]:
     return [*scores, guarded.score(X_test, y_test)], watchers
 
 
-def main() -> None:
-    """Repeat on several data sets, print test scores, draw the first."""
-    parser = argparse.ArgumentParser(description="When should a search stop?")
-    parser.add_argument("--output", type=Path, default="examples/output/callbacks.png")
-    parser.add_argument("--repeats", type=int, default=5)
-    args, _ = parser.parse_known_args()
-    if not hasattr(BilevelRidgeCV, "set_callbacks"):
-        print(f"Callbacks need scikit-learn 1.9; this is {sklearn.__version__}.")
-        return
-    found = [compare(seed) for seed in range(args.repeats)]
-    names = ("to its end", "stopped", "guard")
-    print("R2 of test rows:" + "".join(f"{name:>14}" for name in names))
-    for seed, (scores, _) in enumerate(found):
-        print(f"data set {seed:<7}" + "".join(f"{each:>14.3f}" for each in scores))
-    draw(found[0][1], args.output)
-    whole, stopped, guard = np.mean([scores for scores, _ in found], axis=0)
-    print(
-        f"Stopping moves the mean R2 of new rows from {whole:.3f} to {stopped:.3f}; "
-        f"the guard, which watches no other rows, has {guard:.3f}; the picture is in "
-        f"{args.output}."
-    )
+# %%
+# Five data sets. Older releases of scikit-learn have no callbacks, and this example
+# then has nothing to show.
 
+if not hasattr(BilevelRidgeCV, "set_callbacks"):
+    raise SystemExit(f"Callbacks need scikit-learn 1.9; this is {sklearn.__version__}.")
+found = [compare(seed) for seed in range(5)]
+print(
+    "R2 of test rows:" + "".join(f"{n:>14}" for n in ("to its end", "stopped", "guard"))
+)
+for seed, (scores, _) in enumerate(found):
+    print(f"data set {seed:<7}" + "".join(f"{each:>14.3f}" for each in scores))
 
-if __name__ == "__main__":
-    main()
+# %%
+# What the watchers saw on the first data set.
+
+to_its_end, stopped_early = (watcher.scores for watcher in found[0][1])
+figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+ax.plot(to_its_end, color="tab:gray", label="search to its end")
+ax.plot(stopped_early, "o-", color="tab:blue", label="stopped")
+ax.set(xlabel="outer iteration (0 is the shared strength)", ylabel="R2 of watched rows")
+ax.legend()
+plt.show()
+
+# %%
+# The answer
+# ----------
+
+whole, stopped, guard = np.mean([scores for scores, _ in found], axis=0)
+print(
+    "Where the score of rows kept apart no longer rises: that moves the mean R2 of new "
+    f"rows from {whole:.3f} to {stopped:.3f}; the guard, which watches no other rows, "
+    f"has {guard:.3f}."
+)

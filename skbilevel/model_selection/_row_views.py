@@ -87,9 +87,18 @@ class RowViews:
             return [(self.full, plan)]
         sets = (plan.full, *plan.outer)
         return [
-            (rows, replace(plan, full=s, outer=(), held_out=()))
-            for rows, s in zip(self.all(), sets, strict=True)
+            (rows, _only(plan, s)) for rows, s in zip(self.all(), sets, strict=True)
         ]
+
+
+def _only(plan: NestedPlan, s: TrainingSet) -> NestedPlan:
+    """The plan of one training set; other rows are in no cell."""
+    cell = plan.cell
+    if cell is not None:
+        inside = np.zeros(len(cell), dtype=bool)
+        inside[s.rows] = True
+        cell = np.where(inside, cell, -1)
+    return replace(plan, full=s, outer=(), held_out=(), cell=cell)
 
 
 def stacked(
