@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sklearn.utils import _safe_indexing
@@ -47,6 +48,18 @@ def callbacks_of(estimator: Any) -> list[Any]:
     return list(getattr(estimator, "_skl_callbacks", ()))
 
 
+def takes_weights(scorer: Any) -> bool:
+    """Whether ``sample_weight`` can be given to a scorer, and to each of several."""
+    several = getattr(scorer, "_scorers", {"score": scorer}).values()
+    return all(_takes_weights(getattr(each, "_score_func", each)) for each in several)
+
+
+def _takes_weights(metric: Callable[..., Any]) -> bool:
+    known = signature(metric).parameters
+    anything = any(each.kind is each.VAR_KEYWORD for each in known.values())
+    return anything or "sample_weight" in known
+
+
 __all__ = [
     "CallbackSupportMixin",
     "HasMethods",
@@ -64,6 +77,7 @@ __all__ = [
     "callbacks_of",
     "process_routing",
     "set_ridge_classes",
+    "takes_weights",
     "with_callbacks",
 ]
 

@@ -12,6 +12,7 @@ from skbilevel._sklearn_compat import (
     _raise_for_params,
     _routing_enabled,
     process_routing,
+    takes_weights,
 )
 from skbilevel.linear_model._cv import Resampling, read_resampling
 
@@ -92,7 +93,13 @@ def scorer_params(
     """Metadata for the scorer of ``owner`` out of those that ``method`` got."""
     if _routing_enabled():
         return dict(route(owner, method, sample_weight, params).scorer.score)
-    return {} if sample_weight is None else {"sample_weight": sample_weight}
+    if sample_weight is None:
+        return {}
+    if method == "fit" and not takes_weights(
+        check_scoring(owner, scoring=owner.scoring)
+    ):
+        return {}  # nobody asked for weighted scores, and some have no weights
+    return {"sample_weight": sample_weight}
 
 
 def refuse_score_params(owner: Any, params: dict[str, Any]) -> None:

@@ -83,12 +83,13 @@ def nested_score(
     if not folds[0]:
         return np.nan  # the fit was stopped before a fold was done
     scores = [
-        _score_fold(
+        score_fold(
             scorer,
             model,
             X[index],
             y[index],
             _check_method_params(X, score_params, index),
+            owner.scoring,
         )
         for model, X, index in models_of_folds(owner, folds, offset)
     ]
@@ -123,20 +124,21 @@ def _without_names(owner: Any) -> Any:
     return model
 
 
-def _score_fold(
-    scorer: Any, model: Any, X: Any, y: Array, params: dict[str, Array]
-) -> float:
-    """The score of one fold; NaN and a warning where it lacks a class.
+def score_fold(
+    scorer: Any, model: Any, X: Any, y: Any, params: dict[str, Any], scoring: Any
+) -> Any:
+    """What the scorer says of one fold; NaN and a warning where it lacks a class.
 
     Some scores cannot be computed then, which is no reason to lose the fit.
+    ``scoring`` is what the user calls the scorer.
     """
     try:
-        return float(scorer(model, X, y, **params))
+        return scorer(model, X, y, **params)
     except ValueError as error:
         if not hasattr(model, "classes_") or len(np.unique(y)) == len(model.classes_):
             raise
         warn_user(
-            f"best_score_ is NaN: scoring={model.scoring!r} failed on a fold that has "
+            f"best_score_ is NaN: scoring={scoring!r} failed on a fold that has "
             f"no row of some class ({error}). Give a cv with fewer, stratified folds, "
             "or another scoring.",
             UserWarning,

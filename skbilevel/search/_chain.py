@@ -63,6 +63,8 @@ class Chain:
             head = None
             if _has_head(pipeline):
                 head = clone(pipeline[:-1])
+                # A slice forgets it.
+                head.set_params(transform_input=pipeline.transform_input)
                 X = head.fit_transform(X, y, **own)
             heads.append(head)
         return heads, X

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +22,29 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class FittedFold:
-    """Transformers of one fold, the columns they make, and the seconds of their fit."""
+    """Transformers of one fold.
+
+    Parameters
+    ----------
+    heads : list
+        The transformers.
+    X : array-like of shape (n, width)
+        The features that they make; rows outside of the fold are zero.
+    place : ndarray or None
+        See `PipelineFeatures.fold`.
+    columns : ndarray of shape (m,)
+        Places of their columns in the X of the search, whose others are zero.
+    names : ndarray of shape (m,) or None
+        Names of the columns of a data frame; None if they make none.
+    seconds : float
+        Of their fit.
+    """
 
     heads: Heads
-    width: int
+    X: Any
+    place: Array | None
+    columns: Array
+    names: Array | None
     seconds: float
 
 
@@ -57,14 +78,30 @@ class PipelineFeatures:
     names: Array | None
     aligned: bool
     padded: bool
-    _fitted: dict[bytes, FittedFold] = field(default_factory=dict, repr=False)
+    # By the rows that are held out, then by those they were fitted on.
+    _fitted: dict[bytes, dict[bytes, FittedFold]] = field(
+        default_factory=dict, repr=False
+    )
 
-    def of_fold(self, held_out: Array) -> FittedFold:
-        """The transformers that were fitted without some rows."""
-        return self._fitted[held_out.tobytes()]
+    def of_folds(self, held_out: Iterable[Array]) -> list[FittedFold]:
+        """The transformers of folds in their order; some may hold out the same rows."""
+        times: Counter[bytes] = Counter()
+        out = []
+        for key in (rows.tobytes() for rows in held_out):
+            same = list(self._fitted[key].values())
+            out.append(same[times[key] % len(same)])
+            times[key] += 1
+        return out
 
     def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
         """X (n, m) of a fold, and which columns of the full data its columns are."""
+        same = self._fitted.setdefault(valid.tobytes(), {})
+        key = train.tobytes()
+        # Targets with strengths of their own ask again.
+        known = same[key] = same.get(key) or self._fit(train, valid)
+        return known.X, known.place
+
+    def _fit(self, train: Array, valid: Array) -> FittedFold:
         n_rows = _num_samples(self.X)
         start = time.perf_counter()
         heads, inside = self.chain.fit_transform(
@@ -77,13 +114,14 @@ class PipelineFeatures:
         names = feature_names(heads, inside)
         parts = (_numbers(inside, len(train)), _numbers(outside, len(valid)))
         width = parts[0].shape[1]
-        self._fitted[valid.tobytes()] = FittedFold(heads, width, seconds)
-        place = self._place(names, width)
+        columns, place = np.arange(width), self._place(names, width)
         if self.aligned and place is not None:
             self._check_known(place, names)
             parts = tuple(_moved(part, place, self.width) for part in parts)
-            place = None
-        return _scattered(parts, (train, valid), n_rows), place
+            columns, place = place, None
+        framed = names if hasattr(inside, "columns") else None
+        X = _scattered(parts, (train, valid), n_rows)
+        return FittedFold(heads, X, place, columns, framed, seconds)
 
     def _place(self, names: Array | None, width: int) -> Array | None:
         """The column of the full data of every column; None where they are the same."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
-from skbilevel._typing import Array
 from skbilevel.linear_model._publish import PublishedFold
-from skbilevel.linear_model._scoring import left_out_score, models_of_folds
+from skbilevel.linear_model._scoring import left_out_score, models_of_folds, score_fold
+from skbilevel.search._chain import Heads
+from skbilevel.search._features import FittedFold
 from skbilevel.search._tuned_chain import TunedChain
 
 
@@ -25,6 +26,8 @@ class FoldScores:
         Folds are copies of its fitted last step with coefficients of their own.
     scorer : callable
         Returns a number, or a dict of numbers.
+    scoring : object
+        What the user calls it.
     plain : bool
         Whether the scorer knows an estimator by its predictions alone, and features
         that exist already may be given to it.
@@ -36,6 +39,7 @@ class FoldScores:
 
     tuned: TunedChain
     scorer: Any
+    scoring: Any
     plain: bool
     X: Any
     y: Any
@@ -45,41 +49,56 @@ class FoldScores:
         """One dict of scores for every fold."""
         tuner, offset = self.tuned.step.tuner, self.tuned.last_params.get("offset")
         offset = None if offset is None else np.asarray(offset)
-        out = []
-        for model, X, index in models_of_folds(tuner, parts, offset):
+        out, fitted = [], self._fitted(parts[0])
+        models = models_of_folds(tuner, parts, offset)
+        for (model, X, index), own in zip(models, fitted, strict=True):
             rows = X[index] if self.plain else _safe_indexing(self.X, index)
-            model = model if self.plain else self._whole(model, index)
+            model = model if self.plain else self._whole(model, own)
             params = _check_method_params(self.X, self.params, index)
-            found = self.scorer(model, rows, _safe_indexing(self.y, index), **params)
-            out.append(_by_name(found))
-        if not out:  # a callback stopped the search before a fold was done
-            names = getattr(self.scorer, "_scorers", ["score"])
-            return [dict.fromkeys(names, np.nan)]
-        return out
+            y = _safe_indexing(self.y, index)
+            out.append(score_fold(self.scorer, model, rows, y, params, self.scoring))
+        # Nothing where a callback stopped the search before a fold was done.
+        return _by_name(out or [np.nan], getattr(self.scorer, "_scorers", ["score"]))
 
     def left_out(self) -> list[dict[str, float]]:
         """One dict: every row predicted from the others, in closed form."""
         nothing, y = np.empty((_num_samples(self.X), 0)), np.asarray(self.y)
         tuner, parts = self.tuned.step.tuner, self.tuned.parts
         args = (tuner, self.scorer, nothing, y, parts, self.params)
-        return [_by_name(left_out_score(*args))]
+        return _by_name([left_out_score(*args)], ["score"])
 
-    def _whole(self, model: Any, held_out: Array) -> Any:
-        """The pipeline of a fold."""
-        chain, features = self.tuned.chain, self.tuned.features
+    def _fitted(self, folds: list[PublishedFold]) -> Sequence[FittedFold | None]:
+        """The transformers of the folds."""
+        features = self.tuned.features
         if features is None:
-            return chain.assemble([None] * len(chain.pipelines), model)
-        known = features.of_fold(held_out)
-        # Zero columns behind the last one were there for other folds.
-        model.coef_ = model.coef_[..., : known.width]
-        model.n_features_in_ = known.width
-        return chain.assemble(known.heads, model)
+            return [None] * len(folds)
+        return features.of_folds(each.held_out for each in folds)
+
+    def _whole(self, model: Any, fitted: FittedFold | None) -> Any:
+        """The pipeline of a fold."""
+        chain = self.tuned.chain
+        heads: Heads = [None] * len(chain.pipelines)
+        names = known = getattr(self.tuned.step.tuner, "feature_names_in_", None)
+        if fitted is not None:
+            heads, names = fitted.heads, fitted.names
+            # Zero columns were there for other folds.
+            model.coef_ = model.coef_[..., fitted.columns]
+            model.n_features_in_ = len(fitted.columns)
+        if known is not None and names is not None:
+            model.feature_names_in_ = names
+        return chain.assemble(heads, model)
 
 
-def _by_name(found: Any) -> dict[str, float]:
-    if isinstance(found, dict):
-        return {name: float(value) for name, value in found.items()}
-    return {"score": float(found)}
+def _by_name(found: list[Any], names: Iterable[str]) -> list[dict[str, float]]:
+    """Numbers, dicts of numbers, or NaN for a whole dict, as dicts.
+
+    ``names`` are those of the scores if no dict tells.
+    """
+    names = next((list(each) for each in found if isinstance(each, dict)), names)
+    every = [
+        each if isinstance(each, dict) else dict.fromkeys(names, each) for each in found
+    ]
+    return [{name: float(value) for name, value in each.items()} for each in every]
 
 
 def asks_predictions_only(scoring: Any) -> bool:

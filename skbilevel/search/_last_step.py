@@ -54,7 +54,8 @@ class LastStep:
     def of(cls, given: Any, cv: Any, n_jobs: Any, verbose: Any) -> LastStep:
         """Raise with a sentence where there is nothing to tune."""
         if isinstance(given, BilevelLinearModel):
-            own = {} if cv is None else {"cv": cv}
+            own = {"cv": cv, "n_jobs": n_jobs, "verbose": verbose or None}
+            own = {name: each for name, each in own.items() if each is not None}
             return cls(given, clone(given).set_params(**own), None)
         found = _TUNERS.get(type(given))
         if found is None:

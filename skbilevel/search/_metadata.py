@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from skbilevel._sklearn_compat import _routing_enabled, process_routing
+from sklearn.metrics import check_scoring
+
+from skbilevel._sklearn_compat import (
+    _routing_enabled,
+    process_routing,
+    takes_weights,
+)
 from skbilevel.search._chain import Chain
 from skbilevel.search._step_params import OF_THE_LAST_STEP
 
@@ -36,8 +42,10 @@ def read_metadata(owner: Any, params: dict[str, Any]) -> Metadata:
         return _routed(owner, params)
     split = {key: params[key] for key in ("groups",) if key in params}
     rest = {key: value for key, value in params.items() if key not in split}
-    # What `score` of an estimator takes, scorers of predictions do not.
-    taken = OF_THE_LAST_STEP if owner.scoring is None else ("sample_weight",)
+    taken: tuple[str, ...] = OF_THE_LAST_STEP  # by `score` of an estimator
+    if owner.scoring is not None:
+        scorer = check_scoring(owner.estimator, scoring=owner.scoring)
+        taken = ("sample_weight",) if takes_weights(scorer) else ()
     return Metadata(rest, split, {key: rest[key] for key in taken if key in rest})
 
 

@@ -79,7 +79,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         optimized is always the loss of the model. A callable ``f(estimator, X, y)``
         is given the pipelines of the folds.
     n_jobs : int or None, default=None
-        Threads over parts that are independent of each other.
+        Threads over parts that are independent of each other; None leaves it to the
+        last step's own ``n_jobs``.
     refit : bool or str, default=True
         Whether ``best_estimator_`` is kept; with several scores, the name of the one
         that ``best_score_`` and `score` report.
@@ -87,7 +88,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         Folds; None leaves it to the last step's own ``cv``. Numbers are folds that are
         shuffled, and share out classes evenly.
     verbose : int, default=0
-        Positive values print one line per outer iteration.
+        Positive values print one line per step of the search; 0 leaves it to the last
+        step's own ``verbose``.
 
     Attributes
     ----------
@@ -133,6 +135,14 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     array over columns, they are matched by the names that ``get_feature_names_out``
     gives: a column that a fold lacks is zero there; one that only a fold has is
     refused.
+
+    Under the guard of this package's estimators, every training set, the full one among
+    them, tunes its candidates on splits inside it, of features that its transformers
+    made of all its rows. The folds choose among the candidates and score them on rows
+    that nothing has seen. Behind transformers that learn much from the targets, such as
+    `SelectKBest` of many columns, all candidates may be too bold;
+    ``hyperpenalty=None`` with ``feature_groups="shared"`` tunes one strength on the
+    folds alone, as a grid search does.
 
     Callbacks of scikit-learn 1.9 that are set on a search watch the search of the last
     step. A search that is interrupted by the keyboard keeps a ``best_estimator_`` with
@@ -235,7 +245,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
                 "None."
             )
         scorer = check_scoring(self.estimator, scoring=self.scoring)
-        metric = self._metric()
+        if self._several():
+            self._metric(list(self.scoring))
         X, y = indexable(X, y)
         if not get_tags(self.estimator).target_tags.multi_output and np.ndim(y) == 2:
             y = column_or_1d(y, warn=True)
@@ -250,10 +261,19 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
                 self._set_best(tuned.refitted(y, step.found()))
             raise tuned.interrupt
         scores = FoldScores(
-            tuned, scorer, asks_predictions_only(self.scoring), X, y, metadata.score
+            tuned,
+            scorer,
+            self.scoring,
+            asks_predictions_only(self.scoring),
+            X,
+            y,
+            metadata.score,
         )
         found = score_candidates(step, tuned.parts, scores)
-        self._set_results(tuned, found, metric)
+        names = list(found.scores[0][0])
+        # A callable may turn out to give several.
+        self.multimetric_ = self._several() or names != ["score"]
+        self._set_results(tuned, found, self._metric(names))
         if self.refit:
             start = time.perf_counter()
             value = found.values[found.chosen]
@@ -284,11 +304,10 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     def _several(self) -> bool:
         return isinstance(self.scoring, list | tuple | dict)
 
-    def _metric(self) -> str:
+    def _metric(self, names: list[str]) -> str:
         """The name of the score that ``best_score_`` is."""
-        if not self._several():
+        if not self._several() and names == ["score"]:
             return "score"
-        names = list(self.scoring)
         if isinstance(self.refit, str) and self.refit in names:
             return self.refit
         if self.refit:

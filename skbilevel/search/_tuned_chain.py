@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import has_fit_parameter
 
 from skbilevel._sklearn_compat import with_callbacks
 from skbilevel._typing import Array
@@ -63,7 +64,7 @@ class TunedChain:
         folds = self.parts[0].folds
         if self.features is None or not folds:
             return np.zeros(max(1, len(folds)))
-        known = [self.features.of_fold(each.held_out) for each in folds]
+        known = self.features.of_folds(each.held_out for each in folds)
         return np.array([each.seconds for each in known])
 
     def refitted(self, y: Any, value: Any) -> Any:
@@ -81,6 +82,7 @@ def tune_chain(
     own = last_params(chain.pipelines, metadata.estimator)
     # An estimator of this package may ask for groups where no splitter does.
     groups = {key: own.pop(key) for key in ("groups",) if key in own}
+    _check_taken(step, own)
     resampling = read_resampling(step.tuner.cv, groups | metadata.split, X, y)
     start = time.perf_counter()
     heads, inside = chain.fit_transform(X, y, metadata.estimator)
@@ -111,6 +113,16 @@ def tune_chain(
     )
 
 
+def _check_taken(step: LastStep, params: dict[str, Any]) -> None:
+    """Raise before the search where the last step does not take its metadata."""
+    unknown = sorted(name for name in params if not has_fit_parameter(step.given, name))
+    if unknown:
+        raise ValueError(
+            f"fit got metadata {unknown} that {type(step.given).__name__} does not "
+            "take."
+        )
+
+
 def _search(
     step: LastStep, X: Any, y: Any, params: dict[str, Any], resampling: Resampling
 ) -> list[Published]:
@@ -118,11 +130,6 @@ def _search(
     tuner._validate_params()
     weight = params.pop("sample_weight", None)
     offset = {"offset": params.pop("offset")} if "offset" in params else {}
-    if params:
-        raise ValueError(
-            f"fit got metadata {sorted(params)} that {type(step.given).__name__} does "
-            "not take."
-        )
     with warnings.catch_warnings():
         if step.parameter is not None:
             # A grid search says nothing of the ends of its grid either, and a plain

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -75,8 +76,18 @@ def test_transformers_see_the_training_rows_of_their_fold_alone(hyperpenalty):
 
 
 @pytest.mark.parametrize("hyperpenalty", ["auto", None])
+def test_transformers_are_fitted_once_for_all_targets(hyperpenalty):
+    X, y = numbered()
+    Recorder.seen.clear()
+    last = BilevelRidgeCV(hyperpenalty=hyperpenalty, alpha_per_target=True)
+    search = BilevelSearchCV(make_pipeline(Recorder(), last), cv=KFold(4))
+    search.fit(X, np.column_stack([y, X[:, 3] - y]))
+    assert len(Recorder.seen) == 1 + 4
+
+
+@pytest.mark.parametrize("hyperpenalty", ["auto", None])
 def test_held_out_rows_leave_no_trace(hyperpenalty):
-    """Coefficients of a fold do not change when its validation rows do."""
+    """Transformers of a fold do not change when its validation rows do."""
     X, y = numbered()
     train, valid = np.arange(40), np.arange(40, N)
     pipeline = make_pipeline(
@@ -94,9 +105,8 @@ def test_held_out_rows_leave_no_trace(hyperpenalty):
         search = BilevelSearchCV(pipeline, cv=[(train, valid)], scoring=scorer)
         search.fit(moved, y)
     first, second = models
+    assert_allclose(first[0].mean_, second[0].mean_)
     assert_allclose(first[1].components_, second[1].components_)
-    if hyperpenalty is not None:  # without the guard these rows choose the strengths
-        assert_allclose(first[0].mean_, second[0].mean_)
 
 
 @pytest.mark.parametrize("last", [BilevelRidgeCV(), BilevelLogisticCV()])
@@ -273,6 +283,57 @@ def test_columns_are_matched_by_name(last):
         assert search.best_estimator_[-1].alpha_[0] == 0.0
 
 
+def r2(model, X, y):
+    """A scorer that is not scikit-learn's own: it gets the pipelines of the folds."""
+    return model.score(X, y)
+
+
+def scores_of_folds(search, X, y, scoring):
+    table = search.set_params(scoring=scoring).fit(X, y).cv_results_
+    return [table[f"split{k}_test_score"][0] for k in range(search.n_splits_)]
+
+
+@pytest.mark.parametrize("output", ["default", "pandas"])
+@pytest.mark.parametrize(
+    "last",
+    [
+        BilevelRidgeCV(),
+        BilevelRidgeCV(hyperpenalty=None),
+        BilevelRidgeCV(feature_groups=["c", "c", "c", "c", "a"]),
+        Ridge(),
+    ],
+    ids=str,
+)
+def test_pipelines_of_folds_have_their_own_columns(last, output):
+    """A column that a fold lacks may stand in front of others."""
+    X, y, _ = frame()
+    encode = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    pre = ColumnTransformer([("c", encode, ["c"]), ("a", StandardScaler(), ["a"])])
+    pre.set_output(transform=output)
+    search = BilevelSearchCV(make_pipeline(pre, last), cv=KFold(5))
+    wanted = scores_of_folds(search, X, y, "r2")
+    assert_allclose(scores_of_folds(search, X, y, r2), wanted, rtol=1e-9)
+
+
+def test_names_of_features_reach_the_models_of_folds():
+    X, y = pd.DataFrame(numbered()[0]).add_prefix("x"), numbered()[1]
+    search = BilevelSearchCV(BilevelRidgeCV())
+    assert_allclose(
+        scores_of_folds(search, X, y, r2), scores_of_folds(search, X, y, "r2")
+    )
+
+
+@pytest.mark.parametrize("last", [BilevelRidgeCV(), Ridge()], ids=str)
+def test_folds_may_hold_out_the_same_rows(last):
+    X, y = numbered()
+    valid = np.arange(40, N)
+    cv = [(np.arange(12), valid), (np.arange(40), valid)]
+    search = BilevelSearchCV(make_pipeline(PCA(2), last), cv=cv)
+    wanted = scores_of_folds(search, X, y, "r2")
+    assert wanted[0] != wanted[1]
+    assert_allclose(scores_of_folds(search, X, y, r2), wanted, rtol=1e-9)
+
+
 def wide(n=60, p=40):
     rng = np.random.default_rng(3)
     X = rng.standard_normal((n, p))
@@ -406,3 +467,29 @@ def test_rows_outside_of_a_split_are_never_transformed():
     BilevelSearchCV(Pipeline([("w", Watch()), ("r", Ridge())]), cv=cv).fit(X, y)
     sizes = [size for a, b in cv.split(X) for size in (len(a), len(a), len(b))]
     assert_array_equal(seen, [120, 120, *sizes])
+
+
+class Shown(TransformerMixin, BaseEstimator):
+    """Keeps what further rows are when they reach it."""
+
+    seen: list = []  # noqa: RUF012
+
+    def fit(self, X, y=None, X_val=None):
+        Shown.seen.append(float(X_val.mean()))
+        return self
+
+    def transform(self, X):
+        return X
+
+
+def test_further_rows_are_transformed_on_their_way():
+    X, y = numbered()
+    steps = [("scale", StandardScaler()), ("show", Shown()), ("last", Ridge())]
+    pipeline = Pipeline(steps, transform_input=["X_val"])
+    Shown.seen.clear()
+    with config_context(enable_metadata_routing=True):
+        pipeline[1].set_fit_request(X_val=True)
+        BilevelSearchCV(pipeline, cv=KFold(3)).fit(X, y, X_val=X)
+    # As the first step makes them: as they are, they have a mean of some 6.
+    assert len(Shown.seen) == 4
+    assert max(map(abs, Shown.seen)) < 0.1

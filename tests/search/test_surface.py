@@ -27,6 +27,7 @@ from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     KFold,
+    LeaveOneOut,
     StratifiedKFold,
     cross_val_score,
 )
@@ -167,6 +168,37 @@ def test_several_scores():
     assert not hasattr(search, "best_estimator_")
 
 
+def test_a_callable_may_give_several_scores():
+    X, y = classes()
+
+    def both(model, X, y):
+        right = float(np.mean(model.predict(X) == y))
+        return {"right": right, "wrong": 1.0 - right}
+
+    search = BilevelSearchCV(scaled(LogisticRegression()), scoring=both, refit="right")
+    search.fit(X, y)
+    assert search.multimetric_
+    table, best = search.cv_results_, search.best_index_
+    assert search.best_score_ == table["mean_test_right"][best] > 0.8
+    assert table["mean_test_wrong"][best] == pytest.approx(1.0 - search.best_score_)
+    assert search.score(X, y) == both(search, X, y)["right"]
+    with pytest.raises(ValueError, match=r"refit=True has to be the name.*'right'"):
+        search.set_params(refit=True).fit(X, y)
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", ["accuracy", "neg_log_loss"]])
+def test_a_score_that_fails_on_a_fold_does_not_lose_the_fit(scoring):
+    X, y = classes()
+    order = np.argsort(y, kind="stable")
+    X, y = X.iloc[order], y[order]
+    search = BilevelSearchCV(scaled(LogisticRegression()), cv=KFold(4), refit=False)
+    with pytest.warns(UserWarning, match="no row of some class"):
+        search.set_params(scoring=scoring).fit(X, y)
+    name = "score" if isinstance(scoring, str) else "neg_log_loss"
+    folds = [search.cv_results_[f"split{k}_test_{name}"][0] for k in range(4)]
+    assert 0 < np.isnan(folds).sum() < 4
+
+
 def test_without_refit_there_is_nothing_to_predict_with():
     X, y = regression()
     search = BilevelSearchCV(scaled(Ridge()), refit=False)
@@ -218,6 +250,17 @@ def test_closed_forms_where_there_are_no_transformers():
     assert_array_equal(search.best_estimator_.coef_, model.coef_)
     with pytest.raises(ValueError, match="transformers make another X"):
         BilevelSearchCV(scaled(model)).fit(X, y)
+
+
+def test_leave_one_out_of_a_plain_model():
+    X, y = regression()
+    scoring = "neg_mean_squared_error"
+    search = BilevelSearchCV(Ridge(), cv=LeaveOneOut(), scoring=scoring).fit(X, y)
+    grid = {"alpha": np.logspace(-4, 4, 17)}
+    best = GridSearchCV(Ridge(), grid, cv=LeaveOneOut(), scoring=scoring).fit(X, y)
+    assert search.best_score_ >= best.best_score_
+    refitted = Ridge(**search.best_params_).fit(X, y)
+    assert_array_equal(search.predict(X), refitted.predict(X))
 
 
 def test_several_targets_with_strengths_of_their_own():
@@ -309,6 +352,35 @@ def test_weights_count_rows(last):
     assert weighted.best_score_ == pytest.approx(repeated.best_score_)
 
 
+def mean_of_predictions(model, X, y):
+    return float(model.predict(X).mean())
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    [mean_of_predictions, "neg_max_error", {"a": "r2", "b": mean_of_predictions}],
+    ids=["callable", "metric", "several"],
+)
+def test_scores_without_weights(scoring):
+    X, y = regression()
+    search = BilevelSearchCV(Ridge(), scoring=scoring, refit=False)
+    found = search.fit(X, y, sample_weight=np.linspace(0.5, 2.0, 150))
+    assert np.isfinite(found.best_score_)
+
+
+def test_weighted_scores():
+    X, y = regression()
+    weight = np.linspace(0.5, 2.0, 150)
+    cv = [(np.arange(100), np.arange(100, 150))]
+    search = BilevelSearchCV(Ridge(), cv=cv, scoring="neg_mean_squared_error")
+    found = search.fit(X, y, sample_weight=weight)
+    # Of all rows, strengths count as so many: those of a fold have a share of them.
+    alpha = found.best_params_["alpha"] * weight[:100].sum() / weight.sum()
+    fold = Ridge(alpha=alpha).fit(X[:100], y[:100], weight[:100])
+    wanted = -np.average((fold.predict(X[100:]) - y[100:]) ** 2, weights=weight[100:])
+    assert found.best_score_ == pytest.approx(wanted)
+
+
 def test_weights_of_a_step_of_a_pipeline():
     X, y = regression()
     weight = np.linspace(0.5, 2.0, 150)
@@ -320,6 +392,24 @@ def test_weights_of_a_step_of_a_pipeline():
     assert both.best_estimator_[0].mean_[0] != pytest.approx(X.mean().iloc[0])
     with pytest.raises(ValueError, match="speed"):
         search.fit(X, y, ridge__speed=weight)
+
+
+def test_metadata_that_the_last_step_does_not_take_are_refused_before_the_search():
+    X, y = regression()
+    with pytest.raises(ValueError, match=r"\['offset'\] that PoissonRegressor"):
+        BilevelSearchCV(scaled(PoissonRegressor())).fit(X, y, offset=np.zeros(150))
+
+
+@pytest.mark.parametrize("last", [Ridge(), BilevelRidgeCV()], ids=str)
+def test_verbose_and_jobs_reach_the_last_step(last, capsys):
+    X, y = regression()
+    search = BilevelSearchCV(scaled(last), verbose=1, n_jobs=2).fit(X, y)
+    assert capsys.readouterr().out.startswith("[skbilevel]")
+    if isinstance(last, BilevelRidgeCV):
+        assert search.best_estimator_[-1].n_jobs == 2
+    quiet = BilevelSearchCV(scaled(BilevelRidgeCV(n_jobs=2, cv=3))).fit(X, y)
+    assert not capsys.readouterr().out
+    assert quiet.best_estimator_[-1].n_jobs == 2
 
 
 def test_offsets():
