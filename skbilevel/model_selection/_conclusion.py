@@ -108,7 +108,10 @@ class Guard:
         )
         best = int(np.argmax(choice.weight))
         compromise = self.members is not None or self.views.full.n_targets > 1
-        if loss > choice.loss[best] and compromise:
+        # Losses are convex: no average of candidates is worse than theirs on average,
+        # unless the strengths it is published at are made of rounding.
+        limit = float(choice.weight @ choice.loss) * (1.0 + _ROUNDING)
+        if loss > limit or (loss > choice.loss[best] and compromise):
             # The ratio is a compromise where a strength covers several coefficients.
             alone = np.eye(len(choice.weight))[best]
             v, solved, loss = self._everywhere(made, alone, held_out)
