@@ -12,6 +12,9 @@ from skbilevel.inspection._style import log_ticks
 
 # Even strengths that hardly differ are drawn on so wide an axis.
 _LEAST_DECADES = 0.8
+# A strength to compare with may lie so many decades beyond the others, or as many as
+# they span; farther away, it would squeeze them.
+_MOST_BEYOND = 2.0
 # Share of the axis between the last finite strength and the place of 0 or infinity.
 _GAP = 0.12
 
@@ -47,6 +50,21 @@ class StrengthScale:
         removed = float(high * step) if np.isinf(values).any() else None
         return cls(low, high, zero, removed)
 
+    @classmethod
+    def beside(cls, strengths: Array, others: Array) -> StrengthScale:
+        """The scale of ``strengths`` with those ``others`` that are not far away."""
+        scale = cls.of(strengths)
+        if not (np.isfinite(strengths) & (strengths > 0)).any():
+            return cls.of(strengths, others)
+        farthest = 10 ** max(_MOST_BEYOND, np.log10(scale.high / scale.low))
+        near = (others >= scale.low / farthest) & (others <= scale.high * farthest)
+        return cls.of(strengths, others[near])
+
+    def is_end(self, strength: float) -> bool:
+        """Whether a strength is 0 or infinite, and these have a place."""
+        ends = ((0.0, self.zero), (np.inf, self.removed))
+        return any(strength == value and place is not None for value, place in ends)
+
     def place(self, strengths: Any) -> Array:
         """Coordinates of strengths."""
         out = np.array(strengths, dtype=float)
@@ -55,6 +73,12 @@ class StrengthScale:
         if self.zero is not None:
             out[out == 0] = self.zero
         return out
+
+    def within(self, strengths: Array) -> Array:
+        """Coordinates of strengths, those beyond the scale at its nearer end."""
+        finite = (strengths > 0) & np.isfinite(strengths)
+        clipped = np.clip(strengths, self.low, self.high)
+        return self.place(np.where(finite, clipped, strengths))
 
     def draw(self, axis: Any, span: Any, removed: str, zero: str) -> None:
         """Ticks of an x or y axis, and ``span`` (axvspan, axhspan) for the ends."""

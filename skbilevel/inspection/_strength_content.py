@@ -16,7 +16,7 @@ class Content:
     """What is drawn: strengths (k, p), names (p,), and what explains them.
 
     ``shared`` has the shape of the strengths or is None, ``groups`` (p,) or None;
-    there are k ``outputs``.
+    there are k ``outputs``. ``entries`` says what has a strength.
     """
 
     strengths: Array
@@ -25,12 +25,17 @@ class Content:
     groups: Array | None
     outputs: tuple[str, ...]
     unit: str
+    title: str = ""
+    entries: str = "features"
 
     def scale(self) -> StrengthScale:
         """The axis on which all strengths have a place."""
         if self.shared is None:
             return StrengthScale.of(self.strengths)
-        return StrengthScale.of(self.strengths, self.shared[self.shared > 0])
+        shared = self.shared[self.shared > 0]
+        if self.shared_values() is None:  # of every column
+            return StrengthScale.of(self.strengths, shared)
+        return StrengthScale.beside(self.strengths, shared)
 
     def shared_values(self) -> list[float] | None:
         """The shared strength of each row; None where it depends on the feature."""

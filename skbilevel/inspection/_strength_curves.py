@@ -9,6 +9,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.inspection._log_scale import StrengthScale
+from skbilevel.inspection._shared_line import draw_shared_line
 from skbilevel.inspection._strength_content import (
     Content,
     coloured_groups,
@@ -45,11 +46,11 @@ def draw(ax: Any, content: Content) -> None:
         _draw_ends(ax, scale, ordered[some], share, color)
     _draw_shared(ax, content, scale)
     p = len(content.names)
-    ax.set(xlabel=f"share of the {p:,} features, sorted [%]", xlim=(-1, 101))
+    ax.set(xlabel=f"share of the {p:,} {content.entries}, sorted [%]", xlim=(-1, 101))
     ax.set_ylabel(f"strength {content.unit}")
     scale.draw(ax.yaxis, ax.axhspan, _removed_label(content), "unpenalized")
     tidy(ax)
-    legend_above(ax)
+    legend_above(ax, title=content.title)
     _name_ends(ax, content)
 
 
@@ -119,7 +120,7 @@ def _draw_shared(ax: Any, content: Content, scale: StrengthScale) -> None:
     for row, value in enumerate(values[:1] if same else values):
         color = GRAY if same else few_colors(len(values))[row]
         label = f"one shared strength: {strength_text(value)}" if same else None
-        ax.axhline(scale.place(value), color=color, linestyle="--", label=label)
+        draw_shared_line(ax.yaxis, scale, value, color, label)
 
 
 def _name_ends(ax: Any, content: Content) -> None:
@@ -129,7 +130,7 @@ def _name_ends(ax: Any, content: Content) -> None:
     values = flat[penalized]
     if not values.size or values.min() == values.max():
         return
-    what = "features" if len(content.outputs) == 1 else "strengths"
+    what = content.entries if len(content.outputs) == 1 else "strengths"
     most = "shrunk most, not removed" if np.isinf(flat).any() else "shrunk most"
     for y, title, key in ((1.0, most, -values), (0.0, "shrunk least", values)):
         ends = np.argpartition(key, min(NAMED, len(key)) - 1)[:NAMED]

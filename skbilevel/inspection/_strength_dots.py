@@ -10,6 +10,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.inspection._log_scale import StrengthScale
+from skbilevel.inspection._shared_line import draw_shared_line
 from skbilevel.inspection._strength_content import (
     Content,
     coloured_groups,
@@ -55,7 +56,27 @@ def draw(ax: Any, content: Content) -> None:
     ax.grid(axis="y", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
     tidy(ax)
-    legend_above(ax, max(map(len, names)))
+    if content.entries == "labels":
+        ax.set_ylabel("label (number of features)")
+        _write_values(ax, content, order)
+    legend_above(ax, max(map(len, names)), content.title)
+
+
+def _write_values(ax: Any, content: Content, order: Array) -> None:
+    """The strengths as numbers at the right of the axes, where each has one."""
+    if len(content.outputs) > 1:
+        return
+    for place, j in enumerate(order):
+        value = content.strengths[0, j]
+        text = "removed" if np.isinf(value) else strength_text(value)
+        ax.text(
+            1.01,
+            place,
+            "unpenalized" if value == 0 else text,
+            transform=ax.get_yaxis_transform(),
+            va="center",
+            fontsize="small",
+        )
 
 
 @dataclass(frozen=True)
@@ -107,8 +128,8 @@ def _draw_shared(ax: Any, content: Content, scale: StrengthScale, place: Array) 
         return
     one = len(content.outputs) == 1
     if one:
-        ends = scale.place(content.shared[0]), scale.place(content.strengths[0])
         moved = content.shared[0] > 0
+        ends = scale.within(content.shared[0]), scale.place(content.strengths[0])
         ax.hlines(
             place[moved], ends[0][moved], ends[1][moved], color="0.75", linewidth=1.2
         )
@@ -126,20 +147,14 @@ def _draw_shared(ax: Any, content: Content, scale: StrengthScale, place: Array) 
         return
     if len(set(values)) == 1:
         label = f"one shared strength: {strength_text(values[0])}"
-        ax.axvline(scale.place(values[0]), color=GRAY, linestyle="--", label=label)
+        draw_shared_line(ax.xaxis, scale, values[0], GRAY, label)
         return
     for color, value, name in zip(
         few_colors(len(values)), values, content.outputs, strict=True
     ):
         label = f"shared by {plain(shorten(name))}: {strength_text(value)}"
         few = len(values) <= len(COLORS)
-        ax.axvline(
-            scale.place(value),
-            color=color,
-            linestyle="--",
-            linewidth=1,
-            label=label if few else None,
-        )
+        draw_shared_line(ax.xaxis, scale, value, color, label if few else None)
 
 
 def _name(content: Content, j: int) -> str:

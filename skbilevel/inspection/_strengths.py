@@ -16,6 +16,7 @@ from skbilevel.inspection._fitted import (
     single_strength,
     strengths_of,
 )
+from skbilevel.inspection._strength_blocks import by_label
 from skbilevel.inspection._strength_content import Content
 from skbilevel.inspection._style import FEW_FEATURES, panels
 
@@ -25,6 +26,8 @@ class StrengthsDisplay:
 
     Up to 40 features get a line each, with their names. More are drawn as a curve over
     the share of features, and the ones that are shrunk most and least are named.
+    Where the model has one strength per label of ``feature_groups``, the labels take
+    the place of the features, with the number of features behind each name.
     Removed features (infinite strength) and unpenalized ones (zero) have a place of
     their own at the ends of the logarithmic axis. Make it by `from_estimator`.
 
@@ -42,6 +45,10 @@ class StrengthsDisplay:
         Targets or classes that the rows of ``strengths`` belong to.
     unit : str, default="alpha"
         What a strength is called.
+    one_per_group : bool, default=False
+        Whether features of one label share a strength; labels are then drawn.
+    estimator_name : str or None, default=None
+        Name in the title.
 
     Attributes
     ----------
@@ -75,6 +82,8 @@ class StrengthsDisplay:
         feature_groups: Array | None = None,
         output_names: Any = None,
         unit: str = "alpha",
+        one_per_group: bool = False,
+        estimator_name: str | None = None,
     ) -> None:
         self.strengths = strengths
         self.feature_names = feature_names
@@ -82,6 +91,8 @@ class StrengthsDisplay:
         self.feature_groups = feature_groups
         self.output_names = output_names
         self.unit = unit
+        self.one_per_group = one_per_group
+        self.estimator_name = estimator_name
 
     @classmethod
     def from_estimator(
@@ -136,6 +147,8 @@ class StrengthsDisplay:
             feature_groups=labels_of(model, feature_groups, len(names)),
             output_names=None if flat else output_names(model, len(alpha)),
             unit="alpha = 1 / C" if hasattr(model, "C_") else "alpha",
+            one_per_group=hasattr(model, "group_labels_"),
+            estimator_name=type(model).__name__,
         )
         return display.plot(ax=ax)
 
@@ -152,13 +165,14 @@ class StrengthsDisplay:
         display : StrengthsDisplay
             The picture itself.
         """
-        p = len(self.feature_names)
+        content = self._content()
+        p = len(content.names)
         few = p <= FEW_FEATURES
         size = (6.4, 1.4 + 0.24 * max(p, 5)) if few else (8.0, 4.6)
         self.figure_, axes = panels(ax, (1, 1), size)
         self.ax_ = axes[0, 0]
         draw = _strength_dots.draw if few else _strength_curves.draw
-        draw(self.ax_, self._content())
+        draw(self.ax_, content)
         return self
 
     def _content(self) -> Content:
@@ -166,11 +180,14 @@ class StrengthsDisplay:
         shared = self.shared_strengths
         if shared is not None and not np.atleast_2d(shared > 0).any(axis=1).all():
             shared = None  # nothing is penalized
-        return Content(
+        name = self.estimator_name
+        content = Content(
             strengths,
             np.asarray(self.feature_names, dtype=object),
             None if shared is None else np.atleast_2d(shared),
             None if self.feature_groups is None else np.asarray(self.feature_groups),
             tuple(self.output_names or [""] * len(strengths)),
             self.unit,
+            title="" if name is None else f"Strengths of {name}",
         )
+        return (by_label(content) if self.one_per_group else None) or content

@@ -16,10 +16,11 @@ MAIN, CONTRAST, GRAY = COLORS[0], COLORS[1], "0.5"
 FEW_FEATURES = 40
 # So many features are named in a picture of more.
 NAMED = 8
-_LONGEST_NAME = 28
+LONGEST_NAME = 28
 # Of small letters, and what a handle in a legend takes of them.
 _POINTS_PER_CHARACTER = 4.6
 _HANDLE = 6
+_POINTS_PER_ROW = 13
 
 
 def pyplot() -> Any:
@@ -78,12 +79,12 @@ def panels(
     return whole.figure, grid.subplots(squeeze=False, **shares)
 
 
-def shorten(name: object) -> str:
+def shorten(name: object, longest: int = LONGEST_NAME) -> str:
     """A name that fits beside a picture."""
     text = str(name)
-    half = _LONGEST_NAME // 2
+    half = longest // 2
     # Beginnings are often alike, and ends as well.
-    return text if len(text) <= _LONGEST_NAME else text[: half - 1] + "…" + text[-half:]
+    return text if len(text) <= longest else text[: half - 1] + "…" + text[-half:]
 
 
 def number(value: float) -> str:
@@ -136,7 +137,7 @@ def list_names(ax: Any, y: float, title: str, lines: Sequence[str]) -> None:
     )
 
 
-def legend_above(ax: Any, name_length: int = 0) -> None:
+def legend_above(ax: Any, name_length: int = 0, title: str = "") -> None:
     """A legend that covers nothing, where there is something to explain.
 
     Parameters
@@ -145,21 +146,28 @@ def legend_above(ax: Any, name_length: int = 0) -> None:
         It stands above these.
     name_length : int
         Characters of the longest name to the left of the axes, which take their room.
+    title : str
+        Title of the axes, above the legend.
     """
     labels = ax.get_legend_handles_labels()[1]
-    if not labels:
-        return
-    points = 72 * ax.get_window_extent().width / ax.figure.dpi
-    room = points / _POINTS_PER_CHARACTER - max(0, name_length - 12)
-    ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-        ncols=_columns([len(label) for label in labels], room),
-        frameon=False,
-        fontsize="small",
-        handlelength=1.5,
-        columnspacing=1.2,
-    )
+    rows = 0
+    if labels:
+        points = 72 * ax.get_window_extent().width / ax.figure.dpi
+        room = points / _POINTS_PER_CHARACTER - max(0, name_length - 12)
+        columns = _columns([len(label) for label in labels], room)
+        rows = -(-len(labels) // columns)
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 1.0),
+            ncols=columns,
+            frameon=False,
+            fontsize="small",
+            handlelength=1.5,
+            columnspacing=1.2,
+        )
+    if title:
+        pad = 6 + (_POINTS_PER_ROW * rows + 6 if rows else 0)
+        ax.set_title(title, fontsize="medium", loc="left", pad=pad)
 
 
 def _columns(lengths: Sequence[int], room: float) -> int:
