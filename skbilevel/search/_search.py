@@ -107,7 +107,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         ``{"ridge__alpha": 3.2}``, ready for ``set_params``; for estimators of this
         package, which have no such parameter, the array ``alpha_``.
     best_score_ : float
-        Mean score of the folds at the best strengths.
+        Mean score of the folds at the best strengths, which were chosen by these folds:
+        `cross_val_score` of the search is the honest score of the whole procedure.
     best_index_ : int
         Their row in ``cv_results_``. It has the lowest loss, and not always the
         highest score.
@@ -221,9 +222,10 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         **params : dict
-            ``groups`` for the splitter; ``sample_weight`` (and ``offset``) for the last
-            step and the scorer; ``<step>__<name>`` for a step of a pipeline. Under
-            metadata routing, what was requested.
+            ``groups`` for the splitter, or for folds of whole groups where ``cv`` is
+            None or a number; ``sample_weight`` (and ``offset``) for the last step and
+            the scorer; ``<step>__<name>`` for a step of a pipeline. Under metadata
+            routing, what was requested.
 
         Returns
         -------
