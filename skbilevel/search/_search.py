@@ -140,9 +140,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     them, tunes its candidates on splits inside it, of features that its transformers
     made of all its rows. The folds choose among the candidates and score them on rows
     that nothing has seen. Behind transformers that learn much from the targets, such as
-    `SelectKBest` of many columns, all candidates may be too bold;
-    ``hyperpenalty=None`` with ``feature_groups="shared"`` tunes one strength on the
-    folds alone, as a grid search does.
+    `SelectKBest` of many columns, such splits ask for too weak strengths: multiples of
+    the shared one are candidates as well, but not for large sparse data.
 
     Callbacks of scikit-learn 1.9 that are set on a search watch the search of the last
     step. A search that is interrupted by the keyboard keeps a ``best_estimator_`` with
