@@ -49,7 +49,9 @@ def score_candidates(
     else:
         published = score([part.folds for part in parts])
     tried = parts[0].tried
-    if step.parameter is None or tried is None:
+    if step.parameter is not None and tried is None:
+        return Candidates([step.found()], [published], 0)
+    if tried is None or step.parameter is None:
         alpha = np.stack([p.alpha for p in parts]) if len(parts) > 1 else parts[0].alpha
         return Candidates([alpha], [published], 0)
     near = _nearest(tried.alpha, tried.chosen, _affordable(parts[0].folds))

@@ -27,6 +27,7 @@ from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     KFold,
+    LeaveOneOut,
     StratifiedKFold,
     cross_val_score,
 )
@@ -249,6 +250,17 @@ def test_closed_forms_where_there_are_no_transformers():
     assert_array_equal(search.best_estimator_.coef_, model.coef_)
     with pytest.raises(ValueError, match="transformers make another X"):
         BilevelSearchCV(scaled(model)).fit(X, y)
+
+
+def test_leave_one_out_of_a_plain_model():
+    X, y = regression()
+    scoring = "neg_mean_squared_error"
+    search = BilevelSearchCV(Ridge(), cv=LeaveOneOut(), scoring=scoring).fit(X, y)
+    grid = {"alpha": np.logspace(-4, 4, 17)}
+    best = GridSearchCV(Ridge(), grid, cv=LeaveOneOut(), scoring=scoring).fit(X, y)
+    assert search.best_score_ >= best.best_score_
+    refitted = Ridge(**search.best_params_).fit(X, y)
+    assert_array_equal(search.predict(X), refitted.predict(X))
 
 
 def test_several_targets_with_strengths_of_their_own():
