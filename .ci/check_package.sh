@@ -20,7 +20,7 @@ sdist=$(echo "$DIST"/skbilevel-*.tar.gz)
 wheel=$(echo "$DIST"/skbilevel-*-py3-none-any.whl)
 held=$(tar -tzf "$sdist" | sed 's|^[^/]*/||')
 for file in LICENSE README.md CHANGELOG.md skbilevel/py.typed tests/conftest.py \
-  tests/public_api.txt tests/linear_model/test_ridge.py doc/user_guide.md; do
+  tests/public_api.txt tests/linear_model/test_ridge.py doc/user_guide/index.md; do
   grep -qxF "$file" <<<"$held" || { echo "$sdist lacks $file"; exit 1; }
 done
 "$PYTHON" - "$wheel" <<'CODE'
