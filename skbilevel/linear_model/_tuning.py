@@ -41,6 +41,8 @@ from skbilevel.problems._moments import AugmentedRows
 # Multiplications of one kernel, for n < p; the evidence needs some twenty of them
 # in every training set, three quarters of a fit.
 _EVIDENCE_UP_TO = 2e9
+# Behind transformers: multiples of the shared strength, the last one close to no model.
+_STRONGER = (3.0, 10.0, 100.0, 10_000.0)
 
 
 class Prepared(Protocol):
@@ -147,6 +149,8 @@ def recipe_of(
 ) -> Recipe:
     """Which candidates the amount of data allows and pays for."""
     recipe = Recipe(shared="gcv" if resampling.criterion == "gcv" else "loo")
+    if resampling.features is not None:
+        recipe = replace(recipe, stronger=_STRONGER)
     n, p = len(data.positive), data.rows.n_penalized
     if options.groups is not None:
         recipe = recipe.for_groups(len(options.groups.labels), p)
