@@ -34,9 +34,9 @@ CODE
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$PYTHON" -m venv "$folder/env"
-# pandas: the README reads data sets as frames
+# pandas and matplotlib: the README reads data sets as frames, and draws
 "$folder/env/bin/python" -m pip install --quiet --disable-pip-version-check \
-  "$wheel" pandas
+  "$wheel[plot]" pandas
 "$folder/env/bin/python" -m pip check
 (
   cd "$folder"

@@ -241,10 +241,6 @@ class BilevelSearchCV(
         tuned = tune_chain(chain, step, X, y, metadata)
         self._forget()
         self.scorer_, self.multimetric_ = scorer, self._several()
-        if tuned.interrupt is not None:
-            if self.refit:
-                self._set_best(tuned.refitted(y, step.found()))
-            raise tuned.interrupt
         scores = FoldScores(
             tuned,
             scorer,
@@ -254,7 +250,14 @@ class BilevelSearchCV(
             y,
             metadata.score,
         )
-        found = score_candidates(step, tuned.parts, scores)
+        try:
+            if tuned.interrupt is not None:
+                raise tuned.interrupt
+            found = score_candidates(step, tuned.parts, scores)
+        except KeyboardInterrupt:
+            if self.refit:
+                self._set_best(tuned.refitted(y, step.found()))
+            raise
         names = list(found.scores[0][0])
         # A callable may turn out to give several.
         self.multimetric_ = self._several() or names != ["score"]
