@@ -20,7 +20,7 @@ sdist=$(echo "$DIST"/skbilevel-*.tar.gz)
 wheel=$(echo "$DIST"/skbilevel-*-py3-none-any.whl)
 held=$(tar -tzf "$sdist" | sed 's|^[^/]*/||')
 for file in LICENSE README.md CHANGELOG.md skbilevel/py.typed tests/conftest.py \
-  tests/public_api.txt tests/linear_model/test_ridge.py doc/user_guide.md; do
+  tests/public_api.txt tests/linear_model/test_ridge.py doc/user_guide/index.md; do
   grep -qxF "$file" <<<"$held" || { echo "$sdist lacks $file"; exit 1; }
 done
 "$PYTHON" - "$wheel" <<'CODE'
@@ -34,9 +34,9 @@ CODE
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$PYTHON" -m venv "$folder/env"
-# pandas: the README reads data sets as frames
+# pandas and matplotlib: the README reads data sets as frames, and draws
 "$folder/env/bin/python" -m pip install --quiet --disable-pip-version-check \
-  "$wheel" pandas
+  "$wheel[plot]" pandas
 "$folder/env/bin/python" -m pip check
 (
   cd "$folder"

@@ -35,6 +35,14 @@ def test_conda_recipe_has_the_bounds_of_pyproject(project):
     assert f'version: "{release}"' in recipe
 
 
+def test_files_that_the_sdist_has_to_hold_exist():
+    script = (ROOT / ".ci/check_package.sh").read_text(encoding="utf-8")
+    names = re.search(r"for file in (.*?); do", script, re.DOTALL)[1]
+    names = names.replace("\\", " ").split()
+    assert len(names) > 4
+    assert [name for name in names if not (ROOT / name).is_file()] == []
+
+
 def test_actions_are_pinned_and_nothing_is_permitted_by_default():
     for path in (ROOT / ".github/workflows").glob("*.yml"):
         text = path.read_text(encoding="utf-8")

@@ -61,7 +61,7 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "fit_intercept": ["boolean"],
-        "feature_groups": [StrOptions({"shared"}), "array-like", None],
+        "feature_groups": [StrOptions({"shared"}), "array-like", callable, None],
         "feature_metadata": ["array-like", callable, None],
         "unpenalized": [
             "array-like",
@@ -152,8 +152,10 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
         if self.scoring is not None:
             check_scoring(self, scoring=self.scoring)
         names = getattr(self, "feature_names_in_", None)
+        if names is None and resampling.features is not None:
+            names = resampling.features.names
         free = unpenalized_mask(self.unpenalized, X.shape[1], names)
-        groups = strength_groups(self.feature_groups, free)
+        groups = strength_groups(self.feature_groups, free, names)
         data = make(free, self.fit_intercept, groups is not None)
         options = self._tuning_options(groups)
         # Many small factorizations lose to the overhead of BLAS threads.
@@ -163,7 +165,10 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
                 partial(publish_attributes, data, groups=groups),
             )
         if published.edge and not part.interrupted:
-            warn_user(_EDGE[published.edge], BoundaryWarning)
+            wide = X.shape[1] > X.shape[0]
+            warn_user(
+                _edge_message(published.edge, wide, bool(free.any())), BoundaryWarning
+            )
         return published
 
     def _followed(
@@ -254,14 +259,23 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
         raise NotImplementedError
 
 
-_EDGE = {
-    -1: "The best shared strength is infinite: no feature helps to predict y, and the "
-    "model is close to one without features. Check that rows of X and y belong "
-    "together, and that sample_weight has a sensible unit (a weight counts as so many "
-    "rows), or set alpha_bounds.",
-    1: "The best shared strength is zero: regularization does not help, and the model "
-    "is close to one without it, which is simpler to fit; or set alpha_bounds.",
-}
+def _edge_message(edge: int, wide: bool, some_free: bool) -> str:
+    """What is wrong with a shared strength at an end of its range."""
+    if edge > 0:
+        rest = "" if wide else ", which is simpler to fit"
+        return (
+            "The best shared strength is zero: to regularize all features alike does "
+            f"not help, and the model is close to one without it{rest}. Set "
+            "alpha_bounds to keep the strengths away from zero."
+        )
+    features = "penalized feature" if some_free else "feature"
+    return (
+        "The best shared strength is infinite: where all share it, no "
+        f"{features} helps to predict held-out rows, and the model is close to one "
+        "without them. Check that rows of X and y belong together, and that "
+        "sample_weight has a sensible unit (a weight counts as so many rows); or give "
+        "alpha_init, a strength to start from, or alpha_bounds."
+    )
 
 
 @cache

@@ -51,7 +51,9 @@ def unpenalized_mask(value: Any, n_features: int, names: Array | None) -> Array:
         return mask
     if names is None:
         raise ValueError(
-            "unpenalized holds column names, but X has none; give indices or a mask."
+            "unpenalized holds column names, but X has none: give indices or a mask, "
+            "call set_output(transform='pandas') of the transformers in front, or use "
+            "BilevelSearchCV, which asks them for names."
         )
     unknown = sorted(set(array.tolist()) - set(names.tolist()))
     if unknown:
@@ -59,11 +61,13 @@ def unpenalized_mask(value: Any, n_features: int, names: Array | None) -> Array:
     return np.isin(names, array)
 
 
-def strength_groups(value: Any, free: Array) -> Groups | None:
+def strength_groups(value: Any, free: Array, names: Array | None) -> Groups | None:
     """Groups of the penalized columns; None is one strength per feature."""
     if value is None:
         return None
     n_features = len(free)
+    if callable(value):
+        value = value([f"x{j}" for j in range(n_features)] if names is None else names)
     if isinstance(value, str):
         if value != "shared":
             raise ValueError(

@@ -24,14 +24,14 @@ def to_sklearn(model: Any) -> Any:
 
     Parameters
     ----------
-    model : estimator or Pipeline
-        A fitted estimator of this package, or a fitted Pipeline whose last step is
-        one.
+    model : estimator, Pipeline or BilevelSearchCV
+        A fitted estimator of this package, a fitted Pipeline whose last step is one, or
+        a fitted search.
 
     Returns
     -------
     plain : estimator or Pipeline
-        Of an estimator, what its method ``to_sklearn`` returns; of a Pipeline, one with
+        What the method ``to_sklearn`` of an estimator returns; of a Pipeline, one with
         the same fitted transformers and a plain last step. ``model`` is left as it was;
         the transformers are shared, not copied.
 

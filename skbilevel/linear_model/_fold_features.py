@@ -23,6 +23,10 @@ class FoldFeatures(Protocol):
     """
 
     @property
+    def names(self) -> Array | None:
+        """Names of the columns of the full data; None if they have none."""
+
+    @property
     def padded(self) -> bool:
         """Whether only the number of columns has to agree."""
 

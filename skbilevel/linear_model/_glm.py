@@ -68,7 +68,8 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         offset : array-like of shape (n_samples,), default=None
             Added to the linear predictions, for counts the logarithm of the exposure.
         **params : dict
-            ``groups`` for the splitter; anything else needs metadata routing.
+            ``groups`` for the splitter; where ``cv`` is None or a number, they make
+            folds of whole groups, once. Anything else needs metadata routing.
 
         Returns
         -------

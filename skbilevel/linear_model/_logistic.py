@@ -49,9 +49,10 @@ class BilevelLogisticCV(
     ----------
     fit_intercept : bool, default=True
         Whether an unpenalized intercept is fitted.
-    feature_groups : None, "shared" or array-like of shape (n_features,), default=None
-        None tunes one strength per feature, "shared" one for all, an array one per
-        distinct label. Labels of rows are ``groups``, which goes to the splitter.
+    feature_groups : None, "shared", array-like or callable, default=None
+        None tunes one strength per feature, "shared" one for all, an array of shape
+        (n_features,) one per distinct label; a callable makes the labels from the names
+        of the columns. Labels of rows are ``groups``, which goes to the splitter.
     alpha_per_class : bool, default=False
         Whether every class has strengths of its own: one for each feature and class,
         for each label of ``feature_groups`` and class, or, with
@@ -130,7 +131,8 @@ class BilevelLogisticCV(
         Strengths by label; only with ``feature_groups``. With ``alpha_per_class`` one
         row for each row of ``coef_``.
     group_labels_ : ndarray of shape (n_groups,)
-        Their labels; only with ``feature_groups``.
+        Their labels; only with ``feature_groups``. Labels that only unpenalized columns
+        have are left out; "shared" is the label 0.
     best_score_ : float
         Nested score of the published model, greater is better: ``scoring``, or minus
         the mean of ``outer_loss``. It is optimistic by the choice among the
@@ -262,7 +264,8 @@ class BilevelLogisticCV(
             Non-negative weights; an integer weight counts as that many rows, a weight
             of zero as none.
         **params : dict
-            ``groups`` for the splitter; anything else needs metadata routing.
+            ``groups`` for the splitter; where ``cv`` is None or a number, they make
+            folds of whole groups, once. Anything else needs metadata routing.
 
         Returns
         -------

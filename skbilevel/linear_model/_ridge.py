@@ -45,9 +45,10 @@ class BilevelRidgeCV(
     ----------
     fit_intercept : bool, default=True
         Whether an unpenalized intercept is fitted.
-    feature_groups : None, "shared" or array-like of shape (n_features,), default=None
-        None tunes one strength per feature, "shared" one for all, an array one per
-        distinct label. Labels of rows are ``groups``, which goes to the splitter.
+    feature_groups : None, "shared", array-like or callable, default=None
+        None tunes one strength per feature, "shared" one for all, an array of shape
+        (n_features,) one per distinct label; a callable makes the labels from the names
+        of the columns. Labels of rows are ``groups``, which goes to the splitter.
     feature_metadata : array-like, callable or None, default=None
         What is known about the features, Z of shape (n_features, q):
         ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable
@@ -104,7 +105,8 @@ class BilevelRidgeCV(
     group_alpha_ : ndarray of shape (n_groups,)
         Strengths by label; only with ``feature_groups``.
     group_labels_ : ndarray of shape (n_groups,)
-        Their labels; only with ``feature_groups``.
+        Their labels; only with ``feature_groups``. Labels that only unpenalized columns
+        have are left out; "shared" is the label 0.
     best_score_ : float
         Nested score of the published model, greater is better: ``scoring``, or minus
         the mean squared error averaged over targets. It is optimistic by
@@ -220,7 +222,8 @@ class BilevelRidgeCV(
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; an integer weight counts as that many rows.
         **params : dict
-            ``groups`` for the splitter; anything else needs metadata routing.
+            ``groups`` for the splitter; where ``cv`` is None or a number, they make
+            folds of whole groups, once. Anything else needs metadata routing.
 
         Returns
         -------

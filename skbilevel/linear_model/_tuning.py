@@ -41,6 +41,8 @@ from skbilevel.problems._moments import AugmentedRows
 # Multiplications of one kernel, for n < p; the evidence needs some twenty of them
 # in every training set, three quarters of a fit.
 _EVIDENCE_UP_TO = 2e9
+# Behind transformers: multiples of the shared strength, the last one close to no model.
+_STRONGER = (3.0, 10.0, 100.0, 10_000.0)
 
 
 class Prepared(Protocol):
@@ -147,6 +149,8 @@ def recipe_of(
 ) -> Recipe:
     """Which candidates the amount of data allows and pays for."""
     recipe = Recipe(shared="gcv" if resampling.criterion == "gcv" else "loo")
+    if resampling.features is not None:
+        recipe = replace(recipe, stronger=_STRONGER)
     n, p = len(data.positive), data.rows.n_penalized
     if options.groups is not None:
         recipe = recipe.for_groups(len(options.groups.labels), p)
@@ -257,7 +261,19 @@ def report_guard(
         history,
         hyperpenalty,
         folds,
-        # Where other candidates help, the end of the shared strength says little, and
-        # an optimum on a limit that the user set is no surprise.
-        found.candidates.shared.edge if choice.weight[0] > 0.5 and limits.open else 0,
+        _edge(found) if limits.open else 0,
     )
+
+
+def _edge(found: GuardResult) -> int:
+    """The end of its range that the shared strength, and all that is published, is at.
+
+    Where other candidates help, it says little; and an optimum on a limit that the user
+    set is no surprise.
+    """
+    v = found.candidates.v[0].reshape(len(found.choice.weight), -1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = abs(np.log(v) - np.log(v[0]))
+    near = np.nan_to_num(apart, nan=0.0).max(axis=1, initial=0.0) < 1.0
+    alone = float(found.choice.weight[near].sum()) > 0.5
+    return found.candidates.shared.edge if alone else 0

@@ -22,6 +22,8 @@ from skbilevel.model_selection._training import Trainer
 
 # Predictions of held-out rows are computed block by block.
 _BLOCK_BYTES = 1 << 24
+# Differences of a loss that solves and roundings explain.
+_ROUNDING = 1e-3
 
 Made = Sequence[tuple[Trainer | RowsTrainer, Candidates | CompactCandidates]]
 

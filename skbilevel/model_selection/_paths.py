@@ -143,7 +143,10 @@ def _families(
     """The points of one family after the other, the shared strength first."""
     base, bounds = path_box(trainer, shared, strengths, limits)
     ceiling = np.broadcast_to(shared.ceiling[:, None], base.shape)
-    yield [("shared", np.nan, base)]
+    stronger = [
+        ("stronger", k, np.clip(base - np.log(k), *bounds)) for k in recipe.stronger
+    ]
+    yield [("shared", np.nan, base), *stronger]
     base = np.clip(limits.begin(trainer, strengths, base), *bounds)
     if metadata is not None and recipe.half:
         # From an infinite shared strength no step finds the way back.

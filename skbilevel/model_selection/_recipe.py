@@ -11,6 +11,10 @@ class Recipe:
 
     Parameters
     ----------
+    stronger : tuple of float
+        Multiples of the shared strength that are tried too. Where transformers have
+        learned from all rows of a training set, splits inside it say too little of a
+        strength.
     half : tuple of float
         Hyperpenalties of the smooth path under the half-sampling loss, decreasing.
     loo : tuple of float
@@ -32,6 +36,7 @@ class Recipe:
         Paths of the strengths of a single class; None where classes share them.
     """
 
+    stronger: tuple[float, ...] = ()
     half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
     loo: tuple[float, ...] = ()
     metadata: tuple[float, ...] = (0.1, 0.01)

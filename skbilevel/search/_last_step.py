@@ -88,6 +88,7 @@ class LastStep:
             return False
         given = [getattr(self.tuner, name) for name in _BY_COLUMN]
         single = any(_speaks_of_columns(each) for each in given)
+        single = single or callable(self.tuner.feature_groups)  # makes labels of them
         return single or not isinstance(self.tuner.hyperpenalty, str)
 
     def found(self) -> float:

@@ -11,7 +11,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring
 from sklearn.utils import column_or_1d, get_tags, indexable
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skbilevel._sklearn_compat import (
@@ -25,33 +24,18 @@ from skbilevel._sklearn_compat import (
     callbacks_of,
     process_routing,
 )
-from skbilevel._typing import Array
-from skbilevel.linear_model._base import BilevelLinearModel
-from skbilevel.linear_model._export import to_sklearn
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
 from skbilevel.search._last_step import LastStep
 from skbilevel.search._metadata import has_splitter, read_metadata, splitter_of
+from skbilevel.search._refitted import RefittedMixin, refitted_has
 from skbilevel.search._results import Candidates, results_table, score_candidates
 from skbilevel.search._tuned_chain import TunedChain, tune_chain
 
 
-def _refitted_has(name: str) -> Any:
-    """Whether the refitted estimator has a method, and why not."""
-
-    def check(self: Any) -> bool:
-        if not self.refit:
-            raise AttributeError(
-                f"This {type(self).__name__} was made with refit={self.refit}: {name} "
-                "needs the estimator that is refitted with the best strengths."
-            )
-        getattr(getattr(self, "best_estimator_", self.estimator), name)
-        return True
-
-    return check
-
-
-class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
+class BilevelSearchCV(
+    RefittedMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
+):
     """Search the strengths of the last step of a pipeline by their gradient.
 
     Put it where `GridSearchCV` stood, without the grid. The estimator, usually a
@@ -107,7 +91,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         ``{"ridge__alpha": 3.2}``, ready for ``set_params``; for estimators of this
         package, which have no such parameter, the array ``alpha_``.
     best_score_ : float
-        Mean score of the folds at the best strengths.
+        Mean score of the folds at the best strengths, which were chosen by these folds:
+        `cross_val_score` of the search is the honest score of the whole procedure.
     best_index_ : int
         Their row in ``cv_results_``. It has the lowest loss, and not always the
         highest score.
@@ -140,9 +125,8 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
     them, tunes its candidates on splits inside it, of features that its transformers
     made of all its rows. The folds choose among the candidates and score them on rows
     that nothing has seen. Behind transformers that learn much from the targets, such as
-    `SelectKBest` of many columns, all candidates may be too bold;
-    ``hyperpenalty=None`` with ``feature_groups="shared"`` tunes one strength on the
-    folds alone, as a grid search does.
+    `SelectKBest` of many columns, such splits ask for too weak strengths: multiples of
+    the shared one are candidates as well, but not for large sparse data.
 
     Callbacks of scikit-learn 1.9 that are set on a search watch the search of the last
     step. A search that is interrupted by the keyboard keeps a ``best_estimator_`` with
@@ -221,9 +205,10 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         **params : dict
-            ``groups`` for the splitter; ``sample_weight`` (and ``offset``) for the last
-            step and the scorer; ``<step>__<name>`` for a step of a pipeline. Under
-            metadata routing, what was requested.
+            ``groups`` for the splitter, or for folds of whole groups where ``cv`` is
+            None or a number; ``sample_weight`` (and ``offset``) for the last step and
+            the scorer; ``<step>__<name>`` for a step of a pipeline. Under metadata
+            routing, what was requested.
 
         Returns
         -------
@@ -256,10 +241,6 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         tuned = tune_chain(chain, step, X, y, metadata)
         self._forget()
         self.scorer_, self.multimetric_ = scorer, self._several()
-        if tuned.interrupt is not None:
-            if self.refit:
-                self._set_best(tuned.refitted(y, step.found()))
-            raise tuned.interrupt
         scores = FoldScores(
             tuned,
             scorer,
@@ -269,7 +250,14 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
             y,
             metadata.score,
         )
-        found = score_candidates(step, tuned.parts, scores)
+        try:
+            if tuned.interrupt is not None:
+                raise tuned.interrupt
+            found = score_candidates(step, tuned.parts, scores)
+        except KeyboardInterrupt:
+            if self.refit:
+                self._set_best(tuned.refitted(y, step.found()))
+            raise
         names = list(found.scores[0][0])
         # A callable may turn out to give several.
         self.multimetric_ = self._several() or names != ["score"]
@@ -334,7 +322,7 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
         score : float
             Greater is better; with several scores the one that ``refit`` names.
         """
-        _refitted_has("fit")(self)
+        refitted_has("fit")(self)
         check_is_fitted(self)
         if _routing_enabled():
             routed = dict(process_routing(self, "score", **params).scorer.score)
@@ -343,127 +331,6 @@ class BilevelSearchCV(MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator):
             _raise_for_params(params, self, "score")
         found = self.scorer_(self.best_estimator_, X, y, **routed)
         return float(found[self.refit] if self.multimetric_ else found)
-
-    @available_if(_refitted_has("predict"))
-    def predict(self, X: Any) -> Array:
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.predict(X))
-
-    @available_if(_refitted_has("predict_proba"))
-    def predict_proba(self, X: Any) -> Array:
-        """Predict the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples, n_classes)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.predict_proba(X))
-
-    @available_if(_refitted_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> Array:
-        """Predict the logarithms of the probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples, n_classes)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.predict_log_proba(X))
-
-    @available_if(_refitted_has("decision_function"))
-    def decision_function(self, X: Any) -> Array:
-        """Linear predictions of the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.decision_function(X))
-
-    @available_if(_refitted_has("transform"))
-    def transform(self, X: Any) -> Array:
-        """Transform by the refitted estimator, where its last step does.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples, n_outputs)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.transform(X))
-
-    def to_sklearn(self) -> Any:
-        """Return the refitted estimator as plain scikit-learn; nothing is fitted.
-
-        Returns
-        -------
-        plain : estimator
-            ``best_estimator_``, its last step replaced by `skbilevel.to_sklearn` of it
-            where it is one of this package.
-
-        Raises
-        ------
-        NotFittedError
-            If this search is not fitted.
-        """
-        _refitted_has("fit")(self)
-        check_is_fitted(self)
-        last = Chain.of(self.best_estimator_).last
-        own = isinstance(last, BilevelLinearModel)
-        return to_sklearn(self.best_estimator_) if own else self.best_estimator_
-
-    @property
-    def n_features_in_(self) -> int:
-        """Number of features of X; only with ``refit``."""
-        if not hasattr(self, "best_estimator_"):
-            raise AttributeError(
-                f"{type(self).__name__} has no n_features_in_: it is not fitted, or "
-                f"was fitted with refit={self.refit}."
-            )
-        return int(self.best_estimator_.n_features_in_)
-
-    @property
-    def classes_(self) -> Array:
-        """Class labels; only with ``refit``, and of classifiers."""
-        _refitted_has("classes_")(self)
-        return np.asarray(self.best_estimator_.classes_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "cv_results_") or hasattr(self, "best_estimator_")

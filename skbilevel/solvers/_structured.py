@@ -33,7 +33,7 @@ _CHOLESKY_UP_TO = 1500
 # Beyond these sizes a Gram matrix or a kernel is neither formed nor factored.
 _PRIMAL_UP_TO = 6000
 _DUAL_UP_TO = 3000
-# Products with a sparse X cost less than a kernel of so many rows, by Newton's method.
+# Products with a sparse X cost less than a kernel of more rows, by Newton's method.
 _SPARSE_DUAL_UP_TO = 1000
 
 INNER: dict[str, InnerSolver] = {

@@ -165,6 +165,7 @@ def test_single_precision(shape):
     "make", [sparse.csr_array, sparse.csc_array, sparse.csr_matrix]
 )
 @pytest.mark.parametrize("shape", [(N, P), (40, 90)])
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 def test_sparse_is_dense(shape, make):
     X, y = make_data(*shape)
     X[np.random.default_rng(1).random(shape) < 0.5] = 0.0

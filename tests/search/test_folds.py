@@ -353,6 +353,22 @@ def test_columns_that_only_a_fold_has_are_refused_or_not_needed():
         assert search.best_estimator_[-1].coef_.shape == (10,)
 
 
+@pytest.mark.parametrize(
+    "last",
+    [BilevelRidgeCV(feature_groups="shared"), BilevelRidgeCV(), BilevelLogisticCV()],
+    ids=str,
+)
+def test_columns_that_were_selected_by_noise_get_little_weight(last):
+    """Splits inside a training set cannot tell: it has selected by all its rows."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((100, 1000)), rng.standard_normal(100)
+    y = y > 0 if isinstance(last, BilevelLogisticCV) else y
+    pipeline = make_pipeline(SelectKBest(f_regression, k=20), last)
+    alone = pipeline.fit(X, y)[-1].coef_
+    searched = BilevelSearchCV(pipeline).fit(X, y).best_estimator_[-1].coef_
+    assert np.linalg.norm(searched) < 0.5 * np.linalg.norm(alone)
+
+
 class Nameless(TransformerMixin, BaseEstimator):
     """As many columns as the rows need, without names."""
 

@@ -103,3 +103,16 @@ def test_a_search_that_is_interrupted_at_once_is_not_fitted(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         search.fit(X, y)
     assert not hasattr(search, "best_estimator_")
+
+
+def test_a_search_that_is_interrupted_while_it_scores_predicts():
+    X, y = draw("plain")
+
+    def interrupt(model, X, y):
+        raise KeyboardInterrupt
+
+    search = BilevelSearchCV(LAST["plain"], scoring=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(X, y)
+    assert not hasattr(search, "cv_results_")
+    assert search.best_estimator_.score(X, y) > 0.5

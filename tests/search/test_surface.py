@@ -440,3 +440,32 @@ def test_offsets():
 )
 def test_scikit_learn(estimator, check):
     check(estimator)
+
+
+def named():
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame(
+        rng.standard_normal((120, 5)), columns=["age", "g1", "g2", "h1", "h2"]
+    )
+    y = 3.0 * X["age"] + X["g1"] - X["g2"] + 0.5 * rng.standard_normal(120)
+    return X, y
+
+
+@pytest.mark.parametrize("hyperpenalty", ["auto", None])
+def test_names_of_columns_reach_the_last_step(hyperpenalty):
+    """Behind transformers that return arrays, too."""
+    X, y = named()
+    last = BilevelRidgeCV(
+        unpenalized=["age"],
+        feature_groups=lambda names: [name[0] for name in names],
+        hyperpenalty=hyperpenalty,
+    )
+    search = BilevelSearchCV(scaled(last)).fit(X, y)
+    ridge = search.best_estimator_[-1]
+    assert ridge.alpha_[0] == 0.0
+    assert list(ridge.group_labels_) == ["g", "h"]
+    assert ridge.group_alpha_[0] < ridge.group_alpha_[1]
+    with pytest.raises(ValueError, match="or use BilevelSearchCV"):
+        scaled(last).fit(X, y)
+    alone = last.fit(X, y)
+    assert list(alone.group_labels_) == ["g", "h"]

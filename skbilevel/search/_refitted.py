@@ -1,0 +1,158 @@
+"""What a search offers once its estimator is refitted with the best strengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skbilevel._typing import Array
+from skbilevel.linear_model._base import BilevelLinearModel
+from skbilevel.linear_model._export import to_sklearn
+from skbilevel.search._chain import Chain
+
+
+def refitted_has(name: str) -> Any:
+    """Whether the refitted estimator has a method, and why not."""
+
+    def check(self: Any) -> bool:
+        if not self.refit:
+            raise AttributeError(
+                f"This {type(self).__name__} was made with refit={self.refit}: {name} "
+                "needs the estimator that is refitted with the best strengths."
+            )
+        getattr(getattr(self, "best_estimator_", self.estimator), name)
+        return True
+
+    return check
+
+
+class RefittedMixin:
+    """Methods and attributes of ``best_estimator_``."""
+
+    estimator: Any
+    refit: bool | str
+    best_estimator_: Any
+
+    @available_if(refitted_has("predict"))
+    def predict(self, X: Any) -> Array:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.predict(X))
+
+    @available_if(refitted_has("predict_proba"))
+    def predict_proba(self, X: Any) -> Array:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, n_classes)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.predict_proba(X))
+
+    @available_if(refitted_has("predict_log_proba"))
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict the logarithms of the probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, n_classes)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.predict_log_proba(X))
+
+    @available_if(refitted_has("decision_function"))
+    def decision_function(self, X: Any) -> Array:
+        """Linear predictions of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.decision_function(X))
+
+    @available_if(refitted_has("transform"))
+    def transform(self, X: Any) -> Array:
+        """Transform by the refitted estimator, where its last step does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, n_outputs)
+            Those of ``best_estimator_``.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.best_estimator_.transform(X))
+
+    def to_sklearn(self) -> Any:
+        """Return the refitted estimator as plain scikit-learn; nothing is fitted.
+
+        Returns
+        -------
+        plain : estimator
+            ``best_estimator_``, its last step replaced by `skbilevel.to_sklearn` of it
+            where it is one of this package.
+
+        Raises
+        ------
+        NotFittedError
+            If this search is not fitted.
+        """
+        refitted_has("fit")(self)
+        check_is_fitted(self)
+        last = Chain.of(self.best_estimator_).last
+        own = isinstance(last, BilevelLinearModel)
+        return to_sklearn(self.best_estimator_) if own else self.best_estimator_
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of features of X; only with ``refit``."""
+        if not hasattr(self, "best_estimator_"):
+            raise AttributeError(
+                f"{type(self).__name__} has no n_features_in_: it is not fitted, or "
+                f"was fitted with refit={self.refit}."
+            )
+        return int(self.best_estimator_.n_features_in_)
+
+    @property
+    def classes_(self) -> Array:
+        """Class labels; only with ``refit``, and of classifiers."""
+        refitted_has("classes_")(self)
+        return np.asarray(self.best_estimator_.classes_)
