@@ -60,10 +60,13 @@ class StrengthScale:
         near = (others >= scale.low / farthest) & (others <= scale.high * farthest)
         return cls.of(strengths, others[near])
 
-    def is_end(self, strength: float) -> bool:
-        """Whether a strength is 0 or infinite, and these have a place."""
-        ends = ((0.0, self.zero), (np.inf, self.removed))
-        return any(strength == value and place is not None for value, place in ends)
+    def has(self, strengths: Any) -> Array:
+        """Which strengths have a place on the axis."""
+        places = self.place(strengths)
+        first = self.low if self.zero is None else self.zero
+        last = self.high if self.removed is None else self.removed
+        inside = (self.low <= places) & (places <= self.high)
+        return inside | (places == first) | (places == last)
 
     def place(self, strengths: Any) -> Array:
         """Coordinates of strengths."""
@@ -73,12 +76,6 @@ class StrengthScale:
         if self.zero is not None:
             out[out == 0] = self.zero
         return out
-
-    def within(self, strengths: Array) -> Array:
-        """Coordinates of strengths, those beyond the scale at its nearer end."""
-        finite = (strengths > 0) & np.isfinite(strengths)
-        clipped = np.clip(strengths, self.low, self.high)
-        return self.place(np.where(finite, clipped, strengths))
 
     def draw(self, axis: Any, span: Any, removed: str, zero: str) -> None:
         """Ticks of an x or y axis, and ``span`` (axvspan, axhspan) for the ends."""

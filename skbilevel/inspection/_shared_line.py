@@ -24,15 +24,16 @@ def draw_shared_line(
         Of the line; no label keeps it out of the legend.
     """
     ax, along_x = axis.axes, axis.axis_name == "x"
-    if scale.low <= scale.place(value) <= scale.high or scale.is_end(value):
+    if scale.has(value):
         line = ax.axvline if along_x else ax.axhline
         line(scale.place(value), color=color, linestyle="--", label=label)
         return
     end = 0.0 if value < scale.low else 1.0
     marks = ("<", ">") if along_x else ("v", "^")
+    # In a corner, where it belongs to no feature.
     ax.plot(
-        [end if along_x else 0.5],
-        [0.5 if along_x else end],
+        [end if along_x else 1.0],
+        [1.0 if along_x else end],
         marks[int(end)],
         transform=ax.transAxes,
         color=color,

@@ -64,4 +64,4 @@ def _counted(label: object, n: int) -> str:
 def _unpenalized(names: Array) -> str:
     if len(names) == 1:
         return f"{shorten(names[0], LONGEST_NAME - 4)} (1)"
-    return f"all unpenalized ({len(names):,})"
+    return f"unpenalized columns ({len(names):,})"

@@ -57,7 +57,7 @@ def draw(ax: Any, content: Content) -> None:
     ax.set_axisbelow(True)
     tidy(ax)
     if content.entries == "labels":
-        ax.set_ylabel("label (number of features)")
+        ax.set_ylabel("label (features)")
         _write_values(ax, content, order)
     legend_above(ax, max(map(len, names)), content.title)
 
@@ -123,38 +123,35 @@ def sorting(strengths: Array) -> Array:
 
 
 def _draw_shared(ax: Any, content: Content, scale: StrengthScale, place: Array) -> None:
-    """The shared strength as a line, or a bar per feature, and stems from it."""
+    """The shared strength as a line or a bar per feature, with stems, or an arrow."""
     if content.shared is None:
         return
-    one = len(content.outputs) == 1
-    if one:
-        moved = content.shared[0] > 0
-        ends = scale.within(content.shared[0]), scale.place(content.strengths[0])
-        ax.hlines(
-            place[moved], ends[0][moved], ends[1][moved], color="0.75", linewidth=1.2
-        )
+    if len(content.outputs) == 1:
+        start, end = content.shared[0], scale.place(content.strengths[0])
+        moved = (start > 0) & scale.has(start)
+        start = scale.place(start)[moved]
+        ax.hlines(place[moved], start, end[moved], color="0.75", linewidth=1.2)
     values = content.shared_values()
     if values is None:
-        for row, shared in enumerate(content.shared):
-            ax.plot(
-                scale.place(shared),
-                place,
-                "|",
-                color=GRAY,
-                markersize=9,
-                label="one shared strength, scaled by the column" if not row else None,
-            )
+        _draw_bars(ax, scale.place(content.shared), place)
         return
     if len(set(values)) == 1:
         label = f"one shared strength: {strength_text(values[0])}"
         draw_shared_line(ax.xaxis, scale, values[0], GRAY, label)
         return
+    few = len(values) <= len(COLORS)
     for color, value, name in zip(
         few_colors(len(values)), values, content.outputs, strict=True
     ):
         label = f"shared by {plain(shorten(name))}: {strength_text(value)}"
-        few = len(values) <= len(COLORS)
         draw_shared_line(ax.xaxis, scale, value, color, label if few else None)
+
+
+def _draw_bars(ax: Any, rows: Array, place: Array) -> None:
+    """A shared strength that depends on the feature."""
+    for row, shared in enumerate(rows):
+        label = None if row else "one shared strength, scaled by the column"
+        ax.plot(shared, place, "|", color=GRAY, markersize=9, label=label)
 
 
 def _name(content: Content, j: int) -> str:

@@ -114,7 +114,8 @@ class StrengthsDisplay:
             Names; None takes those that the model saw, or those that the steps of the
             pipeline before it make.
         feature_groups : array-like of shape (n_features,), default=None
-            Labels that colour the features; None takes those of the model.
+            Labels that colour the features, or name the strengths of a model that has
+            one per label; None takes those of the model.
         reference : float or estimator, default=None
             One strength for all features to compare with, or a fitted model that has
             one, such as RidgeCV. None takes the shared strength of the guard; a fit

@@ -42,6 +42,7 @@ def test_every_feature_has_a_dot_at_its_strength(pyplot, guarded, diabetes):
     assert list(dots(display.ax_)) == list(alpha)
     assert display.ax_.get_xscale() == "log"
     assert display.figure_ is display.ax_.figure
+    assert display.ax_.get_title(loc="left") == "Strengths of BilevelRidgeCV"
 
 
 def test_features_are_sorted_and_the_shared_strength_is_a_line(pyplot, guarded):
@@ -88,38 +89,6 @@ def test_a_reference_in_units_of_c(pyplot, by_class):
     display = StrengthsDisplay.from_estimator(by_class, reference=other)
     assert_array_equal(display.shared_strengths, 0.25)
     assert display.ax_.get_xlabel() == "strength alpha = 1 / C"
-
-
-def test_groups_have_colours(pyplot, guarded, diabetes):
-    labels = ["person"] * 4 + ["blood"] * 6
-    ax = StrengthsDisplay.from_estimator(guarded, feature_groups=labels).ax_
-    lines = {line.get_label(): line for line in ax.lines if line.get_marker() == "o"}
-    assert set(lines) == {"person", "blood"}
-    assert len(lines["person"].get_xdata()) == 4
-    assert lines["person"].get_color() != lines["blood"].get_color()
-
-
-def test_groups_of_the_estimator_are_curves_where_features_are_many(pyplot, wide):
-    model, _, _, labels = wide
-    display = StrengthsDisplay.from_estimator(model)
-    assert_array_equal(display.feature_groups, labels)
-    curves = {line.get_label(): line for line in display.ax_.lines}
-    assert set(labels) <= set(curves)
-    for label, alpha in zip(model.group_labels_, model.group_alpha_, strict=True):
-        assert_allclose(curves[label].get_ydata(), alpha)
-    # Which of equal features are named would be chance.
-    largest = model.group_labels_[np.argmax(model.group_alpha_)]
-    count = np.count_nonzero(labels == largest)
-    assert f"{count} features at" in display.ax_.texts[0].get_text()
-    assert display.ax_.get_yscale() == "log"
-
-
-def test_small_groups_share_gray(pyplot):
-    alpha, names = np.arange(1.0, 31.0), np.arange(30).astype(str)
-    labels = np.repeat(np.arange(10), 3).astype(str)
-    ax = StrengthsDisplay(alpha, feature_names=names, feature_groups=labels).plot().ax_
-    assert [line.get_label() for line in ax.lines][-1] == "4 other groups"
-    assert len(ax.lines[-1].get_xdata()) == 12
 
 
 def test_targets_and_classes_have_rows(pyplot, by_target, by_class):
@@ -264,8 +233,11 @@ def test_the_legend_fits_above_the_axes(pyplot):
         feature_names=names,
         shared_strengths=0 * alpha + 5,
         feature_groups=labels,
+        estimator_name="BilevelRidgeCV",
     ).plot()
     display.figure_.canvas.draw()
     legend = display.ax_.get_legend().get_window_extent()
     assert legend.x1 < display.figure_.bbox.x1
-    assert legend.y1 < display.figure_.bbox.y1
+    title = display.ax_._left_title.get_window_extent()
+    assert legend.y1 <= title.y0 + 3
+    assert title.y1 < display.figure_.bbox.y1
