@@ -87,14 +87,16 @@ def strengths_of(model: Any) -> Array:
     return np.atleast_2d(np.asarray(model.alpha_, dtype=float))
 
 
-def labels_of(model: Any, feature_groups: Any, p: int) -> Array | None:
-    """Labels (p,) of features, given or those of the model."""
+def labels_of(model: Any, feature_groups: Any, names: Array) -> Array | None:
+    """Labels (p,) of features with these names, given or those of the model."""
     if feature_groups is None:
         own = getattr(model, "feature_groups", None)
         if own is None or isinstance(own, str):
             return None
         feature_groups = own
-    labels = np.asarray(feature_groups)
+    if callable(feature_groups):
+        feature_groups = feature_groups(names)
+    labels, p = np.asarray(feature_groups), len(names)
     if labels.shape != (p,):
         raise ValueError(
             f"feature_groups has shape {labels.shape}, but the model has {p} features."

@@ -2,7 +2,10 @@
 
 import numpy as np
 from numpy.testing import assert_allclose
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from skbilevel import BilevelRidgeCV, BilevelSearchCV
 from skbilevel.inspection import StrengthsDisplay
 
 
@@ -37,3 +40,18 @@ def test_small_groups_share_gray(pyplot):
     ax = StrengthsDisplay(alpha, feature_names=names, feature_groups=labels).plot().ax_
     assert [line.get_label() for line in ax.lines][-1] == "4 other groups"
     assert len(ax.lines[-1].get_xdata()) == 12
+
+
+def test_labels_that_a_function_makes_of_names(pyplot):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 4))
+    y = X[:, 0] + 0.3 * rng.standard_normal(60)
+    last = BilevelRidgeCV(
+        feature_groups=lambda names: [
+            "ab" if name in ("x0", "x1") else "cd" for name in names
+        ],
+        hyperpenalty=None,
+    )
+    search = BilevelSearchCV(make_pipeline(StandardScaler(), last)).fit(X, y)
+    display = StrengthsDisplay.from_estimator(search)
+    assert list(display.feature_groups) == ["ab", "ab", "cd", "cd"]
