@@ -3,7 +3,8 @@
 Runs the pairs of ``examples/grid_searches.py`` on several random splits, both programs
 of a pair one after the other, and prints medians::
 
-    python benchmarks/grid_searches.py --seeds 10 --json results/grid_searches.json
+    python benchmarks/grid_searches.py --seeds 10 --json out.json
+    python benchmarks/keep.py out.json grid_searches "COMMAND"
     python benchmarks/grid_searches.py --write   # the table of doc/grid_searches.md
 
 The target: faster than the grid search in each, at a test score that is equal or better

@@ -116,6 +116,7 @@ def test_the_guard_is_no_worse_than_shared_strengths():
     assert_array_equal(both[:, 0], both[:, 2])
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 def test_noise_does_not_open_the_gate():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((120, P)), rng.integers(3, size=120)

@@ -260,6 +260,7 @@ def test_sparse_frames_and_single_precision(name):
     assert framed.feature_names_in_.tolist() == list("abcdef")
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 def test_unpenalized_and_no_intercept():
     X, y = make_data("poisson")
     model = BilevelPoissonCV(fit_intercept=False, unpenalized=[0]).fit(X, y)

@@ -105,7 +105,8 @@ def minimize_scalar_log(
             if rtol > 0.0 and secants >= -1:
                 length = min(stride, ahead if secants >= 0 else _FAR_BEYOND * ahead)
             visit(best.x + side * length)
-            stride *= 1.5
+            # Beside the last secant step, the next one is what it would have been.
+            stride *= 1.0 if length < stride and secants == -1 else 1.5
             continue
         # A bracket that hardly shrank is halved, unless the steps get short.
         slow = abs(other.x - best.x) > _SLOW * width
