@@ -466,21 +466,23 @@ def test_search_gives_everyone_their_rows(case, on, scaled):
 @each_case
 @pytest.mark.parametrize("on", [False, True])
 def test_default_scores_of_a_search_know_weights_and_offsets(case, on):
+    """Those of the folds are what ``score`` of their models gives with all metadata."""
     X, y, meta = draw(case)
+    models = []
+
+    def keep(model, X, y, **metadata):
+        models.append(model)
+        return 0.0
+
+    searched(case, meta, False, scaled=False, scoring=keep).fit(X, y, **meta)
     with sklearn.config_context(enable_metadata_routing=on):
-        found = searched(case, meta, on, scaled=False).fit(X, y, **meta)
-        scores = []
-        fitted = case.model().fit(X, y, **meta)
-        for _, test in GroupKFold(3).split(X, y, meta["groups"]):
-            rows = part({k: v for k, v in meta.items() if k != "groups"}, test)
-            scores.append((test, rows))
-    # The models of the folds are not kept: their scores are compared with those of
-    # models that are fitted by hand at the strengths that were found.
-    table = found.cv_results_
-    assert len(scores) == found.n_splits_
-    for k, (test, rows) in enumerate(scores):
-        of_all = fitted.score(X[test], y[test], **rows)
-        assert abs(table[f"split{k}_test_score"][0] - of_all) < 0.5
+        table = searched(case, meta, on, scaled=False).fit(X, y, **meta).cv_results_
+    own = {key: value for key, value in meta.items() if key != "groups"}
+    folds = GroupKFold(3).split(X, y, meta["groups"])
+    for k, ((_, test), model) in enumerate(zip(folds, models, strict=True)):
+        wanted = model.score(X[test], y[test], **part(own, test))
+        assert table[f"split{k}_test_score"][0] == pytest.approx(wanted, rel=1e-9)
+        assert wanted != model.score(X[test], y[test])
 
 
 @each_case
