@@ -6,6 +6,7 @@ that two runs, and the cached results of the peers, see the same numbers.
 """
 
 import importlib.util
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from _halves import names_of_half
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, TimeSeriesSplit
 
 MAX_ROWS = 2000
 MAX_COLUMNS = 5000
 MIN_COLUMNS = 10
 N_SPLITS = 5
+# Small test sets get more splits, until they hold so many rows in all.
+TESTED_ROWS, MAX_SPLITS = 500, 20
+TEST_SIZE = 0.3
 SEED = 0
 
 # Neighbouring rows of these sets are days, hours or months: a random split
@@ -86,16 +91,22 @@ def pick_rows(n: int, limit: int, ordered: bool, rng: np.random.Generator):
     return np.arange(n - limit, n) if ordered else rng.permutation(n)[:limit]
 
 
-def make_splits(name: str, n: int, subjects: np.ndarray | None, n_splits: int):
+def n_random_splits(n: int) -> int:
+    """Return how many random splits a set of n rows gets."""
+    wanted = math.ceil(TESTED_ROWS / (TEST_SIZE * n))
+    return min(MAX_SPLITS, max(N_SPLITS, wanted))
+
+
+def make_splits(name: str, n: int, subjects: np.ndarray | None):
     """Return the kind of the splits and the splits."""
-    rows = np.zeros((n, 1))
+    rows, n_splits = np.zeros((n, 1)), n_random_splits(n)
     if name in TIME_ORDERED:
-        splitter, kind = TimeSeriesSplit(n_splits), "expanding window"
+        splitter, kind = TimeSeriesSplit(N_SPLITS), "expanding window"
     elif subjects is not None:
-        splitter = GroupShuffleSplit(n_splits, test_size=0.3, random_state=SEED)
+        splitter = GroupShuffleSplit(n_splits, test_size=TEST_SIZE, random_state=SEED)
         kind = "by subject"
     else:
-        splitter = ShuffleSplit(n_splits, test_size=0.3, random_state=SEED)
+        splitter = ShuffleSplit(n_splits, test_size=TEST_SIZE, random_state=SEED)
         kind = "random 70/30"
     return kind, tuple(splitter.split(rows, groups=subjects))
 
@@ -109,13 +120,15 @@ def load_set(name: str) -> Dataset:
     columns = pick_rows(X.shape[1], MAX_COLUMNS, False, rng)
     columns = np.sort(columns)
     subjects = info[SUBJECTS[name]][rows] if name in SUBJECTS else None
-    kind, splits = make_splits(name, len(rows), subjects, N_SPLITS)
+    kind, splits = make_splits(name, len(rows), subjects)
     return Dataset(name, X[np.ix_(rows, columns)], y[rows], splits, kind)
 
 
-def load_battery(names: list[str] | None = None) -> Iterator[Dataset]:
+def load_battery(
+    names: list[str] | None = None, half: str | None = None
+) -> Iterator[Dataset]:
     """Yield the sets with at least ten columns, in the order of the folder."""
-    for name in names or regression_names():
+    for name in names_of_half(names or regression_names(), half):
         data = load_set(name)
         if names or data.X.shape[1] >= MIN_COLUMNS:
             yield data

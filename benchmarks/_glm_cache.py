@@ -8,12 +8,14 @@ Run this file to fill the cache; whoever reads it meanwhile sees what is ready:
 import argparse
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import sklearn
+from _data import MAX_SPLITS
 from _glm_data import WeightedSet
 from _glm_families import FAMILIES, Family, Scores
+from _halves import add_half_option
 from _peers import default_folder, time_limit
 
 LIMIT = 400.0
@@ -34,7 +36,8 @@ def schedule(
         cost = data.X.size * (outputs if outputs > 2 else 1)
         return split > 1, cost * family.peers[name].price, data.name, split
 
-    jobs = [(d, s, name) for d in battery for s in splits for name in family.peers]
+    pairs = [(d, s) for d in battery for s in splits if s < len(d.splits)]
+    jobs = [(d, s, name) for d, s in pairs for name in family.peers]
     return sorted(jobs, key=order)
 
 
@@ -127,36 +130,28 @@ def key_of(data: WeightedSet, split: int) -> dict[str, object]:
     }
 
 
-def run(
-    family: Family,
-    folder: Path,
-    sets: list[str] | None,
-    splits: list[int],
-    limit: float,
-) -> Iterator[str]:
-    """Fill the cache, one line per fit."""
-    cache = FitCache(folder, family)
-    for job in schedule(list(family.battery(sets)), splits, family):
-        line = cache.fill(*job, limit)
-        if line:
-            yield line
-
-
 def main() -> None:
     """Fill the cache."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--battery", choices=tuple(FAMILIES), default="classification")
     parser.add_argument("--cache", type=Path, default=default_folder())
     parser.add_argument("--sets", help="names, separated by commas (default: all)")
-    parser.add_argument("--splits", default="0,1,2,3,4", help="separated by commas")
+    parser.add_argument("--splits", help="separated by commas (default: all)")
+    add_half_option(parser)
     parser.add_argument(
         "--limit", type=float, default=LIMIT, help="CPU seconds per fit of a peer"
     )
     args = parser.parse_args()
     sets = args.sets.split(",") if args.sets else None
-    splits = [int(split) for split in args.splits.split(",")]
-    for line in run(FAMILIES[args.battery], args.cache, sets, splits, args.limit):
-        print(line, flush=True)
+    splits: Iterable[int] = range(MAX_SPLITS)
+    if args.splits:
+        splits = [int(split) for split in args.splits.split(",")]
+    family = FAMILIES[args.battery]
+    cache = FitCache(args.cache, family)
+    for job in schedule(list(family.battery(sets, args.half)), splits, family):
+        line = cache.fill(*job, args.limit)
+        if line:
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

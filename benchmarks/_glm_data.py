@@ -4,7 +4,8 @@ Classification: every set of the folder whose task is binary or multiclass, with
 at least ten columns after one-hot encoding. Cut to 2,000 random rows; classes
 with fewer than 15 members among them are dropped. Of a sparse matrix the 5,000
 columns with most nonzeros in these rows are kept, of a dense one 5,000 random
-columns; then it is stored densely. Five stratified 70/30 splits.
+columns; then it is stored densely. Five stratified 70/30 splits, and more of sets
+with few test rows.
 
 Counts: every set whose task is a count, cut to 5,000 rows (random ones; the
 last ones where rows are ordered in time). The target is the number per unit of
@@ -22,14 +23,16 @@ from _data import (
     MAX_COLUMNS,
     MAX_ROWS,
     MIN_COLUMNS,
-    N_SPLITS,
     SEED,
+    TEST_SIZE,
     TIME_ORDERED,
     Dataset,
     loader,
     make_splits,
+    n_random_splits,
     pick_rows,
 )
+from _halves import names_of_half
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.preprocessing import StandardScaler
 
@@ -108,7 +111,8 @@ def load_classification(
     rows, labels = rows[keep], np.unique(labels[keep], return_inverse=True)[1]
     X = X[rows]
     X = dense(X[:, pick_columns(X, max_columns or X.shape[1], rng)])
-    splitter = StratifiedShuffleSplit(N_SPLITS, test_size=0.3, random_state=SEED)
+    n_splits = n_random_splits(len(labels))
+    splitter = StratifiedShuffleSplit(n_splits, test_size=TEST_SIZE, random_state=SEED)
     splits = () if len(np.unique(labels)) < 2 else tuple(splitter.split(X, labels))
     kind = "stratified 70/30"
     return WeightedSet(name, X, labels, splits, kind, np.ones(len(labels)))
@@ -125,20 +129,24 @@ def load_counts(name: str) -> WeightedSet:
     ordered = name in TIME_ORDERED
     rng = np.random.default_rng(SEED)
     rows = np.sort(pick_rows(len(y), MAX_COUNT_ROWS, ordered, rng))
-    kind, splits = make_splits(name, len(rows), None, N_SPLITS)
+    kind, splits = make_splits(name, len(rows), None)
     weights = exposure[rows]
     return WeightedSet(name, dense(X[rows]), y[rows] / weights, splits, kind, weights)
 
 
-def classification_battery(names: list[str] | None = None) -> Iterator[WeightedSet]:
+def classification_battery(
+    names: list[str] | None = None, half: str | None = None
+) -> Iterator[WeightedSet]:
     """Yield the sets that have two classes and ten columns left."""
-    for name in names or names_of("binary", "multiclass"):
+    for name in names_of_half(names or names_of("binary", "multiclass"), half):
         data = load_classification(name)
         if data.splits and data.X.shape[1] >= MIN_COLUMNS:
             yield data
 
 
-def counts_battery(names: list[str] | None = None) -> Iterator[WeightedSet]:
+def counts_battery(
+    names: list[str] | None = None, half: str | None = None
+) -> Iterator[WeightedSet]:
     """Yield the sets of counts."""
-    for name in names or names_of("count"):
+    for name in names_of_half(names or names_of("count"), half):
         yield load_counts(name)

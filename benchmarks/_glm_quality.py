@@ -10,6 +10,7 @@ from _glm_cache import LIMIT, FitCache, schedule
 from _glm_data import WeightedSet
 from _glm_families import Family
 from _glm_scores import Results, SetScore, best_rival, complete, score_set, summarize
+from _halves import CONFIRM, write_log
 from _options import draw_sets, make_estimator, texts
 from _peers import default_folder
 from _report import cell, table, write_json
@@ -31,10 +32,10 @@ def collect(
     """Yield every set, its peers' results, the splits to judge on, who is missing."""
     cache = FitCache(args.cache or default_folder(), family)
     sets = args.sets.split(",") if args.sets else None
-    for data in family.battery(sets):
+    for data in family.battery(sets, args.half):
         wanted = list(range(len(data.splits)))
         if args.splits:
-            wanted = [int(split) for split in args.splits.split(",")]
+            wanted = [int(s) for s in args.splits.split(",") if int(s) in wanted]
         if not args.cached:
             for job in schedule([data], wanted, family):
                 cache.fill(*job, LIMIT)
@@ -143,6 +144,8 @@ def report(
     print(transposed(columns))
     if not args.peers_only:
         print(f"\n{verdicts(columns[OURS], family)}")
+        if args.half == CONFIRM:
+            write_log(family.name, args.rule, columns[OURS])
     per_set = [dict(zip(HEADER, row, strict=True)) for row in rows]
     scores = {
         name: {key: asdict(score) for key, score in sets.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from _glm_families import Family, Scores
+from _halves import honest_best
 from _scores import CLIP, MARGIN
 
 Results = Mapping[str, Scores]
@@ -23,6 +24,8 @@ class SetScore:
     # while one of them is still to come, as are the times of all peers.
     to_best: float
     best: str
+    # Ratio on odd splits to the peer that is best on even ones.
+    to_honest: float
     difference: np.ndarray
     accuracy: np.ndarray
     loss: np.ndarray
@@ -96,12 +99,17 @@ def score_set(
     cpu_peers = np.sum([column(peers[n], "cpu", splits) for n in timed], axis=0)
     if set(pending).intersection(family.timed):
         cpu_peers = np.full(len(splits), np.nan)
+    rivals = complete(peers, family.rivals, splits)
+    theirs = {rival: ratios(peers[rival], peers, splits, family) for rival in rivals}
+    odd = np.array([split % 2 == 1 for split in splits], dtype=bool)
+    honest = honest_best(theirs, splits)
     accuracy = column(results, "accuracy", splits)
     loss, base = (column(r, "loss", splits) for r in (results, reference))
     return SetScore(
         ratios=mine,
         to_best=float(mine.mean()) - best,
         best=name,
+        to_honest=float(mine[odd].mean()) - honest if odd.any() else honest,
         difference=1000 * (loss - base),
         accuracy=100 * (accuracy - column(reference, "accuracy", splits)),
         loss=loss,
@@ -136,6 +144,15 @@ def against_best(sets: Sequence[SetScore]) -> dict[str, float | int]:
     }
 
 
+def against_honest(sets: Sequence[SetScore]) -> dict[str, float]:
+    """Return the figures against the peer that is best on the other splits."""
+    known = np.array([s.to_honest for s in sets if np.isfinite(s.to_honest)])
+    if not known.size:
+        return {}
+    mean, error = clipped(known)
+    return {"to honest best": mean, "to honest best, its se": error}
+
+
 def summarize(scores: Mapping[str, SetScore]) -> dict[str, float | int | str]:
     """Return the overall figures of one method; sets without a result are out."""
     known = {name: s for name, s in scores.items() if np.isfinite(s.ratio)}
@@ -153,8 +170,10 @@ def summarize(scores: Mapping[str, SetScore]) -> dict[str, float | int | str]:
         "which": list(known)[int(ratio.argmax())],
         "worst fit": float(max(s.ratios.max() for s in sets)),
         "sets > +2 %": int(np.sum(ratio > MARGIN)),
+        "share of sets > +2 %": float(np.mean(ratio > MARGIN)),
         "sets < -2 %": int(np.sum(ratio < -MARGIN)),
         **against_best(sets),
+        **against_honest(sets),
         "loss x 1000": float(np.mean([s.difference.mean() for s in sets])),
         "accuracy, points": float(np.mean([s.accuracy.mean() for s in sets])),
         **times(sets),
@@ -174,4 +193,6 @@ def times(sets: Sequence[SetScore]) -> dict[str, float]:
             label = "all peers" if name == "peers" else name
             figures[f"time / {label}"] = float(mine.sum() / theirs.sum())
             figures[f"median fit / {label}"] = float(np.median(mine / theirs))
+            per_set = [s.cpu.sum() / getattr(s, f"cpu_{name}").sum() for s in sets]
+            figures[f"worst set's time / {label}"] = float(np.nanmax(per_set))
     return figures

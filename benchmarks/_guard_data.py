@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from _data import Dataset, loader, pick_rows, raw
+from _halves import names_of_half
 from sklearn.model_selection import ShuffleSplit
 from sklearn.preprocessing import PolynomialFeatures
 
@@ -108,11 +109,13 @@ def cut(X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return X[np.ix_(rows, columns)].astype(float), np.asarray(y, dtype=float)[rows]
 
 
-def load_guard_battery(names: list[str] | None = None) -> Iterator[Dataset]:
+def load_guard_battery(
+    names: list[str] | None = None, half: str | None = None
+) -> Iterator[Dataset]:
     """Yield the tasks; loading one does not load the others."""
     loader()
     table = tasks()
-    for name in names or table:
+    for name in names_of_half(names or table, half):
         make, first = table[name]
         X, y = cut(*make())
         seeds = range(first, first + 3)

@@ -20,6 +20,7 @@ import numpy as np
 import sklearn
 from _data import Dataset, load_battery
 from _guard_data import load_guard_battery
+from _halves import add_half_option
 from sklearn.base import RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import (
@@ -209,10 +210,10 @@ def schedule(
         turn = split if stage == 3 else 0
         return stage, turn, cost, split, RIVALS.index(name)
 
-    jobs = [(d, s, name) for d in battery for s in splits for name in rivals]
+    pairs = [(d, s) for d in battery for s in splits if s < len(d.splits)]
+    jobs = [(d, s, name) for d, s in pairs for name in rivals]
     jobs.sort(key=order)
-    means = [(d, s, BASELINE) for d in battery for s in splits]
-    return means + jobs
+    return [(d, s, BASELINE) for d, s in pairs] + jobs
 
 
 def main() -> None:
@@ -226,12 +227,14 @@ def main() -> None:
     parser.add_argument(
         "--slow-splits", type=int, default=SLOW_SPLITS, help="for the slowest sets"
     )
+    add_half_option(parser)
     args = parser.parse_args()
     names = args.sets.split(",") if args.sets else None
     guard = args.battery == "guard"
-    battery = list((load_guard_battery if guard else load_battery)(names))
+    load = load_guard_battery if guard else load_battery
+    battery = list(load(names, args.half))
     cache = PeerCache(args.cache / "guard" if guard else args.cache)
-    n_splits = len(battery[0].splits)
+    n_splits = max(len(data.splits) for data in battery)
     splits = (
         [int(s) for s in args.splits.split(",")] if args.splits else range(n_splits)
     )

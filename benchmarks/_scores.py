@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from _halves import honest_best
 
 CLIP = 0.3
 # Two per cent, on the scale of the logarithm.
@@ -23,6 +24,8 @@ class SetScore:
     ratio: float
     error: float
     to_best: float
+    # Ratio on odd splits to the peer that is best on even ones.
+    to_honest: float
     seconds: float
     slowdowns: tuple[float, ...]
 
@@ -74,12 +77,20 @@ def score_set(
     ratios = log_ratios(results, peers[reference], splits)
     keys = [str(split) for split in splits if str(split) in results]
     spread = np.std(ratios, ddof=1) if len(ratios) > 1 else np.nan
+    theirs = {
+        name: log_ratios(peers[name], peers[reference], splits)
+        for name in rivals
+        if name in peers
+    }
+    odd = np.array([split % 2 == 1 for split in splits], dtype=bool)
+    honest = honest_best(theirs, splits)
     # Without the slowest peer there is nothing to be a multiple of.
     slow = peers.get(slowest, {})
     return SetScore(
         ratio=float(np.mean(ratios)),
         error=float(spread / np.sqrt(len(ratios))),
         to_best=float(np.mean(ratios)) - best_peer(peers, reference, splits, rivals)[1],
+        to_honest=float(np.mean(ratios[odd])) - honest if odd.any() else honest,
         seconds=float(sum(results[key]["cpu"] for key in keys)),
         slowdowns=tuple(
             results[key]["cpu"] / slow[key]["cpu"] for key in keys if key in slow
@@ -93,10 +104,13 @@ def summarize(scores: Sequence[SetScore]) -> dict[str, float]:
     ratio = np.array([score.ratio for score in known])
     error = np.array([score.error for score in known])
     to_best = np.array([score.to_best for score in known])
+    honest = np.array([s.to_honest for s in known if np.isfinite(s.to_honest)])
+    clipped = np.array([score.clipped for score in known])
     slowdowns = [value for score in known for value in score.slowdowns]
     return {
         "sets": len(known),
-        "clipped mean": float(np.mean([score.clipped for score in known])),
+        "clipped mean": float(clipped.mean()),
+        "se over sets": float(clipped.std(ddof=1) / np.sqrt(len(known))),
         "mean": float(ratio.mean()),
         "worst": float(ratio.max()),
         "> +2 %": int(np.sum(ratio > MARGIN)),
@@ -104,6 +118,7 @@ def summarize(scores: Sequence[SetScore]) -> dict[str, float]:
         "> +2 %, 2 se": int(np.sum((ratio > MARGIN) & (ratio > 2 * error))),
         "< -2 %, 2 se": int(np.sum((ratio < -MARGIN) & (ratio < -2 * error))),
         "to best peer": float(to_best.mean()),
+        "to honest best": float(np.mean(np.clip(honest, -CLIP, CLIP))),
         "within 2 % of best": float(np.mean(to_best <= MARGIN)),
         "cpu s": float(sum(score.seconds for score in known)),
         "median x slowest": float(np.median(slowdowns or [np.nan])),

@@ -12,7 +12,10 @@ that of the best peer of each set, chosen with hindsight. The batteries
     python benchmarks/quality.py --battery guard --json guard.json --plot guard.png
     python benchmarks/quality.py --battery classification --splits 0,1 --cached
     python benchmarks/quality.py --battery counts
+    python benchmarks/quality.py --half choose
+    python benchmarks/quality.py --half confirm --rule "what is frozen, in words"
 
+Rules are chosen on one half of the sets and confirmed on the other (``_halves.py``).
 Peers take hours in all; their results are kept in --cache. Times are CPU
 seconds of one thread.
 """
@@ -29,6 +32,7 @@ from _data import Dataset, load_battery
 from _glm_families import FAMILIES
 from _glm_quality import run_family
 from _guard_data import NOTES, load_guard_battery
+from _halves import CONFIRM, add_half_option, check_half, write_log
 from _noise import noise_rows
 from _options import draw_sets, make_estimator, texts
 from _peers import (
@@ -79,8 +83,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--skip-noise", action="store_true", help="of main and guard: no permutations"
     )
+    add_half_option(parser)
+    parser.add_argument("--rule", help="with --half confirm: what is frozen, in words")
     add_output_options(parser)
     args = parser.parse_args()
+    check_half(args)
     if args.estimator is None:
         family = FAMILIES.get(args.battery)
         args.estimator = family.estimator if family else "skbilevel.BilevelRidgeCV"
@@ -104,12 +111,12 @@ def collect(args: argparse.Namespace) -> Iterator[tuple[Dataset, dict, list[int]
     folder = args.cache or default_folder()
     cache = PeerCache(folder / "guard" if guard else folder)
     names = args.sets.split(",") if args.sets else None
-    battery = (load_guard_battery if guard else load_battery)(names)
+    battery = (load_guard_battery if guard else load_battery)(names, args.half)
     rivals = args.peers.split(",") if args.peers else FOUR if guard else RIVALS
     for data in battery:
         wanted = range(len(data.splits))
         if args.splits:
-            wanted = [int(split) for split in args.splits.split(",")]
+            wanted = [int(s) for s in args.splits.split(",") if int(s) in wanted]
         if not args.cached:
             for job in schedule([data], list(wanted), rivals):
                 cache.fill(*job)
@@ -190,6 +197,8 @@ def run_regression(args: argparse.Namespace) -> None:
     content = {"options": texts(args), "summary": summary}
     content |= {"per_set": [dict(zip(PER_SET, row, strict=True)) for row in rows]}
     content |= {"fits": fits, "noise": noise}
+    if args.half == CONFIRM and not args.peers_only:
+        write_log(args.battery, args.rule, summary[OURS])
     content["scores"] = {k: [asdict(s) for s in v] for k, v in scores.items()}
     write_json(args.json, content)
     if args.plot:
