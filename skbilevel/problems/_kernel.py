@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 
 # Columns that a block takes: as many as stay in the cache of a core.
@@ -196,6 +197,6 @@ class KernelRows:
 def dual_factor(kernel: Array, root_weight: Array) -> tuple[tuple[Array, bool], float]:
     """Cholesky factor and log determinant of ``I + sqrt(s) K sqrt(s)``."""
     K = root_weight[:, None] * kernel * root_weight
-    K[np.arange(len(K)), np.arange(len(K))] += 1.0
-    factor = linalg.cho_factor(K, lower=True, check_finite=False)
-    return factor, 2.0 * float(np.log(np.diag(factor[0])).sum())
+    diagonal_of(K)[...] += 1.0
+    factor = factor_spd(K)
+    return (factor, True), 2.0 * float(np.log(np.diag(factor)).sum())
