@@ -9,7 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
-from skbilevel.problems._moments import AugmentedRows
+from skbilevel.linear_model._free_columns import free_map
+from skbilevel.problems._moments import AugmentedRows, some_columns
 
 # Above this ratio of column scales a strength shared by the columns as they are
 # is meaningless; sparse columns differ by their nature and are left alone longer.
@@ -49,7 +50,8 @@ class Prepared:
         rows = self.rows
         m = rows.n_free
         out = np.zeros((rows.X.shape[1], coef.shape[1]))
-        out[rows.free] = coef[int(rows.intercept) : m]
+        own = coef[int(rows.intercept) : m]
+        out[rows.free] = own if rows.free_map is None else rows.free_map @ own
         out[rows.penalized] = coef[m:]
         intercept = np.zeros(coef.shape[1])
         if rows.intercept:
@@ -90,6 +92,52 @@ class PreparedData(Prepared):
 
 
 @dataclass(frozen=True)
+class Units:
+    """Shifts of the columns, and working coordinates of the unpenalized ones.
+
+    Parameters
+    ----------
+    shift : ndarray of shape (m,)
+        Subtracted from the columns.
+    free_map : ndarray of shape (number of unpenalized columns, r) or None
+        See `free_map`; None where there are no such columns.
+    """
+
+    shift: Array
+    free_map: Array | None
+
+    @classmethod
+    def of(
+        cls,
+        X: Any,
+        statistics: tuple[Array, Array],
+        weight: Array,
+        positive: Array,
+        free: Array,
+        intercept: bool,
+    ) -> Units:
+        """By the rows ``positive`` alone; ``free`` are the unpenalized columns."""
+        mean, spread = statistics
+        shift = np.zeros_like(mean)
+        if intercept and not sparse.issparse(X):
+            shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
+        if not len(free):
+            return cls(shift, None)
+        block, own = some_columns(X, positive, free), weight[positive]
+        if intercept:
+            # Beside centred columns the intercept takes no part in a minimum norm.
+            shift[free] = own @ block / own.sum()
+        return cls(shift, free_map(block, own, shift[free], X.dtype))
+
+    def with_columns(self, n: int) -> Array | None:
+        """The map with n columns; those of zeros explain nothing."""
+        made = self.free_map
+        if made is None:
+            return None
+        return np.pad(made[:, :n], ((0, 0), (0, max(0, n - made.shape[1]))))
+
+
+@dataclass(frozen=True)
 class Columns:
     """Columns with the shifts that keep digits, and their roles.
 
@@ -105,8 +153,8 @@ class Columns:
         Mask of unpenalized columns.
     intercept : bool
         Whether the model has one.
-    shift : ndarray of shape (m,)
-        Subtracted from dense columns.
+    units : Units
+        Shifts, and the working coordinates of the unpenalized columns.
     standardize : bool
         Whether a shared strength refers to columns of unit variance.
     """
@@ -116,7 +164,7 @@ class Columns:
     positive: Array
     free: Array
     intercept: bool
-    shift: Array
+    units: Units
     standardize: bool
 
     @classmethod
@@ -127,10 +175,13 @@ class Columns:
         positive = np.flatnonzero(weight > 0)
         if sparse.issparse(X):
             X = sparse.csr_array(X)
-        mean, spread = _column_statistics(X, positive)
-        shift = _shift(X, mean, spread, weight, np.flatnonzero(free), intercept)
-        standardize = not grouped and _uneven(spread[~free], not sparse.issparse(X))
-        return cls(X, weight, positive, free, intercept, shift, standardize)
+        statistics = _column_statistics(X, positive)
+        columns = np.flatnonzero(free)
+        units = Units.of(X, statistics, weight, positive, columns, intercept)
+        _check_free(units, positive, intercept)
+        spread = statistics[1][~free]
+        standardize = not grouped and _uneven(spread, not sparse.issparse(X))
+        return cls(X, weight, positive, free, intercept, units, standardize)
 
     def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
         """The columns beside targets (n, t)."""
@@ -141,9 +192,10 @@ class Columns:
             np.flatnonzero(self.free),
             np.flatnonzero(~self.free),
             self.intercept,
-            self.shift,
+            self.units.shift,
             y_shift,
             self.standardize,
+            self.units.free_map,
         )
 
 
@@ -159,30 +211,33 @@ def prepare(
     return PreparedData(columns.rows(y, y_shift), positive, scale)
 
 
-def column_shift(
-    X: Any, weight: Array, positive: Array, free: Array, intercept: bool
-) -> Array:
-    """What is subtracted from the columns, by the rows ``positive`` alone.
+def seen_by_fold(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
+    """The rows with other columns, whose units are those of the training rows."""
+    if sparse.issparse(X):
+        X = sparse.csr_array(X)
+    positive, free = train[rows.weight[train] > 0], rows.free
+    statistics = _column_statistics(X, positive)
+    units = Units.of(X, statistics, rows.weight, positive, free, rows.intercept)
+    return replace(
+        rows,
+        X=X,
+        penalized=np.setdiff1d(np.arange(X.shape[1]), free),
+        shift=units.shift,
+        free_map=units.with_columns(rows.n_free - int(rows.intercept)),
+    )
 
-    ``free`` holds the indices of the unpenalized columns.
-    """
-    own = np.zeros_like(weight)
-    own[positive] = weight[positive]
-    mean, spread = _column_statistics(X, positive)
-    return _shift(X, mean, spread, own, free, intercept)
 
-
-def _shift(
-    X: Any, mean: Array, spread: Array, weight: Array, free: Array, intercept: bool
-) -> Array:
-    shift = np.zeros_like(mean)
-    if sparse.issparse(X) or not intercept:
-        return shift
-    shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
-    if len(free):
-        # Beside centred columns the intercept takes no part in a minimum norm.
-        shift[free] = _weighted_mean(X, free, weight)
-    return shift
+def _check_free(units: Units, positive: Array, intercept: bool) -> None:
+    """Raise where unpenalized columns explain any target."""
+    if units.free_map is None:
+        return
+    rank, n = units.free_map.shape[1] + int(intercept), len(positive)
+    if rank >= n:
+        beside = " and the intercept" if intercept else ""
+        raise ValueError(
+            f"The unpenalized columns{beside} have rank {rank} on {n} rows, and fit "
+            "any target exactly: name fewer columns in unpenalized."
+        )
 
 
 def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Array]:
@@ -202,12 +257,6 @@ def _settled(y: Array, mean: Array, rows: Array) -> Array:
     noise = 4.0 * np.finfo(float).eps * abs(mean)
     constant = (abs(y[rows] - mean) <= noise).all(axis=0)
     return np.where(constant, mean, y) if constant.any() else y
-
-
-def _weighted_mean(X: Array, columns: Array, weight: Array) -> Array:
-    rows = np.flatnonzero(weight)
-    block = np.asarray(X[np.ix_(rows, columns)], dtype=np.float64)
-    return weight[rows] @ block / weight[rows].sum()
 
 
 def _power_of_two(size: float) -> float:

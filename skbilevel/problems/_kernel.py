@@ -13,6 +13,7 @@ from scipy import sparse
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._moments import AugmentedRows, unit_metric
+from skbilevel.problems._sweep import ROUNDING, regression_map
 
 # Columns that a block takes: as many as stay in the cache of a core.
 _COLUMNS = 512
@@ -179,7 +180,7 @@ class KernelRows:
             total = s.sum()
             return (s / (total if total > 0 else 1.0))[None]
         root = np.sqrt(s)[:, None]
-        return np.asarray(np.linalg.pinv(E * root) * root.T)
+        return regression_map(E * root) * root.T
 
     def center(
         self, block: Array, E_left: Array, sweep_train: Array, E_train: Array
@@ -190,8 +191,14 @@ class KernelRows:
         unpenalized columns of its rows.
         """
         m = block.shape[1]
+        before = np.diagonal(block)
         block = block - E_left @ (sweep_train @ block[:m])
-        return np.asarray(block - (block @ sweep_train.T) @ E_train.T)
+        block -= (block @ sweep_train.T) @ E_train.T
+        # Unpenalized columns that tell a row from all others leave rounding of it.
+        explained = np.diagonal(block) <= ROUNDING * before
+        block[:, explained] = 0.0
+        block[:m][explained] = 0.0
+        return np.asarray(block)
 
 
 def dual_factor(kernel: Array, root_weight: Array) -> tuple[tuple[Array, bool], float]:
