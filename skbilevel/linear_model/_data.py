@@ -157,6 +157,8 @@ class Columns:
         Shifts, and the working coordinates of the unpenalized columns.
     standardize : bool
         Whether a shared strength refers to columns of unit variance.
+    size : float
+        Size of the penalized columns.
     """
 
     X: Any
@@ -166,6 +168,7 @@ class Columns:
     intercept: bool
     units: Units
     standardize: bool
+    size: float
 
     @classmethod
     def of(
@@ -175,13 +178,14 @@ class Columns:
         positive = np.flatnonzero(weight > 0)
         if sparse.issparse(X):
             X = sparse.csr_array(X)
-        statistics = _column_statistics(X, positive)
+        statistics = _column_statistics(X, positive, weight)
         columns = np.flatnonzero(free)
         units = Units.of(X, statistics, weight, positive, columns, intercept)
         _check_free(units, positive, intercept)
         spread = statistics[1][~free]
         standardize = not grouped and _uneven(spread, not sparse.issparse(X))
-        return cls(X, weight, positive, free, intercept, units, standardize)
+        size = 1.0 if standardize else _column_size(spread)
+        return cls(X, weight, positive, free, intercept, units, standardize, size)
 
     def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
         """The columns beside targets (n, t)."""
@@ -196,6 +200,7 @@ class Columns:
             y_shift,
             self.standardize,
             self.units.free_map,
+            self.size,
         )
 
 
@@ -216,14 +221,18 @@ def seen_by_fold(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
     if sparse.issparse(X):
         X = sparse.csr_array(X)
     positive, free = train[rows.weight[train] > 0], rows.free
-    statistics = _column_statistics(X, positive)
+    statistics = _column_statistics(X, positive, rows.weight)
     units = Units.of(X, statistics, rows.weight, positive, free, rows.intercept)
+    penalized = np.setdiff1d(np.arange(X.shape[1]), free)
     return replace(
         rows,
         X=X,
-        penalized=np.setdiff1d(np.arange(X.shape[1]), free),
+        penalized=penalized,
         shift=units.shift,
         free_map=units.with_columns(rows.n_free - int(rows.intercept)),
+        column_size=(
+            1.0 if rows.standardize else _column_size(statistics[1][penalized])
+        ),
     )
 
 
@@ -263,16 +272,15 @@ def _power_of_two(size: float) -> float:
     return float(2.0 ** np.round(np.log2(size))) if 0 < size < np.inf else 1.0
 
 
-def _column_statistics(X: Any, rows: Array) -> tuple[Array, Array]:
-    """Means and standard deviations of the columns over some rows."""
-    n = len(rows)
+def _column_statistics(X: Any, rows: Array, weight: Array) -> tuple[Array, Array]:
+    """Weighted means and standard deviations of the columns over some rows."""
+    n, weight = len(rows), weight[rows]
     if sparse.issparse(X):
         block = X if n == X.shape[0] else X[rows]
-        mean = np.asarray(block.sum(axis=0, dtype=np.float64)).ravel() / n
-        square = block.multiply(block).sum(axis=0, dtype=np.float64)
-        square = np.asarray(square).ravel() / n
+        mean = np.asarray(block.T @ weight)
+        square = np.asarray(block.multiply(block).T @ weight)
     else:
-        total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+        mean, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
         step = max(256, (1 << 23) // (8 * max(1, X.shape[1])))
         for start in range(0, n, step):
             if n == X.shape[0]:
@@ -280,12 +288,23 @@ def _column_statistics(X: Any, rows: Array) -> tuple[Array, Array]:
             else:
                 block = X[rows[start : start + step]]
             block = np.asarray(block, dtype=np.float64)
-            total += np.ones(len(block)) @ block
-            square += np.einsum("ij,ij->j", block, block)
-        mean, square = total / n, square / n
+            own = weight[start : start + step]
+            mean += own @ block
+            square += own @ block**2
+    # Sums of integers are exact: a constant column is its mean.
+    mean, square = mean / weight.sum(), square / weight.sum()
     variance = square - mean**2
     # What is left of a constant column is rounding.
     return mean, np.sqrt(np.where(variance > 1e-13 * square, variance, 0.0))
+
+
+def _column_size(spread: Array) -> float:
+    """Root mean square of the spreads of columns that vary."""
+    spread = spread[spread > 0]
+    if not spread.size:
+        return 1.0
+    top = float(spread.max())
+    return top * float(np.sqrt(np.mean((spread / top) ** 2)))
 
 
 def _uneven(spread: Array, dense: bool) -> bool:

@@ -49,6 +49,9 @@ class AugmentedRows:
         training set) rather than to the columns as they are.
     free_map : ndarray of shape (len(free), r) or None
         Turns the shifted unpenalized columns into r working ones; None leaves them.
+    column_size : float
+        Root mean square of the standard deviations of the penalized columns; one where
+        a shared strength refers to columns of unit variance.
     """
 
     X: Any
@@ -61,6 +64,7 @@ class AugmentedRows:
     y_shift: Array
     standardize: bool = False
     free_map: Array | None = None
+    column_size: float = 1.0
 
     @property
     def n_rows(self) -> int:
