@@ -13,8 +13,10 @@ from skbilevel.linear_model._free_columns import free_map
 from skbilevel.problems._moments import AugmentedRows, some_columns
 
 # Above this ratio of column scales a strength shared by the columns as they are
-# is meaningless; sparse columns differ by their nature and are left alone longer.
-_SPREAD_DENSE, _SPREAD_SPARSE = 1e2, 1e6
+# is meaningless. Columns of words or categories differ by how rare they are: where no
+# more than an eighth of all entries is not zero they are left alone longer. The type
+# of X plays no part.
+_SPREAD, _SPREAD_OF_RARE, _RARE = 1e2, 1e6, 0.125
 _SHIFT_FROM = 1e2
 
 
@@ -92,6 +94,50 @@ class PreparedData(Prepared):
 
 
 @dataclass(frozen=True)
+class Statistics:
+    """Of every column over some rows, by weight.
+
+    Parameters
+    ----------
+    mean, spread : ndarray of shape (m,)
+        Means and standard deviations.
+    filled : ndarray of shape (m,)
+        Shares of the rows in which the column is not zero.
+    """
+
+    mean: Array
+    spread: Array
+    filled: Array
+
+    @classmethod
+    def of(cls, X: Any, rows: Array, weight: Array) -> Statistics:
+        """Of the rows ``rows``; a dense X is read block by block."""
+        n, weight = len(rows), weight[rows]
+        first: Any = 0.0
+        if sparse.issparse(X):
+            block = X if n == X.shape[0] else X[rows]
+            parts = [block, block.multiply(block), block != 0]
+            sums = [np.asarray(each.T @ weight) for each in parts]
+        else:
+            sums = [np.zeros(X.shape[1]) for _ in range(3)]
+            # Around a row, columns far from zero keep their digits.
+            first = np.asarray(X[rows[0]], dtype=np.float64)
+            step = max(256, (1 << 23) // (8 * max(1, X.shape[1])))
+            for start in range(0, n, step):
+                index = slice(start, start + step)
+                block = X[index] if n == X.shape[0] else X[rows[index]]
+                sums[2] += weight[index] @ (block != 0)
+                block = block - first
+                sums[0] += weight[index] @ block
+                sums[1] += weight[index] @ block**2
+        mean, square, filled = (each / weight.sum() for each in sums)
+        variance = square - mean**2
+        # What is left of a constant column is rounding.
+        variance = np.where(variance > 1e-13 * square, variance, 0.0)
+        return cls(first + mean, np.sqrt(variance), filled)
+
+
+@dataclass(frozen=True)
 class Units:
     """Shifts of the columns, and working coordinates of the unpenalized ones.
 
@@ -110,14 +156,14 @@ class Units:
     def of(
         cls,
         X: Any,
-        statistics: tuple[Array, Array],
+        statistics: Statistics,
         weight: Array,
         positive: Array,
         free: Array,
         intercept: bool,
     ) -> Units:
         """By the rows ``positive`` alone; ``free`` are the unpenalized columns."""
-        mean, spread = statistics
+        mean, spread = statistics.mean, statistics.spread
         shift = np.zeros_like(mean)
         if intercept and not sparse.issparse(X):
             shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
@@ -178,12 +224,13 @@ class Columns:
         positive = np.flatnonzero(weight > 0)
         if sparse.issparse(X):
             X = sparse.csr_array(X)
-        statistics = _column_statistics(X, positive, weight)
+        statistics = Statistics.of(X, positive, weight)
         columns = np.flatnonzero(free)
         units = Units.of(X, statistics, weight, positive, columns, intercept)
         _check_free(units, positive, intercept)
-        spread = statistics[1][~free]
-        standardize = not grouped and _uneven(spread, not sparse.issparse(X))
+        spread = statistics.spread[~free]
+        uneven = _uneven(spread, statistics.filled[~free])
+        standardize = not grouped and uneven
         size = 1.0 if standardize else _column_size(spread)
         return cls(X, weight, positive, free, intercept, units, standardize, size)
 
@@ -221,18 +268,14 @@ def seen_by_fold(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
     if sparse.issparse(X):
         X = sparse.csr_array(X)
     positive, free = train[rows.weight[train] > 0], rows.free
-    statistics = _column_statistics(X, positive, rows.weight)
+    statistics = Statistics.of(X, positive, rows.weight)
     units = Units.of(X, statistics, rows.weight, positive, free, rows.intercept)
-    penalized = np.setdiff1d(np.arange(X.shape[1]), free)
     return replace(
         rows,
         X=X,
-        penalized=penalized,
+        penalized=np.setdiff1d(np.arange(X.shape[1]), free),
         shift=units.shift,
         free_map=units.with_columns(rows.n_free - int(rows.intercept)),
-        column_size=(
-            1.0 if rows.standardize else _column_size(statistics[1][penalized])
-        ),
     )
 
 
@@ -272,32 +315,6 @@ def _power_of_two(size: float) -> float:
     return float(2.0 ** np.round(np.log2(size))) if 0 < size < np.inf else 1.0
 
 
-def _column_statistics(X: Any, rows: Array, weight: Array) -> tuple[Array, Array]:
-    """Weighted means and standard deviations of the columns over some rows."""
-    n, weight = len(rows), weight[rows]
-    if sparse.issparse(X):
-        block = X if n == X.shape[0] else X[rows]
-        mean = np.asarray(block.T @ weight)
-        square = np.asarray(block.multiply(block).T @ weight)
-    else:
-        mean, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-        step = max(256, (1 << 23) // (8 * max(1, X.shape[1])))
-        for start in range(0, n, step):
-            if n == X.shape[0]:
-                block = X[start : start + step]
-            else:
-                block = X[rows[start : start + step]]
-            block = np.asarray(block, dtype=np.float64)
-            own = weight[start : start + step]
-            mean += own @ block
-            square += own @ block**2
-    # Sums of integers are exact: a constant column is its mean.
-    mean, square = mean / weight.sum(), square / weight.sum()
-    variance = square - mean**2
-    # What is left of a constant column is rounding.
-    return mean, np.sqrt(np.where(variance > 1e-13 * square, variance, 0.0))
-
-
 def _column_size(spread: Array) -> float:
     """Root mean square of the spreads of columns that vary."""
     spread = spread[spread > 0]
@@ -307,10 +324,11 @@ def _column_size(spread: Array) -> float:
     return top * float(np.sqrt(np.mean((spread / top) ** 2)))
 
 
-def _uneven(spread: Array, dense: bool) -> bool:
+def _uneven(spread: Array, filled: Array) -> bool:
     """Whether the columns' scales are too far apart to share a strength."""
+    rare = filled.sum() <= _RARE * len(filled)
     spread = spread[spread > 0]
     if not spread.size:
         return False
-    limit = _SPREAD_DENSE if dense else _SPREAD_SPARSE
+    limit = _SPREAD_OF_RARE if rare else _SPREAD
     return bool(spread.max() / spread.min() > limit)

@@ -47,7 +47,7 @@ def free_map(block: Array, weight: Array, shift: Array, dtype: Any) -> Array:
     Z = np.sqrt(weight / weight.sum())[:, None] * np.where(varies, centred / unit, 0.0)
     norm = np.linalg.norm(Z, axis=0)
     norm = np.where(norm > 0.0, norm, 1.0)
-    R = np.linalg.qr(Z / norm, mode="r")
+    R = _triangle(Z / norm)
     _, spectrum, V = np.linalg.svd(R, full_matrices=False)
     rank = int((spectrum > _RANK[str(dtype)] * spectrum.max(initial=0.0)).sum())
     keep = np.arange(len(norm))
@@ -55,9 +55,13 @@ def free_map(block: Array, weight: Array, shift: Array, dtype: Any) -> Array:
         pivots = linalg.qr(R, mode="r", pivoting=True)[1]
         keep = np.sort(pivots[:rank])
     # In the order of the columns: rounding cannot turn the working ones.
-    R = np.linalg.qr(R[:, keep], mode="r")
-    R *= np.where(np.diagonal(R) < 0.0, -1.0, 1.0)[:, None]
-    made = linalg.solve_triangular(R, np.eye(rank), check_finite=False)
+    made = linalg.inv(_triangle(R[:, keep]))
     if rank < len(norm):
         made = V[:rank].T @ (V[:rank][:, keep] @ made)
     return np.asarray(made / (unit * norm)[:, None])
+
+
+def _triangle(Z: Array) -> Array:
+    """The upper triangular R of ``Z = Q R``, with a positive diagonal."""
+    R = np.asarray(linalg.qr(Z, mode="r")[0][: Z.shape[1]])
+    return R * np.where(np.diagonal(R) < 0.0, -1.0, 1.0)[:, None]

@@ -15,7 +15,7 @@ _JITTER = 1e-13
 
 def diagonal_of(K: Array) -> Array:
     """The diagonals of a stack (..., p, p) as a view, whatever its memory order."""
-    return np.einsum("...ii->...i", K)
+    return np.asarray(np.einsum("...ii->...i", K))
 
 
 def factor_spd(K: Array) -> Array:
