@@ -31,7 +31,7 @@ def factor_spd(K: Array) -> Array:
         # A symmetric matrix is its transpose, and LAPACK wants columns first. It
         # writes over one triangle, from which the other one can be restored.
         factor, info = lapack.dpotrf(K.T, lower=1, overwrite_a=1, clean=0)
-        if info == 0:
+        if info == 0 and np.isfinite(diagonal_of(factor)).all():
             return np.asarray(factor)
         jitter = max(_JITTER, 100.0 * jitter)
         if jitter > 1e3 or not np.isfinite(diagonal).all():

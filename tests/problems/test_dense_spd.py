@@ -27,7 +27,7 @@ def stack():
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_memory_order_plays_no_part(stack, order):
-    K = order(stack)
+    K = order(stack.copy())
     diagonal_of(K)[...] += 1.0
     assert_allclose(np.diagonal(K, axis1=1, axis2=2), diagonal_of(stack) + 1.0)
     assert_allclose(inverse_spd(K), np.linalg.inv(stack + np.eye(50)), atol=1e-12)
