@@ -49,6 +49,11 @@ class Unit:
     name: str
     factor: float
 
+    def of(self, loss: Any) -> Any:
+        """Losses in the user's units; too large a one is infinite."""
+        with np.errstate(over="ignore"):
+            return np.multiply(loss, min(self.factor, np.finfo(float).max))
+
 
 def search_strengths(
     source: Source,
@@ -191,8 +196,8 @@ def _words(unit: Unit, step: Step) -> str:
     if info is None:
         return "start: one strength, or what alpha_init says"
     return (
-        f"iteration {info.n_iter}: {unit.name} {info.value * unit.factor:.6g}, "
-        f"projected gradient {info.grad_norm * unit.factor:.2e}, {info.seconds:.2f} s"
+        f"iteration {info.n_iter}: {unit.name} {unit.of(info.value):.6g}, "
+        f"projected gradient {unit.of(info.grad_norm):.2e}, {info.seconds:.2f} s"
     )
 
 
@@ -207,7 +212,7 @@ def _warn(found: Found, unit: Unit) -> None:
     if found.status in _WARNED:
         warn_user(
             f"{found.status.value} Reached a {unit.name} of "
-            f"{found.loss * unit.factor:.6g} in {found.n_iter} outer iterations.",
+            f"{unit.of(found.loss):.6g} in {found.n_iter} outer iterations.",
             ConvergenceWarning,
         )
 
@@ -230,7 +235,7 @@ def report(
     with np.errstate(divide="ignore"):
         alpha = 1.0 / v
     family, value = check_hyperpenalty(options.hyperpenalty)
-    score = -found.loss * unit.factor
+    score = -float(unit.of(found.loss))
     hyperpenalty = {
         "family": np.array([family]),
         "value": np.array([value]),
@@ -241,8 +246,8 @@ def report(
         "alpha": alpha[None],
     }
     history = {
-        "value": found.history["value"] * unit.factor,
-        "grad_norm": found.history["grad_norm"] * unit.factor,
+        "value": unit.of(found.history["value"]),
+        "grad_norm": unit.of(found.history["grad_norm"]),
         "tol": found.history["tol"],
         "seconds": found.history["seconds"],
     }

@@ -9,11 +9,14 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
-from skbilevel.problems._moments import AugmentedRows
+from skbilevel.linear_model._free_columns import free_map
+from skbilevel.problems._moments import AugmentedRows, some_columns
 
 # Above this ratio of column scales a strength shared by the columns as they are
-# is meaningless; sparse columns differ by their nature and are left alone longer.
-_SPREAD_DENSE, _SPREAD_SPARSE = 1e2, 1e6
+# is meaningless. Columns of words or categories differ by how rare they are: where no
+# more than an eighth of all entries is not zero they are left alone longer. The type
+# of X plays no part.
+_SPREAD, _SPREAD_OF_RARE, _RARE = 1e2, 1e6, 0.125
 _SHIFT_FROM = 1e2
 
 
@@ -49,7 +52,8 @@ class Prepared:
         rows = self.rows
         m = rows.n_free
         out = np.zeros((rows.X.shape[1], coef.shape[1]))
-        out[rows.free] = coef[int(rows.intercept) : m]
+        own = coef[int(rows.intercept) : m]
+        out[rows.free] = own if rows.free_map is None else rows.free_map @ own
         out[rows.penalized] = coef[m:]
         intercept = np.zeros(coef.shape[1])
         if rows.intercept:
@@ -90,6 +94,96 @@ class PreparedData(Prepared):
 
 
 @dataclass(frozen=True)
+class Statistics:
+    """Of every column over some rows, by weight.
+
+    Parameters
+    ----------
+    mean, spread : ndarray of shape (m,)
+        Means and standard deviations.
+    filled : ndarray of shape (m,)
+        Shares of the rows in which the column is not zero.
+    """
+
+    mean: Array
+    spread: Array
+    filled: Array
+
+    @classmethod
+    def of(cls, X: Any, rows: Array, weight: Array) -> Statistics:
+        """Of the rows ``rows``; a dense X is read block by block."""
+        n, weight = len(rows), weight[rows]
+        first: Any = 0.0
+        if sparse.issparse(X):
+            block = X if n == X.shape[0] else X[rows]
+            parts = [block, block.multiply(block), block != 0]
+            sums = [np.asarray(each.T @ weight) for each in parts]
+        else:
+            sums = [np.zeros(X.shape[1]) for _ in range(3)]
+            # Around a row, columns far from zero keep their digits.
+            first = np.asarray(X[rows[0]], dtype=np.float64)
+            step = max(256, (1 << 23) // (8 * max(1, X.shape[1])))
+            for start in range(0, n, step):
+                index = slice(start, start + step)
+                block = X[index] if n == X.shape[0] else X[rows[index]]
+                sums[2] += weight[index] @ (block != 0)
+                block = block - first
+                sums[0] += weight[index] @ block
+                sums[1] += weight[index] @ block**2
+        mean, square, filled = (each / weight.sum() for each in sums)
+        variance = square - mean**2
+        # What is left of a constant column is rounding.
+        variance = np.where(variance > 1e-13 * square, variance, 0.0)
+        return cls(first + mean, np.sqrt(variance), filled)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Shifts of the columns, and working coordinates of the unpenalized ones.
+
+    Parameters
+    ----------
+    shift : ndarray of shape (m,)
+        Subtracted from the columns.
+    free_map : ndarray of shape (number of unpenalized columns, r) or None
+        See `free_map`; None where there are no such columns.
+    """
+
+    shift: Array
+    free_map: Array | None
+
+    @classmethod
+    def of(
+        cls,
+        X: Any,
+        statistics: Statistics,
+        weight: Array,
+        positive: Array,
+        free: Array,
+        intercept: bool,
+    ) -> Units:
+        """By the rows ``positive`` alone; ``free`` are the unpenalized columns."""
+        mean, spread = statistics.mean, statistics.spread
+        shift = np.zeros_like(mean)
+        if intercept and not sparse.issparse(X):
+            shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
+        if not len(free):
+            return cls(shift, None)
+        block, own = some_columns(X, positive, free), weight[positive]
+        if intercept:
+            # Beside centred columns the intercept takes no part in a minimum norm.
+            shift[free] = own @ block / own.sum()
+        return cls(shift, free_map(block, own, shift[free], X.dtype))
+
+    def with_columns(self, n: int) -> Array | None:
+        """The map with n columns; those of zeros explain nothing."""
+        made = self.free_map
+        if made is None:
+            return None
+        return np.pad(made[:, :n], ((0, 0), (0, max(0, n - made.shape[1]))))
+
+
+@dataclass(frozen=True)
 class Columns:
     """Columns with the shifts that keep digits, and their roles.
 
@@ -105,10 +199,12 @@ class Columns:
         Mask of unpenalized columns.
     intercept : bool
         Whether the model has one.
-    shift : ndarray of shape (m,)
-        Subtracted from dense columns.
+    units : Units
+        Shifts, and the working coordinates of the unpenalized columns.
     standardize : bool
         Whether a shared strength refers to columns of unit variance.
+    size : float
+        Size of the penalized columns.
     """
 
     X: Any
@@ -116,8 +212,9 @@ class Columns:
     positive: Array
     free: Array
     intercept: bool
-    shift: Array
+    units: Units
     standardize: bool
+    size: float
 
     @classmethod
     def of(
@@ -127,10 +224,15 @@ class Columns:
         positive = np.flatnonzero(weight > 0)
         if sparse.issparse(X):
             X = sparse.csr_array(X)
-        mean, spread = _column_statistics(X, positive)
-        shift = _shift(X, mean, spread, weight, np.flatnonzero(free), intercept)
-        standardize = not grouped and _uneven(spread[~free], not sparse.issparse(X))
-        return cls(X, weight, positive, free, intercept, shift, standardize)
+        statistics = Statistics.of(X, positive, weight)
+        columns = np.flatnonzero(free)
+        units = Units.of(X, statistics, weight, positive, columns, intercept)
+        _check_free(units, positive, intercept)
+        spread = statistics.spread[~free]
+        uneven = _uneven(spread, statistics.filled[~free])
+        standardize = not grouped and uneven
+        size = 1.0 if standardize else _column_size(spread)
+        return cls(X, weight, positive, free, intercept, units, standardize, size)
 
     def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
         """The columns beside targets (n, t)."""
@@ -141,9 +243,11 @@ class Columns:
             np.flatnonzero(self.free),
             np.flatnonzero(~self.free),
             self.intercept,
-            self.shift,
+            self.units.shift,
             y_shift,
             self.standardize,
+            self.units.free_map,
+            self.size,
         )
 
 
@@ -159,30 +263,33 @@ def prepare(
     return PreparedData(columns.rows(y, y_shift), positive, scale)
 
 
-def column_shift(
-    X: Any, weight: Array, positive: Array, free: Array, intercept: bool
-) -> Array:
-    """What is subtracted from the columns, by the rows ``positive`` alone.
+def seen_by_fold(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
+    """The rows with other columns, whose units are those of the training rows."""
+    if sparse.issparse(X):
+        X = sparse.csr_array(X)
+    positive, free = train[rows.weight[train] > 0], rows.free
+    statistics = Statistics.of(X, positive, rows.weight)
+    units = Units.of(X, statistics, rows.weight, positive, free, rows.intercept)
+    return replace(
+        rows,
+        X=X,
+        penalized=np.setdiff1d(np.arange(X.shape[1]), free),
+        shift=units.shift,
+        free_map=units.with_columns(rows.n_free - int(rows.intercept)),
+    )
 
-    ``free`` holds the indices of the unpenalized columns.
-    """
-    own = np.zeros_like(weight)
-    own[positive] = weight[positive]
-    mean, spread = _column_statistics(X, positive)
-    return _shift(X, mean, spread, own, free, intercept)
 
-
-def _shift(
-    X: Any, mean: Array, spread: Array, weight: Array, free: Array, intercept: bool
-) -> Array:
-    shift = np.zeros_like(mean)
-    if sparse.issparse(X) or not intercept:
-        return shift
-    shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
-    if len(free):
-        # Beside centred columns the intercept takes no part in a minimum norm.
-        shift[free] = _weighted_mean(X, free, weight)
-    return shift
+def _check_free(units: Units, positive: Array, intercept: bool) -> None:
+    """Raise where unpenalized columns explain any target."""
+    if units.free_map is None:
+        return
+    rank, n = units.free_map.shape[1] + int(intercept), len(positive)
+    if rank >= n:
+        beside = " and the intercept" if intercept else ""
+        raise ValueError(
+            f"The unpenalized columns{beside} have rank {rank} on {n} rows, and fit "
+            "any target exactly: name fewer columns in unpenalized."
+        )
 
 
 def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Array]:
@@ -204,45 +311,24 @@ def _settled(y: Array, mean: Array, rows: Array) -> Array:
     return np.where(constant, mean, y) if constant.any() else y
 
 
-def _weighted_mean(X: Array, columns: Array, weight: Array) -> Array:
-    rows = np.flatnonzero(weight)
-    block = np.asarray(X[np.ix_(rows, columns)], dtype=np.float64)
-    return weight[rows] @ block / weight[rows].sum()
-
-
 def _power_of_two(size: float) -> float:
     return float(2.0 ** np.round(np.log2(size))) if 0 < size < np.inf else 1.0
 
 
-def _column_statistics(X: Any, rows: Array) -> tuple[Array, Array]:
-    """Means and standard deviations of the columns over some rows."""
-    n = len(rows)
-    if sparse.issparse(X):
-        block = X if n == X.shape[0] else X[rows]
-        mean = np.asarray(block.sum(axis=0, dtype=np.float64)).ravel() / n
-        square = block.multiply(block).sum(axis=0, dtype=np.float64)
-        square = np.asarray(square).ravel() / n
-    else:
-        total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-        step = max(256, (1 << 23) // (8 * max(1, X.shape[1])))
-        for start in range(0, n, step):
-            if n == X.shape[0]:
-                block = X[start : start + step]
-            else:
-                block = X[rows[start : start + step]]
-            block = np.asarray(block, dtype=np.float64)
-            total += np.ones(len(block)) @ block
-            square += np.einsum("ij,ij->j", block, block)
-        mean, square = total / n, square / n
-    variance = square - mean**2
-    # What is left of a constant column is rounding.
-    return mean, np.sqrt(np.where(variance > 1e-13 * square, variance, 0.0))
+def _column_size(spread: Array) -> float:
+    """Root mean square of the spreads of columns that vary."""
+    spread = spread[spread > 0]
+    if not spread.size:
+        return 1.0
+    top = float(spread.max())
+    return top * float(np.sqrt(np.mean((spread / top) ** 2)))
 
 
-def _uneven(spread: Array, dense: bool) -> bool:
+def _uneven(spread: Array, filled: Array) -> bool:
     """Whether the columns' scales are too far apart to share a strength."""
+    rare = filled.sum() <= _RARE * len(filled)
     spread = spread[spread > 0]
     if not spread.size:
         return False
-    limit = _SPREAD_DENSE if dense else _SPREAD_SPARSE
+    limit = _SPREAD_OF_RARE if rare else _SPREAD
     return bool(spread.max() / spread.min() > limit)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
-from skbilevel.linear_model._data import column_shift
+from skbilevel.linear_model._data import seen_by_fold
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_views import RowViews, View
 from skbilevel.problems._moments import AugmentedRows
@@ -47,21 +47,10 @@ def views_of(
 
     def make(train: Array, valid: Array) -> View:
         X, place = features.fold(train, valid)
-        return View(_seen(rows, X, train), place)
+        return View(seen_by_fold(rows, X, train), place)
 
     views = RowViews(rows, pairs, make)
     return _padded(views) if features.padded else views
-
-
-def _seen(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
-    """The rows with other columns, whose units are those of the training rows."""
-    free = rows.free
-    penalized = np.setdiff1d(np.arange(X.shape[1]), free)
-    if sparse.issparse(X):
-        X = sparse.csr_array(X)
-    positive = train[rows.weight[train] > 0]
-    shift = column_shift(X, rows.weight, positive, free, rows.intercept)
-    return replace(rows, X=X, penalized=penalized, shift=shift)
 
 
 def _padded(views: RowViews) -> RowViews:

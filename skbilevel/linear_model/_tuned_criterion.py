@@ -43,7 +43,7 @@ def tune_criterion(
     regime = _regime(data, resampling.criterion, len(splits), options)
     plain = metadata is not None
     source = _source(data, views, resampling.criterion, splits, regime, plain)
-    unit = Unit("validation MSE", 2.0 * data.y_scale**2 / rows.n_targets)
+    unit = Unit("validation MSE", 2.0 * data.y_scale * data.y_scale / rows.n_targets)
 
     def left_out(v: Array) -> Array:
         assert isinstance(source, RowSource)

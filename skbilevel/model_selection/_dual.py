@@ -215,7 +215,9 @@ class KernelTrainer:
         oracle = KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
         descent = None if self.likelihood is None else ROUGH_DESCENT
-        v, w = elastic_net_strengths(oracle, grid, ratio, descent)
+        v, w = elastic_net_strengths(
+            oracle, grid, ratio, descent, self.rows.column_size
+        )
         return v[None], w[None]
 
     def solve(self, v: Array) -> Array:

@@ -107,11 +107,13 @@ def elastic_net_strengths(
     grid: Array,
     ratio: float,
     descent: Descent | None = None,
+    size: float = 1.0,
 ) -> tuple[Array, Array]:
     """Variances (c, p) and coefficients (c, p, t) along a path of c points.
 
     ``grid`` is relative to ``max_j |x_j^T y| / ratio`` of this training set, so that
-    a point means the same in every set and no set depends on another's rows.
+    a point means the same in every set and no set depends on another's rows. ``ratio``
+    holds for columns divided by ``size``, and for targets in units of their own.
     """
     descent = descent or Descent()
     top = np.sqrt((oracle.cross**2).sum(axis=1)).max(initial=0.0)
@@ -121,7 +123,7 @@ def elastic_net_strengths(
     unit = descent.unit
     if unit is None:
         unit = float(np.sqrt(oracle.yy / (t * oracle.weight)))
-    ratio = ratio / (ratio + (1.0 - ratio) / unit)
+    ratio = ratio / (ratio + (1.0 - ratio) * size / unit)
     penalties = top / ratio * grid
     with warnings.catch_warnings():
         # The candidates are scored anyway; the user has no parameter to act on.

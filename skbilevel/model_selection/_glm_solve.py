@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._glm_shared import RotatedRows, is_narrow
 from skbilevel.problems import Loss
+from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._kernel import Kernels
 from skbilevel.problems._target_features import (
     Features,
@@ -219,7 +219,6 @@ def _active(v: Array) -> Array:
 
 def _root(K: Array) -> Array:
     """Lower factor of a kernel, which is overwritten."""
-    n = len(K)
     # A class without features has a kernel of zeros.
-    K[np.arange(n), np.arange(n)] += max(_JITTER * float(np.trace(K)) / n, 1e-300)
-    return np.asarray(linalg.cholesky(K, lower=True, check_finite=False))
+    diagonal_of(K)[...] += max(_JITTER * float(np.trace(K)) / len(K), 1e-300)
+    return np.tril(factor_spd(K))

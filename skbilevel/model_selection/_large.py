@@ -209,9 +209,8 @@ class RowsTrainer:
         n_points = min(n_points, self.budget.elastic_net)
         oracle = RowsOracle(self.train, self.rows.penalized, self.yy)
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
-        v, w = elastic_net_strengths(
-            oracle, grid, ratio, Descent(limit=self.budget.columns)
-        )
+        descent, size = Descent(limit=self.budget.columns), self.rows.column_size
+        v, w = elastic_net_strengths(oracle, grid, ratio, descent, size)
         return v[None], w[None]
 
     def solve(self, v: Array) -> Array:

@@ -194,7 +194,6 @@ class LargeGLM:
 
 def _sparse_columns(rows: AugmentedRows) -> tuple[Design, Layout]:
     X = sparse.csc_array(rows.X, dtype=np.float64)
-    free = X[:, rows.free]
     X = X if rows.trivial_columns else X[:, rows.penalized]
     count = np.diff(X.indptr)
     lone = np.flatnonzero(count == 1)
@@ -206,8 +205,8 @@ def _sparse_columns(rows: AugmentedRows) -> tuple[Design, Layout]:
     unit = sparse.csc_array(
         (np.ones(len(own)), (own, np.arange(len(own)))), shape=(n, len(own))
     )
-    head = [sparse.csc_array(np.ones((n, 1)))] if rows.intercept else []
-    parts = [*head, free, X[:, kept], unit]
+    head = sparse.csc_array(rows.free_block(np.arange(n)))
+    parts = [head, X[:, kept], unit]
     return as_design(sparse.hstack(parts, format="csc")), layout
 
 

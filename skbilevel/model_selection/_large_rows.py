@@ -101,15 +101,13 @@ class LargeRows:
     @classmethod
     def of(cls, rows: AugmentedRows) -> LargeRows:
         """One copy of a sparse X, none of a dense one."""
-        design = as_design(rows.X)
-        if rows.shift.any():
-            design = Centered(design, rows.shift, np.ones(len(rows.shift)))
-        free = np.ones((rows.n_rows, rows.n_free))
-        if len(rows.free):
-            pick = np.zeros((design.shape[1], len(rows.free)))
-            pick[rows.free, np.arange(len(rows.free))] = 1.0
-            free[:, int(rows.intercept) :] = design.matvec(pick)
-        return cls(rows, design, free, rows.y - rows.y_shift)
+        design, shift = as_design(rows.X), rows.shift.copy()
+        shift[rows.free] = 0.0  # no product needs them
+        if shift.any():
+            design = Centered(design, shift, np.ones(len(shift)))
+        everything = np.arange(rows.n_rows)
+        free = rows.free_block(everything)
+        return cls(rows, design, free, rows.targets(everything))
 
 
 @dataclass(frozen=True)

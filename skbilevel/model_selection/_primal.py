@@ -233,7 +233,11 @@ class MomentTrainer:
             )
             grid = relative_grid(float(weight), self.rows.n_penalized, n_points)
             descent = None if self.likelihood is None else ROUGH_DESCENT
-            out.append(elastic_net_strengths(oracle, grid, ratio, descent))
+            out.append(
+                elastic_net_strengths(
+                    oracle, grid, ratio, descent, self.rows.column_size
+                )
+            )
         return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
 
     def solve(self, v: Array) -> Array:

@@ -107,11 +107,11 @@ def stacked(
     """One table of all rows, and a training set in every part of it.
 
     Sums over sets of rows are then taken for all parts at once. None where columns
-    differ in number or shift.
+    differ in number or units.
     """
     first = rows[0]
     shape = first.X.shape
-    if any(each.X.shape != shape or each.shift.any() for each in rows):
+    if len(first.free) or any(x.X.shape != shape or x.shift.any() for x in rows):
         return None
     parts: list[Any] = [each.X for each in rows]
     is_sparse = sparse.issparse(first.X)

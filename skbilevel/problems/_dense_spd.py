@@ -1,4 +1,4 @@
-"""Inverses and solves of stacks of small symmetric positive definite matrices."""
+"""Factors, inverses and diagonals of symmetric positive definite matrices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,49 @@ from skbilevel._typing import Array
 
 # Below this size the loop over LAPACK calls costs more than the plain inverse.
 _LOOP_FROM = 40
+# First relative jitter of a matrix that rounding made indefinite.
+_JITTER = 1e-13
+
+
+def diagonal_of(K: Array) -> Array:
+    """The diagonals of a stack (..., p, p) as a view, whatever its memory order."""
+    return np.asarray(np.einsum("...ii->...i", K))
+
+
+def factor_spd(K: Array) -> Array:
+    """Lower Cholesky factor of a matrix, which is overwritten.
+
+    The upper triangle of the result holds other numbers. Where rounding made the
+    matrix indefinite, its diagonal grows by a share of itself until there is a factor.
+    """
+    if not K.size:
+        return K
+    diagonal, jitter = diagonal_of(K).copy(), 0.0
+    while True:
+        # A symmetric matrix is its transpose, and LAPACK wants columns first. It
+        # writes over one triangle, from which the other one can be restored.
+        factor, info = lapack.dpotrf(K.T, lower=1, overwrite_a=1, clean=0)
+        if info == 0 and np.isfinite(diagonal_of(factor)).all():
+            return np.asarray(factor)
+        jitter = max(_JITTER, 100.0 * jitter)
+        if jitter > 1e3 or not np.isfinite(diagonal).all():
+            raise FloatingPointError(
+                "The inner system is not finite; restrict alpha_bounds."
+            )
+        lower = np.tril(K, -1)
+        K = lower + lower.T
+        diagonal_of(K)[...] = diagonal * (1.0 + jitter)
+
+
+def inverse_of_factor(L: Array) -> Array:
+    """Inverse of the matrix of which L is the lower factor."""
+    if not L.size:
+        return L
+    inverse, _ = lapack.dpotri(L, lower=1)
+    lower = np.tril(inverse)
+    out = lower + lower.T
+    diagonal_of(out)[...] *= 0.5
+    return np.asarray(out)
 
 
 def inverse_spd(K: Array) -> Array:
@@ -16,31 +59,23 @@ def inverse_spd(K: Array) -> Array:
     p = K.shape[-1]
     if p < _LOOP_FROM:
         return np.linalg.inv(K)
-    out = np.empty_like(K)
-    for source, target in zip(K.reshape(-1, p, p), out.reshape(-1, p, p), strict=True):
-        # A symmetric matrix is its transpose, and LAPACK wants columns first.
-        factor, info = lapack.dpotrf(source.T, lower=1)
-        if info:
-            target[...] = np.linalg.inv(source)
-            continue
-        inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-        # potri fills one triangle and leaves zeros in the other.
-        np.add(inverse, inverse.T, out=target)
-        target.flat[:: p + 1] *= 0.5
-    return out
+    stack = K.reshape(-1, p, p)
+    out = np.stack([inverse_of_factor(factor_spd(each.copy())) for each in stack])
+    return out.reshape(K.shape)
 
 
 def logdet_spd(K: Array) -> Array:
     """Log determinants of a stack of symmetric positive definite matrices."""
-    factor = np.linalg.cholesky(K)
-    return np.asarray(
-        2.0 * np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum(axis=-1)
-    )
+    try:
+        factor = np.linalg.cholesky(K)
+    except np.linalg.LinAlgError:
+        stack = K.reshape(-1, *K.shape[-2:])
+        factor = np.stack([factor_spd(each.copy()) for each in stack]).reshape(K.shape)
+    return np.asarray(2.0 * np.log(diagonal_of(factor)).sum(axis=-1))
 
 
 def preconditioned(gram: Array, d: Array) -> Array:
     """``I + diag(d) G diag(d)`` for stacks of Gram matrices."""
     K = d[..., :, None] * gram * d[..., None, :]
-    index = np.arange(K.shape[-1])
-    K[..., index, index] += 1.0
+    diagonal_of(K)[...] += 1.0
     return K

@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._moments import AugmentedRows, unit_metric
+from skbilevel.problems._sweep import ROUNDING, regression_map
 
 # Columns that a block takes: as many as stay in the cache of a core.
 _COLUMNS = 512
@@ -178,7 +180,7 @@ class KernelRows:
             total = s.sum()
             return (s / (total if total > 0 else 1.0))[None]
         root = np.sqrt(s)[:, None]
-        return np.asarray(np.linalg.pinv(E * root) * root.T)
+        return regression_map(E * root) * root.T
 
     def center(
         self, block: Array, E_left: Array, sweep_train: Array, E_train: Array
@@ -189,13 +191,19 @@ class KernelRows:
         unpenalized columns of its rows.
         """
         m = block.shape[1]
+        before = np.diagonal(block)
         block = block - E_left @ (sweep_train @ block[:m])
-        return np.asarray(block - (block @ sweep_train.T) @ E_train.T)
+        block -= (block @ sweep_train.T) @ E_train.T
+        # Unpenalized columns that tell a row from all others leave rounding of it.
+        explained = np.diagonal(block) <= ROUNDING * before
+        block[:, explained] = 0.0
+        block[:m][explained] = 0.0
+        return np.asarray(block)
 
 
 def dual_factor(kernel: Array, root_weight: Array) -> tuple[tuple[Array, bool], float]:
     """Cholesky factor and log determinant of ``I + sqrt(s) K sqrt(s)``."""
     K = root_weight[:, None] * kernel * root_weight
-    K[np.arange(len(K)), np.arange(len(K))] += 1.0
-    factor = linalg.cho_factor(K, lower=True, check_finite=False)
-    return factor, 2.0 * float(np.log(np.diag(factor[0])).sum())
+    diagonal_of(K)[...] += 1.0
+    factor = factor_spd(K)
+    return (factor, True), 2.0 * float(np.log(np.diag(factor)).sum())

@@ -20,10 +20,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import QuadraticDataFit
+from skbilevel.problems._dense_spd import (
+    diagonal_of,
+    factor_spd,
+    inverse_of_factor,
+)
 from skbilevel.problems._swept_rows import SweptRows
 
 # A row that determines a coefficient alone has no out-of-sample residual.
@@ -45,14 +49,8 @@ class _Primal:
     def at(cls, moments: QuadraticDataFit, v: Array) -> _Primal:
         d = np.sqrt(v)
         K = d[:, None] * moments.gram * d
-        K.reshape(-1)[:: len(d) + 1] += 1.0
-        factor, info = linalg.lapack.dpotrf(K.T, lower=1, overwrite_a=1)
-        if info:
-            raise np.linalg.LinAlgError(
-                "The Gram matrix is not positive semidefinite; lower v_max."
-            )
-        inverse, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        diagonal_of(K)[...] += 1.0
+        inverse = inverse_of_factor(factor_spd(K))
         omega = inverse @ (d[:, None] * moments.cross)
         W = d[:, None] * omega
         u = np.where(v[:, None] > 0, omega / _safe(d)[:, None], 0.0)
@@ -179,9 +177,7 @@ def _dual_inverse(rows: SweptRows, v: Array) -> Array:
     for index, X in rows.column_blocks():
         scaled = X * root[index]
         K += scaled @ scaled.T
-    factor, _ = linalg.lapack.dpotrf(K.T, lower=1, overwrite_a=1)
-    inverse, _ = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
-    return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T)
+    return inverse_of_factor(factor_spd(K))
 
 
 @dataclass(frozen=True)

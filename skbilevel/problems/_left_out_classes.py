@@ -96,7 +96,7 @@ def _blocks(Z: TargetFeatures, S: Array, t: int) -> tuple[Array, Array]:
     """Rows of ``Z S`` as (n, t, r, t), and the diagonal blocks of ``Z S Z^T``."""
     n, r = Z.shape[-2:]
     if isinstance(Z, np.ndarray) and is_shared(Z):
-        ZS = (Z @ S.reshape(r, -1)).reshape(n, t, r, t)
+        ZS = (Z @ S.reshape(r, t * r * t)).reshape(n, t, r, t)
         return ZS, np.einsum("ickd,ik->icd", ZS, Z)
     blocks = S.reshape(r, t, r * t).swapaxes(0, 1)
     ZS = np.stack([own @ block for own, block in zip(Z, blocks, strict=True)], axis=1)
@@ -108,7 +108,7 @@ def _blocks(Z: TargetFeatures, S: Array, t: int) -> tuple[Array, Array]:
 def _weighted(ZS: Array, D: Array) -> Array:
     """``sum_c D_ic ZS_ic``, shape (n, r, t)."""
     n, t, r, _ = ZS.shape
-    return np.asarray((D[:, None, :] @ ZS.reshape(n, t, -1)).reshape(n, r, t))
+    return np.asarray((D[:, None, :] @ ZS.reshape(n, t, r * t)).reshape(n, r, t))
 
 
 def _contracted(at: Features, Q: Array) -> Array:

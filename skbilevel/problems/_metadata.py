@@ -27,6 +27,8 @@ def metadata_transform(Z: Array, weight: Array | None = None) -> Array:
         keeps common features from moving by many times the nominal step.
     """
     p, q = Z.shape
+    if not p:
+        return np.zeros((q, 0))
     weight = np.full(p, 1.0 / p) if weight is None else weight
     # Columns of very different scales are equally informative.
     norm = np.sqrt((weight[:, None] * Z**2).sum(axis=0))

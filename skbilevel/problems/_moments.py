@@ -11,10 +11,11 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import diagonal_of
+from skbilevel.problems._sweep import RANK, ROUNDING
 
-# Smallest eigenvalue of correlations at which columns count as independent, and the
-# relative size of eigenvalues that are zero but for rounding.
-_COLLINEAR, _RANK = 1e-11, 1e-13
+# Smallest eigenvalue of correlations at which columns count as independent.
+_COLLINEAR = 1e-11
 # A block of rows and its product stay in the cache.
 _BLOCK_BYTES = 1 << 21
 
@@ -38,13 +39,19 @@ class AugmentedRows:
     intercept : bool
         Whether the first unpenalized column is the constant one.
     shift : ndarray of shape (m,)
-        Subtracted from the columns of a dense ``X`` before products are formed. It
-        is zero except where the mean is so large that products would lose digits.
+        Subtracted from the columns before products are formed. It is zero except for
+        unpenalized columns beside an intercept, and for columns of a dense ``X`` whose
+        mean is so large that products would lose digits.
     y_shift : ndarray of shape (t,)
         The same for the targets.
     standardize : bool
         Whether a shared strength refers to columns of unit variance (over each
         training set) rather than to the columns as they are.
+    free_map : ndarray of shape (len(free), r) or None
+        Turns the shifted unpenalized columns into r working ones; None leaves them.
+    column_size : float
+        Root mean square of the standard deviations of the penalized columns; one where
+        a shared strength refers to columns of unit variance.
     """
 
     X: Any
@@ -56,6 +63,8 @@ class AugmentedRows:
     shift: Array
     y_shift: Array
     standardize: bool = False
+    free_map: Array | None = None
+    column_size: float = 1.0
 
     @property
     def n_rows(self) -> int:
@@ -64,8 +73,9 @@ class AugmentedRows:
 
     @property
     def n_free(self) -> int:
-        """Number of unpenalized columns, the constant one included."""
-        return int(self.intercept) + len(self.free)
+        """Number of unpenalized working columns, the constant one included."""
+        own = len(self.free) if self.free_map is None else self.free_map.shape[1]
+        return int(self.intercept) + own
 
     @property
     def n_penalized(self) -> int:
@@ -92,12 +102,12 @@ class AugmentedRows:
         return replace(self, X=self.X[rows], y=self.y[rows], weight=self.weight[rows])
 
     def free_block(self, rows: Array) -> Array:
-        """Unpenalized columns (n_rows, n_free) of some rows, shifted."""
+        """Unpenalized working columns (n_rows, n_free) of some rows."""
         out = np.ones((len(rows), self.n_free))
         if len(self.free):
-            block = self.X[rows][:, self.free]
-            block = block.toarray() if sparse.issparse(block) else block
-            out[:, int(self.intercept) :] = block - self.shift[self.free]
+            block = some_columns(self.X, rows, self.free) - self.shift[self.free]
+            block = block if self.free_map is None else block @ self.free_map
+            out[:, int(self.intercept) :] = block
         return out
 
     def targets(self, rows: Array) -> Array:
@@ -163,6 +173,13 @@ class AugmentedRows:
         out[np.ix_(index, range(m, stop))] = cross.T
         out[np.ix_(index, index)] = outer
         return out
+
+
+def some_columns(X: Any, rows: Array, columns: Array) -> Array:
+    """Some columns of some rows, dense and in double precision."""
+    if sparse.issparse(X):
+        return np.asarray(X[rows][:, columns].toarray(), dtype=np.float64)
+    return np.asarray(X[np.ix_(rows, columns)], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -240,12 +257,12 @@ def sweep_map(moment: Array, n_free: int) -> Array:
 def _solve_free(gram: Array, cross: Array) -> Array:
     """Least squares from moments, of minimum norm only where columns are collinear."""
     size = np.sqrt(np.maximum(np.diagonal(gram), 0.0))
-    if (size > 0).all():
-        unit = gram / size[:, None] / size
-        if np.linalg.eigvalsh(unit)[0] > _COLLINEAR:
-            solved = np.linalg.solve(unit, cross / size[:, None])
-            return np.asarray(solved / size[:, None])
-    return np.asarray(np.linalg.pinv(gram, rcond=_RANK, hermitian=True) @ cross)
+    size = np.where(size > 0.0, size, 1.0)[:, None]
+    unit, cross = gram / size / size.T, cross / size
+    if np.linalg.eigvalsh(unit)[0] > _COLLINEAR:
+        return np.asarray(np.linalg.solve(unit, cross) / size)
+    inverse = np.linalg.pinv(unit, rcond=RANK**2, hermitian=True)
+    return np.asarray(inverse @ cross / size)
 
 
 def sweep(
@@ -254,7 +271,8 @@ def sweep(
     """Express ``moment`` for rows from which ``free`` predictions are subtracted.
 
     With ``free`` from the same rows this is the Schur complement; with ``free`` of
-    a training set it gives the moments of its validation rows.
+    a training set it gives the moments of its validation rows. What the predictions
+    explain but for rounding is zero.
     """
     rest = moment[..., n_free:, n_free:]
     if n_free == 1:
@@ -266,6 +284,12 @@ def sweep(
         cross = np.swapaxes(free, -1, -2) @ moment[..., :n_free, n_free:]
         both = np.swapaxes(free, -1, -2) @ (moment[..., :n_free, :n_free] @ free)
         rest = rest - cross - np.swapaxes(cross, -1, -2) + both
+    if n_free:
+        square = np.maximum(np.diagonal(moment, axis1=-2, axis2=-1), 0.0)
+        moved = (abs(free) * np.sqrt(square[..., :n_free, None])).sum(axis=-2)
+        left = diagonal_of(rest) > ROUNDING * (square[..., n_free:] + moved**2)
+        if not left.all():
+            rest = rest * left[..., :, None] * left[..., None, :]
     p = n_penalized
     yy = np.diagonal(rest[..., p:, p:], axis1=-2, axis2=-1)
     return Swept(

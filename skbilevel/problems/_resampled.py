@@ -25,7 +25,7 @@ from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import inverse_spd, preconditioned
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, dual_factor
 from skbilevel.problems._moments import Swept
 
 # From this many columns on a batch of matrices no longer fits into the cache.
@@ -222,9 +222,7 @@ class _KernelHalf:
         block = rows.center(block, np.vstack([E_train, E_valid]), sweep_train, E_train)
         root = rows.root_weight[train]
         m = len(train)
-        K = root[:, None] * block[:m] * root
-        K[np.arange(m), np.arange(m)] += 1.0
-        factor = linalg.cho_factor(K, lower=True, check_finite=False)
+        factor, _ = dual_factor(block[:m], root)
         y_train = rows.y[train] - E_train @ (sweep_train @ rows.y[train])
         y_valid = rows.y[valid] - E_valid @ (sweep_train @ rows.y[train])
         cross = block[m:] * root

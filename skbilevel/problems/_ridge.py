@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._kernel import KernelRows, dual_factor
 
 
@@ -23,10 +24,9 @@ def _solve_active(gram: Array, cross: Array, v: Array, active: Array) -> Array:
     d = np.sqrt(v[active])
     block = gram if len(active) == len(v) else gram[np.ix_(active, active)]
     K = d[:, None] * block * d
-    K[np.arange(len(d)), np.arange(len(d))] += 1.0
+    diagonal_of(K)[...] += 1.0
     scaled = d[:, None] * cross[active]
-    factor = linalg.cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
-    solution = linalg.cho_solve(factor, scaled, check_finite=False)
+    solution = linalg.cho_solve((factor_spd(K), True), scaled, check_finite=False)
     return np.asarray(d[:, None] * solution)
 
 

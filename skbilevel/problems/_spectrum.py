@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import expit
 
 from skbilevel._typing import Array
+from skbilevel.problems._sweep import RANK, regression_map
 
 # Relative to the largest eigenvalue: from the mean alone to least squares.
 _SPAN = (-14.0, 22.0)
@@ -223,7 +224,6 @@ def base_leverage(free: Array) -> Array:
     if free.shape[1] == 0:
         return np.zeros(len(free))
     Q, R = np.linalg.qr(free)
-    if abs(np.diag(R)).min() > 1e-10 * abs(R).max(initial=1.0):
+    if abs(np.diag(R)).min() > RANK * abs(R).max():
         return np.asarray((Q**2).sum(axis=1))
-    U, size, _ = np.linalg.svd(free, full_matrices=False)
-    return np.asarray((U[:, size > 1e-12 * size.max()] ** 2).sum(axis=1))
+    return np.asarray((free * regression_map(free).T).sum(axis=1))

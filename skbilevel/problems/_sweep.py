@@ -8,6 +8,23 @@ import numpy as np
 
 from skbilevel._typing import Array
 
+# Singular values of unpenalized columns of size one that are zero but for rounding,
+# relative to the largest: those of moments are squares.
+RANK = 3e-7
+# What is left of a sum of squares is rounding below this share of it.
+ROUNDING = 64.0 * np.finfo(float).eps
+
+
+def regression_map(Z: Array) -> Array:
+    """Matrices (..., m, n) that regress on the columns of Z (..., n, m).
+
+    Where columns are collinear, coefficients are the shortest ones of columns of unit
+    length: a unit of a column changes no rank and no prediction.
+    """
+    size = np.linalg.norm(Z, axis=-2, keepdims=True)
+    size = np.where(size > 0.0, size, 1.0)
+    return np.asarray(np.linalg.pinv(Z / size, rcond=RANK) / np.swapaxes(size, -1, -2))
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -36,8 +53,7 @@ class Sweep:
             maps = weight / np.where(total > 0, total, 1.0)
             return cls(free, maps[..., None, :])
         root = np.sqrt(weight)[..., None]
-        maps = np.linalg.pinv(root * free) * np.swapaxes(root, -1, -2)
-        return cls(free, maps)
+        return cls(free, regression_map(root * free) * np.swapaxes(root, -1, -2))
 
     def coef(self, eta: Array) -> Array:
         """``P eta`` of shape (..., m, t)."""

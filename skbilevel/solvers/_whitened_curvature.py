@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import linalg
 
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import (
+    diagonal_of,
+    factor_spd,
+    inverse_of_factor,
+)
 from skbilevel.problems._losses import LinearMap
 from skbilevel.problems._target_features import by_target, is_shared, predict, pull
 from skbilevel.solvers._whitened_problem import Whitened
@@ -16,7 +22,7 @@ from skbilevel.solvers._whitened_problem import Whitened
 # Up to this many unknowns the Hessian over all classes is formed and factored.
 _DENSE_UP_TO = 100
 _CG_ITER = 500
-# Smallest curvature of unpenalized columns, relative to the mean of the diagonal.
+# Added to the curvature of unpenalized columns, as a share of it: any unit will do.
 _RIDGE = 1e-10
 
 
@@ -40,7 +46,7 @@ class Curvature:
         """Lower Cholesky factor, or a stack of one for every class."""
         problem = self.problem
         if self.exact and problem.n_targets > 1:
-            return _cholesky(self._all_classes())
+            return factor_spd(self._all_classes())
         if self.stale is not None and not self.exact:
             return self.stale
         t = problem.n_targets
@@ -54,7 +60,7 @@ class Curvature:
     def _factor(self, Z: Array, d: Array) -> Array:
         H = _gram(Z, d)
         _regularize(H, self.problem.n_free, self.problem.penalty)
-        return _cholesky(H)
+        return factor_spd(H)
 
     @property
     def exact(self) -> bool:
@@ -100,7 +106,7 @@ class Curvature:
         # A common shift of an unpenalized column changes no prediction: a penalty
         # in that direction alone fixes it at zero.
         for j in range(m):
-            H[j, :, j, :] += max(float(np.trace(H[j, :, j, :])), 1.0) / t
+            H[j, :, j, :] += _positive(np.trace(H[j, :, j, :])) / t
         return H.reshape(width * t, width * t)
 
     def _row_blocks(self) -> Array:
@@ -127,10 +133,8 @@ class Curvature:
 
     def inverse(self) -> Array:
         """``H^-1`` over all classes, of shape (width t, width t)."""
-        L = self.factor if self.exact else _cholesky(self._all_classes())
-        out, _ = linalg.lapack.dpotri(L, lower=1)
-        lower = np.tril(out)
-        return np.asarray(lower + np.tril(out, -1).T)
+        L = self.factor if self.exact else factor_spd(self._all_classes())
+        return inverse_of_factor(L)
 
     def _precondition(self, R: Array) -> Array:
         if self.exact and self.problem.n_targets > 1:
@@ -167,20 +171,16 @@ def _gram(Z: Array, d: Array) -> Array:
 
 
 def _regularize(H: Array, n_free: int, penalty: float) -> None:
-    """Add the penalty; a trace of one where unpenalized columns have none."""
-    diagonal = np.einsum("ii->i", H)
+    """Add the penalty; columns without one keep a share of their own curvature."""
+    diagonal = diagonal_of(H)
     diagonal[n_free:] += penalty
-    if n_free:
-        free = diagonal[:n_free]
-        free += _RIDGE * max(float(free.sum()) / n_free, 1.0)
+    free = diagonal[:n_free]
+    free += _RIDGE * _positive(free)
 
 
-def _cholesky(H: Array) -> Array:
-    """Lower factor, written over H."""
-    L, info = linalg.lapack.dpotrf(H.T, lower=1, overwrite_a=1, clean=0)
-    if info:
-        raise linalg.LinAlgError("The Hessian has no Cholesky factor.")
-    return np.asarray(L)
+def _positive(curvature: Any) -> Any:
+    """Curvatures, and one in place of none."""
+    return np.where(curvature > 0.0, curvature, 1.0)
 
 
 def _solve_factored(L: Array, B: Array) -> Array:

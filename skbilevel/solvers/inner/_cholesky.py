@@ -10,6 +10,7 @@ from scipy.linalg import lapack
 
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
+from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.solvers._base import (
     Counts,
     InnerSolution,
@@ -19,8 +20,6 @@ from skbilevel.solvers._base import (
 
 # Removed features are cut out of the factorization from this share on.
 _CUT_FROM = 0.15
-# First relative jitter of a matrix that rounding made indefinite.
-_JITTER = 1e-13
 
 
 @dataclass(frozen=True)
@@ -73,22 +72,10 @@ class CholeskySystem:
 
 def _factor(gram: Array, d: Array) -> Array:
     """Lower factor of ``I + d G d``."""
-    jitter = 0.0
-    while True:
-        K = gram * d
-        K *= d[:, None]
-        diagonal = K.reshape(-1)[:: len(d) + 1]
-        diagonal += 1.0
-        diagonal *= 1.0 + jitter
-        # K is symmetric: its transpose is the same matrix in the order of LAPACK.
-        factor, info = lapack.dpotrf(K.T, lower=1, overwrite_a=1, clean=0)
-        if info == 0:
-            return np.asarray(factor)
-        if not np.isfinite(diagonal).all() or jitter > 1.0:
-            raise FloatingPointError(
-                "The inner system is not finite; restrict alpha_bounds."
-            )
-        jitter = max(_JITTER, 100.0 * jitter)
+    K = gram * d
+    K *= d[:, None]
+    diagonal_of(K)[...] += 1.0
+    return factor_spd(K)
 
 
 @dataclass(frozen=True)

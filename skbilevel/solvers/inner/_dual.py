@@ -11,6 +11,7 @@ from scipy.linalg import lapack
 
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
+from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.problems._sweep import Sweep
 from skbilevel.solvers._base import (
@@ -100,15 +101,8 @@ def _block(kernel: Array, weight: Array, sweep: Sweep | None, k: int | None) -> 
     root = np.sqrt(weight[rows])[:, None]
     K *= root
     K *= root.T
-    diagonal = K.reshape(-1)[:: len(rows) + 1]
-    diagonal += 1.0
-    factor, info = lapack.dpotrf(K.T, lower=1, overwrite_a=1, clean=0)
-    if info:
-        raise FloatingPointError(
-            "The inner system is not finite or far too ill conditioned; restrict "
-            "alpha_bounds."
-        )
-    return _Block(rows, root, factor)
+    diagonal_of(K)[...] += 1.0
+    return _Block(rows, root, factor_spd(K))
 
 
 @dataclass(frozen=True)

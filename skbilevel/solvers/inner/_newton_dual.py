@@ -11,6 +11,7 @@ from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
+from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.problems._target_features import by_columns, prepend
 from skbilevel.solvers._base import InnerSolution, check_requires
@@ -77,16 +78,6 @@ def _solve_each(factors: list[Array], B: Array) -> Array:
 def _root(kernel: Array, rows: Any) -> Array:
     """Lower factor of the kernel of some rows."""
     K = kernel if isinstance(rows, slice) else kernel[rows[:, None], rows]
-    diagonal = K.reshape(-1)[:: len(K) + 1]
     # A target whose features are all removed has a kernel of zeros.
-    jitter = max(_JITTER * float(diagonal.mean()), 1e-300)
-    while True:
-        diagonal += jitter
-        factor, info = linalg.lapack.dpotrf(K.T, lower=1, clean=1)
-        if info == 0:
-            return np.asarray(factor)
-        jitter *= 100.0
-        if not np.isfinite(diagonal).all():
-            raise FloatingPointError(
-                "The inner system is not finite; restrict alpha_bounds."
-            )
+    diagonal_of(K)[...] += max(_JITTER * float(np.trace(K)) / len(K), 1e-300)
+    return np.tril(factor_spd(K))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
 from skbilevel.solvers._trace import Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity
@@ -100,7 +101,7 @@ class TrustRegion:
 
 def _damped(B: Array) -> Array:
     B = np.array(B, dtype=float)
-    diagonal = B.reshape(-1)[:: len(B) + 1]
+    diagonal = diagonal_of(B)
     top = float(diagonal.max(initial=0.0))
     diagonal *= 1.0 + _DAMPING
     diagonal += _DAMPING**2 * top if top > 0 else 1.0
