@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.problems._moments import AugmentedRows
 
 # Above this ratio of column scales a strength shared by the columns as they are
@@ -25,17 +26,15 @@ class Prepared:
     ----------
     rows : AugmentedRows
         The rows.
-    positive : ndarray of int
-        Rows of positive weight.
+    counts : RowCounts
+        Which rows of the user they are.
+    alpha_unit : float
+        Published strengths are 1/v over this.
     """
 
     rows: AugmentedRows
-    positive: Array
-
-    @property
-    def alpha_unit(self) -> float:
-        """Published strengths are 1/v over this."""
-        return 1.0
+    counts: RowCounts
+    alpha_unit: float
 
     def seen_as(self, rows: AugmentedRows) -> Self:
         """The same with the columns of a fold."""
@@ -73,10 +72,8 @@ class PreparedData(Prepared):
 
     Parameters
     ----------
-    rows : AugmentedRows
-        The rows.
-    positive : ndarray of int
-        Rows of positive weight.
+    rows, counts, alpha_unit
+        As in `Prepared`.
     y_scale : float
         A power of two: dividing by it loses nothing.
     """
@@ -99,8 +96,6 @@ class Columns:
         The features.
     weight : ndarray of shape (n,)
         Row weights.
-    positive : ndarray of int
-        Rows of positive weight.
     free : ndarray of shape (m,)
         Mask of unpenalized columns.
     intercept : bool
@@ -113,7 +108,6 @@ class Columns:
 
     X: Any
     weight: Array
-    positive: Array
     free: Array
     intercept: bool
     shift: Array
@@ -124,13 +118,13 @@ class Columns:
         cls, X: Any, weight: Array, free: Array, intercept: bool, grouped: bool
     ) -> Columns:
         """Choose shifts; ``free`` is a mask of unpenalized columns."""
-        positive = np.flatnonzero(weight > 0)
         if sparse.issparse(X):
             X = sparse.csr_array(X)
-        mean, spread = _column_statistics(X, positive)
+        everything = np.arange(len(weight))
+        mean, spread = _column_statistics(X, everything)
         shift = _shift(X, mean, spread, weight, np.flatnonzero(free), intercept)
         standardize = not grouped and _uneven(spread[~free], not sparse.issparse(X))
-        return cls(X, weight, positive, free, intercept, shift, standardize)
+        return cls(X, weight, free, intercept, shift, standardize)
 
     def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
         """The columns beside targets (n, t)."""
@@ -148,27 +142,26 @@ class Columns:
 
 
 def prepare(
-    X: Any, y: Array, weight: Array, free: Array, intercept: bool, grouped: bool
+    X: Any, y: Array, counts: RowCounts, free: Array, intercept: bool, grouped: bool
 ) -> PreparedData:
     """Choose shifts and scales; ``free`` is a mask of unpenalized columns."""
-    columns = Columns.of(X, weight, free, intercept, grouped)
-    positive = columns.positive
-    scale, y_shift = _target_units(y[positive], weight[positive], intercept)
+    columns = Columns.of(X, counts.weight, free, intercept, grouped)
+    scale, y_shift = _target_units(y, counts.weight, intercept)
     y = y / scale
-    y = _settled(y, y_shift, positive) if intercept else y
-    return PreparedData(columns.rows(y, y_shift), positive, scale)
+    y = _settled(y, y_shift) if intercept else y
+    return PreparedData(columns.rows(y, y_shift), counts, 1.0 / counts.unit, scale)
 
 
 def column_shift(
-    X: Any, weight: Array, positive: Array, free: Array, intercept: bool
+    X: Any, weight: Array, train: Array, free: Array, intercept: bool
 ) -> Array:
-    """What is subtracted from the columns, by the rows ``positive`` alone.
+    """What is subtracted from the columns, by the rows ``train`` alone.
 
     ``free`` holds the indices of the unpenalized columns.
     """
     own = np.zeros_like(weight)
-    own[positive] = weight[positive]
-    mean, spread = _column_statistics(X, positive)
+    own[train] = weight[train]
+    mean, spread = _column_statistics(X, train)
     return _shift(X, mean, spread, own, free, intercept)
 
 
@@ -197,10 +190,10 @@ def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Arra
     return first * second, mean / second
 
 
-def _settled(y: Array, mean: Array, rows: Array) -> Array:
+def _settled(y: Array, mean: Array) -> Array:
     """Targets that differ from their mean by rounding only are set to it."""
     noise = 4.0 * np.finfo(float).eps * abs(mean)
-    constant = (abs(y[rows] - mean) <= noise).all(axis=0)
+    constant = (abs(y - mean) <= noise).all(axis=0)
     return np.where(constant, mean, y) if constant.any() else y
 
 

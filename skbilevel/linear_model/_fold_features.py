@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +38,29 @@ class FoldFeatures(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class CountedFeatures:
+    """Features of the rows that count, which the user numbers ``index``."""
+
+    features: FoldFeatures
+    index: Array
+
+    @property
+    def names(self) -> Array | None:
+        """Names of the columns of the full data."""
+        return self.features.names
+
+    @property
+    def padded(self) -> bool:
+        """Whether only the number of columns has to agree."""
+        return self.features.padded
+
+    def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
+        """As `FoldFeatures.fold`."""
+        X, place = self.features.fold(self.index[train], self.index[valid])
+        return (X if len(self.index) == X.shape[0] else X[self.index]), place
+
+
 def views_of(
     rows: AugmentedRows, pairs: list[Pair], features: FoldFeatures | None
 ) -> RowViews:
@@ -59,8 +82,7 @@ def _seen(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
     penalized = np.setdiff1d(np.arange(X.shape[1]), free)
     if sparse.issparse(X):
         X = sparse.csr_array(X)
-    positive = train[rows.weight[train] > 0]
-    shift = column_shift(X, rows.weight, positive, free, rows.intercept)
+    shift = column_shift(X, rows.weight, train, free, rows.intercept)
     return replace(rows, X=X, penalized=penalized, shift=shift)
 
 

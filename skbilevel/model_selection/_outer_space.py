@@ -59,7 +59,6 @@ class FoldMetadata:
         value: Any,
         views: RowViews,
         y_scale: float,
-        positive: Array,
         splits: Sequence[Pair],
     ) -> FoldMetadata:
         """From a matrix, a data frame, or a function of training rows."""
@@ -67,7 +66,7 @@ class FoldMetadata:
         if not callable(value):
             value = check_metadata(value, rows.X.shape[1])
         metadata = Metadata(value, y_scale)
-        plain = _with_constant(metadata.of(rows, positive))
+        plain = _with_constant(metadata.of(rows, np.arange(rows.n_rows)))
         turn = metadata_transform(plain, _feature_weight(rows))
         if not metadata.depends_on_rows or not splits:
             return cls(plain @ turn)
