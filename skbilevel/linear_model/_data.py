@@ -121,7 +121,7 @@ class Columns:
         if sparse.issparse(X):
             X = sparse.csr_array(X)
         everything = np.arange(len(weight))
-        mean, spread = _column_statistics(X, everything)
+        mean, spread = _column_statistics(X, weight, everything)
         shift = _shift(X, mean, spread, weight, np.flatnonzero(free), intercept)
         standardize = not grouped and _uneven(spread[~free], not sparse.issparse(X))
         return cls(X, weight, free, intercept, shift, standardize)
@@ -161,7 +161,7 @@ def column_shift(
     """
     own = np.zeros_like(weight)
     own[train] = weight[train]
-    mean, spread = _column_statistics(X, train)
+    mean, spread = _column_statistics(X, weight, train)
     return _shift(X, mean, spread, own, free, intercept)
 
 
@@ -207,26 +207,22 @@ def _power_of_two(size: float) -> float:
     return float(2.0 ** np.round(np.log2(size))) if 0 < size < np.inf else 1.0
 
 
-def _column_statistics(X: Any, rows: Array) -> tuple[Array, Array]:
+def _column_statistics(X: Any, weight: Array, rows: Array) -> tuple[Array, Array]:
     """Means and standard deviations of the columns over some rows."""
-    n = len(rows)
+    every = len(rows) == X.shape[0]
+    weight = weight if every else weight[rows]
     if sparse.issparse(X):
-        block = X if n == X.shape[0] else X[rows]
-        mean = np.asarray(block.sum(axis=0, dtype=np.float64)).ravel() / n
-        square = block.multiply(block).sum(axis=0, dtype=np.float64)
-        square = np.asarray(square).ravel() / n
+        block = X if every else X[rows]
+        total, square = block.T @ weight, (block.multiply(block)).T @ weight
     else:
         total, square = np.zeros(X.shape[1]), np.zeros(X.shape[1])
         step = max(256, (1 << 23) // (8 * max(1, X.shape[1])))
-        for start in range(0, n, step):
-            if n == X.shape[0]:
-                block = X[start : start + step]
-            else:
-                block = X[rows[start : start + step]]
-            block = np.asarray(block, dtype=np.float64)
-            total += np.ones(len(block)) @ block
-            square += np.einsum("ij,ij->j", block, block)
-        mean, square = total / n, square / n
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            block = np.asarray(X[part if every else rows[part]], dtype=np.float64)
+            total += weight[part] @ block
+            square += weight[part] @ block**2
+    mean, square = total / weight.sum(), square / weight.sum()
     variance = square - mean**2
     # What is left of a constant column is rounding.
     return mean, np.sqrt(np.where(variance > 1e-13 * square, variance, 0.0))

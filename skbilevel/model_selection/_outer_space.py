@@ -86,8 +86,9 @@ def _feature_weight(rows: AugmentedRows) -> Array | None:
     p = rows.n_penalized
     if not sparse.issparse(rows.X) or not p:
         return None
-    counts = np.bincount(rows.X.indices, minlength=rows.X.shape[1])[rows.penalized]
-    root = np.sqrt(counts)
+    each = np.repeat(rows.weight, np.diff(rows.X.indptr))
+    counts = np.bincount(rows.X.indices, each, minlength=rows.X.shape[1])
+    root = np.sqrt(counts[rows.penalized])
     return 0.5 / p + 0.5 * root / max(float(root.sum()), 1.0)
 
 

@@ -102,9 +102,7 @@ def make_space(name, data, splits, source):
         Z = np.random.default_rng(1).standard_normal((data.rows.X.shape[1], 2))
         metadata = FoldMetadata.of(Z, RowViews(data.rows), 1.0, splits)
     elif name == "callable":
-        metadata = FoldMetadata.of(
-            scales, RowViews(data.rows), 1.0, splits
-        )
+        metadata = FoldMetadata.of(scales, RowViews(data.rows), 1.0, splits)
     family = name.split()[0] if name.split()[0] in ("smooth", "sparse") else "none"
     return OuterSpace(P, members, metadata, low, high, family, 0.3)
 
