@@ -51,16 +51,14 @@ def class_factors(class_weight: Any, y: Array, weight: Array) -> Array:
     return np.asarray(factor[codes])
 
 
-def class_target(y: Array, weight: Array, outer_loss: str) -> tuple[Array, GLMTarget]:
+def class_target(y: Array, outer_loss: str) -> tuple[Array, GLMTarget]:
     """Labels of rows that have a weight, and indicators of them."""
-    classes = np.unique(y[weight > 0])
+    classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             "y holds one class only; a classifier needs samples of at least 2 "
             "classes that have a positive sample_weight."
         )
-    codes = np.searchsorted(classes, y)
-    codes = np.minimum(codes, len(classes) - 1)  # labels without a weight
     two = len(classes) == 2
     loss: Loss = LogisticLoss() if two else SoftmaxLoss()
     make = OUTER_LOSSES[outer_loss]

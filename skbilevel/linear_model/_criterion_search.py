@@ -143,16 +143,13 @@ def metadata_of(
             "feature_metadata and feature_groups cannot be given together; write "
             "the labels as columns of feature_metadata."
         )
-    return FoldMetadata.of(options.metadata, views, y_scale, data.positive, splits)
+    return FoldMetadata.of(options.metadata, views, y_scale, splits)
 
 
 def splits_of(
     data: Prepared, resampling: Resampling, seed: int, strata: Array | None = None
 ) -> list[Pair]:
-    """Splits into rows of positive weight; none for a closed form."""
-    positive = data.positive
-    if len(positive) < 2:
-        raise ValueError("At least 2 rows of positive weight are needed.")
+    """Splits of the rows; none for a closed form."""
     if resampling.criterion != "folds":
         if resampling.features is not None:
             raise ValueError(
@@ -167,27 +164,12 @@ def splits_of(
             )
         return []
     if resampling.splits is None:
-        n_folds = min(resampling.n_folds, len(positive))
-        strata = None if strata is None else strata[positive]
-        label = fold_labels(len(positive), n_folds, np.random.default_rng(seed), strata)
-        return [(positive[label != k], positive[label == k]) for k in range(n_folds)]
-    mask = np.zeros(data.rows.n_rows, dtype=bool)
-    mask[positive] = True
-    pairs = [(_index(a, mask), _index(b, mask)) for a, b in resampling.splits]
-    pairs = [(a, b) for a, b in pairs if len(a) and len(b)]
-    if not pairs:
-        raise ValueError(
-            "cv gives no split with training and validation rows of positive "
-            "weight; check cv and sample_weight."
-        )
-    return pairs
-
-
-def _index(rows: Array, positive: Array) -> Array:
-    """Indices, from indices or a mask, of rows that have a weight."""
-    rows = np.asarray(rows)
-    rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-    return rows[positive[rows]]
+        n = data.rows.n_rows
+        n_folds = min(resampling.n_folds, n)
+        label = fold_labels(n, n_folds, np.random.default_rng(seed), strata)
+        sides = (label == k for k in range(n_folds))
+        return [(np.flatnonzero(~b), np.flatnonzero(b)) for b in sides]
+    return resampling.splits
 
 
 def _words(unit: Unit, step: Step) -> str:

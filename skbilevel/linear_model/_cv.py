@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -12,7 +12,8 @@ from sklearn.model_selection import GroupKFold, LeaveOneOut
 
 from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
-from skbilevel.linear_model._fold_features import FoldFeatures
+from skbilevel.linear_model._counts import RowCounts
+from skbilevel.linear_model._fold_features import CountedFeatures, FoldFeatures
 from skbilevel.model_selection._plan import repeated
 
 Splits = list[tuple[Array, Array]]
@@ -48,6 +49,24 @@ class Resampling:
     groups: Array | None
     features: FoldFeatures | None = None
 
+    def among(self, counts: RowCounts) -> Resampling:
+        """The same about the rows that count, numbered among themselves.
+
+        A splitter and an iterable speak of the rows of the user, all of them; folds
+        that are made here share out the rows that count.
+        """
+        groups, splits, features = counts.take(self.groups), self.splits, self.features
+        if splits is not None:
+            splits = _split_among(splits, counts)
+        elif groups is not None:
+            splits = _group_splits(groups, self.n_folds)
+        if features is not None:
+            features = CountedFeatures(features, counts.index)
+        repeat = self.repeat and _split_among(self.repeat, counts)
+        return replace(
+            self, splits=splits, repeat=repeat, groups=groups, features=features
+        )
+
 
 def read_resampling(
     cv: Any, split_params: dict[str, Any], X: Any, y: Any
@@ -62,9 +81,7 @@ def read_resampling(
     splits: Splits | None = None
     repeat: Splits = []
     named = cv is None or isinstance(cv, str | Integral)
-    if named and groups is not None:
-        splits = _group_splits(groups, n_folds, X, y)
-    elif not named and hasattr(cv, "split"):
+    if not named and hasattr(cv, "split"):
         splits = list(cv.split(X, y, **split_params))
         other = repeated(cv, np.random.default_rng(0))
         repeat = [] if other is None else list(other.split(X, y, **split_params))
@@ -89,9 +106,21 @@ def _check_groups(groups: Any, n_rows: int) -> Array | None:
     return groups
 
 
-def _group_splits(groups: Array, n_folds: int, X: Any, y: Any) -> Splits:
+def _split_among(splits: Splits, counts: RowCounts) -> Splits:
+    """Splits of rows of the user, those that count alone."""
+    pairs = [(counts.places(a), counts.places(b)) for a, b in splits]
+    pairs = [(a, b) for a, b in pairs if len(a) and len(b)]
+    if not pairs:
+        raise ValueError(
+            "cv gives no split with training and validation rows of positive "
+            "weight; check cv and sample_weight."
+        )
+    return pairs
+
+
+def _group_splits(groups: Array, n_folds: int) -> Splits:
     """Group folds where groups are given without a splitter."""
     n_folds = min(n_folds, len(np.unique(groups)))
     if n_folds < 2:
         raise ValueError("groups holds one label only; at least two are needed.")
-    return list(GroupKFold(n_folds).split(X, y, groups))
+    return list(GroupKFold(n_folds).split(groups, groups=groups))

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._free_columns import free_map
 from skbilevel.problems._moments import AugmentedRows, some_columns
 
@@ -28,17 +29,15 @@ class Prepared:
     ----------
     rows : AugmentedRows
         The rows.
-    positive : ndarray of int
-        Rows of positive weight.
+    counts : RowCounts
+        Which rows of the user they are.
+    alpha_unit : float
+        Published strengths are 1/v over this.
     """
 
     rows: AugmentedRows
-    positive: Array
-
-    @property
-    def alpha_unit(self) -> float:
-        """Published strengths are 1/v over this."""
-        return 1.0
+    counts: RowCounts
+    alpha_unit: float
 
     def seen_as(self, rows: AugmentedRows) -> Self:
         """The same with the columns of a fold."""
@@ -77,10 +76,8 @@ class PreparedData(Prepared):
 
     Parameters
     ----------
-    rows : AugmentedRows
-        The rows.
-    positive : ndarray of int
-        Rows of positive weight.
+    rows, counts, alpha_unit
+        As in `Prepared`.
     y_scale : float
         A power of two: dividing by it loses nothing.
     """
@@ -158,18 +155,18 @@ class Units:
         X: Any,
         statistics: Statistics,
         weight: Array,
-        positive: Array,
+        rows: Array,
         free: Array,
         intercept: bool,
     ) -> Units:
-        """By the rows ``positive`` alone; ``free`` are the unpenalized columns."""
+        """By some rows alone; ``free`` are the unpenalized columns."""
         mean, spread = statistics.mean, statistics.spread
         shift = np.zeros_like(mean)
         if intercept and not sparse.issparse(X):
             shift = np.where(abs(mean) > _SHIFT_FROM * spread, mean, 0.0)
         if not len(free):
             return cls(shift, None)
-        block, own = some_columns(X, positive, free), weight[positive]
+        block, own = some_columns(X, rows, free), weight[rows]
         if intercept:
             # Beside centred columns the intercept takes no part in a minimum norm.
             shift[free] = own @ block / own.sum()
@@ -193,8 +190,6 @@ class Columns:
         The features.
     weight : ndarray of shape (n,)
         Row weights.
-    positive : ndarray of int
-        Rows of positive weight.
     free : ndarray of shape (m,)
         Mask of unpenalized columns.
     intercept : bool
@@ -209,7 +204,6 @@ class Columns:
 
     X: Any
     weight: Array
-    positive: Array
     free: Array
     intercept: bool
     units: Units
@@ -221,18 +215,18 @@ class Columns:
         cls, X: Any, weight: Array, free: Array, intercept: bool, grouped: bool
     ) -> Columns:
         """Choose shifts; ``free`` is a mask of unpenalized columns."""
-        positive = np.flatnonzero(weight > 0)
         if sparse.issparse(X):
             X = sparse.csr_array(X)
-        statistics = Statistics.of(X, positive, weight)
+        everything = np.arange(len(weight))
+        statistics = Statistics.of(X, everything, weight)
         columns = np.flatnonzero(free)
-        units = Units.of(X, statistics, weight, positive, columns, intercept)
-        _check_free(units, positive, intercept)
+        units = Units.of(X, statistics, weight, everything, columns, intercept)
+        _check_free(units, len(weight), intercept)
         spread = statistics.spread[~free]
         uneven = _uneven(spread, statistics.filled[~free])
         standardize = not grouped and uneven
         size = 1.0 if standardize else _column_size(spread)
-        return cls(X, weight, positive, free, intercept, units, standardize, size)
+        return cls(X, weight, free, intercept, units, standardize, size)
 
     def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
         """The columns beside targets (n, t)."""
@@ -252,38 +246,36 @@ class Columns:
 
 
 def prepare(
-    X: Any, y: Array, weight: Array, free: Array, intercept: bool, grouped: bool
+    X: Any, y: Array, counts: RowCounts, free: Array, intercept: bool, grouped: bool
 ) -> PreparedData:
     """Choose shifts and scales; ``free`` is a mask of unpenalized columns."""
-    columns = Columns.of(X, weight, free, intercept, grouped)
-    positive = columns.positive
-    scale, y_shift = _target_units(y[positive], weight[positive], intercept)
+    columns = Columns.of(X, counts.weight, free, intercept, grouped)
+    scale, y_shift = _target_units(y, counts.weight, intercept)
     y = y / scale
-    y = _settled(y, y_shift, positive) if intercept else y
-    return PreparedData(columns.rows(y, y_shift), positive, scale)
+    y = _settled(y, y_shift) if intercept else y
+    return PreparedData(columns.rows(y, y_shift), counts, 1.0 / counts.unit, scale)
 
 
 def seen_by_fold(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
     """The rows with other columns, whose units are those of the training rows."""
     if sparse.issparse(X):
         X = sparse.csr_array(X)
-    positive, free = train[rows.weight[train] > 0], rows.free
-    statistics = Statistics.of(X, positive, rows.weight)
-    units = Units.of(X, statistics, rows.weight, positive, free, rows.intercept)
+    statistics = Statistics.of(X, train, rows.weight)
+    units = Units.of(X, statistics, rows.weight, train, rows.free, rows.intercept)
     return replace(
         rows,
         X=X,
-        penalized=np.setdiff1d(np.arange(X.shape[1]), free),
+        penalized=np.setdiff1d(np.arange(X.shape[1]), rows.free),
         shift=units.shift,
         free_map=units.with_columns(rows.n_free - int(rows.intercept)),
     )
 
 
-def _check_free(units: Units, positive: Array, intercept: bool) -> None:
+def _check_free(units: Units, n: int, intercept: bool) -> None:
     """Raise where unpenalized columns explain any target."""
     if units.free_map is None:
         return
-    rank, n = units.free_map.shape[1] + int(intercept), len(positive)
+    rank = units.free_map.shape[1] + int(intercept)
     if rank >= n:
         beside = " and the intercept" if intercept else ""
         raise ValueError(
@@ -304,10 +296,10 @@ def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Arra
     return first * second, mean / second
 
 
-def _settled(y: Array, mean: Array, rows: Array) -> Array:
+def _settled(y: Array, mean: Array) -> Array:
     """Targets that differ from their mean by rounding only are set to it."""
     noise = 4.0 * np.finfo(float).eps * abs(mean)
-    constant = (abs(y[rows] - mean) <= noise).all(axis=0)
+    constant = (abs(y - mean) <= noise).all(axis=0)
     return np.where(constant, mean, y) if constant.any() else y
 
 

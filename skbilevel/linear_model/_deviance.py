@@ -36,8 +36,6 @@ def best_level(power: float, y: Array, weight: Array, offset: Array | None) -> f
     It is minus infinity where all targets are zero.
     """
     offset = np.zeros(len(y)) if offset is None else offset
-    # The largest offset sets the scale: one that nobody has must not.
-    y, offset, weight = y[weight > 0], offset[weight > 0], weight[weight > 0]
     largest = offset.max()
     above = weight @ (y * np.exp((1.0 - power) * (offset - largest)))
     below = weight @ np.exp((2.0 - power) * (offset - largest))

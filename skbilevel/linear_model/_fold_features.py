@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +36,29 @@ class FoldFeatures(Protocol):
         Rows outside of the fold are zero. Columns that the full data do not have are
         -1; None stands for the same columns.
         """
+
+
+@dataclass(frozen=True)
+class CountedFeatures:
+    """Features of the rows that count, which the user numbers ``index``."""
+
+    features: FoldFeatures
+    index: Array
+
+    @property
+    def names(self) -> Array | None:
+        """Names of the columns of the full data."""
+        return self.features.names
+
+    @property
+    def padded(self) -> bool:
+        """Whether only the number of columns has to agree."""
+        return self.features.padded
+
+    def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
+        """As `FoldFeatures.fold`."""
+        X, place = self.features.fold(self.index[train], self.index[valid])
+        return (X if len(self.index) == X.shape[0] else X[self.index]), place
 
 
 def views_of(

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skbilevel._sklearn_compat import _fit_context, _routing_enabled
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import check_weight, linear_prediction
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._deviance import (
     best_level,
     check_targets,
@@ -98,14 +99,14 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         given = (X, y, {"sample_weight": sample_weight, "offset": offset})
         X, y = self._validate(X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
-        check_targets(y, self._power())
-        weight = check_weight(sample_weight, X)
+        counts = RowCounts.of(check_weight(sample_weight, X))
+        check_targets(counts.take(y), self._power())
         offset = check_offset(offset, X.shape[0])
         if offset is not None and _routing_enabled():
             params["offset"] = offset  # for a scorer or a splitter that asks for it
-        resampling = resample(X, y, sample_weight, params)
-        target = self._target(y, weight, offset)
-        make = partial(prepare_glm, X, target, weight, True)
+        resampling = resample(X, y, sample_weight, params).among(counts)
+        target = self._target(counts.take(y), counts.weight, counts.take(offset))
+        make = partial(prepare_glm, counts.take(X), target, counts, True)
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
@@ -128,14 +129,11 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         """Targets whose linear predictions are counted from the best constant."""
         power, level = self._power(), 0.0
         loss = half_deviance(power)
-        if offset is not None and np.ptp(offset[weight > 0]) > _LARGEST_SPAN:
+        if offset is not None and np.ptp(offset) > _LARGEST_SPAN:
             raise ValueError(
-                f"offset spans {np.ptp(offset[weight > 0]):g}, and means differ by a "
+                f"offset spans {np.ptp(offset):g}, and means differ by a "
                 "factor of exp of that; give the logarithm of the exposure."
             )
-        if offset is not None:
-            # Rows without a weight have no say, nor a mean that could overflow.
-            offset = np.where(weight > 0, offset, 0.0)
         if self.fit_intercept:
             level = best_level(power, y, weight, offset)
             level = level if np.isfinite(level) else 0.0

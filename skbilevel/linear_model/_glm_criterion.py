@@ -68,7 +68,7 @@ def tune_glm_criterion(
 
 def _regime(data: PreparedGLM, left_out: bool, options: TuningOptions) -> Regime:
     """Who solves; approximate leave-one-out needs factors."""
-    n, p = len(data.positive), data.rows.n_penalized
+    n, p = data.rows.n_rows, data.rows.n_penalized
     given = options.solver
     if isinstance(given, Nested):
         name, solver = "given", given

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import Columns, Prepared
 from skbilevel.problems import Loss, SoftmaxLoss
 
@@ -48,17 +49,14 @@ class PreparedGLM(Prepared):
     ----------
     rows : AugmentedRows
         The rows; ``y`` is as in `GLMTarget`.
-    positive : ndarray of int
-        Rows of positive weight.
+    counts, alpha_unit
+        As in `Prepared`; scikit-learn's loss is a sum over rows or their mean.
     loss, outer : Loss
         The losses inside and outside.
     offset : ndarray of shape (n, t) or None
         Added to the linear predictions.
     strata : ndarray of shape (n,) or None
         Class codes.
-    unit : float
-        Published strengths are 1/v over this: 1 where scikit-learn's loss is a sum
-        over rows, the sum of the weights where it is a mean.
     level : float
         Part of ``offset`` that belongs to the intercept.
     """
@@ -67,13 +65,7 @@ class PreparedGLM(Prepared):
     outer: Loss
     offset: Array | None
     strata: Array | None
-    unit: float = 1.0
     level: float = 0.0
-
-    @property
-    def alpha_unit(self) -> float:
-        """Published strengths are 1/v over this."""
-        return self.unit
 
     def coefficients(self, coef: Array) -> tuple[Array, Array]:
         """Coefficients (t, m) of all columns and intercepts (t,) in user units.
@@ -92,21 +84,21 @@ class PreparedGLM(Prepared):
 def prepare_glm(
     X: Any,
     target: GLMTarget,
-    weight: Array,
+    counts: RowCounts,
     mean_loss: bool,
     free: Array,
     intercept: bool,
     grouped: bool,
 ) -> PreparedGLM:
     """Choose shifts; ``free`` is a mask of unpenalized columns."""
-    columns = Columns.of(X, weight, free, intercept, grouped)
+    columns = Columns.of(X, counts.weight, free, intercept, grouped)
     return PreparedGLM(
         columns.rows(target.y, np.zeros(target.y.shape[1])),
-        columns.positive,
+        counts,
+        float(counts.weight.sum()) if mean_loss else 1.0 / counts.unit,
         target.loss,
         target.outer,
         target.offset,
         target.strata,
-        float(weight.sum()) if mean_loss else 1.0,
         target.level,
     )

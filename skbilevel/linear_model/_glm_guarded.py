@@ -9,6 +9,7 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuning import (
     finishing,
+    is_small,
     limits_of,
     metadata_of,
     plan_of,
@@ -25,7 +26,6 @@ from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import GLMBudget
 from skbilevel.model_selection._large_glm_rows import is_large_glm
-from skbilevel.model_selection._plan import MIN_ROWS
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.problems import LogisticLoss, SoftmaxLoss
 
@@ -59,8 +59,8 @@ def tune_glm_guarded(
     by_target = options.by_target and t > 1
     if by_target:
         recipe = replace(recipe, classes=_of_one_class(recipe, options, t))
-    few = len(data.positive) < MIN_ROWS or not data.rows.n_penalized
-    if few or n_uncommon(data.rows.y[data.positive]) < _MIN_UNCOMMON:
+    uncommon = n_uncommon(data.rows.y, data.rows.weight)
+    if is_small(data) or uncommon < _MIN_UNCOMMON:
         recipe = recipe.without_paths()
     views = plan_views(data, plan, resampling)
     options = options.widened(views.full.n_penalized)
@@ -128,7 +128,7 @@ def _row_by_row(recipe: Recipe, data: PreparedGLM) -> Recipe:
     Splits that the user gives may say which rows belong together, and single rows
     would not respect that: this is for rows that nothing was said about.
     """
-    n, p = len(data.positive), data.rows.n_penalized
+    n, p = data.rows.n_rows, data.rows.n_penalized
     if n >= _ROW_BY_ROW_BELOW or n >= _ROWS_PER_COLUMN * p:
         return recipe
     return replace(recipe, half=(), loo=recipe.half)

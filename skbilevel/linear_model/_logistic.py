@@ -17,6 +17,7 @@ from skbilevel.linear_model._base import check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
 from skbilevel.linear_model._columns import Groups
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._export import plain_logistic
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import prepare_glm
@@ -289,10 +290,10 @@ class BilevelLogisticCV(
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
         weight = check_weight(sample_weight, X)
-        weight = weight * class_factors(self.class_weight, y, weight)
-        self.classes_, target = class_target(y, weight, self.outer_loss)
-        resampling = resample(X, y, sample_weight, params)
-        make = partial(prepare_glm, X, target, weight, False)
+        counts = RowCounts.of(weight, class_factors(self.class_weight, y, weight))
+        self.classes_, target = class_target(counts.take(y), self.outer_loss)
+        resampling = resample(X, y, sample_weight, params).among(counts)
+        make = partial(prepare_glm, counts.take(X), target, counts, False)
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])

@@ -16,15 +16,17 @@ from skbilevel.linear_model._options import FoldModel, Tuned
 
 @dataclass(frozen=True)
 class PublishedFold:
-    """A model of a nested fold: coefficients (t, m), intercepts (t,) and its features.
+    """A model of a nested fold: coefficients (t, m) and intercepts (t,).
 
-    ``held_out`` are the rows of ``X`` that it was not fitted on.
+    ``held_out`` are the rows of the user that it was not fitted on, ``rows`` are their
+    places in the features ``X`` of the fold.
     """
 
     held_out: Array
     coef: Array
     intercept: Array
     X: Any
+    rows: Array
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ class Published:
         Reports of the search.
     folds : list of PublishedFold
         Models of the nested folds.
-    positive : ndarray of int
-        Rows of positive weight.
+    index : ndarray of int
+        Rows of positive weight among those of the user.
     left_out : callable or None
-        Computes targets of every row predicted from the other rows.
+        Computes targets of each of them predicted from the others.
     tried : PublishedTried or None
         Shared strengths that were evaluated, where one is all that was searched.
     edge : {-1, 0, 1}
@@ -80,7 +82,7 @@ class Published:
     history: dict[str, Array]
     hyperpenalty: dict[str, Array]
     folds: list[PublishedFold]
-    positive: Array
+    index: Array
     left_out: Callable[[], Array] | None
     tried: PublishedTried | None
     edge: int = 0
@@ -112,7 +114,7 @@ def publish_attributes(
         tuned.history,
         report,
         _folds(data, tuned.folds),
-        data.positive,
+        data.counts.index,
         tuned.left_out,
         _tried(data, tuned),
         tuned.edge,
@@ -122,9 +124,10 @@ def publish_attributes(
 def _folds(data: Prepared, models: list[FoldModel]) -> list[PublishedFold]:
     return [
         PublishedFold(
-            each.held_out,
+            data.counts.index[each.held_out],
             *data.seen_as(each.rows).coefficients(each.coef),
             each.rows.X,
+            each.held_out,
         )
         for each in models
     ]

@@ -18,6 +18,7 @@ from skbilevel.linear_model._base import (
     check_weight,
     linear_prediction,
 )
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge
@@ -245,15 +246,15 @@ class BilevelRidgeCV(
     ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, multi_output=True, y_numeric=True)
-        weight = check_weight(sample_weight, X)
-        Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-        resampling = resample(X, y, sample_weight, params)
+        counts = RowCounts.of(check_weight(sample_weight, X))
+        Y = counts.take(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
+        resampling = resample(X, y, sample_weight, params).among(counts)
         columns = [slice(k, k + 1) for k in range(Y.shape[1])]
         if not self.alpha_per_target or Y.shape[1] == 1:
             columns = [slice(None)]
         attributes = partial(self._attributes, X.dtype, y.ndim == 1)
         fit = self._followed(*given, attributes, len(columns))
-        parts = self._fit_parts(X, Y, weight, resampling, columns, fit)
+        parts = self._fit_parts(counts.take(X), Y, counts, resampling, columns, fit)
         self._set_attributes(attributes(parts))
         if self.scoring is not None:
             self.best_score_ = nested_score(self, X, y, parts, sample_weight, params)
@@ -264,14 +265,14 @@ class BilevelRidgeCV(
         self,
         X: Any,
         Y: Array,
-        weight: Array,
+        counts: RowCounts,
         resampling: Resampling,
         columns: list[slice],
         fit: FollowedFit,
     ) -> list[Published]:
         """One set of strengths per part of the targets, in parallel."""
         tasks = [
-            (X, partial(prepare, X, Y[:, c], weight), tune, resampling, part)
+            (X, partial(prepare, X, Y[:, c], counts), tune, resampling, part)
             for c, part in zip(columns, fit.parts, strict=True)
         ]
         if len(columns) > 1 and effective_n_jobs(self.n_jobs) > 1:

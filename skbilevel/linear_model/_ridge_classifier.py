@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelLinearModel, check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
+from skbilevel.linear_model._classes import class_factors
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge_classifier
 from skbilevel.linear_model._publish import Published
@@ -227,17 +228,16 @@ class BilevelRidgeClassifierCV(
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=False)
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        weight = check_weight(sample_weight, X)
+        counts = RowCounts.of(weight, class_factors(self.class_weight, y, weight))
+        self.classes_, codes = np.unique(counts.take(y), return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 "y holds one class only; a classifier needs samples of at least 2 "
                 "classes."
             )
-        weight = check_weight(sample_weight, X)
-        if self.class_weight is not None:
-            weight = weight * compute_sample_weight(self.class_weight, y)
-        resampling = resample(X, y, sample_weight, params)
-        make = partial(prepare, X, _indicators(codes), weight)
+        resampling = resample(X, y, sample_weight, params).among(counts)
+        make = partial(prepare, counts.take(X), _indicators(codes), counts)
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune, resampling, fit.parts[0])

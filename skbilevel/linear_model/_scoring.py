@@ -86,12 +86,12 @@ def nested_score(
         score_fold(
             scorer,
             model,
-            X[index],
+            features,
             y[index],
             _check_method_params(X, score_params, index),
             owner.scoring,
         )
-        for model, X, index in models_of_folds(owner, folds, offset)
+        for model, features, index in models_of_folds(owner, folds, offset)
     ]
     return float(np.mean(scores))
 
@@ -99,13 +99,13 @@ def nested_score(
 def models_of_folds(
     owner: Any, folds: list[list[PublishedFold]], offset: Array | None = None
 ) -> Iterator[tuple[Any, Any, Array]]:
-    """Fitted models of the folds, their X, and the rows they were not fitted on.
+    """Fitted models of the folds, rows that they were not fitted on, and which.
 
     ``folds`` holds a list for every part of the targets.
     """
     flat = np.ndim(owner.coef_) == 1
     for fold in zip(*folds, strict=True):
-        X, index = fold[0].X, fold[0].held_out
+        X, index = fold[0].X[fold[0].rows], fold[0].held_out
         model = _without_names(owner)
         model.n_features_in_ = X.shape[1]
         coef = np.concatenate([each.coef for each in fold])
@@ -156,8 +156,8 @@ def left_out_score(
 ) -> Any:
     """The user's score of predictions of every row from the other rows."""
     columns = [part.left_out() for part in parts if part.left_out is not None]
-    predicted, index = np.hstack(columns), parts[0].positive
-    predicted = predicted[index, 0] if predicted.shape[1] == 1 else predicted[index]
+    predicted, index = np.hstack(columns), parts[0].index
+    predicted = predicted[:, 0] if predicted.shape[1] == 1 else predicted
     model = _without_names(owner)
 
     # The scorer asks an estimator; this one answers from what is known.

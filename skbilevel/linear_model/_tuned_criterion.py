@@ -61,7 +61,7 @@ def tune_criterion(
 def _regime(
     data: PreparedData, criterion: str, n_folds: int, options: TuningOptions
 ) -> Regime:
-    n, p = len(data.positive), data.rows.n_penalized
+    n, p = data.rows.n_rows, data.rows.n_penalized
     regime = choose(options.solver, n, p, sparse.issparse(data.rows.X), n_folds)
     if criterion != "folds" and min(n, p) > _CLOSED_UP_TO:
         raise ValueError(
@@ -82,11 +82,11 @@ def _source(
     """The form of the data that suits; metadata speak of columns as they are."""
     rows, standardize = data.rows, data.rows.standardize and not plain
     if criterion == "folds" and regime.name == "primal":
-        return MomentFolds.of(views, data.positive, splits, standardize)
+        return MomentFolds.of(views, splits, standardize)
     if criterion == "folds":
         return RowSource.of(views, splits, criterion, None, regime.inner, standardize)
     dual = {"primal": False, "dual": True}.get(
-        regime.name, len(data.positive) < rows.n_penalized
+        regime.name, rows.n_rows < rows.n_penalized
     )
     inner = Regime("dual", None).inner
     return RowSource.of(views, splits, criterion, dual, inner, standardize)

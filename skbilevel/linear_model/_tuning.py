@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._criterion_search import start_of
 from skbilevel.linear_model._cv import Resampling
-from skbilevel.linear_model._data import PreparedData
+from skbilevel.linear_model._data import Prepared, PreparedData
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion
@@ -36,7 +36,6 @@ from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
-from skbilevel.problems._moments import AugmentedRows
 
 # Multiplications of one kernel, for n < p; the evidence needs some twenty of them
 # in every training set, three quarters of a fit.
@@ -45,32 +44,37 @@ _EVIDENCE_UP_TO = 2e9
 _STRONGER = (3.0, 10.0, 100.0, 10_000.0)
 
 
-class Prepared(Protocol):
-    """What plans and recipes have to know of prepared data."""
-
-    @property
-    def rows(self) -> AugmentedRows:
-        """The rows."""
-
-    @property
-    def positive(self) -> Array:
-        """Rows of positive weight."""
-
-
 def tune(data: PreparedData, resampling: Resampling, options: TuningOptions) -> Tuned:
     """Search the strengths as the options say."""
     check_solver(options.solver)
-    check_rows(data)
     check_published(options)
+    options = working_units(data, options)
     if isinstance(options.hyperpenalty, str):
         return _guarded(data, resampling, options)
     return tune_criterion(data, resampling, options)
 
 
-def check_rows(data: Prepared) -> None:
-    """Raise where nothing can be tuned."""
-    if len(data.positive) < 2:
-        raise ValueError("At least 2 rows of positive weight are needed.")
+def working_units(data: Prepared, options: TuningOptions) -> TuningOptions:
+    """What the user says in units of ``alpha_`` and of weights, in working units."""
+    init, bounds, metadata = options.alpha_init, options.alpha_bounds, options.metadata
+    unit = data.alpha_unit
+    if unit != 1.0 and init is not None:
+        start_of(data.rows, options)
+        init = np.asarray(init, dtype=np.float64) * unit
+        init = float(init) if init.ndim == 0 else init
+    if unit != 1.0 and bounds is not None:
+        check_alpha_bounds(bounds)
+        bounds = tuple(float(each) * unit for each in bounds)
+    if callable(metadata) and data.counts.unit != 1.0:
+        metadata = _of_given_weights(metadata, data.counts.unit)
+    return replace(options, alpha_init=init, alpha_bounds=bounds, metadata=metadata)
+
+
+def _of_given_weights(
+    metadata: Callable[[Any, Array, Array], Any], unit: float
+) -> Callable[[Any, Array, Array], Any]:
+    """The same function of numbers of rows; it is asked in the user's weights."""
+    return lambda X, y, weight: metadata(X, y, weight * unit)
 
 
 def check_published(options: TuningOptions) -> None:
@@ -151,17 +155,23 @@ def recipe_of(
     recipe = Recipe(shared="gcv" if resampling.criterion == "gcv" else "loo")
     if resampling.features is not None:
         recipe = replace(recipe, stronger=_STRONGER)
-    n, p = len(data.positive), data.rows.n_penalized
+    n, p = data.rows.n_rows, data.rows.n_penalized
     if options.groups is not None:
         recipe = recipe.for_groups(len(options.groups.labels), p)
     elif n >= ONE_PASS_FROM:
         recipe = recipe.thinned()
     elif n < p and p * n**2 > _EVIDENCE_UP_TO:
         recipe = replace(recipe, evidence=())
-    few = n < MIN_ROWS or not p
+    few = is_small(data)
     if few or not all(s.halves for s in (plan.full, *plan.outer)):
         recipe = replace(recipe, half=())
     return replace(recipe, evidence=(), elastic_net=0) if few else recipe
+
+
+def is_small(data: Prepared) -> bool:
+    """Whether there is nothing to choose from, or too little to choose by."""
+    counted = round(float(data.rows.weight.sum()))
+    return counted < MIN_ROWS or not data.rows.n_penalized
 
 
 def limits_of(data: Prepared, options: TuningOptions) -> Limits:
@@ -188,7 +198,6 @@ def plan_of(
 ) -> NestedPlan:
     """Nested folds; see `PlanRequest` for the last two."""
     request = PlanRequest(
-        data.positive,
         data.rows.n_rows,
         data.rows.width,
         resampling.groups,

@@ -92,7 +92,7 @@ def splits_among(splits: Sequence[Pair], chosen: Array, n_rows: int) -> list[Pai
     return [(a[a >= 0], b[b >= 0]) for a, b in kept]
 
 
-def is_guided(rows: AugmentedRows, n_positive: int, weight: float) -> bool:
+def is_guided(rows: AugmentedRows) -> bool:
     """Whether rows are so many that GCV and the criterion have close minima."""
-    p = rows.n_penalized
-    return p >= _GUIDED_FROM and min(weight, n_positive) >= _GUIDED_ROWS * p
+    p, weight = rows.n_penalized, float(rows.weight.sum())
+    return p >= _GUIDED_FROM and min(weight, rows.n_rows) >= _GUIDED_ROWS * p

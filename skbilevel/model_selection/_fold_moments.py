@@ -44,7 +44,6 @@ class MomentFolds:
 
     rows: AugmentedRows
     metric: Array
-    n_positive: int
     full: Swept
     train: Swept
     valid: Swept
@@ -53,18 +52,17 @@ class MomentFolds:
     def of(
         cls,
         views: RowViews,
-        positive: Array,
         splits: Sequence[Pair],
         standardize: bool,
     ) -> MomentFolds:
-        """From splits of rows of positive weight."""
+        """From splits of the rows."""
         rows = views.full
         if views.same:
-            sums = _moments(rows, positive, splits)
+            sums = _moments(rows, splits)
         else:
-            sums = _moments_by_fold(views, positive, splits)
+            sums = _moments_by_fold(views, splits)
         weight = np.array(
-            [rows.weight[positive].sum()]
+            [rows.weight.sum()]
             + [rows.weight[a].sum() for a, _ in splits]
             + [rows.weight[b].sum() for _, b in splits]
         )
@@ -78,7 +76,7 @@ class MomentFolds:
             square = np.maximum(np.diagonal(full.gram), 0.0)
             metric = unit_metric(square, float(weight[0]))
             full, train, valid = (scaled(s, metric) for s in (full, train, valid))
-        return cls(rows, metric, len(positive), full, train, valid)
+        return cls(rows, metric, full, train, valid)
 
     @property
     def trace(self) -> float:
@@ -138,7 +136,7 @@ class MomentFolds:
 
     def guide(self) -> Criterion | None:
         """GCV of the full data: one factorization where the folds take several."""
-        if not is_guided(self.rows, self.n_positive, float(self.full.weight)):
+        if not is_guided(self.rows):
             return None
         return GCV(_fit(self.full), float(self.rows.n_free))
 
@@ -152,10 +150,10 @@ def _part(fit: QuadraticDataFit, k: int) -> QuadraticDataFit:
     return QuadraticDataFit(fit.gram[k], fit.cross[k], fit.yy[k], fit.weight_sum[k])
 
 
-def _moments(rows: AugmentedRows, positive: Array, splits: Sequence[Pair]) -> Array:
+def _moments(rows: AugmentedRows, splits: Sequence[Pair]) -> Array:
     """Moments of all rows, of the training sets, and of the validation sets."""
-    sets = [positive, *(a for a, _ in splits), *(b for _, b in splits)]
-    cell = _cells(rows.n_rows, positive, sets[1:])
+    sets = [np.arange(rows.n_rows), *(a for a, _ in splits), *(b for _, b in splits)]
+    cell = _cells(rows.n_rows, sets[1:])
     n_cells = 0 if cell is None else int(cell.max()) + 1
     few = n_cells <= len(sets) and n_cells * 8 * rows.width**2 <= _CELL_BYTES
     if cell is not None and few:
@@ -163,21 +161,19 @@ def _moments(rows: AugmentedRows, positive: Array, splits: Sequence[Pair]) -> Ar
     return RowMoments(rows).sums(sets)
 
 
-def _moments_by_fold(views: RowViews, positive: Array, splits: Sequence[Pair]) -> Array:
+def _moments_by_fold(views: RowViews, splits: Sequence[Pair]) -> Array:
     """The same where every fold has features of its own."""
     rows = [views.fold(k).rows for k in range(len(splits))]
     train = [own.moment(a) for own, (a, _) in zip(rows, splits, strict=True)]
     valid = [own.moment(b) for own, (_, b) in zip(rows, splits, strict=True)]
-    return np.stack([views.full.moment(positive), *train, *valid])
+    return np.stack([views.full.moment(np.arange(views.full.n_rows)), *train, *valid])
 
 
-def _cells(n_rows: int, positive: Array, sets: Sequence[Array]) -> Array | None:
-    """Rows that no set tells apart share a cell; rows without weight have none."""
+def _cells(n_rows: int, sets: Sequence[Array]) -> Array | None:
+    """Rows that no set tells apart share a cell."""
     if len(sets) > 60:
         return None
     code = np.zeros(n_rows, dtype=np.int64)
     for bit, index in enumerate(sets):
         code[index] |= 1 << bit
-    cell = np.full(n_rows, -1)
-    cell[positive] = np.unique(code[positive], return_inverse=True)[1].ravel()
-    return cell
+    return np.asarray(np.unique(code, return_inverse=True)[1].ravel())

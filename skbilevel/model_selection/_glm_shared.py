@@ -147,7 +147,7 @@ def shared_path(
         losses.append(weight * np.where(value < LARGEST_LOSS, value, LARGEST_LOSS))
         total = np.array([each.sum() for each in losses])
         k = int(np.argmin(total))
-        if _rises(losses[-1] - losses[k], len(losses) - 1 - k):
+        if _rises(losses[-1] - losses[k], weight, len(losses) - 1 - k):
             break
         pulls.append(pull)
         if pulls[-1] < _PULL * pulls[0]:
@@ -156,15 +156,18 @@ def shared_path(
     return SharedPath(grid[: loss.shape[1]], loss, weight)
 
 
-def _rises(excess: Array, n_steps: int) -> bool:
+def _rises(excess: Array, weight: Array, n_steps: int) -> bool:
     """Whether the loss has risen for good, ``n_steps`` beyond its minimum.
+
+    ``excess`` are weighted losses; a row of weight s counts as s rows.
 
     Curves that are flat for decades and fall after that exist: features that are of
     use together only need weak regularization.
     """
     if n_steps < _RISES[0]:
         return False
-    error = np.sqrt(((excess - excess.mean()) ** 2).sum())
+    spread = excess - weight * (excess.sum() / weight.sum())
+    error = np.sqrt((spread**2 / weight).sum())
     return bool(excess.sum() > _SURE * error) or n_steps >= _RISES[1]
 
 

@@ -124,7 +124,8 @@ class GLMTrainer:
     def _choose_shared(self, rotated: RotatedRows, top: float) -> tuple[float, int]:
         scale = max(self.problem.scale(rotated), 1e-300)
         pairs = self.set.in_positions(self.rows.n_rows).shared or ()
-        uncommon = n_uncommon(self.rows.y[self.set.rows])
+        index = self.set.rows
+        uncommon = n_uncommon(self.rows.y[index], self.rows.weight[index])
         if not pairs or uncommon < _MIN_UNCOMMON:
             # One event teaches the folds that have it to predict all other rows well.
             below = _STRONG if uncommon < _MIN_UNCOMMON else 0.0

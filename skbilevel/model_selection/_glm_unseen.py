@@ -34,7 +34,8 @@ def with_unseen(loss: Loss, y: Array, weight: Array, offset: Array | None) -> Ar
     return y
 
 
-def n_uncommon(y: Array) -> int:
+def n_uncommon(y: Array, weight: Array) -> int:
     """Rows whose target is not the commonest: events, or members of other classes."""
-    _, count = np.unique(y, axis=0, return_counts=True)
-    return int(len(y) - count.max(initial=0))
+    _, place = np.unique(y, axis=0, return_inverse=True)
+    count = np.bincount(place.ravel(), weight)
+    return round(float(count.sum() - count.max(initial=0.0)))

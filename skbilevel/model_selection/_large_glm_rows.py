@@ -43,7 +43,7 @@ def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:
     need a matrix of the smaller side each, and more than 50 million numbers in all are
     too many.
     """
-    n, p = int((rows.weight > 0).sum()), rows.n_penalized
+    n, p = rows.n_rows, rows.n_penalized
     if by_target and too_many_factors(n, p, rows.n_targets):
         return True
     wide = min(n, p) > _DENSE_SIDE or n * p > _DENSE_ENTRIES

@@ -71,9 +71,8 @@ class Budget:
 def is_large(rows: AugmentedRows, budget: Budget | None = None) -> bool:
     """Whether neither Gram matrices nor kernels are within reach of the guard."""
     budget = Budget() if budget is None else budget
-    n = int((rows.weight > 0).sum())
     p = rows.n_penalized
-    regime = choose_regime(n, p, sparse.issparse(rows.X))
+    regime = choose_regime(rows.n_rows, p, sparse.issparse(rows.X))
     return regime == "matrix-free" or (regime == "primal" and p > budget.exact_columns)
 
 

@@ -59,7 +59,6 @@ class FoldMetadata:
         value: Any,
         views: RowViews,
         y_scale: float,
-        positive: Array,
         splits: Sequence[Pair],
     ) -> FoldMetadata:
         """From a matrix, a data frame, or a function of training rows."""
@@ -67,7 +66,7 @@ class FoldMetadata:
         if not callable(value):
             value = check_metadata(value, rows.X.shape[1])
         metadata = Metadata(value, y_scale)
-        plain = _with_constant(metadata.of(rows, positive))
+        plain = _with_constant(metadata.of(rows, np.arange(rows.n_rows)))
         turn = metadata_transform(plain, _feature_weight(rows))
         if not metadata.depends_on_rows or not splits:
             return cls(plain @ turn)
@@ -87,8 +86,9 @@ def _feature_weight(rows: AugmentedRows) -> Array | None:
     p = rows.n_penalized
     if not sparse.issparse(rows.X) or not p:
         return None
-    counts = np.bincount(rows.X.indices, minlength=rows.X.shape[1])[rows.penalized]
-    root = np.sqrt(counts)
+    each = np.repeat(rows.weight, np.diff(rows.X.indptr))
+    counts = np.bincount(rows.X.indices, each, minlength=rows.X.shape[1])
+    root = np.sqrt(counts[rows.penalized])
     return 0.5 / p + 0.5 * root / max(float(root.sum()), 1.0)
 
 

@@ -40,10 +40,8 @@ class PlanRequest:
 
     Parameters
     ----------
-    rows : ndarray of int
-        Rows of positive weight.
     n_rows : int
-        Number of all rows.
+        Number of rows.
     width : int
         Length of an augmented row: bounds the memory of stored moments.
     groups : ndarray or None
@@ -51,13 +49,12 @@ class PlanRequest:
     rng : numpy.random.Generator
         Draws folds and halves.
     strata : ndarray or None
-        Labels of all rows (classes) that folds and halves share out evenly.
+        Labels of the rows (classes) that folds and halves share out evenly.
     inner_folds : bool
         Whether shared strengths need folds inside: no closed form predicts left-out
         rows.
     """
 
-    rows: Array
     n_rows: int
     width: int
     groups: Array | None
@@ -68,7 +65,7 @@ class PlanRequest:
     @property
     def costly(self) -> bool:
         """Whether second moments or kernels take long, compared with their number."""
-        n = len(self.rows)
+        n = self.n_rows
         return min(n, self.width) * n * self.width > _REPEAT_COST
 
     def strata_of(self, rows: Array) -> Array | None:
@@ -78,19 +75,17 @@ class PlanRequest:
 
 def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
     """Shuffled K-fold, twice where rows are few."""
-    n = len(request.rows)
+    n, strata = request.n_rows, request.strata
     few = n < _REPEAT_BELOW and not (request.inner_folds and request.costly)
     # Folds of one row, or nearly, are the same when they are drawn again.
     few = few and 2 * n_folds <= n
     n_halvings = 5 if n < _HALVINGS_BELOW else 2
-    strata = request.strata_of(request.rows)
-    sides = _spread(request, random_sides(n, n_halvings, request.rng, strata))
+    sides = random_sides(n, n_halvings, request.rng, strata)
     outer, held_out = [], []
-    label = np.full(request.n_rows, -1)
     for _ in range(2 if few else 1):
-        label[request.rows] = fold_labels(n, min(n_folds, n), request.rng, strata)
+        label = fold_labels(n, min(n_folds, n), request.rng, strata)
         for k in range(min(n_folds, n)):
-            train = request.rows[label[request.rows] != k]
+            train = np.flatnonzero(label != k)
             shared = leave_one_unit_out(train, label) if request.inner_folds else None
             outer.append(TrainingSet(train, halvings(train, sides), shared))
             held_out.append(np.flatnonzero(label == k))
@@ -98,12 +93,12 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
     if n >= ONE_PASS_FROM:
         pattern = sides.T @ (1 << np.arange(len(sides)))
         cell = label * (1 << len(sides)) + pattern
-        cell = np.where(label >= 0, cell, -1)
         if (cell.max() + 1) * 8 * request.width**2 > _CELL_BYTES:
             cell = None
-    shared = leave_one_unit_out(request.rows, label) if request.inner_folds else None
-    full = TrainingSet(request.rows, halvings(request.rows, sides), shared)
-    plan = NestedPlan(full, outer, held_out, cell, np.arange(request.n_rows))
+    rows = np.arange(n)
+    shared = leave_one_unit_out(rows, label) if request.inner_folds else None
+    full = TrainingSet(rows, halvings(rows, sides), shared)
+    plan = NestedPlan(full, outer, held_out, cell, rows)
     return plan if cell is None else _shared_by_folds(plan, label)
 
 
@@ -114,13 +109,6 @@ def _shared_by_folds(plan: NestedPlan, label: Array) -> NestedPlan:
         return replace(training, shared=leave_one_unit_out(training.rows, label))
 
     return replace(plan, full=inside(plan.full), outer=[inside(s) for s in plan.outer])
-
-
-def _spread(request: PlanRequest, sides: Array) -> Array:
-    """Sides of all rows from the sides of those of positive weight."""
-    out = np.zeros((len(sides), request.n_rows), dtype=bool)
-    out[:, request.rows] = sides
-    return out
 
 
 def split_plan(
@@ -134,23 +122,12 @@ def split_plan(
     apart. Where training rows precede validation rows in every split, so do they
     inside.
     """
-    positive = np.zeros(request.n_rows, dtype=bool)
-    positive[request.rows] = True
-    splits = [
-        (np.asarray(a)[positive[a]], np.asarray(b)[positive[b]]) for a, b in splits
-    ]
-    splits = [(a, b) for a, b in splits if len(a) and len(b)]
-    if not splits:
-        raise ValueError(
-            "cv gives no split with training and validation rows of positive "
-            "weight; check cv and sample_weight."
-        )
     make = _inner_resamples(request, splits, by_membership)
     cluster = np.arange(request.n_rows)
     if request.groups is not None:
         _, cluster = np.unique(request.groups, return_inverse=True)
     return NestedPlan(
-        make(request.rows),
+        make(np.arange(request.n_rows)),
         [make(a) for a, _ in splits],
         [b for _, b in splits],
         None,

@@ -196,9 +196,7 @@ class RowSource:
 
     def guide(self) -> Criterion | None:
         """GCV where leave-one-out is asked for and rows are many."""
-        weight = self.rows.weight
-        many = is_guided(self.rows, int((weight > 0).sum()), float(weight.sum()))
-        if self.criterion != "loo" or not many or self.dual:
+        if self.criterion != "loo" or not is_guided(self.rows) or self.dual:
             return None
         return GCV(self.swept.moments, self.swept.free_rank)
 

@@ -136,11 +136,11 @@ class Search:
     def _few_rows(self, source: Source) -> Array | None:
         """Enough rows for a start, where a search for it on all of them is long."""
         rows = source.rows
-        positive = np.flatnonzero(rows.weight > 0)
         n = max(_START_ROWS, _START_ROWS_PER_COLUMN * rows.n_penalized)
-        if rows.X.size <= _START_ON_FEW_FROM or len(positive) < 4 * n:
+        if rows.X.size <= _START_ON_FEW_FROM or rows.n_rows < 4 * n:
             return None
-        chosen = np.random.default_rng(self.seed).choice(positive, n, replace=False)
+        rng = np.random.default_rng(self.seed)
+        chosen = rng.choice(rows.n_rows, n, replace=False)
         return np.sort(chosen)
 
     def _outer(

@@ -51,8 +51,8 @@ class FoldScores:
         offset = None if offset is None else np.asarray(offset)
         out, fitted = [], self._fitted(parts[0])
         models = models_of_folds(tuner, parts, offset)
-        for (model, X, index), own in zip(models, fitted, strict=True):
-            rows = X[index] if self.plain else _safe_indexing(self.X, index)
+        for (model, features, index), own in zip(models, fitted, strict=True):
+            rows = features if self.plain else _safe_indexing(self.X, index)
             model = model if self.plain else self._whole(model, own)
             params = _check_method_params(self.X, self.params, index)
             y = _safe_indexing(self.y, index)

@@ -5,6 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import prepare
 from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._outer_space import (
@@ -46,6 +47,11 @@ INNERS = {
 }
 
 
+def counted(weight):
+    """Rows of which some have no weight; the door leaves them out."""
+    return RowCounts(np.arange(N), weight, 1.0, N)
+
+
 def make_data(t=2, sparse_X=False, free=(3,)):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((N, P + len(free))) + 1.0
@@ -56,21 +62,23 @@ def make_data(t=2, sparse_X=False, free=(3,)):
     weight[[2, 17]] = 0.0
     mask = np.zeros(X.shape[1], dtype=bool)
     mask[list(free)] = True
-    data = prepare(sparse.csr_array(X) if sparse_X else X, Y, weight, mask, True, True)
+    data = prepare(
+        sparse.csr_array(X) if sparse_X else X, Y, counted(weight), mask, True, True
+    )
     label = np.where(weight > 0, rng.permutation(N) % 4, -1)
     splits = [
         (np.flatnonzero((label != k) & (label >= 0)), np.flatnonzero(label == k))
         for k in range(4)
     ]
     # A last split that overlaps the others and leaves rows out.
-    positive = data.positive
+    positive = np.flatnonzero(weight > 0)
     splits.append((positive[:15], positive[20:30]))
     return X, Y, weight, data, splits
 
 
 def make_source(data, splits, criterion, regime, standardize=False):
     if (criterion, regime) == ("folds", "primal"):
-        return MomentFolds.of(RowViews(data.rows), data.positive, splits, standardize)
+        return MomentFolds.of(RowViews(data.rows), splits, standardize)
     dual = regime == "dual"
     inner = INNERS["dual" if criterion != "folds" else regime]
     own = splits if criterion == "folds" else []
@@ -92,11 +100,9 @@ def make_space(name, data, splits, source):
         members = np.zeros(P, dtype=int)
     if "metadata" in name:
         Z = np.random.default_rng(1).standard_normal((data.rows.X.shape[1], 2))
-        metadata = FoldMetadata.of(Z, RowViews(data.rows), 1.0, data.positive, splits)
+        metadata = FoldMetadata.of(Z, RowViews(data.rows), 1.0, splits)
     elif name == "callable":
-        metadata = FoldMetadata.of(
-            scales, RowViews(data.rows), 1.0, data.positive, splits
-        )
+        metadata = FoldMetadata.of(scales, RowViews(data.rows), 1.0, splits)
     family = name.split()[0] if name.split()[0] in ("smooth", "sparse") else "none"
     return OuterSpace(P, members, metadata, low, high, family, 0.3)
 
@@ -243,7 +249,7 @@ def test_rows_without_weight_do_not_matter(criterion, regime):
     for scale in (1.0, 50.0):
         X[gone] *= scale
         Y[gone] -= scale
-        rows = prepare(X, Y, weight, np.arange(P + 1) == 3, True, True)
+        rows = prepare(X, Y, counted(weight), np.arange(P + 1) == 3, True, True)
         source = make_source(rows, splits, criterion, regime)
         outer = make_space("feature", rows, splits, source).outer_vector(0.02, 1.0)
         value, grad = make_run(source, outer, regime)(interior(outer), 1e-13)
@@ -258,7 +264,7 @@ def test_standardized_strengths_refer_to_scaled_columns():
     size = 10.0 ** rng.uniform(-4, 4, P)
     X = rng.standard_normal((N, P)) * size
     y = (X / size)[:, :2].sum(axis=1, keepdims=True) + rng.standard_normal((N, 1))
-    data = prepare(X, y, np.ones(N), np.zeros(P, bool), True, False)
+    data = prepare(X, y, counted(np.ones(N)), np.zeros(P, bool), True, False)
     assert data.rows.standardize
     splits = [(np.arange(20), np.arange(20, 40))]
     for criterion, regime in REGIMES:
@@ -277,8 +283,8 @@ def test_callable_metadata_see_training_rows_only():
         calls.append((X.copy(), y.copy(), sample_weight.copy()))
         return np.arange(float(X.shape[1]))
 
-    FoldMetadata.of(record, RowViews(data.rows), data.y_scale, data.positive, splits)
-    seen = [data.positive, *(train for train, _ in splits)]
+    FoldMetadata.of(record, RowViews(data.rows), data.y_scale, splits)
+    seen = [np.arange(N), *(train for train, _ in splits)]
     assert len(calls) == len(seen)
     for (a, b, s), index in zip(calls, seen, strict=True):
         np.testing.assert_array_equal(a, X[index])

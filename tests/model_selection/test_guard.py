@@ -26,9 +26,8 @@ FEW = Recipe(half=(1.0, 0.1), evidence=(1.0,), elastic_net=4)
 
 
 def request(rows, groups=None, seed=0):
-    index = np.arange(rows.n_rows)
     rng = np.random.default_rng(seed)
-    return PlanRequest(index, rows.n_rows, rows.width, groups, rng)
+    return PlanRequest(rows.n_rows, rows.width, groups, rng)
 
 
 def plan_of(kind, rows):

@@ -226,7 +226,7 @@ def test_metadata_of_the_user_reach_the_large_trainer():
 
 def test_plan_keeps_groups_and_time_together():
     n = 120
-    request = PlanRequest(np.arange(n), n, 30, None, np.random.default_rng(0))
+    request = PlanRequest(n, 30, None, np.random.default_rng(0))
     plan = large_plan(default_plan(request, 5), request, False, False, 10)
     assert len(plan.outer) == len(default_plan(request, 5).outer)
     for s in (plan.full, *plan.outer):
@@ -245,7 +245,7 @@ def test_plan_keeps_groups_and_time_together():
         assert inner.max() < outer.min()
 
     groups = np.repeat(np.arange(12), 10)
-    request = PlanRequest(np.arange(n), n, 30, groups, np.random.default_rng(0))
+    request = PlanRequest(n, 30, groups, np.random.default_rng(0))
     splits = [
         (np.flatnonzero(groups % 3 != k), np.flatnonzero(groups % 3 == k))
         for k in range(3)
@@ -317,7 +317,7 @@ def test_rule_of_the_regime():
 
 def test_plan_scores_as_many_rows_as_needed():
     n = 12_000
-    request = PlanRequest(np.arange(n), n, 30, None, np.random.default_rng(0))
+    request = PlanRequest(n, 30, None, np.random.default_rng(0))
     plan = large_plan(default_plan(request, 5), request, False, False, 10)
     assert [len(b) for b in plan.held_out] == [2400, 2400, 2400]
     splits = [
