@@ -81,15 +81,26 @@ def test_paths_are_named_and_apart(pyplot, by_class):
     gaps = np.diff([bar.get_x() for bar in weights.patches])
     changes = display.family[1:] != display.family[:-1]
     assert gaps[changes].min() > gaps[~changes].max()
-    ticks = [label.get_text() for label in weights.get_xticklabels()]
-    assert ticks[0] == ""
-    assert "point 1" in ticks
+    assert weights.get_xticklabels() == []
 
 
 def test_family_words():
-    assert family_words("metadata_half") == "metadata and\nhalf-sampling"
-    assert family_words("class_elastic_net") == "by class:\nelastic net"
+    assert family_words("metadata_half") == "metadata,\ntuned on\nrandom halves"
+    assert family_words("class_elastic_net") == "by class,\nfrom the\nelastic net"
     assert family_words("a_new_one") == "a new one"
+
+
+def test_the_title_says_what_was_decided(pyplot, guarded, diabetes):
+    """With a weight, or that one shared strength stays; no axis of rounding errors."""
+    scores, _ = GuardPathDisplay.from_estimator(guarded).axes_
+    share = 1.0 - guarded[-1].hyperpenalty_["weight"][0]
+    assert f"{share:.0%} of the average" in scores.get_title(loc="left")
+    rng = np.random.default_rng(0)
+    alone = BilevelRidgeCV().fit(rng.standard_normal((60, 20)), rng.standard_normal(60))
+    assert alone.hyperpenalty_["weight"][0] == 1.0
+    scores, _ = GuardPathDisplay.from_estimator(alone).axes_
+    assert "one shared strength stays" in scores.get_title(loc="left")
+    assert np.ptp(scores.get_ylim()) > 1e-3 * abs(alone.best_score_)
 
 
 def test_scores_in_another_unit_have_no_published_line(pyplot, diabetes, by_target):
