@@ -39,13 +39,14 @@ HIGHEST = 16_000  # of a picture, in pixels
 CHECK = r"""
 (() => {
   const found = [], page = document.documentElement;
-  const name = e => e.tagName.toLowerCase() + (e.className.baseVal ?? e.className
-    ? '.' + String(e.className.baseVal ?? e.className).trim().split(/\s+/).join('.') : '')
-    + ' "' + (e.textContent || e.alt || '').trim().replace(/\s+/g, ' ').slice(0, 60) + '"';
+  const name = e => {
+    const text = (e.textContent || e.alt || '').trim().replace(/\s+/g, ' ');
+    return [e.localName, ...e.classList].join('.') + ' "' + text.slice(0, 60) + '"';
+  };
   for (const e of document.images)
     if (e.complete && !e.naturalWidth) found.push('missing image ' + e.src);
   for (const e of document.querySelectorAll('math, .math'))
-    if (/[\\$]|[{}]\s*$/.test(e.textContent) || e.querySelector('merror'))
+    if (/[\\$]/.test(e.textContent) || e.querySelector('merror'))
       found.push('formula with commands ' + name(e));
   if (page.scrollWidth > page.clientWidth)
     found.push('the page is ' + page.scrollWidth + ' pixels wide');
@@ -182,7 +183,7 @@ def faults(
     widths: Sequence[int] = WIDTHS,
     pictures: Path | None = None,
 ) -> list[str] | None:
-    """Look at pages below a folder; return a sentence per fault, None without Chromium."""
+    """Look at pages below a folder; one sentence per fault, None without Chromium."""
     program = next((found for b in BROWSERS if (found := shutil.which(b))), None)
     if program is None:
         return None

@@ -65,25 +65,27 @@ for name in methods:
 # What was shrunk least
 # ---------------------
 # ``C_`` is in the unit of ``LogisticRegression``: large means free, 0 removed. They
-# differ little, because the guard found no reason to go further. On the left, tumours of
-# the last round in five classes by their probability: where a curve lies on the
-# diagonal, the probabilities can be believed.
+# differ little, because the guard found no reason to go further. On the left, the
+# tumours of the last round, in five classes by their probability: where a curve lies on
+# the diagonal, the probabilities can be believed.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
 left.plot([0, 1], [0, 1], "--", color="tab:gray", label="as it should be")
 for (name, proba), style in zip(probability.items(), ("s-C7", "o-C0"), strict=True):
     share, mean = calibration_curve(y, proba, n_bins=5)
-    label = f"{name}: log loss {np.mean(losses[name]):.4f}"
-    left.plot(mean, share, style, label=label, alpha=0.7)
+    left.plot(mean, share, style, label=name, alpha=0.7)
 left.set(xlabel="predicted probability of benign", ylabel="share that was benign")
-left.set_title("Both give probabilities close to the diagonal")
+left.set_title(
+    f"Log loss {np.mean(losses['one strength']):.4f} with one strength, "
+    f"{np.mean(losses['one per feature']):.4f} with many"
+)
 left.legend()
 model = methods["one per feature"].fit(X, y)
 ratio = model[-1].C_ / np.median(model[-1].C_)
 order = np.argsort(ratio)[-12:]
 right.plot(ratio[order], X.columns[order], "o")
 right.axvline(1.0, linestyle="--", color="tab:gray")
-right.set_title(f"The freest has {ratio.max():.2f} times the usual C")
+right.set_title(f"The freest feature has {ratio.max():.2f} times the median C")
 right.set(xlabel="C / median of C (right: shrunk less)")
 plt.show()
 

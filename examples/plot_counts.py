@@ -63,9 +63,9 @@ for name, expected in D2.items():
     print(f"{name:<32} D2 {D2[name]:.3f}")
 
 # %%
-# Claims of new policies, in ten classes by the number that was expected. A model is right
-# where its curve lies on the diagonal: the one that ignores the years expects too much
-# of short policies and too little of long ones.
+# On the left, claims of new policies in ten classes by their years. A model that
+# ignores the years expects too much of short policies and too little of long ones. On
+# the right, the effects of the 40 properties.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 with_years = by_offset.predict(X_new, offset=np.log(years_new))

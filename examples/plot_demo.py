@@ -138,7 +138,7 @@ def print_table(results: dict[str, Comparison]) -> None:
 
 
 def draw(results: dict[str, Comparison]) -> plt.Figure:
-    """Draw the change of the test error in every split, and the strengths of the last."""
+    """Draw the change of the test error in every split, and the last strengths."""
     with plt.rc_context({"font.size": 13}):
         figure, (top, bottom) = plt.subplots(
             2, 1, figsize=(6.8, 6.4), layout="constrained", height_ratios=(1, 1.2)
@@ -192,8 +192,8 @@ def save(figure: plt.Figure, path: Path) -> None:
 
 
 # %%
-# Above, each dot is a split (blue: ``BilevelRidgeCV`` is better), and a bar is the mean.
-# Below, the strengths of the last split.
+# Above, each dot is a split (blue: ``BilevelRidgeCV`` is better), and a bar is the
+# mean. Below, the strengths of the last split.
 
 parser = argparse.ArgumentParser(
     description="One strength per feature, or one for all?"

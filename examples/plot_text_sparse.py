@@ -91,7 +91,8 @@ for name, estimator in methods().items():
     print(f"{name:<24}{scores[name]:>9.3f}{seconds:>8.2f}{kept:>12}")
 
 # %%
-# On the left, how well new documents are predicted. On the right, words are sorted into
+# On the left, how well new documents are predicted. On the right, where the strengths
+# (same colours) are. Words are sorted into
 # eight classes by the number of documents that hold them; a dot is the median strength
 # of a class.
 
@@ -100,7 +101,7 @@ seen = np.flatnonzero(frequency)
 classes = np.array_split(seen[np.argsort(frequency[seen])], 8)
 best = max(scores, key=scores.__getitem__)
 figure, (left, right) = plt.subplots(
-    1, 2, figsize=(9, 3.6), layout="constrained", width_ratios=(2, 3)
+    1, 2, figsize=(10, 3.8), layout="constrained", width_ratios=(2, 3)
 )
 for k, (name, alpha) in enumerate(alphas.items()):
     left.barh(name, scores[name], color=f"C{k}")
@@ -108,12 +109,10 @@ for k, (name, alpha) in enumerate(alphas.items()):
     typical = [np.median(alpha[words]) for words in classes]
     right.loglog([frequency[c].mean() for c in classes], typical, "o-", color=f"C{k}")
 left.invert_yaxis()
-left.set(title=f"The {best} predicts best", xlabel="test R² (right is better)")
+left.set(title=f"Best: {best}", xlabel="test R² (right is better)")
 by_frequency = alphas["strength by frequency"]
 rare, common = (np.median(by_frequency[classes[k]]) for k in (0, -1))
-right.set_title(
-    f"Rare words are shrunk {rare / common:.1f} times as much as common ones"
-)
+right.set_title(f"Rare words: {rare / common:.1f} times the strength of common ones")
 right.set(xlabel="documents that hold the word", ylabel="strength (up: shrunk more)")
 plt.show()
 

@@ -66,8 +66,8 @@ for name, method in methods.items():
     print(f"{name:<20} error of the next {len(y_future)} days {error[name]:.3f}")
 
 # %%
-# Coefficients of the lags; bars are the true ones, and there are three. The noise of the
-# data has variance 1, which no forecast can undercut by more than luck.
+# Coefficients of the lags. Bars are the true ones, and there are three. The noise of
+# the data has variance 1, which no forecast can undercut by more than luck.
 
 true_coef = np.zeros(N_LAGS)
 true_coef[[0, 6, 13]] = 0.35, 0.4, 0.2

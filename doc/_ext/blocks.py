@@ -2,8 +2,8 @@
 
 Blocks run in order, in a process of their own that starts in an empty folder, so that
 an example cannot lean on the checkout; warnings are errors. A block is left out where
-the line above it is ``<!-- not executed: reason -->``. Scripts that a page includes as a
-whole are blocks, too. Figures that a block leaves open are saved.
+the line above it is ``<!-- not executed: reason -->``. Scripts that a page includes as
+a whole are blocks, too. Figures that a block leaves open are saved.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def code_of(page: Path, found: re.Match[str]) -> str:
 
 
 def run_blocks(page: Path, figures: Path | None = None) -> list[Shown]:
-    """Run the blocks of a page; raise RuntimeError with the traceback of what failed."""
+    """Run the blocks of a page; raise RuntimeError with the traceback of a failure."""
     text = page.read_text(encoding="utf-8")
     blocks = [found for found in BLOCK.finditer(text) if not found["skip"]]
     if not blocks:

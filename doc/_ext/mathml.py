@@ -24,7 +24,7 @@ ACCENTS = set("\u02c6\u02c9\u02dc\u02d9\u00a8\u2192")  # hat, bar, tilde, dots, 
 
 
 def to_mathml(text: str, as_block: bool) -> str:
-    """Return a formula as MathML; raise MathError where that would not be what it says."""
+    """Return a formula as MathML; raise MathError where that cannot be right."""
     misread = MISREAD.search(text)
     if misread:
         raise MathError(f"{misread[0]} is not shown rightly; write it in another way")
