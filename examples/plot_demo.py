@@ -144,7 +144,7 @@ def draw(results: dict[str, Comparison]) -> plt.Figure:
             2, 1, figsize=(6.8, 6.4), layout="constrained", height_ratios=(1, 1.2)
         )
         draw_changes(top, results)
-        data, found = list(results.items())[-1]
+        data, found = next(iter(results.items()))
         draw_strengths(bottom, found, data)
     return figure
 

@@ -113,6 +113,8 @@ left.set(title=f"Best: {best}", xlabel="test R² (right is better)")
 by_frequency = alphas["strength by frequency"]
 rare, common = (np.median(by_frequency[classes[k]]) for k in (0, -1))
 right.set_title(f"Rare words: {rare / common:.1f} times the strength of common ones")
+for which in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
+    which("{x:g}")
 right.set(xlabel="documents that hold the word", ylabel="strength (up: shrunk more)")
 plt.show()
 

@@ -24,7 +24,7 @@ BLOCK = re.compile(
     r"^```(?:python\n(?P<code>.*?)^|\{literalinclude\} (?P<file>\S+\.py)\n)```$",
     re.MULTILINE | re.DOTALL,
 )
-LIMIT_S = 300
+LIMIT_S = 900  # machines may be busy
 
 
 @dataclass(frozen=True)
