@@ -53,20 +53,23 @@ CHECK = r"""
   const article = document.querySelector('article');
   const scrolls = e => /auto|scroll/.test(getComputedStyle(e).overflowX);
   if (article) {
-    const right = article.getBoundingClientRect().right;
+    const right = article.getBoundingClientRect().right, beyond = new Set();
     for (const e of article.querySelectorAll('*')) {
       const box = e.getBoundingClientRect();
-      if (!box.width || !box.height || getComputedStyle(e).position === 'absolute')
-        continue;
+      const shown = box.width && box.height;
+      if (!shown || getComputedStyle(e).position === 'absolute') continue;
       let inside = false;
       for (let up = e.parentElement; up && up !== article; up = up.parentElement)
-        if (scrolls(up) || getComputedStyle(up).overflowX === 'hidden') inside = true;
-      if (!inside && box.right > right + 1) found.push('beyond its column ' + name(e));
+        inside ||= scrolls(up);
+      if (inside || box.right <= right + 1) continue;
+      beyond.add(e);
+      // Its parts are beyond it, too.
+      if (!beyond.has(e.parentElement)) found.push('beyond its column ' + name(e));
     }
     for (const e of article.querySelectorAll('.math-block'))
       if (e.scrollHeight > e.clientHeight + 1)
         found.push('vertical scrollbar ' + name(e));
-    if (page.clientWidth >= 1000)
+    if (page.clientWidth >= 1200)
       for (const e of article.querySelectorAll('.pst-scrollable-table-container, pre'))
         if (e.scrollWidth > e.clientWidth + 1) found.push('cut ' + name(e));
   }
@@ -128,7 +131,9 @@ class Browser:
         """Show a file, and wait until it is loaded."""
         self.resize(width, 900)
         self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
+        failure = self.call("Page.navigate", url=path.as_uri()).get("errorText")
+        if failure:
+            raise FileNotFoundError(f"{path}: {failure}")
         while all(e.get("method") != "Page.loadEventFired" for e in self.events):
             self.events.append(self.read())
         self.evaluate("document.fonts.ready.then(() => true)")
