@@ -27,6 +27,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "numpydoc",
     "mathml",
+    "printed",
 ]
 exclude_patterns = [
     "_build",
@@ -42,6 +43,7 @@ suppress_warnings: list[str] = []
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 copybutton_exclude = ".linenos, .gp, .go"
+copybutton_selector = "div:not(.printed) > div.highlight pre"
 html_math_renderer = "mathml"
 
 # --- API reference
@@ -75,6 +77,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "gallery_order.ReadingOrder",
     "matplotlib_animations": False,
     "image_scrapers": ("matplotlib",),
+    "capture_repr": (),  # what an example shows, it prints or draws
     "reset_modules": ("matplotlib",),
     "min_reported_time": 1e9,  # times of another machine help nobody
     "write_computation_times": False,

@@ -63,15 +63,56 @@ for name, expected in D2.items():
     print(f"{name:<32} D2 {D2[name]:.3f}")
 
 # %%
-# Effects of the 40 properties on the logarithm of the rate.
+# On the left, claims of new policies in ten classes by their years. A model that
+# ignores the years expects too much of short policies and too little of long ones. On
+# the right, the effects of the 40 properties.
 
-figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
-ax.plot(EFFECTS, "k_", markersize=9, label="truth")
-ax.plot(grid.best_estimator_.coef_, "o", color="tab:gray", label="one strength")
-ax.plot(by_offset.coef_, ".", color="tab:blue", label="one per property")
-ax.axhline(0.0, color="tab:gray", linewidth=0.5)
-ax.set(xlabel="property", ylabel="effect on the log rate")
-ax.legend()
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+with_years = by_offset.predict(X_new, offset=np.log(years_new))
+without_years = ignoring.predict(X_new)
+classes = np.array_split(np.argsort(years_new), 10)
+happened = [claims_new[c].mean() for c in classes]
+for expected, style, name in (
+    (without_years, "s-C7", "years ignored"),
+    (with_years, "o-C0", "years as offset"),
+):
+    left.plot(
+        [years_new[c].mean() for c in classes],
+        [expected[c].mean() for c in classes],
+        style,
+        label=name,
+    )
+left.plot(
+    [years_new[c].mean() for c in classes],
+    happened,
+    "k_",
+    markersize=12,
+    label="what happened",
+)
+left.set(
+    xlabel="years of the policy", ylabel="claims per policy (near a bar is better)"
+)
+left.legend()
+worth = {
+    "with": D2["one per property, offset"],
+    "without": D2["one per property, years ignored"],
+}
+left.set_title(f"D² {worth['with']:.3f} with the years, {worth['without']:.3f} without")
+errors = {}
+for name, coef, style in (
+    ("one strength", grid.best_estimator_.coef_, "sC7"),
+    ("one per property", by_offset.coef_, "oC0"),
+):
+    errors[name] = np.sqrt(np.mean((coef - EFFECTS) ** 2))
+    label = f"{name}: mean distance {errors[name]:.3f}"
+    right.plot(EFFECTS, coef, style, label=label, markersize=4, alpha=0.7)
+right.axline((0, 0), slope=1, linestyle="--", color="tab:gray")
+nearer = min(errors, key=errors.__getitem__)
+right.set_title(f"'{nearer}' is nearer to the true effects")
+right.set(
+    xlabel="true effect of a property", ylabel="estimate (near the line is better)"
+)
+right.legend()
 plt.show()
 
 # %%

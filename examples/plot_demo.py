@@ -138,39 +138,50 @@ def print_table(results: dict[str, Comparison]) -> None:
 
 
 def draw(results: dict[str, Comparison]) -> plt.Figure:
-    """Draw test errors in pairs, and the strengths of the last split."""
-    figure, axes = plt.subplots(
-        len(results), 2, figsize=(9, 3.2 * len(results)), layout="constrained"
-    )
-    for (left, right), (data, found) in zip(axes, results.items(), strict=True):
-        draw_errors(left, found)
-        draw_strengths(right, found)
-        left.set_ylabel(f"{data}\ntest MSE / variance of y")
+    """Draw the change of the test error in every split, and the last strengths."""
+    with plt.rc_context({"font.size": 13}):
+        figure, (top, bottom) = plt.subplots(
+            2, 1, figsize=(6.8, 6.4), layout="constrained", height_ratios=(1, 1.2)
+        )
+        draw_changes(top, results)
+        data, found = next(iter(results.items()))
+        draw_strengths(bottom, found, data)
     return figure
 
 
-def draw_errors(ax: plt.Axes, found: Comparison) -> None:
-    """Draw one line per split from the error of one method to that of the other."""
-    pairs = np.column_stack([found.error[name] for name in METHODS])
-    for before, after in pairs:
-        color = "tab:blue" if after < before else "tab:red"
-        ax.plot([0, 1], [before, after], "o-", color=color, alpha=0.6, markersize=4)
-    ax.plot([0, 1], pairs.mean(axis=0), "ks-", linewidth=2, label="mean")
-    ax.legend(loc="upper right", fontsize="small")
-    ax.set(xticks=[0, 1], xticklabels=list(METHODS), xlim=(-0.4, 1.4))
+def draw_changes(ax: plt.Axes, results: dict[str, Comparison]) -> None:
+    """Draw a dot per split, and the mean of every data set."""
+    means = []
+    for row, found in enumerate(results.values()):
+        change = 100 * np.expm1(found.log_ratio())
+        means.append(100 * np.expm1(found.log_ratio().mean()))
+        color = np.where(change < 0, "tab:blue", "tab:red")
+        ax.scatter(change, np.full(len(change), row), c=color, alpha=0.6, s=50)
+        ax.plot([means[-1]] * 2, [row - 0.3, row + 0.3], "k", linewidth=3)
+    ax.axvline(0.0, linestyle="--", color="tab:gray")
+    ax.set_yticks(range(len(results)), list(results))
+    ax.set(ylim=(len(results) - 0.4, -0.6))
+    ax.set(xlabel="change of the test error, % (left is better)")
+    ax.set_title(
+        "One strength per feature: test error "
+        + " and ".join(f"{mean:+.0f} %" for mean in means)
+    )
 
 
-def draw_strengths(ax: plt.Axes, found: Comparison) -> None:
+def draw_strengths(ax: plt.Axes, found: Comparison, data: str) -> None:
     """Draw the learned strengths, sorted, beside the shared one."""
     shared = found.last[GRID].best_params_["ridge__alpha"]
     alpha = np.sort(found.last[BILEVEL][-1].alpha_)
     kept = np.isfinite(alpha)
-    ax.semilogy(np.flatnonzero(kept), alpha[kept], ".", color="tab:blue", label=BILEVEL)
-    ax.axhline(shared, color="tab:gray", label=f"{GRID}: one for all")
-    ax.set(xlabel="features, sorted", ylabel="strength")
+    ax.semilogy(
+        np.flatnonzero(kept) + 1, alpha[kept], "o", color="tab:blue", label=BILEVEL
+    )
+    ax.axhline(shared, linestyle="--", color="tab:gray", label=GRID)
     if not kept.all():
-        ax.axvspan(kept.sum() - 0.5, len(alpha) - 0.5, alpha=0.15, label="removed")
-    ax.legend(loc="upper left", fontsize="small")
+        ax.axvspan(kept.sum() + 0.5, len(alpha) + 0.5, alpha=0.15, label="removed")
+    ax.set_title(f"The strengths of {len(alpha)} features ({data})")
+    ax.set(xlabel="features, sorted", ylabel="strength\n(up: shrunk more)")
+    ax.legend(loc="best")
 
 
 def save(figure: plt.Figure, path: Path) -> None:
@@ -181,8 +192,8 @@ def save(figure: plt.Figure, path: Path) -> None:
 
 
 # %%
-# On the left, each line is a split (blue: ``BilevelRidgeCV`` is better). On the right,
-# the strengths of the last split.
+# Above, each dot is a split (blue: ``BilevelRidgeCV`` is better), and a bar is the
+# mean. Below, the strengths of the last split.
 
 parser = argparse.ArgumentParser(
     description="One strength per feature, or one for all?"

@@ -16,6 +16,7 @@ classes, 64 pixels.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LogNorm
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
@@ -49,18 +50,23 @@ for name, model in models.items():
 # %%
 # Where strengths differ
 # ----------------------
-# On the left the mean image, in the middle ``C_`` of each pixel. Blank pixels at the
-# border never vary in training and are left without colour.
+# On the left the mean image, on the right ``C_`` of each pixel beside the median.
+# Pixels at the border that never vary in training are left without colour. Those that
+# hardly vary have the extreme values, and no influence.
 
 fitted = models["one per pixel"]
-figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
-axes[0].imshow(X_train.mean(axis=0).reshape(8, 8), cmap="gray_r")
-axes[0].set_title("mean of the digits")
-C = np.where(X_train.std(axis=0) > 0, fitted.C_, np.nan)
-C[C == 0] = np.nan
-drawn = axes[1].imshow(np.log10(C).reshape(8, 8), cmap="viridis")
-axes[1].set_title("log10 of C, one per pixel")
-figure.colorbar(drawn, ax=axes[1])
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+ink = axes[0].imshow(X_train.mean(axis=0).reshape(8, 8), cmap="gray_r")
+axes[0].set_title("The mean of the digits")
+figure.colorbar(ink, ax=axes[0], label="ink")
+varies = (X_train.std(axis=0) > 0) & (fitted.C_ > 0)
+C = np.where(varies, fitted.C_, np.nan) / np.median(fitted.C_[varies])
+drawn = axes[1].imshow(C.reshape(8, 8), cmap="RdBu", norm=LogNorm(vmin=1 / 30, vmax=30))
+alike = np.mean((C[varies] > 0.5) & (C[varies] < 2.0))
+axes[1].set_title(f"{alike:.0%} of the pixels have nearly the same C")
+bar = figure.colorbar(drawn, ax=axes[1], label="C / median (blue: shrunk less)")
+bar.set_ticks([1 / 30, 0.1, 0.5, 1, 2, 10, 30], minor=False)
+bar.set_ticklabels(["1/30", "1/10", "1/2", "1", "2", "10", "30"])
 for ax in axes:
     ax.set(xticks=[], yticks=[])
 plt.show()

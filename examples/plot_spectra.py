@@ -61,21 +61,32 @@ for repeat in range(5):
     print(repeat, {name: round(values[-1], 3) for name, values in R2.items()})
 
 # %%
-# Above, the band of the substance (grey) and of the four others; below, the
-# coefficients in the last repetition.
+# Above, the bands of the five substances. Below, where the coefficients of the last
+# repetition are: the share of their squares in each of forty pieces of the spectrum.
 
 figure, axes = plt.subplots(2, 1, figsize=(8, 5), sharex=True, layout="constrained")
-axes[0].fill_between(WAVES, bands[0], color="tab:gray", alpha=0.5, label="wanted")
-axes[0].plot(WAVES, bands[1:].T, color="tab:orange", label=["others", *[None] * 3])
-axes[0].set(ylabel="absorbance")
+axes[0].fill_between(WAVES, bands[0], color="C0", alpha=0.4, label="the wanted one")
+axes[0].plot(WAVES, bands[1:].T, color="tab:gray", label=["the others", *[None] * 3])
+axes[0].set(ylabel="absorbance", title="Five substances whose bands overlap")
 axes[0].legend()
-for name, color, width in (
-    ("RidgeCV", "silver", 3.0),
-    ("BilevelRidgeCV", "tab:blue", 1.0),
-):
-    coef = models[name][-1].coef_
-    axes[1].plot(WAVES, coef, color=color, label=name, linewidth=width)
-axes[1].set(xlabel="wavelength", ylabel="coefficient")
+wanted = bands[0] > 0.1
+inside, pieces = {}, WAVES.reshape(40, 10).mean(axis=1)
+for name, style in (("RidgeCV", "s-C7"), ("BilevelRidgeCV", "o-C0")):
+    share = models[name][-1].coef_ ** 2 / np.sum(models[name][-1].coef_ ** 2)
+    inside[name] = share[wanted].sum()
+    label = f"{name}: {inside[name]:.0%} in the wanted band"
+    share = share.reshape(40, 10).sum(axis=1)
+    axes[1].plot(pieces, share, style, label=label, markersize=4)
+more = max(inside, key=inside.__getitem__)
+axes[1].fill_between(
+    WAVES,
+    wanted.astype(float),
+    color="C0",
+    alpha=0.15,
+    transform=axes[1].get_xaxis_transform(),
+)
+axes[1].set_title(f"{more} puts more of its coefficients where the wanted bands are")
+axes[1].set(xlabel="wavelength", ylabel="share of squared\ncoefficients")
 axes[1].legend()
 plt.show()
 

@@ -91,23 +91,37 @@ for name, estimator in methods().items():
     print(f"{name:<24}{scores[name]:>9.3f}{seconds:>8.2f}{kept:>12}")
 
 # %%
-# Strengths against the number of documents that hold a word; removed words are not
-# drawn.
+# On the left, how well new documents are predicted. On the right, where the strengths
+# (same colours) are. Words are sorted into
+# eight classes by the number of documents that hold them; a dot is the median strength
+# of a class.
 
 frequency = np.asarray((X[train] != 0).sum(axis=0)).ravel()
-figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-for name, alpha in alphas.items():
-    drawn = np.isfinite(alpha) & (frequency > 0)
-    ax.loglog(frequency[drawn], alpha[drawn], ".", markersize=4, label=name)
-ax.set(xlabel="documents that hold the word", ylabel="strength")
-ax.legend()
+seen = np.flatnonzero(frequency)
+classes = np.array_split(seen[np.argsort(frequency[seen])], 8)
+best = max(scores, key=scores.__getitem__)
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(10, 3.8), layout="constrained", width_ratios=(2, 3)
+)
+for k, (name, alpha) in enumerate(alphas.items()):
+    left.barh(name, scores[name], color=f"C{k}")
+    left.annotate(f"{scores[name]:.3f} ", (scores[name], k), ha="right", va="center")
+    typical = [np.median(alpha[words]) for words in classes]
+    right.loglog([frequency[c].mean() for c in classes], typical, "o-", color=f"C{k}")
+left.invert_yaxis()
+left.set(title=f"Best: {best}", xlabel="test R² (right is better)")
+by_frequency = alphas["strength by frequency"]
+rare, common = (np.median(by_frequency[classes[k]]) for k in (0, -1))
+right.set_title(f"Rare words: {rare / common:.1f} times the strength of common ones")
+for which in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
+    which("{x:g}")
+right.set(xlabel="documents that hold the word", ylabel="strength (up: shrunk more)")
 plt.show()
 
 # %%
 # The answer
 # ----------
 
-best = max(scores, key=scores.__getitem__)
 print(
     f"Yes, X stays sparse throughout; the best test R2, {scores[best]:.3f}, is that of "
     f"'{best}', and one strength from a grid reaches {scores['grid search']:.3f}."

@@ -66,16 +66,23 @@ for name, method in methods.items():
     print(f"{name:<20} error of the next {len(y_future)} days {error[name]:.3f}")
 
 # %%
-# Coefficients of the lags. The noise of the data has variance 1, which no forecast can
-# undercut by more than luck.
+# Coefficients of the lags. Bars are the true ones, and there are three. The noise of
+# the data has variance 1, which no forecast can undercut by more than luck.
 
-figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
-styles = zip(models.items(), ("tab:gray", "tab:orange", "tab:blue"), strict=True)
-for (name, model), color in styles:
+true_coef = np.zeros(N_LAGS)
+true_coef[[0, 6, 13]] = 0.35, 0.4, 0.2
+figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+ax.bar(lags, true_coef, color="gold", width=1.6, label="truth")
+for (name, model), style in zip(models.items(), ("s-C7", ".-C1", "o-C0"), strict=True):
+    if name == "one per lag":
+        continue
     fitted = getattr(model[-1], "best_estimator_", model[-1])
-    ax.plot(lags, fitted.coef_ / model[0].scale_, ".-", color=color, label=name)
-ax.plot([1, 7, 14], [0.35, 0.4, 0.2], "k_", markersize=10, label="truth")
-ax.set(xlabel="days ago", ylabel="coefficient", xticks=np.arange(7, 57, 7))
+    label = f"{name}: error {error[name]:.3f}"
+    ax.plot(lags, fitted.coef_ / model[0].scale_, style, label=label, markersize=3)
+best = min(error, key=error.__getitem__)
+ax.set_title(f"The next days are predicted best with '{best}'")
+ax.set(xlabel="days ago", ylabel="coefficient (near a bar is better)")
+ax.set(xticks=np.arange(7, 57, 7))
 ax.legend()
 plt.show()
 

@@ -1,8 +1,11 @@
 """Formulas as MathML, which browsers show without a script and without a network.
 
 docutils has the translation from TeX. What it cannot read is a warning, and so an
-error of the build.
+error of the build; what it is known to read wrongly is mended or refused here.
 """
+
+import re
+from xml.etree import ElementTree
 
 from docutils import nodes
 from docutils.utils.math import MathError
@@ -12,12 +15,46 @@ from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
+NAMESPACE = "http://www.w3.org/1998/Math/MathML"
+# \frac12 is read as \frac{12}{...} otherwise.
+BARE_FRACTION = re.compile(r"(\\[td]?frac)\s*(\w)\s*(\w)")
+# Shown as a star before its letters, and as a brace without its label.
+MISREAD = re.compile(r"\\(operatorname|underbrace|overbrace|mathop)\b")
+ACCENTS = set("\u02c6\u02c9\u02dc\u02d9\u00a8\u2192")  # hat, bar, tilde, dots, arrow
+
+
+def to_mathml(text: str, as_block: bool) -> str:
+    """Return a formula as MathML; raise MathError where that cannot be right."""
+    misread = MISREAD.search(text)
+    if misread:
+        raise MathError(f"{misread[0]} is not shown rightly; write it in another way")
+    tex = BARE_FRACTION.sub(r"\1{\2}{\3}", text.strip())
+    made = tex2mathml(tex, as_block=as_block).replace("&ApplyFunction;", "\u2061")
+    ElementTree.register_namespace("", NAMESPACE)
+    root = ElementTree.fromstring(made)
+    for element in list(root.iter(f"{{{NAMESPACE}}}munderover")):
+        beside_the_accent(element)
+    shown = "".join(root.itertext())
+    if re.search(r"[\\$]", shown):
+        raise MathError(f"commands are left over in {shown.strip()!r}")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def beside_the_accent(element: ElementTree.Element) -> None:
+    r"""Put the index of ``\hat w_k`` beside the letter, not below it."""
+    base, index, over = element
+    if over.text not in ACCENTS:
+        return
+    element.tag = f"{{{NAMESPACE}}}msub"
+    letter = ElementTree.Element(f"{{{NAMESPACE}}}mover", accent="true")
+    letter.extend([base, over])
+    element[:] = [letter, index]
 
 
 def translate(text: str, node: nodes.Node, as_block: bool) -> str:
     """Return a formula as MathML, or its source where that cannot be read."""
     try:
-        return tex2mathml(text.strip(), as_block=as_block)
+        return to_mathml(text, as_block)
     except MathError as error:
         logger.warning("formula %r: %s", text, error, location=node)
         return f"<code>{text}</code>"

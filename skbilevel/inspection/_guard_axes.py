@@ -11,22 +11,22 @@ from skbilevel.inspection._style import (
     COLORS,
     GRAY,
     legend_above,
-    number,
     tidy,
 )
 
 _WORDS = {
-    "shared": "shared",
-    "half": "half-sampling",
-    "loo": "leave-one-out",
-    "evidence": "evidence",
-    "elastic_net": "elastic net",
-    "metadata": "metadata",
+    "shared": "one shared\nstrength",
+    "stronger": "a stronger\nshared one",
+    "half": "tuned on\nrandom halves",
+    "loo": "tuned by\nleave-one-out",
+    "evidence": "tuned by the\nlikelihood",
+    "elastic_net": "from the\nelastic net",
+    "metadata": "by\nmetadata",
     "deviations": "metadata and\ndeviations",
 }
-_CONTINUED = {"metadata_": "metadata and\n", "class_": "by class:\n"}
-# Families whose value counts points of a path.
-_NUMBERED = ("elastic_net", "class_elastic_net")
+_CONTINUED = {"metadata_": "metadata,\n", "class_": "by class,\n"}
+# A share of the score below which a difference is one of rounding.
+_ROUNDING = 1e-9
 
 
 class Candidates(Protocol):
@@ -82,9 +82,8 @@ def draw_scores(ax: Any, found: Candidates, place: Array) -> None:
     if line is not None:
         label = f"published average: {published:.5g}"
         ax.axhline(line, color="black", linewidth=1.2, zorder=1, label=label)
-    _mark_largest(ax, found, place, gain)
     _explain(ax, found, below)
-    ax.set(ylim=(low, high), ylabel="nested score, gain over\nthe shared strength")
+    ax.set(ylim=(low, high), ylabel="gain on held-out rows\n(up is better)")
     ax.tick_params(bottom=False)
     # An offset above the axes would meet the legend.
     ax.yaxis.set_major_formatter("{x:g}")
@@ -98,7 +97,7 @@ def _limits(
     ends = np.r_[(gain - error)[found.kept], (gain + error)[found.kept], 0.0, line or 0]
     low, high = float(ends.min()), float(ends.max())
     most = float(np.quantile(gain - error, 0.3))
-    if high > low:
+    if high - low > _ROUNDING * abs(float(found.score[0])):
         low = min(low, max(most, low - (high - low)))
     else:  # the shared strength alone was kept
         low = min(low, most)
@@ -106,69 +105,54 @@ def _limits(
     return low - 0.15 * span, high + 0.12 * span
 
 
-def _mark_largest(ax: Any, found: Candidates, place: Array, gain: Array) -> None:
-    """A ring around the candidate that counts most."""
-    best = int(np.argmax(found.weight))
-    label = f"largest weight: {found.weight[best]:.2f}"
-    ax.scatter(
-        place[best],
-        gain[best],
-        s=120,
-        facecolors="none",
-        edgecolors="black",
-        zorder=4,
-        label=label,
-    )
-
-
 def _explain(ax: Any, found: Candidates, below: Array) -> None:
     """Entries of the legend for hollow dots and triangles, where there are any."""
     entries = (
-        (~found.kept & ~below, "o", "refused by the gate"),
-        (below, "v", "far below"),
+        (~found.kept & ~below, "o", "not clearly better: left out"),
+        (below, "v", "far worse: left out"),
     )
     for some, marker, label in entries:
         if some.any():
             ax.scatter([], [], marker=marker, c="white", edgecolors=GRAY, label=label)
-    base = f"shared strength: {found.score[0]:.5g}"
+    base = f"one shared strength: {found.score[0]:.5g}"
     ax.plot([], [], color=GRAY, linestyle="--", linewidth=1, label=base)
-    legend_above(ax)
+    legend_above(ax, title=finding(found))
+
+
+def finding(found: Candidates) -> str:
+    """What the guard has decided, in a sentence."""
+    weight = float(found.weight[found.family != "shared"].sum())
+    if weight == 0.0:
+        return "No candidate is clearly better: one shared strength stays"
+    return f"Candidates other than one shared strength have {weight:.0%} of the average"
 
 
 def draw_weights(ax: Any, found: Candidates, place: Array) -> None:
     """Bars of the weights."""
     for color, path in _paths(found):
         ax.bar(place[path], found.weight[path], width=0.8, color=color)
-    ax.set_ylabel("weight")
+    ax.set_ylabel("weight in\nthe average")
     ax.set_ylim(0, 1.08 * max(float(found.weight.max()), 1e-12))
     tidy(ax)
 
 
 def label_paths(ax: Any, found: Candidates, place: Array) -> None:
-    """Values under the candidates, and below them the names of the families."""
-    labels = [_value(*each) for each in zip(found.family, found.value, strict=True)]
-    ax.set_xticks(place, labels, fontsize="small", rotation=90)
+    """Names of the families under their candidates."""
+    ax.set_xticks([])
     ax.set_xlim(place[0] - 1, place[-1] + 1)
-    paths = list(_paths(found))
-    for color, path in paths:
-        words = family_words(str(found.family[path][0]))
+    for color, path in _paths(found):
         ax.annotate(
-            words,
+            family_words(str(found.family[path][0])),
             (float(place[path].mean()), 0),
             xycoords=("data", "axes fraction"),
-            xytext=(0, -42),
+            xytext=(0, -6),
             textcoords="offset points",
             ha="center",
             va="top",
             fontsize="small",
             color=color,
         )
-
-
-def _value(family: str, value: float) -> str:
-    if not np.isfinite(value):
-        return ""
-    return f"point {value + 1:.0f}" if family in _NUMBERED else number(value)
+    ax.set_xlabel("candidates, in each family from timid (left) to bold", labelpad=40)
 
 
 def _paths(found: Candidates) -> list[tuple[str, Array]]:

@@ -15,10 +15,11 @@ from skbilevel.inspection._style import panels
 class GuardPathDisplay:
     """Nested score of every candidate of the guard, and its weight in the average.
 
-    Candidates stand side by side, family by family, from timid to bold. The upper axes
-    show what each gains over the one shared strength, with the standard error of this
-    difference; the lower ones its weight. Candidates that the gate has refused are
-    hollow, and a triangle at the lower edge stands for one far below. Make it by
+    A candidate is a set of strengths. Candidates stand side by side, family by family,
+    from timid to bold. The upper axes show what each gains over one shared strength on
+    rows that it has not seen, with the standard error of this difference; the lower
+    ones its weight. Candidates that are not clearly better are left out and drawn
+    hollow; a triangle at the lower edge stands for one that is far worse. Make it by
     `from_estimator`.
 
     Parameters

@@ -81,15 +81,19 @@ def test_paths_are_named_and_apart(pyplot, by_class):
     gaps = np.diff([bar.get_x() for bar in weights.patches])
     changes = display.family[1:] != display.family[:-1]
     assert gaps[changes].min() > gaps[~changes].max()
-    ticks = [label.get_text() for label in weights.get_xticklabels()]
-    assert ticks[0] == ""
-    assert "point 1" in ticks
+    assert weights.get_xticklabels() == []
 
 
 def test_family_words():
-    assert family_words("metadata_half") == "metadata and\nhalf-sampling"
-    assert family_words("class_elastic_net") == "by class:\nelastic net"
+    assert family_words("metadata_half") == "metadata,\ntuned on\nrandom halves"
+    assert family_words("class_elastic_net") == "by class,\nfrom the\nelastic net"
     assert family_words("a_new_one") == "a new one"
+
+
+def test_the_title_says_what_was_decided(pyplot, guarded):
+    scores, _ = GuardPathDisplay.from_estimator(guarded).axes_
+    share = 1.0 - guarded[-1].hyperpenalty_["weight"][0]
+    assert f"{share:.0%} of the average" in scores.get_title(loc="left")
 
 
 def test_scores_in_another_unit_have_no_published_line(pyplot, diabetes, by_target):
@@ -111,9 +115,11 @@ def test_candidates_that_are_all_refused_are_seen(pyplot):
         np.where(np.arange(n) > 0, 0.1, 0.0),
         np.arange(n) == 0,
         (np.arange(n) == 0).astype(float),
+        published_score=5.0 + 1e-14,
     ).plot()
     low, _ = display.axes_[0].get_ylim()
     assert (gain > low).sum() >= n // 2
+    assert "one shared strength stays" in display.axes_[0].get_title(loc="left")
 
 
 def test_one_candidate_only(pyplot, diabetes):

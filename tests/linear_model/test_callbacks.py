@@ -263,6 +263,24 @@ def test_pipeline(params):
     assert pipe.score(X, y) > 0.3
 
 
+@pytest.mark.parametrize("case", ["estimator", "targets", "search"])
+def test_progress_bar(case):
+    """One line for the fit, one below it for each target, and it comes to its end."""
+    pytest.importorskip("rich")
+    X, y = data(BilevelRidgeCV)
+    model = BilevelRidgeCV(cv=3, alpha_per_target=case == "targets", n_jobs=2)
+    if case == "search":
+        model = BilevelSearchCV(make_pipeline(StandardScaler(), model))
+    screen = io.StringIO()
+    with redirect_stdout(screen):
+        Y = np.column_stack([y, -y + X[:, 0]]) if case == "targets" else y
+        fitted(model.set_callbacks(callback.ProgressBar()), X, Y)
+    lines = screen.getvalue().splitlines()
+    assert sum("target #" in line for line in lines) == 2 * (case == "targets")
+    assert any("- fit" in line for line in lines)
+    assert all("100%" in line for line in lines if line.strip())
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_several_targets(n_jobs):
     """A task for each target; the model exists when all targets have strengths."""
