@@ -51,8 +51,8 @@ class Unit:
 
     def of(self, loss: Any) -> Any:
         """Losses in the user's units; too large a one is infinite."""
-        with np.errstate(over="ignore"):
-            return np.multiply(loss, min(self.factor, np.finfo(float).max))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.where(loss == 0.0, 0.0, np.multiply(loss, self.factor))
 
 
 def search_strengths(

@@ -120,7 +120,8 @@ class BilevelGammaCV(BilevelLogLinearModel):
     -----
     Put a scaler in front: one strength for all features, the start of every search,
     means the same only for columns of one scale. Where the scales of the columns
-    differ by more than a factor of 100, the start counts them as if they had been
+    differ by more than a factor of 100 (a million where no more than an eighth of the
+    entries is not zero), the start counts them as if they had been
     scaled. Below 20 rows the shared strength is used alone.
 
     References
