@@ -272,9 +272,8 @@ def _edge_message(edge: int, wide: bool, some_free: bool) -> str:
     return (
         "The best shared strength is infinite: where all share it, no "
         f"{features} helps to predict held-out rows, and the model is close to one "
-        "without them. Check that rows of X and y belong together, and that "
-        "sample_weight has a sensible unit (a weight counts as so many rows); or give "
-        "alpha_init, a strength to start from, or alpha_bounds."
+        "without them. Check that rows of X and y belong together; or give alpha_init, "
+        "a strength to start from, or alpha_bounds."
     )
 
 

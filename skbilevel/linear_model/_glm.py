@@ -65,7 +65,8 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
             Targets; which values they can have depends on the loss.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, for rates the exposure. An integer weight counts as
-            that many rows, a weight of zero as none.
+            that many rows, a weight of zero as none. Of weights whose mean is below one
+            only ratios matter.
         offset : array-like of shape (n_samples,), default=None
             Added to the linear predictions, for counts the logarithm of the exposure.
         **params : dict

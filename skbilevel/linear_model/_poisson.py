@@ -126,8 +126,8 @@ class BilevelPoissonCV(BilevelLogLinearModel):
     Exposure enters in one of two ways, which give the same coefficients at the same
     ``alpha * sum_i s_i``: counts as ``y`` and the logarithm of the exposure as
     ``offset``, or rates as ``y`` and the exposure as ``sample_weight``. A weight
-    counts as that many rows, so choose a unit in which a typical exposure is about
-    one: in a unit in which all are tiny, nothing can be told from the data. Counts
+    counts as that many rows, so choose a unit in which a typical exposure is at most
+    one: weights whose mean is below one are brought up to a mean of one. Counts
     that are all zero have no likelihood with a finite maximum; half an event in all
     rows together is then expected, whatever the features.
 

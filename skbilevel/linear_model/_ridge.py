@@ -222,7 +222,8 @@ class BilevelRidgeCV(
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; an integer weight counts as that many rows.
+            Non-negative weights; an integer weight counts as that many rows, a weight
+            of zero as none. Of weights whose mean is below one only ratios matter.
         **params : dict
             ``groups`` for the splitter; where ``cv`` is None or a number, they make
             folds of whole groups, once. Anything else needs metadata routing.

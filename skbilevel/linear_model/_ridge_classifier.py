@@ -202,7 +202,8 @@ class BilevelRidgeClassifierCV(
         y : array-like of shape (n_samples,)
             Class labels of any type.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; an integer weight counts as that many rows.
+            Non-negative weights; an integer weight counts as that many rows, a weight
+            of zero as none. Of weights whose mean is below one only ratios matter.
         **params : dict
             ``groups`` for the splitter; where ``cv`` is None or a number, they make
             folds of whole groups, once. Anything else needs metadata routing.
