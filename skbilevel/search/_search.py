@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring
 from sklearn.utils import column_or_1d, get_tags, indexable
@@ -202,7 +203,7 @@ class BilevelSearchCV(
         X : array-like of shape (n_samples, n_features)
             What the first step takes: an array, a sparse matrix, a data frame, a list
             of texts.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         **params : dict
             ``groups`` for the splitter, or for folds of whole groups where ``cv`` is
@@ -233,7 +234,7 @@ class BilevelSearchCV(
         if self._several():
             self._metric(list(self.scoring))
         X, y = indexable(X, y)
-        if not get_tags(self.estimator).target_tags.multi_output and np.ndim(y) == 2:
+        if np.ndim(y) == 2 and not _takes_columns(get_tags(self.estimator)):
             y = column_or_1d(y, warn=True)
         metadata = read_metadata(self, params)
         if callbacks := callbacks_of(self):
@@ -247,7 +248,7 @@ class BilevelSearchCV(
             self.scoring,
             asks_predictions_only(self.scoring),
             X,
-            y,
+            y.toarray() if sparse.issparse(y) else y,  # which few scorers take
             metadata.score,
         )
         try:
@@ -359,3 +360,9 @@ class BilevelSearchCV(
             .add(caller="score", callee="score"),
         )
         return router
+
+
+def _takes_columns(tags: Any) -> bool:
+    """Whether y may have several columns: targets, or labels of a classifier."""
+    labels = tags.classifier_tags is not None and tags.classifier_tags.multi_label
+    return bool(tags.target_tags.multi_output or labels)
