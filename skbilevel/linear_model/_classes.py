@@ -65,7 +65,7 @@ def _balancing(y: Array, weight: Array) -> Array:
 def _check_class_weight(class_weight: dict[Any, Any]) -> None:
     """Raise where a weight could not be one, whether or not its class occurs."""
     for label, given in class_weight.items():
-        if not (isinstance(given, Real) and np.isfinite(given) and given >= 0.0):
+        if not (isinstance(given, Real) and 0.0 <= float(given) < np.inf):
             raise ValueError(
                 f"class_weight={class_weight} gives class {label!r} a weight that is "
                 "negative, infinite or not a number."

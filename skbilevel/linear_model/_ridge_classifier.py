@@ -98,7 +98,8 @@ class BilevelRidgeClassifierCV(
         Class labels of rows that have a weight; the numbers of the columns where ``y``
         is an indicator matrix.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients, one row for two classes; exactly 0 for removed features. float32 where X is.
+        Coefficients, one row for two classes; exactly 0 for removed features. float32
+        where X is.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
     alpha_ : ndarray of shape (n_features,)

@@ -80,9 +80,9 @@ def test_a_class_of_weight_zero_is_not_there(make, by):
 )
 def test_one_class_that_has_a_weight(kind, params):
     X, y = make_data(2)
-    with pytest.raises(ValueError, match="one class only.*positive sample_weight"):
+    with pytest.raises(ValueError, match=r"one class only.*positive sample_weight"):
         kind(**params).fit(X, y)
-    with pytest.raises(ValueError, match="one class only.*positive sample_weight"):
+    with pytest.raises(ValueError, match=r"one class only.*positive sample_weight"):
         kind().fit(X, y, sample_weight=(y == 0).astype(float))
 
 

@@ -67,7 +67,7 @@ def test_weights():
     theirs = RidgeClassifier(alpha=2.0, class_weight="balanced").fit(X_rows, Y_rows)
     assert_allclose(b.coef_, theirs.coef_, rtol=1e-7)
     assert to_sklearn(b).get_params()["class_weight"] == "balanced"
-    with pytest.raises(ValueError, match="class_weight is a dict.*indicator"):
+    with pytest.raises(ValueError, match=r"class_weight is a dict.*indicator"):
         BilevelRidgeClassifierCV(class_weight={0: 1.0, 1: 2.0}).fit(X, Y)
 
 
