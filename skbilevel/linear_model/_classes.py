@@ -12,6 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._first_look import warn_of_labels
 from skbilevel.linear_model._glm_data import GLMTarget
 from skbilevel.problems import (
     BrierLoss,
@@ -106,6 +107,7 @@ def two_or_more_classes(y: Array, weight: Array) -> tuple[Array, Array]:
             "y holds one class only; a classifier needs samples of at least 2 "
             "classes that have a positive sample_weight."
         )
+    warn_of_labels(classes, codes, weight)
     return classes, codes
 
 

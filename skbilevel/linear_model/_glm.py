@@ -20,6 +20,7 @@ from skbilevel.linear_model._deviance import (
     explained_deviance,
     half_deviance,
 )
+from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
@@ -100,6 +101,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         y = np.asarray(y, dtype=np.float64)
         check_targets(y, self._power())
         weight = check_weight(sample_weight, X)
+        warn_of_constant(y, weight)
         offset = check_offset(offset, X.shape[0])
         if offset is not None and _routing_enabled():
             params["offset"] = offset  # for a scorer or a splitter that asks for it

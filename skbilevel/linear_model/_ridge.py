@@ -21,6 +21,7 @@ from skbilevel.linear_model._base import (
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge
+from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.linear_model._following import FollowedFit
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
@@ -246,6 +247,7 @@ class BilevelRidgeCV(
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, multi_output=True, y_numeric=True)
         weight = check_weight(sample_weight, X)
+        warn_of_constant(y, weight)
         Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         resampling = resample(X, y, sample_weight, params)
         columns = [slice(k, k + 1) for k in range(Y.shape[1])]

@@ -154,6 +154,11 @@ def _check_plain(given: Any) -> None:
 
 
 def _refusal(given: Any) -> str:
+    if isinstance(given, type):
+        return (
+            f"The last step is the class {given.__name__}; give an instance, "
+            f"{given.__name__}()."
+        )
     known = [each.__name__ for each in _TUNERS]
     name = type(given).__name__
     hint = ""

@@ -14,6 +14,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import column_or_1d, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._mistakes import OF_SEARCH, ExplainedParameters
 from skbilevel._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -35,7 +36,11 @@ from skbilevel.search._tuned_chain import TunedChain, tune_chain
 
 
 class BilevelSearchCV(
-    RefittedMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
+    RefittedMixin,
+    MetaEstimatorMixin,
+    CallbackSupportMixin,
+    ExplainedParameters,
+    BaseEstimator,
 ):
     """Search the strengths of the last step of a pipeline by their gradient.
 
@@ -157,6 +162,8 @@ class BilevelSearchCV(
     """
 
     _doc_link_module = "skbilevel"
+    _elsewhere = OF_SEARCH
+    _unnamed = "param_grid"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit"])],
