@@ -156,10 +156,12 @@ class BilevelLinearModel(
         if self.scoring is not None:
             check_scoring(self, scoring=self.scoring)
         names = getattr(self, "feature_names_in_", None)
-        if names is None and resampling.features is not None:
-            names = resampling.features.names
+        features = resampling.features
+        if names is None and features is not None:
+            names = features.names
         free = unpenalized_mask(self.unpenalized, X.shape[1], names)
-        groups = strength_groups(self.feature_groups, free, names)
+        made = () if features is None else (features.transformer, features.added)
+        groups = strength_groups(self.feature_groups, free, names, *made)
         data = make(free, self.fit_intercept, groups is not None)
         if self._many_strengths(groups, free):
             warn_of_few_rows(len(data.positive))

@@ -101,8 +101,9 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         y = np.asarray(y, dtype=np.float64)
         check_targets(y, self._power())
         weight = check_weight(sample_weight, X)
-        warn_of_constant(y, weight)
         offset = check_offset(offset, X.shape[0])
+        if offset is None or not y.any():
+            warn_of_constant(y, weight)
         if offset is not None and _routing_enabled():
             params["offset"] = offset  # for a scorer or a splitter that asks for it
         resampling = resample(X, y, sample_weight, params)
