@@ -130,11 +130,11 @@ def _through(transformer: Any, sources: Sources, width: int | None) -> Sources:
 def _through_columns(transformer: ColumnTransformer, sources: Sources) -> Sources:
     check_is_fitted(transformer)
     places = input_columns(transformer)
+    made = getattr(transformer, "output_indices_", {})  # none where nothing is made
     out: Sources = []
     for name, part, _ in transformer.transformers_:
-        made = transformer.output_indices_[name]
-        width = made.stop - made.start
-        if width and not (isinstance(part, str) and part == "drop"):
+        width = made[name].stop - made[name].start if name in made else 0
+        if width:
             out += _through(part, [sources[k] for k in places[name]], width)
     return out
 

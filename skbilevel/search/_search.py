@@ -125,7 +125,8 @@ class BilevelSearchCV(
     all of them together (``hyperpenalty=None``), or an option of the last step is an
     array over columns, they are matched by the names that ``get_feature_names_out``
     gives: a column that a fold lacks is zero there; one that only a fold has is
-    refused.
+    refused, unless ``feature_groups`` is a callable, such as
+    `skbilevel.original_columns`, that gives it a label.
 
     Under the guard of this package's estimators, every training set, the full one among
     them, tunes its candidates on splits inside it, of features that its transformers
