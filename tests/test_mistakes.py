@@ -55,7 +55,7 @@ def test_parameters_of_other_packages(kind, name, instead):
 
 @MODELS
 def test_a_grid_without_a_name(kind):
-    with pytest.raises(TypeError, match="If alphas is meant: .*without a grid"):
+    with pytest.raises(TypeError, match=r"If alphas is meant: .*without a grid"):
         kind([0.1, 1.0, 10.0])
 
 
@@ -79,7 +79,7 @@ def test_parameters_of_other_searches(name, instead):
 
 
 def test_a_search_as_a_grid_search_is_called():
-    with pytest.raises(TypeError, match="If param_grid is meant: .*GridSearchCV"):
+    with pytest.raises(TypeError, match=r"If param_grid is meant: .*GridSearchCV"):
         BilevelSearchCV(Ridge(), {"alpha": [0.1, 1.0]})
     with pytest.raises(TypeError, match=r"give an instance, Ridge\(\)"):
         BilevelSearchCV(Ridge).fit(np.eye(30), np.arange(30.0))

@@ -183,7 +183,7 @@ def numbered(table):
 
 
 def test_products_of_categories():
-    table, y = make_table()
+    table, _ = make_table()
     crossed = make_pipeline(
         ColumnTransformer(parts_of("encoder", "by number")),
         PolynomialFeatures(2, interaction_only=True, include_bias=False),
