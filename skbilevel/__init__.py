@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         BilevelTweedieCV,
         to_sklearn,
     )
-    from skbilevel.search import BilevelSearchCV
+    from skbilevel.search import BilevelSearchCV, original_columns
 
 __version__ = "0.1.0.dev0"
 
@@ -32,6 +32,7 @@ __all__ = [
     "BilevelSearchCV",
     "BilevelTweedieCV",
     "__version__",
+    "original_columns",
     "show_versions",
     "to_sklearn",
 ]
@@ -39,6 +40,7 @@ __all__ = [
 # Names of ``__all__`` come from linear_model but for these.
 _HOMES = {
     "BilevelSearchCV": "skbilevel.search",
+    "original_columns": "skbilevel.search",
     "show_versions": "skbilevel._show_versions",
 }
 _SUBMODULES = {

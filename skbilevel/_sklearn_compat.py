@@ -75,6 +75,7 @@ __all__ = [
     "_routing_enabled",
     "_safe_indexing",
     "callbacks_of",
+    "input_columns",
     "process_routing",
     "set_ridge_classes",
     "takes_weights",
@@ -90,3 +91,8 @@ def set_ridge_classes(model: Any, classes: Any) -> None:
     model._label_binarizer.classes_ = classes
     if "classes_" in vars(model):
         model.classes_ = classes
+
+
+def input_columns(transformer: Any) -> dict[str, list[int]]:
+    """Places of the columns that each part of a fitted ColumnTransformer takes."""
+    return dict(transformer._transformer_to_input_indices)

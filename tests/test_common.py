@@ -29,9 +29,11 @@ ESTIMATORS = [
     BilevelTweedieCV(),
 ]
 # The data of many checks are noise or a handful of rows: strengths at an end of their
-# range, and searches that stop at rounding, are what one should get there.
+# range, words about few rows, and searches that stop at rounding, are what one should
+# get there.
 EXPECTED = [
     "ignore::skbilevel.exceptions.BoundaryWarning",
+    "ignore::skbilevel.exceptions.DataWarning",
     "ignore::sklearn.exceptions.ConvergenceWarning",
     # Some checks skip themselves where an optional dependency is missing.
     "ignore::sklearn.exceptions.SkipTestWarning",

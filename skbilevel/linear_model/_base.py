@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
+from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -32,6 +33,7 @@ from skbilevel.linear_model._columns import (
     unpenalized_mask,
 )
 from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._first_look import warn_of_few_rows
 from skbilevel.linear_model._following import Attributes, FollowedFit, FollowedPart
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
@@ -42,7 +44,9 @@ from skbilevel.solvers import INNER, ORACLE_SOLVERS, SOLVERS
 Search = Callable[[Any, Resampling, TuningOptions], Tuned]
 
 
-class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
+class BilevelLinearModel(
+    RoutingMixin, CallbackSupportMixin, ExplainedParameters, BaseEstimator
+):
     """Common door of the estimators; see the subclasses."""
 
     _doc_link_module = "skbilevel"
@@ -152,11 +156,15 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
         if self.scoring is not None:
             check_scoring(self, scoring=self.scoring)
         names = getattr(self, "feature_names_in_", None)
-        if names is None and resampling.features is not None:
-            names = resampling.features.names
+        features = resampling.features
+        if names is None and features is not None:
+            names = features.names
         free = unpenalized_mask(self.unpenalized, X.shape[1], names)
-        groups = strength_groups(self.feature_groups, free, names)
+        made = () if features is None else (features.transformer, features.added)
+        groups = strength_groups(self.feature_groups, free, names, *made)
         data = make(free, self.fit_intercept, groups is not None)
+        if self._many_strengths(groups, free):
+            warn_of_few_rows(data.rows.n_rows)
         options = self._tuning_options(groups)
         # Many small factorizations lose to the overhead of BLAS threads.
         with _thread_controller().limit(limits=1, user_api="blas"):
@@ -170,6 +178,11 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
                 _edge_message(published.edge, wide, bool(free.any())), BoundaryWarning
             )
         return published
+
+    def _many_strengths(self, groups: Groups | None, free: Array) -> bool:
+        """Whether the guard is asked for more than one strength."""
+        n_strengths = int((~free).sum()) if groups is None else len(groups.labels)
+        return isinstance(self.hyperpenalty, str) and n_strengths > 1
 
     def _followed(
         self,

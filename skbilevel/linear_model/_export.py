@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.pipeline import Pipeline
 
@@ -81,7 +82,11 @@ def plain_ridge(model: Any) -> Ridge:
 
 def plain_ridge_classifier(model: Any) -> RidgeClassifier:
     """The ``RidgeClassifier`` of a classifier on indicators."""
-    plain = RidgeClassifier().fit(*_placeholder(model.classes_))
+    X, labels = _placeholder(model.classes_)
+    if model._labels_kind != "classes":
+        labels = labels[:, None] == model.classes_
+        labels = sparse.csr_matrix(labels) if model._labels_kind == "sparse" else labels
+    plain = RidgeClassifier().fit(X, labels)
     set_ridge_classes(plain, model.classes_.copy())
     alpha = _typical(model.alpha_)
     return _transfer(model, plain, alpha=alpha, class_weight=model.class_weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,7 +20,8 @@ class FoldFeatures(Protocol):
     """What the transformers of a pipeline make of every training set.
 
     ``padded`` asks for zero columns where a set has fewer than another: one strength
-    for all columns does not mind which is which.
+    for all columns does not mind which is which, and columns with labels that only
+    some folds have stand behind the others.
     """
 
     @property
@@ -27,8 +29,16 @@ class FoldFeatures(Protocol):
         """Names of the columns of the full data; None if they have none."""
 
     @property
+    def transformer(self) -> Any:
+        """What made the columns of the full data."""
+
+    @property
     def padded(self) -> bool:
-        """Whether only the number of columns has to agree."""
+        """Whether folds may have more columns than the full data."""
+
+    @property
+    def added(self) -> Callable[[], list[Any]] | None:
+        """Labels of these columns; None where all columns have the same."""
 
     def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
         """X (n, m) of a fold, and the columns of the full data that its columns are.
@@ -51,9 +61,19 @@ class CountedFeatures:
         return self.features.names
 
     @property
+    def transformer(self) -> Any:
+        """What made the columns of the full data."""
+        return self.features.transformer
+
+    @property
     def padded(self) -> bool:
-        """Whether only the number of columns has to agree."""
+        """Whether folds may have more columns than the full data."""
         return self.features.padded
+
+    @property
+    def added(self) -> Callable[[], list[Any]] | None:
+        """Labels of these columns; None where all columns have the same."""
+        return self.features.added
 
     def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
         """As `FoldFeatures.fold`."""

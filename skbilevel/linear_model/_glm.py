@@ -21,6 +21,7 @@ from skbilevel.linear_model._deviance import (
     explained_deviance,
     half_deviance,
 )
+from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
@@ -103,6 +104,8 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         counts = RowCounts.of(check_weight(sample_weight, X))
         check_targets(counts.take(y), self._power())
         offset = check_offset(offset, X.shape[0])
+        if offset is None or not y.any():
+            warn_of_constant(counts.take(y))
         if offset is not None and _routing_enabled():
             params["offset"] = offset  # for a scorer or a splitter that asks for it
         resampling = resample(X, y, sample_weight, params).among(counts)

@@ -53,7 +53,8 @@ class BilevelLogisticCV(
     feature_groups : None, "shared", array-like or callable, default=None
         None tunes one strength per feature, "shared" one for all, an array of shape
         (n_features,) one per distinct label; a callable makes the labels from the names
-        of the columns. Labels of rows are ``groups``, which goes to the splitter.
+        of the columns, or, in a BilevelSearchCV, `skbilevel.original_columns` from the
+        transformers. Labels of rows are ``groups``, which goes to the splitter.
     alpha_per_class : bool, default=False
         Whether every class has strengths of its own: one for each feature and class,
         for each label of ``feature_groups`` and class, or, with

@@ -36,12 +36,10 @@ class TuningOptions:
     listener: Listener | None = None
 
     def widened(self, n_columns: int) -> TuningOptions:
-        """The same for more columns, all of the one label there is."""
+        """The same for columns that only folds have behind the others."""
         groups = self.groups
-        if groups is None or len(groups.members) >= n_columns:
-            return self
-        members = np.zeros(n_columns, dtype=groups.members.dtype)
-        return replace(self, groups=Groups(groups.labels, members))
+        own = None if groups is None else groups.widened(n_columns)
+        return replace(self, groups=own)
 
     def n_own(self, n_targets: int) -> int:
         """Number of targets with strengths of their own; 1 where they share them."""

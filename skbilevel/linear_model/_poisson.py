@@ -32,7 +32,8 @@ class BilevelPoissonCV(BilevelLogLinearModel):
     feature_groups : None, "shared", array-like or callable, default=None
         None tunes one strength per feature, "shared" one for all, an array of shape
         (n_features,) one per distinct label; a callable makes the labels from the names
-        of the columns. Labels of rows are ``groups``, which goes to the splitter.
+        of the columns, or, in a BilevelSearchCV, `skbilevel.original_columns` from the
+        transformers. Labels of rows are ``groups``, which goes to the splitter.
     feature_metadata : array-like, callable or None, default=None
         What is known about the features, Z of shape (n_features, q):
         ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable

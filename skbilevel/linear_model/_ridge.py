@@ -22,6 +22,7 @@ from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge
+from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.linear_model._following import FollowedFit
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
@@ -49,7 +50,8 @@ class BilevelRidgeCV(
     feature_groups : None, "shared", array-like or callable, default=None
         None tunes one strength per feature, "shared" one for all, an array of shape
         (n_features,) one per distinct label; a callable makes the labels from the names
-        of the columns. Labels of rows are ``groups``, which goes to the splitter.
+        of the columns, or, in a BilevelSearchCV, `skbilevel.original_columns` from the
+        transformers. Labels of rows are ``groups``, which goes to the splitter.
     feature_metadata : array-like, callable or None, default=None
         What is known about the features, Z of shape (n_features, q):
         ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable
@@ -250,6 +252,7 @@ class BilevelRidgeCV(
         X, y = self._validate(X, y, multi_output=True, y_numeric=True)
         counts = RowCounts.of(check_weight(sample_weight, X))
         Y = counts.take(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
+        warn_of_constant(Y)
         resampling = resample(X, y, sample_weight, params).among(counts)
         columns = [slice(k, k + 1) for k in range(Y.shape[1])]
         if not self.alpha_per_target or Y.shape[1] == 1:

@@ -6,14 +6,18 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelLinearModel, check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
-from skbilevel.linear_model._classes import class_factors
+from skbilevel.linear_model._classes import (
+    class_factors,
+    label_columns,
+    read_labels,
+)
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge_classifier
@@ -29,7 +33,8 @@ class BilevelRidgeClassifierCV(
 
     It stands beside `BilevelRidgeCV` as `RidgeClassifierCV` stands beside `RidgeCV`:
     targets are -1 and 1, one column for two classes and one per class otherwise, and
-    the strengths are shared by the columns. With ``s_i`` the row weights it
+    the strengths are shared by the columns. Rows with several labels come as an
+    indicator matrix, and every label is a column. With ``s_i`` the row weights it
     minimizes ::
 
         0.5 sum_i s_i |Y_i - b - x_i W|^2 + 0.5 sum_j alpha_j |W_j|^2
@@ -41,7 +46,8 @@ class BilevelRidgeClassifierCV(
     feature_groups : None, "shared", array-like or callable, default=None
         None tunes one strength per feature, "shared" one for all, an array of shape
         (n_features,) one per distinct label; a callable makes the labels from the names
-        of the columns. Labels of rows are ``groups``, which goes to the splitter.
+        of the columns, or, in a BilevelSearchCV, `skbilevel.original_columns` from the
+        transformers. Labels of rows are ``groups``, which goes to the splitter.
     feature_metadata : array-like, callable or None, default=None
         What is known about the features, Z of shape (n_features, q):
         ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable
@@ -73,7 +79,9 @@ class BilevelRidgeClassifierCV(
     alpha_bounds : tuple of two floats or None, default=None
         Box of the strengths in units of Ridge; None is wide and scale-free.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, multiplied into ``sample_weight``.
+        Weights of the classes, multiplied into ``sample_weight``. "balanced" gives all
+        classes the same total weight; for an indicator matrix it is the only choice,
+        and the product of what it gives in each column.
     tol : float, default=1e-4
         Tolerance of the outer problem where ``hyperpenalty`` is not "auto".
     max_iter : int, default=100
@@ -89,9 +97,11 @@ class BilevelRidgeClassifierCV(
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Class labels.
+        Class labels of rows that have a weight; the numbers of the columns where ``y``
+        is an indicator matrix.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Coefficients; exactly 0 for removed features. float32 where X is.
+        Coefficients, one row for two classes; exactly 0 for removed features. float32
+        where X is.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
     alpha_ : ndarray of shape (n_features,)
@@ -189,6 +199,11 @@ class BilevelRidgeClassifierCV(
         )
         self.class_weight = class_weight
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, **params: Any
@@ -199,8 +214,9 @@ class BilevelRidgeClassifierCV(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features; float32 and float64 are kept, other numbers become float64.
-        y : array-like of shape (n_samples,)
-            Class labels of any type.
+        y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_classes)
+            Class labels of any type; or, where a row can have several or none, an
+            indicator matrix of 0 and 1 with two columns or more.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; an integer weight counts as that many rows, a weight
             of zero as none. Of weights whose mean is below one only ratios matter.
@@ -227,19 +243,15 @@ class BilevelRidgeClassifierCV(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
-        X, y = self._validate(X, y, y_numeric=False)
-        check_classification_targets(y)
+        X, y = self._validate(X, y, y_numeric=False, multi_output=True)
+        y, kind = read_labels(y)
         weight = check_weight(sample_weight, X)
         counts = RowCounts.of(weight, class_factors(self.class_weight, y, weight))
-        self.classes_, codes = np.unique(counts.take(y), return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "y holds one class only; a classifier needs samples of at least 2 "
-                "classes."
-            )
+        classes, present = label_columns(counts.take(y))
         resampling = resample(X, y, sample_weight, params).among(counts)
-        make = partial(prepare, counts.take(X), _indicators(codes), counts)
-        attributes = partial(self._attributes, X.dtype)
+        target = np.where(present, 1.0, -1.0)
+        make = partial(prepare, counts.take(X), target, counts)
+        attributes = partial(self._attributes, X.dtype, classes, kind)
         fit = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune, resampling, fit.parts[0])
         self._set_attributes(attributes([part]))
@@ -248,20 +260,36 @@ class BilevelRidgeClassifierCV(
         fit.close()
         return [part]
 
+    def predict(self, X: Any) -> Any:
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or matrix of shape (n_samples, n_classes)
+            Labels; where ``y`` was an indicator matrix, one of 0 and 1, sparse if that
+            was.
+        """
+        if getattr(self, "_labels_kind", "classes") == "classes":
+            return super().predict(X)
+        scores = self.decision_function(X)
+        present = (scores > 0).astype(int)
+        return sparse.csr_matrix(present) if self._labels_kind == "sparse" else present
+
     def _plain_model(self) -> Any:
         return plain_ridge_classifier(self)
 
-    def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
+    def _attributes(
+        self, dtype: Any, classes: Array, kind: str, parts: list[Published]
+    ) -> dict[str, Any]:
         return {
+            "classes_": classes,
+            "_labels_kind": kind,
             "coef_": parts[0].coef.astype(dtype),
             "intercept_": parts[0].intercept.astype(dtype),
             **self._search_attributes(parts),
         }
-
-
-def _indicators(codes: Array) -> Array:
-    """Columns of -1 and 1, one for two classes."""
-    n_classes = int(codes.max()) + 1
-    if n_classes == 2:
-        return np.where(codes[:, None] == 1, 1.0, -1.0)
-    return np.where(codes[:, None] == np.arange(n_classes), 1.0, -1.0)

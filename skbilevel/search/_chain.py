@@ -79,6 +79,14 @@ class Chain:
         return last
 
 
+def in_one(heads: Heads) -> Pipeline:
+    """The fitted transformers of all levels as one Pipeline."""
+    known = [head for head in heads if head is not None]
+    if len(known) == 1:
+        return known[0]
+    return Pipeline([(f"level{k}", head) for k, head in enumerate(known)])
+
+
 def transform(heads: Heads, X: Any) -> Any:
     """The features of new rows."""
     # Step by step: a Pipeline asks its last step, here a transformer that may have

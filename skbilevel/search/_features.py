@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel._typing import Array
-from skbilevel.search._chain import Chain, Heads, feature_names, transform
+from skbilevel.linear_model._columns import column_labels
+from skbilevel.search._chain import Chain, Heads, feature_names, in_one, transform
 
 # Names of columns that a message shows.
 _SHOWN = 5
@@ -56,6 +58,8 @@ class PipelineFeatures:
     ----------
     chain : Chain
         The transformers.
+    heads : list
+        They, fitted on all rows.
     X, y : array-like
         All rows, before the transformers.
     params : dict
@@ -66,22 +70,44 @@ class PipelineFeatures:
         Their names.
     aligned : bool
         Whether the columns of every fold have to be those of the full data.
-    padded : bool
+    shared : bool
         Whether only their number has to agree.
+    make_labels : callable or None
+        The user's, which labels columns by their names or transformers: columns that
+        only folds have stand behind the others then.
     """
 
     chain: Chain
+    heads: Heads
     X: Any
     y: Any
     params: dict[str, Any]
     width: int
     names: Array | None
     aligned: bool
-    padded: bool
+    shared: bool
+    make_labels: Callable[..., Any] | None
     # By the rows that are held out, then by those they were fitted on.
     _fitted: dict[bytes, dict[bytes, FittedFold]] = field(
         default_factory=dict, repr=False
     )
+    # Labels of columns that only folds have, by their names.
+    _added: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def padded(self) -> bool:
+        """Whether folds may have more columns than the full data."""
+        return self.shared or self.make_labels is not None
+
+    @property
+    def added(self) -> Callable[[], list[Any]] | None:
+        """Labels of these columns; None where all columns have the same."""
+        return None if self.shared else lambda: list(self._added.values())
+
+    @property
+    def transformer(self) -> Pipeline:
+        """The transformers that are fitted on all rows."""
+        return in_one(self.heads)
 
     def of_folds(self, held_out: Iterable[Array]) -> list[FittedFold]:
         """The transformers of folds in their order; some may hold out the same rows."""
@@ -116,8 +142,10 @@ class PipelineFeatures:
         width = parts[0].shape[1]
         columns, place = np.arange(width), self._place(names, width)
         if self.aligned and place is not None:
+            place = self._with_added(place, names, heads)
             self._check_known(place, names)
-            parts = tuple(_moved(part, place, self.width) for part in parts)
+            n_columns = self.width + len(self._added)
+            parts = tuple(_moved(part, place, n_columns) for part in parts)
             columns, place = place, None
         framed = names if hasattr(inside, "columns") else None
         X = _scattered(parts, (train, valid), n_rows)
@@ -125,7 +153,7 @@ class PipelineFeatures:
 
     def _place(self, names: Array | None, width: int) -> Array | None:
         """The column of the full data of every column; None where they are the same."""
-        if self.padded:
+        if self.shared:
             return None
         if names is None or self.names is None:
             if width == self.width:
@@ -148,6 +176,19 @@ class PipelineFeatures:
             )
         known = {name: k for k, name in enumerate(self.names)}
         return np.array([known.get(name, -1) for name in names], dtype=int)
+
+    def _with_added(self, place: Array, names: Array | None, heads: Heads) -> Array:
+        """Places behind the last column for those that have a label all the same."""
+        new = np.flatnonzero(place < 0)
+        if self.make_labels is None or names is None or not len(new):
+            return place
+        labels = column_labels(self.make_labels, len(names), names, in_one(heads))
+        for name, label in zip(names[new], labels[new].tolist(), strict=True):
+            self._added.setdefault(name, label)
+        where = {name: self.width + k for k, name in enumerate(self._added)}
+        place = place.copy()
+        place[new] = [where[name] for name in names[new]]
+        return place
 
     def _check_known(self, place: Array, names: Array | None) -> None:
         if (place >= 0).all() or names is None:

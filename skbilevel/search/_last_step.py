@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,16 @@ class LastStep:
         return cls(given, tuner, parameter)
 
     @property
-    def padded(self) -> bool:
+    def make_labels(self) -> Callable[..., Any] | None:
+        """What labels any column of a fold, where no other option speaks of columns."""
+        tuner = self.tuner
+        known = tuner.feature_metadata is None and np.ndim(tuner.alpha_init) == 0
+        return (
+            tuner.feature_groups if known and callable(tuner.feature_groups) else None
+        )
+
+    @property
+    def shared(self) -> bool:
         """Whether one strength for all columns does not mind which is which."""
         tuner = self.tuner
         others = [getattr(tuner, name) for name in _BY_COLUMN[1:]]
@@ -84,7 +94,7 @@ class LastStep:
     @property
     def aligned(self) -> bool:
         """Whether folds have to have the columns of the full data."""
-        if self.padded:
+        if self.shared:
             return False
         given = [getattr(self.tuner, name) for name in _BY_COLUMN]
         single = any(_speaks_of_columns(each) for each in given)
@@ -154,6 +164,11 @@ def _check_plain(given: Any) -> None:
 
 
 def _refusal(given: Any) -> str:
+    if isinstance(given, type):
+        return (
+            f"The last step is the class {given.__name__}; give an instance, "
+            f"{given.__name__}()."
+        )
     known = [each.__name__ for each in _TUNERS]
     name = type(given).__name__
     hint = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -37,7 +38,7 @@ class RefittedMixin:
     best_estimator_: Any
 
     @available_if(refitted_has("predict"))
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> Any:
         """Predict targets.
 
         Parameters
@@ -51,7 +52,9 @@ class RefittedMixin:
             Those of ``best_estimator_``.
         """
         check_is_fitted(self)
-        return np.asarray(self.best_estimator_.predict(X))
+        values = self.best_estimator_.predict(X)
+        # Labels of rows that have several may be sparse.
+        return values if sparse.issparse(values) else np.asarray(values)
 
     @available_if(refitted_has("predict_proba"))
     def predict_proba(self, X: Any) -> Array:

@@ -8,11 +8,13 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring
 from sklearn.utils import column_or_1d, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._mistakes import OF_SEARCH, ExplainedParameters
 from skbilevel._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
@@ -34,7 +36,11 @@ from skbilevel.search._tuned_chain import TunedChain, tune_chain
 
 
 class BilevelSearchCV(
-    RefittedMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
+    RefittedMixin,
+    MetaEstimatorMixin,
+    CallbackSupportMixin,
+    ExplainedParameters,
+    BaseEstimator,
 ):
     """Search the strengths of the last step of a pipeline by their gradient.
 
@@ -119,7 +125,8 @@ class BilevelSearchCV(
     all of them together (``hyperpenalty=None``), or an option of the last step is an
     array over columns, they are matched by the names that ``get_feature_names_out``
     gives: a column that a fold lacks is zero there; one that only a fold has is
-    refused.
+    refused, unless ``feature_groups`` is a callable, such as
+    `skbilevel.original_columns`, that gives it a label.
 
     Under the guard of this package's estimators, every training set, the full one among
     them, tunes its candidates on splits inside it, of features that its transformers
@@ -156,6 +163,8 @@ class BilevelSearchCV(
     """
 
     _doc_link_module = "skbilevel"
+    _elsewhere = OF_SEARCH
+    _unnamed = "param_grid"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit"])],
@@ -202,7 +211,7 @@ class BilevelSearchCV(
         X : array-like of shape (n_samples, n_features)
             What the first step takes: an array, a sparse matrix, a data frame, a list
             of texts.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         **params : dict
             ``groups`` for the splitter, or for folds of whole groups where ``cv`` is
@@ -233,7 +242,7 @@ class BilevelSearchCV(
         if self._several():
             self._metric(list(self.scoring))
         X, y = indexable(X, y)
-        if not get_tags(self.estimator).target_tags.multi_output and np.ndim(y) == 2:
+        if np.ndim(y) == 2 and not _takes_columns(get_tags(self.estimator)):
             y = column_or_1d(y, warn=True)
         metadata = read_metadata(self, params)
         if callbacks := callbacks_of(self):
@@ -247,7 +256,7 @@ class BilevelSearchCV(
             self.scoring,
             asks_predictions_only(self.scoring),
             X,
-            y,
+            y.toarray() if sparse.issparse(y) else y,  # which few scorers take
             metadata.score,
         )
         try:
@@ -359,3 +368,9 @@ class BilevelSearchCV(
             .add(caller="score", callee="score"),
         )
         return router
+
+
+def _takes_columns(tags: Any) -> bool:
+    """Whether y may have several columns: targets, or labels of a classifier."""
+    labels = tags.classifier_tags is not None and tags.classifier_tags.multi_label
+    return bool(tags.target_tags.multi_output or labels)

@@ -91,13 +91,15 @@ def tune_chain(
     if chain.transforms:
         features = PipelineFeatures(
             chain,
+            heads,
             X,
             y,
             metadata.estimator,
             int(inside.shape[1]),
-            None if step.padded else feature_names(heads, inside),
+            None if step.shared else feature_names(heads, inside),
             step.aligned,
-            step.padded,
+            step.shared,
+            step.make_labels,
         )
     parts: list[Published] = []
     interrupt = None

@@ -345,14 +345,6 @@ def test_offsets_of_rows_without_a_weight_do_not_matter():
             assert_allclose(score, plain.score(X, y, sample_weight=weight), rtol=1e-6)
 
 
-@pytest.mark.parametrize("weight", [np.inf, np.nan, -1.0])
-def test_class_weights_that_are_no_weights(weight):
-    X = np.random.default_rng(0).standard_normal((40, 2))
-    y = (X[:, 0] > 0).astype(int)
-    with pytest.raises(ValueError, match="class_weight"):
-        BilevelLogisticCV(class_weight={0: weight, 1: 1.0}).fit(X, y)
-
-
 def test_errors_come_before_the_search():
     X = np.random.default_rng(0).standard_normal((40, 2))
     y = (X[:, 0] > 0).astype(int)

@@ -218,23 +218,6 @@ def test_class_weight_is_sample_weight():
     assert_allclose(balanced.coef_, coef, atol=1e-5)
 
 
-def test_class_weights_that_make_no_sense():
-    X, y = make_data()
-    with pytest.raises(ValueError, match=r"class_weight=.*negative"):
-        BilevelLogisticCV(class_weight={0: 1.0, 1: -1.0}).fit(X, y)
-    with pytest.raises(ValueError, match="one class only"):
-        BilevelLogisticCV(class_weight={0: 1.0, 1: 0.0}).fit(X, y)
-
-
-def test_balanced_counts_weights():
-    X, y = make_data(weights=[0.8])
-    times = 1 + (np.arange(N) % 3 == 0)
-    params = {"class_weight": "balanced", "alpha_bounds": (1.0, 1.0)}
-    a = BilevelLogisticCV(**params).fit(X, y, sample_weight=times)
-    b = BilevelLogisticCV(**params).fit(X.repeat(times, axis=0), y.repeat(times))
-    assert_allclose(a.coef_, b.coef_, atol=1e-7)
-
-
 def test_rows_without_weight_are_not_there():
     X, y = make_data(3)
     weight = (y != 2).astype(float)

@@ -426,6 +426,7 @@ def test_offsets():
 
 @pytest.mark.filterwarnings(
     "ignore::skbilevel.exceptions.BoundaryWarning",
+    "ignore::skbilevel.exceptions.DataWarning",
     "ignore::sklearn.exceptions.ConvergenceWarning",
     "ignore::sklearn.exceptions.SkipTestWarning",
 )
