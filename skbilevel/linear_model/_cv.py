@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold, LeaveOneOut
 from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
 from skbilevel.linear_model._fold_features import FoldFeatures
+from skbilevel.model_selection._criterion import splits_among
 from skbilevel.model_selection._plan import repeated
 
 Splits = list[tuple[Array, Array]]
@@ -47,6 +48,16 @@ class Resampling:
     by_membership: bool
     groups: Array | None
     features: FoldFeatures | None = None
+
+    def among(self, rows: Array, n_rows: int) -> Resampling:
+        """The same about some of ``n_rows`` rows."""
+        splits = self.splits
+        return replace(
+            self,
+            splits=None if splits is None else splits_among(splits, rows, n_rows),
+            repeat=splits_among(self.repeat, rows, n_rows),
+            groups=None if self.groups is None else self.groups[rows],
+        )
 
 
 def read_resampling(

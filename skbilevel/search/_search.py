@@ -246,9 +246,6 @@ class BilevelSearchCV(
             scorer,
             self.scoring,
             asks_predictions_only(self.scoring),
-            X,
-            y,
-            metadata.score,
         )
         try:
             if tuned.interrupt is not None:
@@ -256,7 +253,7 @@ class BilevelSearchCV(
             found = score_candidates(step, tuned.parts, scores)
         except KeyboardInterrupt:
             if self.refit:
-                self._set_best(tuned.refitted(y, step.found()))
+                self._set_best(tuned.refitted(step.found()))
             raise
         names = list(found.scores[0][0])
         # A callable may turn out to give several.
@@ -265,7 +262,7 @@ class BilevelSearchCV(
         if self.refit:
             start = time.perf_counter()
             value = found.values[found.chosen]
-            self._set_best(tuned.refitted(y, value))
+            self._set_best(tuned.refitted(value))
             self.refit_time_ = tuned.seconds[0] + time.perf_counter() - start
         return self
 
