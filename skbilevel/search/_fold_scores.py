@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,17 +27,17 @@ class FoldScores:
         Folds are copies of its fitted last step with coefficients of their own.
     scorer : callable
         Returns a number, or a dict of numbers.
-    scoring : object
-        What the user calls it.
     plain : bool
         Whether the scorer knows an estimator by its predictions alone, and features
         that exist already may be given to it.
+    failed : list of ValueError
+        Scores of folds that could not be computed.
     """
 
     tuned: TunedChain
     scorer: Any
-    scoring: Any
     plain: bool
+    failed: list[ValueError] = field(default_factory=list)
 
     def __call__(self, parts: list[list[PublishedFold]]) -> list[dict[str, float]]:
         """One dict of scores for every fold."""
@@ -51,7 +51,7 @@ class FoldScores:
             model = model if self.plain else self._whole(model, head)
             params = _check_method_params(tuned.X, tuned.metadata.score, index)
             y = _safe_indexing(tuned.y, index)
-            out.append(score_fold(self.scorer, model, rows, y, params, self.scoring))
+            out.append(score_fold(self.scorer, model, rows, y, params, self.failed))
         # Nothing where a callback stopped the search before a fold was done.
         return _by_name(out or [np.nan], getattr(self.scorer, "_scorers", ["score"]))
 

@@ -7,6 +7,7 @@ row, and that coefficient has the strength of all others.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,7 @@ def without_constant(parts: list[Published], size: float) -> list[Published]:
     for part in parts:
         tried = part.tried
         if tried is not None:
-            models = tried.models
-            tried = replace(tried, models=lambda k, of=models: folds(of(k)))
+            tried = replace(tried, models=partial(_then, folds, tried.models))
         out.append(
             replace(
                 part,
@@ -82,6 +82,10 @@ def without_constant(parts: list[Published], size: float) -> list[Published]:
             )
         )
     return out
+
+
+def _then(change: Any, models: Any, k: int) -> Any:
+    return change(models(k))
 
 
 def take_constant(tuner: Any, X: Any, size: float) -> None:

@@ -24,6 +24,7 @@ from skbilevel._sklearn_compat import (
     callbacks_of,
     process_routing,
 )
+from skbilevel.linear_model._scoring import warn_failed
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
 from skbilevel.search._last_step import LastStep
@@ -241,16 +242,12 @@ class BilevelSearchCV(
         tuned = tune_chain(chain, step, X, y, metadata)
         self._forget()
         self.scorer_, self.multimetric_ = scorer, self._several()
-        scores = FoldScores(
-            tuned,
-            scorer,
-            self.scoring,
-            asks_predictions_only(self.scoring),
-        )
+        scores = FoldScores(tuned, scorer, asks_predictions_only(self.scoring))
         try:
             if tuned.interrupt is not None:
                 raise tuned.interrupt
             found = score_candidates(step, tuned.parts, scores)
+            warn_failed(scores.failed, self.scoring)
         except KeyboardInterrupt:
             if self.refit:
                 self._set_best(tuned.refitted(step.found()))

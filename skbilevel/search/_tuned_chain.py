@@ -93,8 +93,9 @@ def tune_chain(
     groups = {key: own.pop(key) for key in ("groups",) if key in own}
     _check_taken(step, own)
     check_classes(step.given, y)
-    resampling = read_resampling(step.tuner.cv, groups | metadata.split, X, y)
-    rows = _rows_with_weight(own.get("sample_weight"), _num_samples(X))
+    weight = own.get("sample_weight")
+    resampling = read_resampling(step.tuner, groups | metadata.split, X, y, weight)
+    rows = _rows_with_weight(weight, _num_samples(X))
     if rows is not None:
         own = _check_method_params(X, own, rows)
         metadata = metadata.at(X, rows)
