@@ -91,17 +91,20 @@ def shared_start(
         tol=1e-3 if space.one_strength else 0.1,
         **search,
     )
+    # Models at points of the scan are made anew for scores: cheap with factors alone.
+    factored = not newton and regime.name in ("primal", "dual")
+    trace_of = found.trace + found.scan if factored else found.trace
     floor = _EXACT * source.null_loss
     if found.value <= floor:
         v = _strongest(solver, problem, floor, bounds[0], float(np.log(found.v)))
-        return SharedStart(v, floor, 0, True, (), found.trace)
+        return SharedStart(v, floor, 0, True, (), trace_of)
     edges = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
     edge = edges.get(found.status, 0)
     if (edge < 0 and bounds[0] > low) or (edge > 0 and bounds[1] < high):
         edge = 0
     alone = space.one_strength and space.family == "none" and space.metadata is None
     final = newton and alone
-    return SharedStart(found.v, found.value, edge, final, found.states, found.trace)
+    return SharedStart(found.v, found.value, edge, final, found.states, trace_of)
 
 
 def _is_newton(problem: BilevelProblem | CriterionProblem) -> bool:

@@ -65,7 +65,7 @@ class SharedSearch:
     """The best shared variance ``v``, its outer loss, and how the search ended.
 
     ``trace`` holds ``log v``, the outer loss and the states of every evaluation;
-    states are empty where they are large.
+    states are empty where they are large. ``scan`` are the rough ones of a coarse scan.
     """
 
     v: float
@@ -74,6 +74,7 @@ class SharedSearch:
     counts: Counts
     states: tuple[Any, ...] = ()
     trace: tuple[Visited, ...] = ()
+    scan: tuple[Visited, ...] = ()
 
 
 def best_shared_strength(
@@ -132,6 +133,7 @@ def best_shared_strength(
         trace.append(Visited(float(log_v), float(value), _kept(run.states)))
         return value, float(grad[0])
 
+    rough: list[Visited] = []
     search = partial(minimize_scalar_log, fun, bounds=bounds, tol=tol, rtol=rtol)
     if grid is None:
         found = search(float(np.log(v0)), scan=scan)
@@ -144,7 +146,13 @@ def best_shared_strength(
         found = min(ends, key=lambda each: each.value)
     v = float(np.exp(found.log_v))
     return SharedSearch(
-        v, found.value, found.status, run.counts, run.states, tuple(trace)
+        v,
+        found.value,
+        found.status,
+        run.counts,
+        run.states,
+        tuple(trace),
+        tuple(rough),
     )
 
 

@@ -36,7 +36,7 @@ def shapes():
     yield "plain", X, X[:, 0] + rng.standard_normal(120)
     yield "strong", X, X @ np.arange(8.0) + 0.01 * rng.standard_normal(120)
     yield "wide", wide, wide[:, 0] + 0.5 * rng.standard_normal(60)
-    scaled = X * np.logspace(-3, 3, 8)
+    scaled = X * np.logspace(-2, 2, 8)
     yield "units", scaled, X.sum(axis=1) + rng.standard_normal(120)
     for seed, size in enumerate((0.7, 1.0)):
         X, y = two_minima(seed, size=size)
