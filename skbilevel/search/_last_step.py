@@ -121,6 +121,11 @@ class LastStep:
         for name, learned in vars(self.tuner._plain_model()).items():
             if name not in params:
                 setattr(last, name, learned)
+        is_ridge = isinstance(last, Ridge | RidgeClassifier)
+        if is_ridge and np.ndim(last.coef_) == 2 and len(last.coef_) == 1:
+            # Releases of scikit-learn differ in the shape of a column of targets.
+            column = Ridge().fit(np.zeros((2, 1)), np.zeros((2, 1)))
+            last.coef_ = last.coef_.reshape(*column.coef_.shape[:-1], -1)
         return last
 
 

@@ -49,7 +49,8 @@ class BilevelSearchCV(
 
     with the validation loss ``L_k`` and the training loss of fold k. It is searched
     along the gradient in ``alpha`` that implicit differentiation gives, which takes a
-    few evaluations where a grid takes one fit per fold and point.
+    few evaluations where a grid takes one fit per fold and point. Where it is one
+    strength, a coarse scan over all decades finds the lowest basin first.
 
     Parameters
     ----------
@@ -79,7 +80,9 @@ class BilevelSearchCV(
     Attributes
     ----------
     best_estimator_ : estimator
-        Refitted on all rows; only with ``refit``, as are the next three.
+        Refitted on all rows; only with ``refit``, as are the next three. A last step of
+        scikit-learn has the solution that was scored, however loose its own ``tol``
+        and ``max_iter`` are; a clone that is fitted again has what they give.
     refit_time_ : float
         Seconds that this took.
     n_features_in_ : int
@@ -90,7 +93,8 @@ class BilevelSearchCV(
         Names of the features; only where X has them.
     best_params_ : dict
         ``{"ridge__alpha": 3.2}``, ready for ``set_params``; for estimators of this
-        package, which have no such parameter, the array ``alpha_``.
+        package, which have no such parameter, the array ``alpha_`` (it prints its ends
+        only).
     best_score_ : float
         Mean score of the folds at the best strengths, which were chosen by these folds:
         `cross_val_score` of the search is the honest score of the whole procedure.
@@ -99,8 +103,9 @@ class BilevelSearchCV(
         highest score.
     cv_results_ : dict of ndarray
         The strengths that the search tried, or the ten nearest to the best one, in the
-        form of `GridSearchCV`; `pandas.DataFrame` takes it. Estimators of this package
-        have one row. A time of a fit is that of the fold's transformers and an
+        form of `GridSearchCV`; `pandas.DataFrame` takes it. Where losses are not
+        squared, a rough look over the decades comes first and is left out. Estimators
+        of this package and closed forms have one row. A time of a fit is that of the fold's transformers and an
         even share of the joint search.
     n_splits_ : int
         Number of folds that were scored.
