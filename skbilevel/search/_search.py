@@ -105,8 +105,8 @@ class BilevelSearchCV(
         The strengths that the search tried, or the ten nearest to the best one, in the
         form of `GridSearchCV`; `pandas.DataFrame` takes it. Where losses are not
         squared, a rough look over the decades comes first and is left out. Estimators
-        of this package and closed forms have one row. A time of a fit is that of the fold's transformers and an
-        even share of the joint search.
+        of this package and closed forms have one row. A time of a fit is that of the
+        fold's transformers and an even share of the joint search.
     n_splits_ : int
         Number of folds that were scored.
     scorer_ : callable
