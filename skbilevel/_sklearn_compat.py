@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,6 +55,30 @@ def takes_weights(scorer: Any) -> bool:
     return all(_takes_weights(getattr(each, "_score_func", each)) for each in several)
 
 
+def with_labels(scorer: Any, labels: Any) -> Any:
+    """A scorer of probabilities that knows all classes; others as they are.
+
+    The rows to be scored need not have every class.
+    """
+    several = getattr(scorer, "_scorers", None)
+    if several is not None:
+        made = copy.copy(scorer)
+        made._scorers = {
+            name: with_labels(each, labels) for name, each in several.items()
+        }
+        return made
+    metric = getattr(scorer, "_score_func", None)
+    known = {} if metric is None else signature(metric).parameters
+    if "labels" not in known or scorer._response_method == "predict":
+        return scorer
+    own = {"labels": labels}
+    if "pos_label" in known and len(labels) == 2:
+        own["pos_label"] = labels[1]
+    made = copy.copy(scorer)
+    made._kwargs = own | scorer._kwargs
+    return made
+
+
 def _takes_weights(metric: Callable[..., Any]) -> bool:
     known = signature(metric).parameters
     anything = any(each.kind is each.VAR_KEYWORD for each in known.values())
@@ -80,6 +105,7 @@ __all__ = [
     "set_ridge_classes",
     "takes_weights",
     "with_callbacks",
+    "with_labels",
 ]
 
 

@@ -21,7 +21,8 @@ class OuterTraceDisplay:
     For fits without the guard (``hyperpenalty`` is not "auto"), in which one search
     moves all strengths. The search ends where the gradient reaches the tolerance; a
     loss that is flat while the gradient is far above it tells that the last digits
-    were hard to get. Make it by `from_estimator`.
+    were hard to get. Make it by `from_estimator`, or by `from_result` for a search of
+    `skbilevel.solvers.minimize_bilevel`.
 
     Parameters
     ----------
@@ -113,6 +114,43 @@ class OuterTraceDisplay:
         )
         return display.plot(x=x, ax=ax)
 
+    @classmethod
+    def from_result(
+        cls,
+        result: Any,
+        *,
+        tol: float | None = None,
+        x: str = "iterations",
+        ax: Any = None,
+    ) -> OuterTraceDisplay:
+        """Draw what `skbilevel.solvers.minimize_bilevel` returned.
+
+        Parameters
+        ----------
+        result : Result
+            The result of a search.
+        tol : float, default=None
+            The ``tol`` of that search, relative to the loss at the start; None draws
+            no line.
+        x : {"iterations", "seconds"}, default="iterations"
+            What the steps are drawn over.
+        ax : matplotlib Axes or two of them, default=None
+            Where to draw; one is divided, None makes a figure.
+
+        Returns
+        -------
+        display : OuterTraceDisplay
+            The picture.
+        """
+        history = result.history
+        display = cls(
+            np.asarray(history["value"]),
+            np.asarray(history["grad_norm"]),
+            tolerance=None if tol is None else _relative(tol, history),
+            seconds=history.get("seconds"),
+        )
+        return display.plot(x=x, ax=ax)
+
     def plot(self, *, x: str = "iterations", ax: Any = None) -> OuterTraceDisplay:
         """Draw the picture.
 
@@ -187,5 +225,10 @@ def _tolerance(model: Any, history: dict[str, Any]) -> float | None:
     solver = ORACLE_SOLVERS.get(solver) if isinstance(solver, str) else solver
     if hasattr(solver, "solve_oracles") and not isinstance(solver, DoubleLoop):
         return None
+    return _relative(model.tol, history)
+
+
+def _relative(tol: float, history: dict[str, Any]) -> float:
+    """``tol`` times the loss at the start."""
     first = abs(float(history["value"][0])) if len(history["value"]) else 0.0
-    return float(model.tol) * (first or 1.0)
+    return float(tol) * (first or 1.0)

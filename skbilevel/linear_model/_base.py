@@ -249,10 +249,12 @@ class BilevelLinearModel(
         Nothing is fitted again. It is the model whose place this one takes: `Ridge`,
         `RidgeClassifier`, `LogisticRegression`, `PoissonRegressor`, `GammaRegressor`
         or `TweedieRegressor`. Its coefficients are those at the many strengths, which
-        it cannot hold; its own strength (``alpha`` or ``C``) is their geometric mean,
-        and is what a refit would use. It takes no ``offset``, its ``score`` is
-        scikit-learn's whatever ``scoring`` says, and where means with a log link
-        overflow it returns infinity. `skbilevel.to_sklearn` does it for a Pipeline.
+        it cannot hold; its own strength (``alpha`` or ``C``) is their geometric mean.
+        A clone that is fitted again has this one strength, and is another model. The
+        strengths of this one are in the attribute ``alpha_``. It takes no ``offset``,
+        its ``score`` is scikit-learn's whatever ``scoring`` says, and where means with
+        a log link overflow it returns infinity. `skbilevel.to_sklearn` does it for a
+        Pipeline.
 
         Returns
         -------
@@ -265,7 +267,9 @@ class BilevelLinearModel(
             If this estimator is not fitted.
         """
         check_is_fitted(self)
-        return self._plain_model()
+        plain = self._plain_model()
+        plain.alpha_ = self.alpha_.copy()
+        return plain
 
     def _plain_model(self) -> Any:
         """What ``to_sklearn`` returns."""

@@ -8,10 +8,12 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.model_selection import GroupKFold, LeaveOneOut
 
 from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
+from skbilevel._warn import warn_user
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._fold_features import CountedFeatures, FoldFeatures
 from skbilevel.model_selection._plan import repeated
@@ -69,26 +71,65 @@ class Resampling:
 
 
 def read_resampling(
-    cv: Any, split_params: dict[str, Any], X: Any, y: Any
+    owner: Any, split_params: dict[str, Any], X: Any, y: Any, weight: Any = None
 ) -> Resampling:
-    """Splits, groups and criterion from ``cv`` and what is passed to the splitter."""
+    """Splits, groups and criterion from ``cv`` of an estimator, ``owner``.
+
+    ``split_params`` are for its splitter.
+    """
+    cv: Any = owner.cv
     cv = "loo" if isinstance(cv, LeaveOneOut) else cv
     if isinstance(cv, Integral) and cv < 2:
         raise ValueError(f"cv={cv} folds: at least 2 are needed.")
+    if isinstance(cv, Integral):
+        _check_folds(int(cv), y if is_classifier(owner) else None, X, weight)
     groups = _check_groups(split_params.get("groups"), _num_samples(X))
     criterion = cv if isinstance(cv, str) else "folds"
     n_folds = int(cv) if isinstance(cv, Integral) else 5
     splits: Splits | None = None
     repeat: Splits = []
     named = cv is None or isinstance(cv, str | Integral)
+    if groups is not None and named:
+        n_folds = _n_group_folds(groups, cv, weight)
     if not named and hasattr(cv, "split"):
-        splits = list(cv.split(X, y, **split_params))
+        splits = [(_indices(a), _indices(b)) for a, b in cv.split(X, y, **split_params)]
         other = repeated(cv, np.random.default_rng(0))
         repeat = [] if other is None else list(other.split(X, y, **split_params))
     elif not named and isinstance(cv, Iterable):
         splits = [(_indices(a), _indices(b)) for a, b in cv]
+        if not splits:
+            raise ValueError(
+                f"cv={cv!r} gives no split; a generator is used up once it was read, "
+                "so give a list of splits."
+            )
     by_membership = splits is not None and not named and not hasattr(cv, "split")
     return Resampling(criterion, n_folds, splits, repeat, by_membership, groups)
+
+
+def _check_folds(n_folds: int, labels: Any, X: Any, weight: Any) -> None:
+    """Raise and warn as scikit-learn's splitters do; ``labels`` are of classes."""
+    n = _num_samples(X)
+    counts = _have_weight(weight, n)
+    if n_folds > counts.sum():
+        raise ValueError(
+            f"cv={n_folds} folds are more than the {counts.sum()} rows that have a "
+            "weight; give a smaller cv."
+        )
+    if labels is None:
+        return
+    members = np.unique(np.asarray(labels)[counts], return_counts=True)[1]
+    if n_folds > members.max():
+        raise ValueError(
+            f"cv={n_folds} folds are more than the members of every class, of which "
+            f"the largest has {members.max()}; give a smaller cv."
+        )
+    if n_folds > members.min():
+        warn_user(
+            f"cv={n_folds} folds are more than the {members.min()} members of the "
+            "least populated class, and some folds have no row of it; a smaller cv "
+            "avoids that.",
+            UserWarning,
+        )
 
 
 def _indices(rows: Any) -> Array:
@@ -121,6 +162,24 @@ def _split_among(splits: Splits, counts: RowCounts) -> Splits:
 def _group_splits(groups: Array, n_folds: int) -> Splits:
     """Group folds where groups are given without a splitter."""
     n_folds = min(n_folds, len(np.unique(groups)))
-    if n_folds < 2:
-        raise ValueError("groups holds one label only; at least two are needed.")
     return list(GroupKFold(n_folds).split(groups, groups=groups))
+
+
+def _n_group_folds(groups: Array, cv: Any, weight: Any) -> int:
+    """Number of group folds: as asked for, or up to five."""
+    n_groups = len(np.unique(groups[_have_weight(weight, len(groups))]))
+    if n_groups < 2:
+        raise ValueError("groups holds one label only; at least two are needed.")
+    if not isinstance(cv, Integral):
+        return min(5, n_groups)
+    if int(cv) > n_groups:
+        raise ValueError(
+            f"cv={cv} folds are more than the {n_groups} labels of groups; give "
+            "a smaller cv."
+        )
+    return int(cv)
+
+
+def _have_weight(weight: Any, n_rows: int) -> Array:
+    """Mask of rows that have a weight."""
+    return np.broadcast_to(np.asarray(1.0 if weight is None else weight) != 0, n_rows)

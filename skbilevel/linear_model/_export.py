@@ -20,8 +20,12 @@ _STRONGEST = 1e100
 def to_sklearn(model: Any) -> Any:
     """Return a plain fitted scikit-learn model with the same predictions.
 
-    Nothing is fitted again. Tools that know only scikit-learn, for persistence or for
-    conversion to another format, can work with what is returned.
+    Nothing is fitted again. The coefficients are those at many strengths, of which
+    ``alpha`` or ``C`` of the plain model shows the geometric mean: a clone of it that
+    is fitted again has one strength for all features and is another model. The
+    strengths themselves are in its attribute ``alpha_``. Tools that know only
+    scikit-learn, for persistence or for conversion to another format, can work with
+    what is returned.
 
     Parameters
     ----------

@@ -41,18 +41,18 @@ class RoutingMixin:
                     "routing no more is passed on "
                     "(sklearn.set_config(enable_metadata_routing=True))."
                 )
-            return read_resampling(self.cv, params, X, y)
+            return read_resampling(self, params, X, y, given)
         routed = route(self, "fit", given, params)
         if not hasattr(self.cv, "split"):
             own = {key: params[key] for key in ("groups",) if key in params}
-            return read_resampling(self.cv, own, X, y)
+            return read_resampling(self, own, X, y, given)
         split = dict(routed.splitter.split)
         if "groups" in params and "groups" not in split:
             raise TypeError(
                 f"fit got groups, but cv={self.cv} does not ask for them: give a "
                 "splitter of groups, or call its set_split_request(groups=True)."
             )
-        return read_resampling(self.cv, split, X, y)
+        return read_resampling(self, split, X, y, given)
 
     def get_metadata_routing(self) -> Any:
         """Metadata routing: weights for the fit and the scorer, groups to the splitter.

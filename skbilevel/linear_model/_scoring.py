@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import check_scoring
 
-from skbilevel._sklearn_compat import _check_method_params
+from skbilevel._sklearn_compat import _check_method_params, with_labels
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.linear_model._publish import Published, PublishedFold
@@ -82,6 +82,7 @@ def nested_score(
     folds = [part.folds for part in parts]
     if not folds[0]:
         return np.nan  # the fit was stopped before a fold was done
+    failed: list[ValueError] = []
     scores = [
         score_fold(
             scorer,
@@ -89,10 +90,11 @@ def nested_score(
             features,
             y[index],
             _check_method_params(X, score_params, index),
-            owner.scoring,
+            failed,
         )
         for model, features, index in models_of_folds(owner, folds, offset)
     ]
+    warn_failed(failed, owner.scoring)
     return float(np.mean(scores))
 
 
@@ -125,25 +127,39 @@ def _without_names(owner: Any) -> Any:
 
 
 def score_fold(
-    scorer: Any, model: Any, X: Any, y: Any, params: dict[str, Any], scoring: Any
+    scorer: Any,
+    model: Any,
+    X: Any,
+    y: Any,
+    params: dict[str, Any],
+    failed: list[ValueError],
 ) -> Any:
-    """What the scorer says of one fold; NaN and a warning where it lacks a class.
+    """What the scorer says of one fold; NaN where it lacks a class and a score fails.
 
-    Some scores cannot be computed then, which is no reason to lose the fit.
-    ``scoring`` is what the user calls the scorer.
+    Some scores cannot be computed then, which is no reason to lose the fit. The error
+    is added to ``failed``, of which `warn_failed` speaks once.
     """
+    classes = getattr(model, "classes_", None)
+    lacks = classes is not None and len(np.unique(y)) < len(classes)
+    scorer = with_labels(scorer, classes) if lacks else scorer
     try:
         return scorer(model, X, y, **params)
     except ValueError as error:
-        if not hasattr(model, "classes_") or len(np.unique(y)) == len(model.classes_):
+        if not lacks:
             raise
+        failed.append(error)
+        return np.nan
+
+
+def warn_failed(failed: list[ValueError], scoring: Any) -> None:
+    """One warning of all scores that failed; ``scoring`` is what the user calls it."""
+    if failed:
         warn_user(
             f"best_score_ is NaN: scoring={scoring!r} failed on a fold that has "
-            f"no row of some class ({error}). Give a cv with fewer, stratified folds, "
-            "or another scoring.",
+            f"no row of some class ({failed[0]}). Give a cv with fewer, stratified "
+            "folds, or another scoring.",
             UserWarning,
         )
-        return np.nan
 
 
 def left_out_score(

@@ -87,7 +87,8 @@ class Search:
         progress = Progress(self.listener)
         progress.begin(self._n_steps)
         finite = self.regime.oracles is not None
-        guide = None if finite else source.guide()
+        # The minimum that a cheap criterion leads to need not be the lowest one.
+        guide = None if finite or space.one_strength else source.guide()
         edge, value, trace = 0, np.nan, tuple[Visited, ...]()
         if v_init is None:
             few = None if space.one_strength else self._few_rows(source)

@@ -27,6 +27,12 @@ _SPAN = (-14.0, 22.0)
 # rough. One strength that is all that is searched is searched to the second number.
 _NEWTON_SEARCH: dict[str, Any] = {"rtol": 1e-3, "scan": (3.0,), "accuracy": 1e-4}
 _FINAL = 1e-5
+# Where one strength is all that is searched, its loss is looked at from far stronger
+# than the largest eigenvalue on in steps of this length, or of the second one where
+# every look takes Newton's method some steps: no basin is narrower.
+_FIRST, _STEPS = -3.0, (2.0, 3.0)
+# Newton's method is not sent further, relative to one over the mean eigenvalue.
+_NEWTON_UP_TO = 15.0
 # A loss below this share of the loss of the mean consists of rounding errors.
 _EXACT = 1e-10
 
@@ -71,25 +77,34 @@ def shared_start(
     search = _NEWTON_SEARCH if newton else {}
     if newton and space.one_strength:
         search = search | {"rtol": _FINAL}
+    grid = None
+    if space.one_strength:
+        end = min(bounds[1], np.log(p / trace) + _NEWTON_UP_TO) if newton else bounds[1]
+        step = _STEPS[newton]
+        grid = np.arange(_FIRST - np.log(trace), end + step / 2, step)
     found = best_shared_strength(
         solver,
         problem,
         p / trace,
         bounds=bounds,
+        grid=grid,
         tol=1e-3 if space.one_strength else 0.1,
         **search,
     )
+    # Models at points of the scan are made anew for scores: cheap with factors alone.
+    factored = not newton and regime.name in ("primal", "dual")
+    trace_of = found.trace + found.scan if factored else found.trace
     floor = _EXACT * source.null_loss
     if found.value <= floor:
         v = _strongest(solver, problem, floor, bounds[0], float(np.log(found.v)))
-        return SharedStart(v, floor, 0, True, (), found.trace)
+        return SharedStart(v, floor, 0, True, (), trace_of)
     edges = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
     edge = edges.get(found.status, 0)
     if (edge < 0 and bounds[0] > low) or (edge > 0 and bounds[1] < high):
         edge = 0
     alone = space.one_strength and space.family == "none" and space.metadata is None
     final = newton and alone
-    return SharedStart(found.v, found.value, edge, final, found.states, found.trace)
+    return SharedStart(found.v, found.value, edge, final, found.states, trace_of)
 
 
 def _is_newton(problem: BilevelProblem | CriterionProblem) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel.linear_model._publish import PublishedFold
 from skbilevel.linear_model._scoring import left_out_score, models_of_folds, score_fold
 from skbilevel.search._chain import Heads
 from skbilevel.search._features import FittedFold
+from skbilevel.search._step_params import last_params
 from skbilevel.search._tuned_chain import TunedChain
 
 
@@ -26,45 +29,46 @@ class FoldScores:
         Folds are copies of its fitted last step with coefficients of their own.
     scorer : callable
         Returns a number, or a dict of numbers.
-    scoring : object
-        What the user calls it.
     plain : bool
         Whether the scorer knows an estimator by its predictions alone, and features
         that exist already may be given to it.
-    X, y : array-like
-        All rows, before the transformers.
-    params : dict
-        Metadata for the scorer.
+    failed : list of ValueError
+        Scores of folds that could not be computed.
     """
 
     tuned: TunedChain
     scorer: Any
-    scoring: Any
     plain: bool
-    X: Any
-    y: Any
-    params: dict[str, Any]
+    failed: list[ValueError] = field(default_factory=list)
 
     def __call__(self, parts: list[list[PublishedFold]]) -> list[dict[str, float]]:
         """One dict of scores for every fold."""
-        tuner, offset = self.tuned.step.tuner, self.tuned.last_params.get("offset")
-        offset = None if offset is None else np.asarray(offset)
+        tuner, tuned = self.tuned.step.tuner, self.tuned
+        own = last_params(tuned.chain.pipelines, tuned.metadata.estimator)
+        offset = np.asarray(own["offset"]) if "offset" in own else None
         out, fitted = [], self._fitted(parts[0])
         models = models_of_folds(tuner, parts, offset)
-        for (model, features, index), own in zip(models, fitted, strict=True):
-            rows = features if self.plain else _safe_indexing(self.X, index)
-            model = model if self.plain else self._whole(model, own)
-            params = _check_method_params(self.X, self.params, index)
-            y = _safe_indexing(self.y, index)
-            out.append(score_fold(self.scorer, model, rows, y, params, self.scoring))
+        for (model, features, index), head in zip(models, fitted, strict=True):
+            rows = features if self.plain else _safe_indexing(tuned.X, index)
+            model = model if self.plain else self._whole(model, head)
+            params = _check_method_params(tuned.X, tuned.metadata.score, index)
+            y = _safe_indexing(self._targets, index)
+            out.append(score_fold(self.scorer, model, rows, y, params, self.failed))
         # Nothing where a callback stopped the search before a fold was done.
         return _by_name(out or [np.nan], getattr(self.scorer, "_scorers", ["score"]))
 
+    @cached_property
+    def _targets(self) -> Any:
+        """Targets as scorers take them: few take a sparse matrix of labels."""
+        y = self.tuned.y
+        return y.toarray() if sparse.issparse(y) else y
+
     def left_out(self) -> list[dict[str, float]]:
         """One dict: every row predicted from the others, in closed form."""
-        nothing, y = np.empty((_num_samples(self.X), 0)), np.asarray(self.y)
-        tuner, parts = self.tuned.step.tuner, self.tuned.parts
-        args = (tuner, self.scorer, nothing, y, parts, self.params)
+        tuned = self.tuned
+        nothing, y = np.empty((_num_samples(tuned.X), 0)), np.asarray(self._targets)
+        tuner, params = tuned.step.tuner, tuned.metadata.score
+        args = (tuner, self.scorer, nothing, y, tuned.parts, params)
         return _by_name([left_out_score(*args)], ["score"])
 
     def _fitted(self, folds: list[PublishedFold]) -> Sequence[FittedFold | None]:

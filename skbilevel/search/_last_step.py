@@ -45,11 +45,14 @@ class LastStep:
     parameter : str or None
         What a grid search would have tuned; None for estimators of this package,
         whose strengths are an attribute.
+    constant : float or None
+        Size of the column whose penalized coefficient stands for an intercept.
     """
 
     given: Any
     tuner: BilevelLinearModel
     parameter: str | None
+    constant: float | None = None
 
     @classmethod
     def of(cls, given: Any, cv: Any, n_jobs: Any, verbose: Any) -> LastStep:
@@ -64,6 +67,10 @@ class LastStep:
         make, parameter, kept = found
         _check_plain(given)
         options = {name: getattr(given, name) for name in kept}
+        constant = None
+        if getattr(given, "solver", None) == "liblinear" and given.fit_intercept:
+            constant = float(given.intercept_scaling)
+            options["fit_intercept"] = False
         tuner = make(
             feature_groups="shared",
             hyperpenalty=None,
@@ -72,7 +79,7 @@ class LastStep:
             verbose=verbose,
             **options,
         )
-        return cls(given, tuner, parameter)
+        return cls(given, tuner, parameter, constant)
 
     @property
     def make_labels(self) -> Callable[..., Any] | None:
@@ -111,10 +118,25 @@ class LastStep:
         bounded = np.clip(alpha, 1.0 / _LARGEST, _LARGEST)
         return np.asarray(1.0 / bounded if self.parameter == "C" else bounded)
 
-    def at(self, value: float) -> Any:
-        """The last step with a value of the parameter; not fitted."""
-        assert self.parameter is not None
-        return clone(self.given).set_params(**{self.parameter: value})
+    def fitted(self, value: Any) -> Any:
+        """The last step with a value of the parameter and the tuner's coefficients.
+
+        Its own solver, stopped where its ``tol`` says, may end at another model than
+        the one that was scored.
+        """
+        if self.parameter is None:
+            return self.tuner
+        last = clone(self.given).set_params(**{self.parameter: value})
+        params = last.get_params(deep=False)
+        for name, learned in vars(self.tuner._plain_model()).items():
+            if name not in params:
+                setattr(last, name, learned)
+        is_ridge = isinstance(last, Ridge | RidgeClassifier)
+        if is_ridge and np.ndim(last.coef_) == 2 and len(last.coef_) == 1:
+            # Releases of scikit-learn differ in the shape of a column of targets.
+            column = Ridge().fit(np.zeros((2, 1)), np.zeros((2, 1)))
+            last.coef_ = last.coef_.reshape(*column.coef_.shape[:-1], -1)
+        return last
 
 
 _TUNERS: dict[type, tuple[Any, str, tuple[str, ...]]] = {
@@ -143,6 +165,7 @@ def _speaks_of_columns(value: Any) -> bool:
 def _check_plain(given: Any) -> None:
     """Raise where the last step is penalized by something else than one L2 norm."""
     name = type(given).__name__
+    given._validate_params()
     if getattr(given, "positive", False):
         raise ValueError(
             f"{name}(positive=True) is not a smooth function of alpha and cannot be "
@@ -161,6 +184,26 @@ def _check_plain(given: Any) -> None:
                 "an L2 penalty and cannot be searched by the gradient in C; use "
                 "GridSearchCV, or l1_ratio=0 for the L2 penalty."
             )
+        if given.dual and given.solver != "liblinear":
+            raise ValueError(
+                f"{name} with dual=True needs solver='liblinear'; set dual=False."
+            )
+        coupling = getattr(given, "multi_class", "deprecated")
+        if coupling not in ("deprecated", "auto"):
+            raise ValueError(
+                f"{name} with multi_class={coupling!r} is not the model that is "
+                "searched; leave multi_class at its default."
+            )
+
+
+def check_classes(given: Any, y: Any) -> None:
+    """Raise where the last step couples several classes in another way."""
+    if getattr(given, "solver", None) != "liblinear" or len(np.unique(y)) < 3:
+        return
+    raise ValueError(
+        f"{type(given).__name__}(solver='liblinear') is a model of two classes; set "
+        "solver='lbfgs' for more."
+    )
 
 
 def _refusal(given: Any) -> str:

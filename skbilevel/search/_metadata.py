@@ -8,10 +8,12 @@ from typing import Any
 from sklearn.metrics import check_scoring
 
 from skbilevel._sklearn_compat import (
+    _check_method_params,
     _routing_enabled,
     process_routing,
     takes_weights,
 )
+from skbilevel._typing import Array
 from skbilevel.search._chain import Chain
 from skbilevel.search._step_params import OF_THE_LAST_STEP
 
@@ -33,6 +35,11 @@ class Metadata:
     estimator: dict[str, Any]
     split: dict[str, Any]
     score: dict[str, Any]
+
+    def at(self, X: Any, rows: Array) -> Metadata:
+        """Those of some rows of X."""
+        each = (self.estimator, self.split, self.score)
+        return Metadata(*(_check_method_params(X, given, rows) for given in each))
 
 
 def read_metadata(owner: Any, params: dict[str, Any]) -> Metadata:

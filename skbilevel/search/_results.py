@@ -53,7 +53,7 @@ def score_candidates(
         return Candidates([step.found()], [published], 0)
     if tried is None or step.parameter is None:
         alpha = np.stack([p.alpha for p in parts]) if len(parts) > 1 else parts[0].alpha
-        return Candidates([alpha], [published], 0)
+        return Candidates([alpha.view(Strengths)], [published], 0)
     near = _nearest(tried.alpha, tried.chosen, _affordable(parts[0].folds))
     values = step.strengths(tried.alpha[near])
     order = np.argsort(values, kind="stable")
@@ -109,6 +109,14 @@ def results_table(
         rank = rankdata(-filled, method="min").astype(np.int32)
         out[f"rank_test_{metric}"] = rank
     return out
+
+
+class Strengths(np.ndarray):
+    """An array of strengths that prints its ends only; use it as any other array."""
+
+    def __repr__(self) -> str:
+        with np.printoptions(threshold=6, edgeitems=2, precision=3):
+            return repr(np.asarray(self))
 
 
 def _column(values: list[Any]) -> Any:

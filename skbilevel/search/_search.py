@@ -8,7 +8,6 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring
 from sklearn.utils import column_or_1d, get_tags, indexable
@@ -26,6 +25,7 @@ from skbilevel._sklearn_compat import (
     callbacks_of,
     process_routing,
 )
+from skbilevel.linear_model._scoring import warn_failed
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
 from skbilevel.search._last_step import LastStep
@@ -54,7 +54,8 @@ class BilevelSearchCV(
 
     with the validation loss ``L_k`` and the training loss of fold k. It is searched
     along the gradient in ``alpha`` that implicit differentiation gives, which takes a
-    few evaluations where a grid takes one fit per fold and point.
+    few evaluations where a grid takes one fit per fold and point. Where it is one
+    strength, a coarse scan over all decades finds the lowest basin first.
 
     Parameters
     ----------
@@ -84,7 +85,9 @@ class BilevelSearchCV(
     Attributes
     ----------
     best_estimator_ : estimator
-        Refitted on all rows; only with ``refit``, as are the next three.
+        Refitted on all rows; only with ``refit``, as are the next three. A last step of
+        scikit-learn has the solution that was scored, however loose its own ``tol``
+        and ``max_iter`` are; a clone that is fitted again has what they give.
     refit_time_ : float
         Seconds that this took.
     n_features_in_ : int
@@ -95,7 +98,8 @@ class BilevelSearchCV(
         Names of the features; only where X has them.
     best_params_ : dict
         ``{"ridge__alpha": 3.2}``, ready for ``set_params``; for estimators of this
-        package, which have no such parameter, the array ``alpha_``.
+        package, which have no such parameter, the array ``alpha_`` (it prints its ends
+        only).
     best_score_ : float
         Mean score of the folds at the best strengths, which were chosen by these folds:
         `cross_val_score` of the search is the honest score of the whole procedure.
@@ -104,9 +108,10 @@ class BilevelSearchCV(
         highest score.
     cv_results_ : dict of ndarray
         The strengths that the search tried, or the ten nearest to the best one, in the
-        form of `GridSearchCV`; `pandas.DataFrame` takes it. Estimators of this package
-        have one row. A time of a fit is that of the fold's transformers and an
-        even share of the joint search.
+        form of `GridSearchCV`; `pandas.DataFrame` takes it. Where losses are not
+        squared, a rough look over the decades comes first and is left out. Estimators
+        of this package and closed forms have one row. A time of a fit is that of the
+        fold's transformers and an even share of the joint search.
     n_splits_ : int
         Number of folds that were scored.
     scorer_ : callable
@@ -250,22 +255,15 @@ class BilevelSearchCV(
         tuned = tune_chain(chain, step, X, y, metadata)
         self._forget()
         self.scorer_, self.multimetric_ = scorer, self._several()
-        scores = FoldScores(
-            tuned,
-            scorer,
-            self.scoring,
-            asks_predictions_only(self.scoring),
-            X,
-            y.toarray() if sparse.issparse(y) else y,  # which few scorers take
-            metadata.score,
-        )
+        scores = FoldScores(tuned, scorer, asks_predictions_only(self.scoring))
         try:
             if tuned.interrupt is not None:
                 raise tuned.interrupt
             found = score_candidates(step, tuned.parts, scores)
+            warn_failed(scores.failed, self.scoring)
         except KeyboardInterrupt:
             if self.refit:
-                self._set_best(tuned.refitted(y, step.found()))
+                self._set_best(tuned.refitted(step.found()))
             raise
         names = list(found.scores[0][0])
         # A callable may turn out to give several.
@@ -274,7 +272,7 @@ class BilevelSearchCV(
         if self.refit:
             start = time.perf_counter()
             value = found.values[found.chosen]
-            self._set_best(tuned.refitted(y, value))
+            self._set_best(tuned.refitted(value))
             self.refit_time_ = tuned.seconds[0] + time.perf_counter() - start
         return self
 

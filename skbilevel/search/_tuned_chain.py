@@ -10,15 +10,27 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import has_fit_parameter
 
-from skbilevel._sklearn_compat import with_callbacks
+from skbilevel._sklearn_compat import (
+    _check_method_params,
+    _num_samples,
+    _safe_indexing,
+    with_callbacks,
+)
 from skbilevel._typing import Array
 from skbilevel.exceptions import BoundaryWarning
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.linear_model._publish import Published
 from skbilevel.search._chain import Chain, Heads, feature_names
 from skbilevel.search._features import PipelineFeatures
-from skbilevel.search._last_step import LastStep
+from skbilevel.search._last_step import LastStep, check_classes
 from skbilevel.search._metadata import Metadata
+from skbilevel.search._penalized_intercept import (
+    WithConstant,
+    take_constant,
+    with_constant,
+    without_constant,
+)
 from skbilevel.search._step_params import last_params
 
 
@@ -30,14 +42,14 @@ class TunedChain:
     ----------
     chain : Chain
         The transformers and the last step, as they were given.
+    X, y : array-like
+        Rows that have a weight, before the transformers.
     step : LastStep
         The last step; its tuner is fitted.
     heads : list
         Transformers that are fitted on all rows.
-    inside : array-like
-        The features that they made.
-    last_params : dict
-        Metadata for the last step.
+    metadata : Metadata
+        What goes to whom.
     features : PipelineFeatures or None
         The transformers of the folds; None where there are none.
     parts : list of Published
@@ -49,10 +61,11 @@ class TunedChain:
     """
 
     chain: Chain
+    X: Any
+    y: Any
+    metadata: Metadata
     step: LastStep
     heads: Heads
-    inside: Any
-    last_params: dict[str, Any]
     features: PipelineFeatures | None
     parts: list[Published]
     seconds: tuple[float, float]
@@ -67,12 +80,9 @@ class TunedChain:
         known = self.features.of_folds(each.held_out for each in folds)
         return np.array([each.seconds for each in known])
 
-    def refitted(self, y: Any, value: Any) -> Any:
+    def refitted(self, value: Any) -> Any:
         """The whole estimator, fitted on all rows at a value of the parameter."""
-        last: Any = self.step.tuner
-        if self.step.parameter is not None:
-            last = self.step.at(value).fit(self.inside, y, **self.last_params)
-        return self.chain.assemble(self.heads, last)
+        return self.chain.assemble(self.heads, self.step.fitted(value))
 
 
 def tune_chain(
@@ -83,7 +93,16 @@ def tune_chain(
     # An estimator of this package may ask for groups where no splitter does.
     groups = {key: own.pop(key) for key in ("groups",) if key in own}
     _check_taken(step, own)
-    resampling = read_resampling(step.tuner.cv, groups | metadata.split, X, y)
+    check_classes(step.given, y)
+    weight = own.get("sample_weight")
+    resampling = read_resampling(step.tuner, groups | metadata.split, X, y, weight)
+    counts = _rows_with_weight(weight, _num_samples(X))
+    if counts is not None:
+        rows = counts.index
+        own = _check_method_params(X, own, rows)
+        metadata = metadata.at(X, rows)
+        resampling = resampling.among(counts)
+        X, y = _safe_indexing(X, rows), _safe_indexing(y, rows)
     start = time.perf_counter()
     heads, inside = chain.fit_transform(X, y, metadata.estimator)
     fitted = time.perf_counter()
@@ -111,8 +130,22 @@ def tune_chain(
         interrupt = stop
     seconds = fitted - start, time.perf_counter() - fitted
     return TunedChain(
-        chain, step, heads, inside, own, features, parts, seconds, interrupt
+        chain, X, y, metadata, step, heads, features, parts, seconds, interrupt
     )
+
+
+def _rows_with_weight(weight: Any, n_rows: int) -> RowCounts | None:
+    """Rows that count; None where all do, or where there is something to complain of.
+
+    The others are removed: transformers would learn from them.
+    """
+    if weight is None or np.shape(weight) != (n_rows,):
+        return None
+    weight = np.asarray(weight)
+    index = np.flatnonzero(weight)
+    if len(index) in (0, n_rows):
+        return None
+    return RowCounts(index, weight[index], 1.0, n_rows)
 
 
 def _check_taken(step: LastStep, params: dict[str, Any]) -> None:
@@ -139,7 +172,17 @@ def _search(
             warnings.simplefilter("ignore", BoundaryWarning)
         # Callbacks of the last step end with its search, as they do with its ``fit``.
         fit = with_callbacks(type(tuner)._fit)
-        found: list[Published] = fit(
-            tuner, X, y, weight, {}, lambda *_: resampling, **offset
-        )
-    return found
+        size, given = step.constant, X
+        if size is not None:
+            X = with_constant(X, size)
+            if resampling.features is not None:
+                features = WithConstant(resampling.features, size)
+                resampling = replace(resampling, features=features)
+        try:
+            found: list[Published] = fit(
+                tuner, X, y, weight, {}, lambda *_: resampling, **offset
+            )
+        finally:
+            if size is not None and hasattr(tuner, "coef_"):
+                take_constant(tuner, given, size)
+    return found if size is None else without_constant(found, size)

@@ -26,9 +26,7 @@ from skbilevel.solvers._base import Counts
 _DELAY = 3
 # Below this a residual is rounding, and its ratio to the next is not a number.
 _SPENT = 1e-100
-# The path ends where the loss has risen by this share past its minimum...
-_RISE = 1e-3
-# ...at this many strengths.
+# The path ends where the loss has risen past its minimum at this many strengths.
 _PAST = 2
 
 
@@ -50,6 +48,7 @@ def krylov_path(
     log_v: Array,
     *,
     mask: Array | None = None,
+    rise: float = 1e-3,
     tol: float = 1e-3,
     max_iter: int = 500,
 ) -> KrylovPath:
@@ -63,6 +62,8 @@ def krylov_path(
         Increasing logarithms of shared variances.
     mask : ndarray of shape (p,), optional
         Zero for features that have no strength.
+    rise : float
+        The share by which the loss has to rise past a minimum that is clear.
     tol : float
         Relative error of the coefficients in the norm of their system.
     max_iter : int
@@ -71,13 +72,13 @@ def krylov_path(
     state = _Shifts(task, log_v, mask)
     for step in range(max_iter):
         state.step()
-        if step % 5 == 4 and _is_clear(state.values(tol)):
+        if step % 5 == 4 and _is_clear(state.values(tol), rise):
             break
     products = 2 * (step + 1) * state.columns
     return KrylovPath(log_v, state.values(tol), step + 1, Counts(n_products=products))
 
 
-def _is_clear(value: Array) -> bool:
+def _is_clear(value: Array, rise: float) -> bool:
     known = value[: _first_nan(value)]
     if len(known) == len(value):
         return True
@@ -85,7 +86,7 @@ def _is_clear(value: Array) -> bool:
         return False
     best = int(np.argmin(known))
     past = known[best + 1 :]
-    return int((past > known[best] * (1 + _RISE)).sum()) >= _PAST
+    return int((past > known[best] * (1 + rise)).sum()) >= _PAST
 
 
 def _first_nan(value: Array) -> int:

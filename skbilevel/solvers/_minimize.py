@@ -12,6 +12,7 @@ from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem
 from skbilevel.problems._linear_oracles import linear_oracles
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result, Status
+from skbilevel.solvers._double_loop import DoubleLoop
 from skbilevel.solvers._ledger import counted
 from skbilevel.solvers._nested import Direct, MapTasks, Nested
 from skbilevel.solvers._oracle_base import (
@@ -21,10 +22,18 @@ from skbilevel.solvers._oracle_base import (
 )
 from skbilevel.solvers._registry import ORACLE_SOLVERS
 from skbilevel.solvers._structured import SOLVERS, resolve
+from skbilevel.solvers.hypergradient import ImplicitGradient
 from skbilevel.solvers.inner import Newton
+from skbilevel.solvers.outer import LBFGSB
 
 # What a name of a structured solver means where nothing but oracles is known.
-_AS_ORACLES = {"auto": "newton", "exact": "newton", "amigo": "amigo"}
+_BY_PRODUCTS = DoubleLoop(Newton(linear_solver="cg"), ImplicitGradient(), LBFGSB())
+_AS_ORACLES: dict[str, OracleSolver] = {
+    "auto": ORACLE_SOLVERS["newton"],
+    "exact": ORACLE_SOLVERS["newton"],
+    "amigo": _BY_PRODUCTS,
+    "cg": _BY_PRODUCTS,
+}
 
 
 def minimize_bilevel(
@@ -53,7 +62,8 @@ def minimize_bilevel(
     solver : str or solver value, default="auto"
         A name of the table on the page "All solvers" (``doc/solvers.md``), or a value
         such as ``SABA(step=0.5)`` or ``DoubleLoop(...)``. For oracles "auto" and
-        "exact" solve every inner problem by Newton's method.
+        "exact" solve every inner problem by Newton's method, "amigo" and "cg" by
+        Newton's method with conjugate gradients.
     theta0 : ndarray of shape (d,), optional
         Start; by default that of an `OracleProblem`.
     w0 : ndarray of shape (p,), optional
@@ -151,14 +161,14 @@ def as_solver(
         name = solver.__name__
         raise ValueError(f"solver={name} is a class; pass a value such as {name}().")
     if isinstance(solver, str):
-        name = _AS_ORACLES.get(solver, solver) if oracles else solver
-        if name in ORACLE_SOLVERS and (oracles or name not in SOLVERS):
-            return ORACLE_SOLVERS[name]
+        named = _AS_ORACLES | ORACLE_SOLVERS
+        if solver in (named if oracles else ORACLE_SOLVERS.keys() - SOLVERS.keys()):
+            return named[solver]
         if oracles:
-            known = ", ".join(repr(each) for each in ["auto", "exact", *ORACLE_SOLVERS])
+            known = ", ".join(repr(each) for each in named)
             raise ValueError(f"solver={solver!r} is not known; choose one of {known}.")
         assert not isinstance(problem, OracleProblem)
-        return resolve(name, problem)
+        return resolve(solver, problem)
     if isinstance(solver, Nested | Direct) and oracles:
         raise ValueError(
             f"{type(solver).__name__} needs strengths and data fits, that is a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,17 @@ from skbilevel.solvers.outer._scalar import minimize_scalar_log
 _PATH = (-10.0, 20.0)
 _PATH_STEP = 1.0
 _POWER_STEPS = 8
+# Accuracy of the losses of a coarse scan; basins whose floors are within this share of
+# the lowest one are all searched, at most so many of them.
+_COARSE, _NEAR, _BASINS = 0.1, 0.05, 3
+# A scan ends where the loss is above its first value by this share.
+_HOPELESS = 0.5
+_TINY = 1e-300
+# Beside the floor of a basin a first step of this length has the minimum in between.
+_SHORT = 0.7
+# A path ends where the loss has risen by the first share past its minimum; by the
+# second one where there may be another minimum behind.
+_RISE, _CLIMB = 1e-3, 0.2
 # A minimum within this share of the loss at the end of a path is no minimum.
 _FLAT = 1e-6
 # Numbers in the states of one evaluation that are kept with it.
@@ -53,7 +65,7 @@ class SharedSearch:
     """The best shared variance ``v``, its outer loss, and how the search ended.
 
     ``trace`` holds ``log v``, the outer loss and the states of every evaluation;
-    states are empty where they are large.
+    states are empty where they are large. ``scan`` are the rough ones of a coarse scan.
     """
 
     v: float
@@ -62,6 +74,7 @@ class SharedSearch:
     counts: Counts
     states: tuple[Any, ...] = ()
     trace: tuple[Visited, ...] = ()
+    scan: tuple[Visited, ...] = ()
 
 
 def best_shared_strength(
@@ -71,12 +84,16 @@ def best_shared_strength(
     *,
     bounds: tuple[float, float] = (-300.0, 300.0),
     index: Array | None = None,
+    grid: Array | None = None,
     tol: float = 1e-3,
     rtol: float = 0.0,
     scan: tuple[float, ...] = (-6.0, -3.0, 3.0, 6.0),
     accuracy: float = 1e-6,
 ) -> SharedSearch:
     """Search one variance for all features, on a range that widens by itself.
+
+    The loss may have several minima. With a ``grid`` it is evaluated roughly at all
+    its points first, and then searched in every basin that may hold the lowest one.
 
     Where inner problems are solved by conjugate gradients, the whole path costs about
     one solve at the best strength (`krylov_path`); otherwise value and derivative are
@@ -94,6 +111,8 @@ def best_shared_strength(
         Range of ``log v``.
     index : ndarray of int, optional
         Features that have a strength, all by default; the others keep ``v = 0``.
+    grid : ndarray of shape (c,), optional
+        Increasing ``log v`` of a coarse scan, in place of ``v0`` and ``scan``.
     tol : float
         Accuracy of ``log v``.
     rtol, scan : float, tuple of float
@@ -104,7 +123,7 @@ def best_shared_strength(
     if isinstance(solver, Nested) and isinstance(solver.inner, CG):
         task = _shared_rows(problem)
         if task is not None:
-            return _along_path(task, bounds, index)
+            return _along_path(task, bounds, index, _RISE if grid is None else _CLIMB)
     run = _shared_run(solver, problem, index)
 
     trace: list[Visited] = []
@@ -114,13 +133,68 @@ def best_shared_strength(
         trace.append(Visited(float(log_v), float(value), _kept(run.states)))
         return value, float(grad[0])
 
-    found = minimize_scalar_log(
-        fun, float(np.log(v0)), bounds=bounds, tol=tol, rtol=rtol, scan=scan
-    )
+    rough: list[Visited] = []
+    search = partial(minimize_scalar_log, fun, bounds=bounds, tol=tol, rtol=rtol)
+    if grid is None:
+        found = search(float(np.log(v0)), scan=scan)
+    else:
+        rough = _coarse_scan(run, np.unique(np.clip(grid, *bounds)))
+        ends = []
+        for start in _basins(rough):
+            run.states = _nearest(rough, start)
+            ends.append(search(start, scan=(), stride=_SHORT))
+        found = min(ends, key=lambda each: each.value)
     v = float(np.exp(found.log_v))
     return SharedSearch(
-        v, found.value, found.status, run.counts, run.states, tuple(trace)
+        v,
+        found.value,
+        found.status,
+        run.counts,
+        run.states,
+        tuple(trace),
+        tuple(rough),
     )
+
+
+def _coarse_scan(run: ObjectiveRun, grid: Array) -> list[Visited]:
+    """Rough losses from strong to weak strengths, each from the state before.
+
+    It ends where no model at all is much better.
+    """
+    seen: list[Visited] = []
+    for log_v in grid:
+        value = float(run(np.array([log_v]), _COARSE)[0])
+        if not np.isfinite(value):
+            break
+        seen.append(Visited(float(log_v), value, _kept(run.states)))
+        if value > seen[0].value + _HOPELESS * abs(seen[0].value):
+            break
+    return seen
+
+
+def _basins(seen: list[Visited]) -> list[float]:
+    """Points of a scan beside which the lowest minimum may be, the best one first.
+
+    Losses between a point and its neighbours are taken to be those of a parabola.
+    """
+    floors = []
+    for k, each in enumerate(seen):
+        beside = [seen[j] for j in (k - 1, k + 1) if 0 <= j < len(seen)]
+        if any(each.value > other.value for other in beside):
+            continue
+        floor = each.value
+        if len(beside) == 2:
+            down, up = (other.value - floor for other in beside)
+            floor -= 0.125 * (up - down) ** 2 / max(up + down, _TINY)
+        floors.append((floor, each.log_v))
+    lowest, _ = min(floors)
+    near = [each for each in floors if each[0] <= lowest + _NEAR * abs(lowest)]
+    return [log_v for _, log_v in sorted(near)[:_BASINS]]
+
+
+def _nearest(seen: list[Visited], log_v: float) -> tuple[Any, ...]:
+    """The states of the nearest point of a scan."""
+    return min(seen, key=lambda each: abs(each.log_v - log_v)).states
 
 
 def _kept(states: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -142,7 +216,7 @@ def _shared_rows(problem: BilevelProblem | CriterionProblem) -> Task | None:
 
 
 def _along_path(
-    task: Task, bounds: tuple[float, float], index: Array | None
+    task: Task, bounds: tuple[float, float], index: Array | None, rise: float
 ) -> SharedSearch:
     fit = task.inner
     assert isinstance(fit, RowsDataFit)
@@ -155,7 +229,7 @@ def _along_path(
     grid = grid[(grid >= bounds[0]) & (grid <= bounds[1])]
     if not grid.size:
         grid = np.array([np.clip(center, *bounds)])
-    path = krylov_path(task, grid, mask=mask)
+    path = krylov_path(task, grid, mask=mask, rise=rise)
     known = ~np.isnan(path.value)
     x, value = grid[known], path.value[known]
     if not x.size:

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
 from skbilevel import BilevelRidgeCV
 from skbilevel.inspection import OuterTraceDisplay
-from skbilevel.solvers import SABA
+from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
+from skbilevel.solvers import SABA, minimize_bilevel
 
 
 def with_seconds(model, seconds):
@@ -39,6 +40,31 @@ def test_seconds_where_they_were_recorded(pyplot, searched):
     display = OuterTraceDisplay.from_estimator(model, x="seconds")
     assert_array_equal(display.axes_[0].lines[0].get_xdata(), seconds)
     assert display.axes_[1].get_xlabel() == "seconds"
+
+
+def test_results_of_the_functional_door(pyplot):
+    problem = OracleProblem(
+        InnerOracles(
+            value=lambda theta, w: 0.5 * ((w - theta) ** 2).sum(),
+            grad=lambda theta, w: w - theta,
+            hvp=lambda theta, w, d: d,
+            cross=lambda theta, w, d: -d,
+        ),
+        OuterOracles(
+            value=lambda theta, w: 0.5 * ((w - 1) ** 2).sum(),
+            grad=lambda theta, w: w - 1,
+        ),
+        w0=np.zeros(2),
+        theta0=np.zeros(2),
+    )
+    for name in ("auto", "amigo", "cg"):
+        result = minimize_bilevel(problem, name, tol=1e-6)
+        assert_allclose(result.theta, 1.0, atol=1e-5)
+    display = OuterTraceDisplay.from_result(result, tol=1e-6)
+    curve, line = display.axes_[1].lines
+    assert_array_equal(curve.get_ydata()[:1], result.history["grad_norm"][:1])
+    assert line.get_ydata()[0] == 1e-6 * result.history["value"][0]
+    assert len(OuterTraceDisplay.from_result(result).axes_[1].lines) == 1
 
 
 def test_no_seconds_no_such_axis(searched):

@@ -55,6 +55,7 @@ def minimize_scalar_log(
     tol: float = 1e-3,
     max_iter: int = 100,
     scan: tuple[float, ...] = (-6.0, -3.0, 3.0, 6.0),
+    stride: float = 3.0,
     rtol: float = 0.0,
 ) -> ScalarResult:
     """Minimize a function of one log variance.
@@ -78,6 +79,8 @@ def minimize_scalar_log(
     scan : tuple of float
         Offsets from x0 that are evaluated first, so that a flat or rising stretch
         between x0 and the minimum does no harm.
+    stride : float
+        The first step outward.
     rtol : float
         The search also ends where the loss would fall by less than this share.
     """
@@ -91,7 +94,7 @@ def minimize_scalar_log(
 
     for offset in (0.0, *scan):
         visit(x0 + offset)
-    status, stride, width, step = Status.MAX_ITER, 3.0, np.inf, np.inf
+    status, width, step = Status.MAX_ITER, np.inf, np.inf
     secants = _SECANTS
     for _ in range(max_iter):
         best, other, side = _next_pair(seen)
