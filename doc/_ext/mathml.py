@@ -32,23 +32,27 @@ def to_mathml(text: str, as_block: bool) -> str:
     made = tex2mathml(tex, as_block=as_block).replace("&ApplyFunction;", "\u2061")
     ElementTree.register_namespace("", NAMESPACE)
     root = ElementTree.fromstring(made)
-    for element in list(root.iter(f"{{{NAMESPACE}}}munderover")):
-        beside_the_accent(element)
+    for element in list(root.iter()):
+        if len(element) and element[-1].text in ACCENTS:
+            set_accent(element)
     shown = "".join(root.itertext())
     if re.search(r"[\\$]", shown):
         raise MathError(f"commands are left over in {shown.strip()!r}")
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def beside_the_accent(element: ElementTree.Element) -> None:
-    r"""Put the index of ``\hat w_k`` beside the letter, not below it."""
-    base, index, over = element
-    if over.text not in ACCENTS:
-        return
-    element.tag = f"{{{NAMESPACE}}}msub"
-    letter = ElementTree.Element(f"{{{NAMESPACE}}}mover", accent="true")
-    letter.extend([base, over])
-    element[:] = [letter, index]
+def set_accent(element: ElementTree.Element) -> None:
+    r"""Keep an accent off its letter, and the index of ``\hat w_k`` beside both."""
+    if element.tag.endswith("munderover"):
+        base, index, over = element
+        element.tag = f"{{{NAMESPACE}}}msub"
+        letter = ElementTree.Element(f"{{{NAMESPACE}}}mover")
+        letter.extend([base, over])
+        element[:] = [letter, index]
+        element = letter
+    if element.tag.endswith("mover"):
+        # With "true", browsers without a font for formulas put it into the letter.
+        element.set("accent", "false")
 
 
 def translate(text: str, node: nodes.Node, as_block: bool) -> str:
