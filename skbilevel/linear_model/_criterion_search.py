@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.parallel import Parallel, delayed
 
+from skbilevel._threads import map_threads
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.linear_model._cv import Resampling
@@ -199,8 +199,9 @@ def _words(unit: Unit, step: Step) -> str:
 def _mapper(options: TuningOptions) -> Any:
     if effective_n_jobs(options.n_jobs) == 1:
         return map
-    pool = Parallel(n_jobs=options.n_jobs, prefer="threads")
-    return lambda fun, items: pool(delayed(fun)(item) for item in items)
+    return lambda fun, items: map_threads(
+        fun, ((item,) for item in items), options.n_jobs
+    )
 
 
 def _warn(found: Found, unit: Unit) -> None:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._sklearn_compat import _fit_context
+from skbilevel._threads import map_threads
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
@@ -240,7 +240,7 @@ class BilevelRidgeCV(
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
 
-    def _fit(
+    def _fit_copy(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
@@ -254,11 +254,8 @@ class BilevelRidgeCV(
         attributes = partial(self._attributes, X.dtype, y.ndim == 1)
         fit = self._followed(*given, attributes, len(columns))
         parts = self._fit_parts(X, Y, weight, resampling, columns, fit)
-        self._set_attributes(attributes(parts))
-        if self.scoring is not None:
-            self.best_score_ = nested_score(self, X, y, parts, sample_weight, params)
-        fit.close()
-        return parts
+        score = partial(nested_score, self, X, y, parts, sample_weight, params)
+        return self._conclude(fit, parts, score)
 
     def _fit_parts(
         self,
@@ -275,9 +272,8 @@ class BilevelRidgeCV(
             for c, part in zip(columns, fit.parts, strict=True)
         ]
         if len(columns) > 1 and effective_n_jobs(self.n_jobs) > 1:
-            run = Parallel(n_jobs=self.n_jobs, prefer="threads")
             try:
-                return list(run(delayed(self._fit_part)(*task) for task in tasks))
+                return map_threads(self._fit_part, tasks, self.n_jobs)
             except KeyboardInterrupt as stop:
                 fit.interrupted(stop)
         known = [part.published() for part in fit.parts]

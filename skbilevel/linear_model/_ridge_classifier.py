@@ -221,7 +221,7 @@ class BilevelRidgeClassifierCV(
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
 
-    def _fit(
+    def _fit_copy(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
@@ -241,11 +241,8 @@ class BilevelRidgeClassifierCV(
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune, resampling, fit.parts[0])
-        self._set_attributes(attributes([part]))
-        if self.scoring is not None:
-            self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
-        fit.close()
-        return [part]
+        score = partial(nested_score, self, X, y, [part], sample_weight, params)
+        return self._conclude(fit, [part], score)
 
     def _plain_model(self) -> Any:
         return plain_ridge_classifier(self)

@@ -24,6 +24,7 @@ from skbilevel._sklearn_compat import (
     callbacks_of,
     process_routing,
 )
+from skbilevel.linear_model._draft import Draft, is_fitted
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
 from skbilevel.search._last_step import LastStep
@@ -239,7 +240,26 @@ class BilevelSearchCV(
         if callbacks := callbacks_of(self):
             step.tuner.set_callbacks(*callbacks, *callbacks_of(step.tuner))
         tuned = tune_chain(chain, step, X, y, metadata)
-        self._forget()
+        draft = Draft(self, [name for name in vars(self) if is_fitted(name)])
+        try:
+            draft.model._finish(tuned, step, X, y, metadata, scorer)
+        except KeyboardInterrupt:
+            if hasattr(draft.model, "best_estimator_"):
+                draft.publish()
+            raise
+        draft.publish()
+        return self
+
+    def _finish(
+        self,
+        tuned: TunedChain,
+        step: LastStep,
+        X: Any,
+        y: Any,
+        metadata: Any,
+        scorer: Any,
+    ) -> None:
+        """Score what was tuned, and refit."""
         self.scorer_, self.multimetric_ = scorer, self._several()
         scores = FoldScores(
             tuned,
@@ -267,13 +287,6 @@ class BilevelSearchCV(
             value = found.values[found.chosen]
             self._set_best(tuned.refitted(y, value))
             self.refit_time_ = tuned.seconds[0] + time.perf_counter() - start
-        return self
-
-    def _forget(self) -> None:
-        """Drop what an earlier fit has found, and this one may not."""
-        for name in [each for each in vars(self) if each.endswith("_")]:
-            if not name.startswith("_"):
-                delattr(self, name)
 
     def _set_best(self, estimator: Any) -> None:
         self.best_estimator_ = estimator

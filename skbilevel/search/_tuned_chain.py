@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import has_fit_parameter
 
-from skbilevel._sklearn_compat import with_callbacks
 from skbilevel._typing import Array
-from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.linear_model._publish import Published
 from skbilevel.search._chain import Chain, Heads, feature_names
@@ -99,10 +96,14 @@ def tune_chain(
             step.aligned,
             step.padded,
         )
+    # A grid search says nothing of the ends of its grid either, and a plain last step
+    # has no limits that could be changed.
+    told = step.parameter is None
+    resampling = replace(resampling, features=features, told_of_edges=told)
     parts: list[Published] = []
     interrupt = None
     try:
-        parts = _search(step, inside, y, own, replace(resampling, features=features))
+        parts = _search(step, inside, y, own, resampling)
     except KeyboardInterrupt as stop:
         if not hasattr(step.tuner, "coef_"):
             raise  # before the first strengths
@@ -130,14 +131,4 @@ def _search(
     tuner._validate_params()
     weight = params.pop("sample_weight", None)
     offset = {"offset": params.pop("offset")} if "offset" in params else {}
-    with warnings.catch_warnings():
-        if step.parameter is not None:
-            # A grid search says nothing of the ends of its grid either, and a plain
-            # last step has no limits that could be changed.
-            warnings.simplefilter("ignore", BoundaryWarning)
-        # Callbacks of the last step end with its search, as they do with its ``fit``.
-        fit = with_callbacks(type(tuner)._fit)
-        found: list[Published] = fit(
-            tuner, X, y, weight, {}, lambda *_: resampling, **offset
-        )
-    return found
+    return tuner._fit(X, y, weight, {}, lambda *_: resampling, **offset)
