@@ -25,6 +25,7 @@ from skbilevel._sklearn_compat import (
 )
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
+from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._columns import (
@@ -61,7 +62,7 @@ _FITTED = (
 Search = Callable[[Any, Resampling, TuningOptions], Tuned]
 
 
-class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, BaseEstimator):
+class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, BaseEstimator):
     """Common door of the estimators; see the subclasses."""
 
     _doc_link_module = "skbilevel"

@@ -24,6 +24,7 @@ from skbilevel._sklearn_compat import (
     callbacks_of,
     process_routing,
 )
+from skbilevel._versions import Versioned
 from skbilevel.linear_model._draft import Draft, is_fitted
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
@@ -35,7 +36,7 @@ from skbilevel.search._tuned_chain import TunedChain, tune_chain
 
 
 class BilevelSearchCV(
-    RefittedMixin, MetaEstimatorMixin, CallbackSupportMixin, BaseEstimator
+    RefittedMixin, MetaEstimatorMixin, CallbackSupportMixin, Versioned, BaseEstimator
 ):
     """Search the strengths of the last step of a pipeline by their gradient.
 
