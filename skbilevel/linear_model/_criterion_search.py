@@ -185,6 +185,15 @@ def _index(rows: Array, positive: Array) -> Array:
     return rows[positive[rows]]
 
 
+def check_closed_form(given: Any, factors: bool, cv: str) -> None:
+    """Raise where a closed form is asked to do without what it is made of."""
+    if not factors:
+        raise ValueError(
+            f"solver={given!r} does without factors of a matrix, and cv={cv!r} is made "
+            "of them: choose solver='auto', or give cv a number of folds."
+        )
+
+
 def _words(unit: Unit, step: Step) -> str:
     """One line for each step."""
     info = step.info
