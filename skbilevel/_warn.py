@@ -17,7 +17,7 @@ _BETWEEN = tuple(
 )
 
 
-def warn_user(message: str, category: type[Warning]) -> None:
+def warn_user(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     """Warn of the line that called this package, however deep the call is."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_between(frame.f_code.co_filename):

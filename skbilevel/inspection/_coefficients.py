@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel._versions import Versioned
 from skbilevel.inspection import _coefficient_pairs, _coefficient_scatter
 from skbilevel.inspection._fitted import last_step, named_model, output_names
 from skbilevel.inspection._single_strength import fit_single_strength
@@ -16,7 +17,7 @@ from skbilevel.inspection._style import FEW_FEATURES, panels
 _PANELS = 4
 
 
-class CoefficientsDisplay:
+class CoefficientsDisplay(Versioned):
     """Coefficients beside those of the model with a single strength.
 
     Up to 40 features (of at most four targets or classes) are drawn as pairs of dots

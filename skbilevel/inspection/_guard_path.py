@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import last_step, search_report
 from skbilevel.inspection._guard_axes import draw_scores, draw_weights, label_paths
 from skbilevel.inspection._style import panels
 
 
-class GuardPathDisplay:
+class GuardPathDisplay(Versioned):
     """Nested score of every candidate of the guard, and its weight in the average.
 
     A candidate is a set of strengths. Candidates stand side by side, family by family,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import last_step, search_report
 from skbilevel.inspection._style import CONTRAST, GRAY, MAIN, number, panels, tidy
 from skbilevel.solvers import ORACLE_SOLVERS, DoubleLoop
@@ -15,7 +16,7 @@ from skbilevel.solvers import ORACLE_SOLVERS, DoubleLoop
 _DOTS = 60
 
 
-class OuterTraceDisplay:
+class OuterTraceDisplay(Versioned):
     """Validation loss and projected gradient over the steps of the search.
 
     For fits without the guard (``hyperpenalty`` is not "auto"), in which one search

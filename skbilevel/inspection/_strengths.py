@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel._versions import Versioned
 from skbilevel.inspection import _strength_curves, _strength_dots
 from skbilevel.inspection._fitted import (
     labels_of,
@@ -21,7 +22,7 @@ from skbilevel.inspection._strength_content import Content
 from skbilevel.inspection._style import FEW_FEATURES, panels
 
 
-class StrengthsDisplay:
+class StrengthsDisplay(Versioned):
     """Strengths of the features, sorted, beside the best shared strength.
 
     Up to 40 features get a line each, with their names. More are drawn as a curve over

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import ThreadpoolController
 
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
@@ -23,8 +22,11 @@ from skbilevel._sklearn_compat import (
     Interval,
     StrOptions,
     _check_sample_weight,
+    with_callbacks,
 )
+from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
+from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
 from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._columns import (
@@ -33,6 +35,7 @@ from skbilevel.linear_model._columns import (
     unpenalized_mask,
 )
 from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._first_look import warn_of_few_rows
 from skbilevel.linear_model._following import Attributes, FollowedFit, FollowedPart
 from skbilevel.linear_model._options import Tuned, TuningOptions
@@ -40,12 +43,29 @@ from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._routing import RoutingMixin
 from skbilevel.solvers import INNER, ORACLE_SOLVERS, SOLVERS
 
+# What a fit sets, or may set.
+_FITTED = (
+    "coef_",
+    "intercept_",
+    "alpha_",
+    "C_",
+    "group_alpha_",
+    "group_labels_",
+    "best_score_",
+    "n_iter_",
+    "history_",
+    "hyperpenalty_",
+    "classes_",
+    "n_features_in_",
+    "feature_names_in_",
+)
+
 # From prepared data, ``cv`` and the estimator's parameters to strengths.
 Search = Callable[[Any, Resampling, TuningOptions], Tuned]
 
 
 class BilevelLinearModel(
-    RoutingMixin, CallbackSupportMixin, ExplainedParameters, BaseEstimator
+    RoutingMixin, CallbackSupportMixin, Versioned, ExplainedParameters, BaseEstimator
 ):
     """Common door of the estimators; see the subclasses."""
 
@@ -141,6 +161,35 @@ class BilevelLinearModel(
             **kwargs,
         )
 
+    def _fit(self, *given: Any, **more: Any) -> list[Published]:
+        """Fit a copy, and take from it what it has learned."""
+        draft = Draft(self, _FITTED)
+        # Callbacks of the copy end with its fit.
+        fit = with_callbacks(type(self)._fit_copy)
+        try:
+            parts: list[Published] = fit(draft.model, *given, **more)
+        except KeyboardInterrupt:
+            if hasattr(draft.model, "coef_"):
+                draft.publish()
+            raise
+        draft.publish()
+        return parts
+
+    def _fit_copy(self, *given: Any, **more: Any) -> list[Published]:
+        """``fit`` of an estimator that nobody else sees yet."""
+        raise NotImplementedError
+
+    def _conclude(
+        self, fit: FollowedFit, parts: list[Published], score: Callable[[], float]
+    ) -> list[Published]:
+        """All fitted attributes at once, and then what ``scoring`` says of them."""
+        asked = {} if self.scoring is None else {"best_score_": np.nan}
+        self.__dict__.update(fit.attributes(parts) | asked)
+        if self.scoring is not None:
+            self.best_score_ = score()
+        fit.close()
+        return parts
+
     def _fit_part(
         self,
         X: Any,
@@ -166,13 +215,12 @@ class BilevelLinearModel(
         if self._many_strengths(groups, free):
             warn_of_few_rows(data.rows.n_rows)
         options = self._tuning_options(groups)
-        # Many small factorizations lose to the overhead of BLAS threads.
-        with _thread_controller().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             published = part.run(
                 lambda who: search(data, resampling, replace(options, listener=who)),
                 partial(publish_attributes, data, groups=groups),
             )
-        if published.edge and not part.interrupted:
+        if published.edge and resampling.told_of_edges and not part.interrupted:
             wide = X.shape[1] > X.shape[0]
             warn_user(
                 _edge_message(published.edge, wide, bool(free.any())), BoundaryWarning
@@ -236,13 +284,6 @@ class BilevelLinearModel(
             found["group_alpha_"] = np.stack(groups) if several else first.group_alpha
         return found
 
-    def _set_attributes(self, attributes: dict[str, Any]) -> None:
-        for name in ("group_labels_", "group_alpha_"):
-            if hasattr(self, name):  # of an earlier fit
-                delattr(self, name)
-        for name, value in attributes.items():
-            setattr(self, name, value)
-
     def to_sklearn(self) -> Any:
         """Return a plain fitted scikit-learn model with the same predictions.
 
@@ -292,12 +333,6 @@ def _edge_message(edge: int, wide: bool, some_free: bool) -> str:
         "without them. Check that rows of X and y belong together; or give alpha_init, "
         "a strength to start from, or alpha_bounds."
     )
-
-
-@cache
-def _thread_controller() -> ThreadpoolController:
-    """The loaded thread pools; looking for them takes longer than a small fit."""
-    return ThreadpoolController()
 
 
 def check_weight(sample_weight: Any, X: Any) -> Array:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.parallel import Parallel, delayed
 
+from skbilevel._threads import map_threads
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.linear_model._cv import Resampling
@@ -172,6 +172,15 @@ def splits_of(
     return resampling.splits
 
 
+def check_closed_form(given: Any, factors: bool, cv: str) -> None:
+    """Raise where a closed form is asked to do without what it is made of."""
+    if not factors:
+        raise ValueError(
+            f"solver={given!r} does without factors of a matrix, and cv={cv!r} is made "
+            "of them: choose solver='auto', or give cv a number of folds."
+        )
+
+
 def _words(unit: Unit, step: Step) -> str:
     """One line for each step."""
     info = step.info
@@ -186,8 +195,9 @@ def _words(unit: Unit, step: Step) -> str:
 def _mapper(options: TuningOptions) -> Any:
     if effective_n_jobs(options.n_jobs) == 1:
         return map
-    pool = Parallel(n_jobs=options.n_jobs, prefer="threads")
-    return lambda fun, items: pool(delayed(fun)(item) for item in items)
+    return lambda fun, items: map_threads(
+        fun, ((item,) for item in items), options.n_jobs
+    )
 
 
 def _warn(found: Found, unit: Unit) -> None:

@@ -41,6 +41,8 @@ class Resampling:
         Labels of rows that stay together.
     features : FoldFeatures or None
         What transformers make of every training set; None where X is the same for all.
+    told_of_edges : bool
+        Whether the user is warned of a shared strength at an end of its range.
     """
 
     criterion: str
@@ -50,6 +52,7 @@ class Resampling:
     by_membership: bool
     groups: Array | None
     features: FoldFeatures | None = None
+    told_of_edges: bool = True
 
     def among(self, counts: RowCounts) -> Resampling:
         """The same about the rows that count, numbered among themselves.

@@ -7,6 +7,7 @@ last thing that was told is published.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +44,10 @@ class FollowedFit:
         self.estimator, self.given = estimator, given
         self.listening = bool(getattr(estimator, "_skl_callbacks", None))
         self.interrupt: KeyboardInterrupt | None = None
-        self._attributes = attributes
+        self.attributes = attributes
         self._root: Any = None
+        # One part at a time: who is told last is told of the latest model.
+        self._telling = threading.RLock()
         self.parts = [FollowedPart(self, k) for k in range(n_parts)]
         if n_parts > 1:
             # Parts may run side by side.
@@ -65,29 +68,37 @@ class FollowedFit:
             return self._root if self.listening else None
         if not self.listening or self._root is None:
             return None
-        context = self._root.subcontext("target", index, n_steps)
-        return context.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+        with self._telling:
+            context = self._root.subcontext("target", index, n_steps)
+            return self.begin_task(context)
+
+    def begin_task(self, context: Any) -> Any:
+        """Tell callbacks that a task begins."""
+        with self._telling:
+            return context.call_on_fit_task_begin(
+                estimator=self.estimator, **self.given
+            )
 
     def end_of(self, context: Any) -> None:
         """The task of one of several parts is done."""
         if len(self.parts) > 1:
             self.end_task(context)
 
-    def end_task(self, context: Any) -> bool:
-        """Tell callbacks that a task is done; whether one of them wants to stop."""
-        return bool(
-            context.call_on_fit_task_end(
-                estimator=self.estimator,
-                **self.given,
-                reconstruction_attributes=self._so_far,
+    def end_task(self, context: Any, done: bool = True) -> bool:
+        """Tell callbacks that a task ends; whether one of them wants to stop."""
+        result = {**self.given, "reconstruction_attributes": self._so_far}
+        with self._telling:
+            return bool(
+                context.call_on_fit_task_end(
+                    estimator=self.estimator, **(result if done else {})
+                )
             )
-        )
 
     def _so_far(self) -> dict[str, Any] | None:
         """Attributes as if the fit ended here; None while a part knows nothing."""
         known = [part.published() for part in self.parts]
         parts = [each for each in known if each is not None]
-        return self._attributes(parts) if len(parts) == len(known) else None
+        return self.attributes(parts) if len(parts) == len(known) else None
 
     def interrupted(self, stop: KeyboardInterrupt) -> None:
         """Searches end at their next step; goes on only where one has found something.
@@ -203,15 +214,12 @@ class FollowedPart:
     def _next(self) -> None:
         """Begin a subtask."""
         if self._context is not None:
-            self._task = self._context.subcontext("step")
-            self._task.call_on_fit_task_begin(
-                estimator=self._fit.estimator, **self._fit.given
-            )
+            self._task = self._fit.begin_task(self._context.subcontext("step"))
 
     def _end(self) -> None:
         """End the subtask that was not done, and the task of this part."""
         if self._fit.interrupt is None and self._context is not None:
             if self._task is not None:
-                self._task.call_on_fit_task_end(estimator=self._fit.estimator)
+                self._fit.end_task(self._task, done=False)
                 self._task = None
             self._fit.end_of(self._context)

@@ -89,7 +89,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         self._fit(X, y, sample_weight, params, self._resampling, offset)
         return self
 
-    def _fit(
+    def _fit_copy(
         self,
         X: Any,
         y: Any,
@@ -104,8 +104,9 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         counts = RowCounts.of(check_weight(sample_weight, X))
         check_targets(counts.take(y), self._power())
         offset = check_offset(offset, X.shape[0])
-        if offset is None or not y.any():
-            warn_of_constant(counts.take(y))
+        counted = counts.take(y)
+        if offset is None or not counted.any():
+            warn_of_constant(counted)
         if offset is not None and _routing_enabled():
             params["offset"] = offset  # for a scorer or a splitter that asks for it
         resampling = resample(X, y, sample_weight, params).among(counts)
@@ -114,13 +115,9 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
-        self._set_attributes(attributes([part]))
-        if self.scoring is not None:
-            self.best_score_ = nested_score(
-                self, X, y, [part], sample_weight, params, offset
-            )
-        fit.close()
-        return [part]
+        more = (sample_weight, params, offset)
+        score = partial(nested_score, self, X, y, [part], *more)
+        return self._conclude(fit, [part], score)
 
     def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
         return {

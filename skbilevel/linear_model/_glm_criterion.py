@@ -9,6 +9,7 @@ from scipy import sparse
 
 from skbilevel.linear_model._criterion_search import (
     Unit,
+    check_closed_form,
     check_limits,
     metadata_of,
     report,
@@ -28,6 +29,8 @@ from skbilevel.solvers import (
     ApproximateLeaveOneOut,
     Implicit,
     Nested,
+    NewtonCholesky,
+    NewtonDual,
     choose_newton,
 )
 
@@ -85,6 +88,8 @@ def _regime(data: PreparedGLM, left_out: bool, options: TuningOptions) -> Regime
         name = choose_newton(n, p, sparse.issparse(data.rows.X), name, own)
         solver = Nested(NEWTON[name], Implicit(), LBFGSB())
     if left_out:
+        factors = isinstance(solver.inner, NewtonCholesky | NewtonDual)
+        check_closed_form(given, factors, "loo")
         size = min(n, p) * data.rows.n_targets
         coupled = data.rows.n_targets > 1
         if size > (_CLASSES_UP_TO if coupled else _INVERSE_UP_TO):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuning import (
+    check_guarded,
     finishing,
     is_small,
     limits_of,
@@ -52,6 +53,7 @@ def tune_glm_guarded(
     data: PreparedGLM, resampling: Resampling, options: TuningOptions
 ) -> Tuned:
     """Candidates, their nested scores, and one published set of strengths."""
+    check_guarded(options)
     plan = plan_of(data, resampling, options, data.strata, inner_folds=True)
     recipe = recipe_of(data, resampling, options, plan)
     recipe = recipe if options.groups else _fewer_points(recipe)

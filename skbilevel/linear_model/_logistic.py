@@ -83,9 +83,9 @@ class BilevelLogisticCV(
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide, "newton-cholesky" and
         "newton-dual" force factorizations, "newton-cg" conjugate gradients. A value
-        is used as it is. The guard always chooses by its own rule. Algorithms of the
-        literature ("saba", "hoag", ...; see :doc:`/solvers`) minimize the validation
-        loss itself and need ``hyperpenalty=None``.
+        is used as it is. The guard has a rule of its own and takes "auto" only.
+        Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
+        minimize the validation loss itself and need ``hyperpenalty=None``.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always ``outer_loss``.
@@ -103,11 +103,13 @@ class BilevelLogisticCV(
         Weights of the classes, multiplied into ``sample_weight``; "balanced" gives
         every class the same sum of weights.
     tol : float, default=1e-4
-        Tolerance of the outer problem where ``hyperpenalty`` is not "auto".
+        Tolerance of the outer problem where ``hyperpenalty`` is not "auto"; the guard
+        takes a fixed number of steps.
     max_iter : int, default=100
         Largest number of outer iterations there.
     n_jobs : int or None, default=None
-        Threads over parts that are independent of each other.
+        Threads over the folds where ``hyperpenalty`` is not "auto" and they are not
+        solved as one stack.
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
@@ -285,7 +287,7 @@ class BilevelLogisticCV(
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
 
-    def _fit(
+    def _fit_copy(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
@@ -299,11 +301,8 @@ class BilevelLogisticCV(
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
-        self._set_attributes(attributes([part]))
-        if self.scoring is not None:
-            self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
-        fit.close()
-        return [part]
+        score = partial(nested_score, self, X, y, [part], sample_weight, params)
+        return self._conclude(fit, [part], score)
 
     def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
         part, found = parts[0], self._search_attributes(parts)

@@ -56,9 +56,9 @@ class BilevelPoissonCV(BilevelLogLinearModel):
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide, "newton-cholesky" and
         "newton-dual" force factorizations, "newton-cg" conjugate gradients. A value
-        is used as it is. The guard always chooses by its own rule. Algorithms of the
-        literature ("saba", "hoag", ...; see :doc:`/solvers`) minimize the validation
-        loss itself and need ``hyperpenalty=None``.
+        is used as it is. The guard has a rule of its own and takes "auto" only.
+        Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
+        minimize the validation loss itself and need ``hyperpenalty=None``.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the deviance.
@@ -68,11 +68,13 @@ class BilevelPoissonCV(BilevelLogLinearModel):
     alpha_bounds : tuple of two floats or None, default=None
         Box of the strengths in these units; None is wide and scale-free.
     tol : float, default=1e-4
-        Tolerance of the outer problem where ``hyperpenalty`` is not "auto".
+        Tolerance of the outer problem where ``hyperpenalty`` is not "auto"; the guard
+        takes a fixed number of steps.
     max_iter : int, default=100
         Largest number of outer iterations there.
     n_jobs : int or None, default=None
-        Threads over parts that are independent of each other.
+        Threads over the folds where ``hyperpenalty`` is not "auto" and they are not
+        solved as one stack.
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0

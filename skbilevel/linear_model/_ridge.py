@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._sklearn_compat import _fit_context
+from skbilevel._threads import map_threads
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
@@ -73,6 +73,7 @@ class BilevelRidgeCV(
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide; "exact" forces factorizations,
         "amigo" warm-started conjugate gradients. A value is used as it is.
+        The guard has a rule of its own and takes "auto" only.
         Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
         minimize the validation loss itself and need ``hyperpenalty=None``.
     scoring : str, callable or None, default=None
@@ -85,11 +86,14 @@ class BilevelRidgeCV(
     alpha_per_target : bool, default=False
         With several targets: one set of strengths per target instead of a shared one.
     tol : float, default=1e-4
-        Tolerance of the outer problem where ``hyperpenalty`` is not "auto".
+        Tolerance of the outer problem where ``hyperpenalty`` is not "auto"; the guard
+        takes a fixed number of steps.
     max_iter : int, default=100
         Largest number of outer iterations there.
     n_jobs : int or None, default=None
-        Threads over parts that are independent of each other.
+        Threads over targets with strengths of their own (``alpha_per_target``), and
+        over the folds where ``hyperpenalty`` is not "auto" and they are not solved as
+        one stack.
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
@@ -245,7 +249,7 @@ class BilevelRidgeCV(
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
 
-    def _fit(
+    def _fit_copy(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
@@ -260,11 +264,8 @@ class BilevelRidgeCV(
         attributes = partial(self._attributes, X.dtype, y.ndim == 1)
         fit = self._followed(*given, attributes, len(columns))
         parts = self._fit_parts(counts.take(X), Y, counts, resampling, columns, fit)
-        self._set_attributes(attributes(parts))
-        if self.scoring is not None:
-            self.best_score_ = nested_score(self, X, y, parts, sample_weight, params)
-        fit.close()
-        return parts
+        score = partial(nested_score, self, X, y, parts, sample_weight, params)
+        return self._conclude(fit, parts, score)
 
     def _fit_parts(
         self,
@@ -281,9 +282,8 @@ class BilevelRidgeCV(
             for c, part in zip(columns, fit.parts, strict=True)
         ]
         if len(columns) > 1 and effective_n_jobs(self.n_jobs) > 1:
-            run = Parallel(n_jobs=self.n_jobs, prefer="threads")
             try:
-                return list(run(delayed(self._fit_part)(*task) for task in tasks))
+                return map_threads(self._fit_part, tasks, self.n_jobs)
             except KeyboardInterrupt as stop:
                 fit.interrupted(stop)
         known = [part.published() for part in fit.parts]

@@ -69,6 +69,7 @@ class BilevelRidgeClassifierCV(
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide; "exact" forces factorizations,
         "amigo" warm-started conjugate gradients. A value is used as it is.
+        The guard has a rule of its own and takes "auto" only.
         Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
         minimize the validation loss itself and need ``hyperpenalty=None``.
     scoring : str, callable or None, default=None
@@ -83,11 +84,13 @@ class BilevelRidgeClassifierCV(
         classes the same total weight; for an indicator matrix it is the only choice,
         and the product of what it gives in each column.
     tol : float, default=1e-4
-        Tolerance of the outer problem where ``hyperpenalty`` is not "auto".
+        Tolerance of the outer problem where ``hyperpenalty`` is not "auto"; the guard
+        takes a fixed number of steps.
     max_iter : int, default=100
         Largest number of outer iterations there.
     n_jobs : int or None, default=None
-        Threads over parts that are independent of each other.
+        Threads over the folds where ``hyperpenalty`` is not "auto" and they are not
+        solved as one stack.
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0
@@ -239,7 +242,7 @@ class BilevelRidgeClassifierCV(
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
 
-    def _fit(
+    def _fit_copy(
         self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
     ) -> list[Published]:
         given = (X, y, {"sample_weight": sample_weight})
@@ -254,11 +257,8 @@ class BilevelRidgeClassifierCV(
         attributes = partial(self._attributes, X.dtype, classes, kind)
         fit = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune, resampling, fit.parts[0])
-        self._set_attributes(attributes([part]))
-        if self.scoring is not None:
-            self.best_score_ = nested_score(self, X, y, [part], sample_weight, params)
-        fit.close()
-        return [part]
+        score = partial(nested_score, self, X, y, [part], sample_weight, params)
+        return self._conclude(fit, [part], score)
 
     def predict(self, X: Any) -> Any:
         """Predict class labels.

@@ -9,6 +9,7 @@ from scipy import sparse
 from skbilevel._typing import Array
 from skbilevel.linear_model._criterion_search import (
     Unit,
+    check_closed_form,
     check_limits,
     metadata_of,
     report,
@@ -63,7 +64,12 @@ def _regime(
 ) -> Regime:
     n, p = data.rows.n_rows, data.rows.n_penalized
     regime = choose(options.solver, n, p, sparse.issparse(data.rows.X), n_folds)
-    if criterion != "folds" and min(n, p) > _CLOSED_UP_TO:
+    if criterion == "folds":
+        return regime
+    asked = regime.given != "auto" and regime.oracles is None
+    factors = regime.name != "matrix-free"
+    check_closed_form(options.solver, factors or not asked, criterion)
+    if min(n, p) > _CLOSED_UP_TO:
         raise ValueError(
             f"cv={criterion!r} factors a matrix of {min(n, p)} columns, which is too "
             "large; give a number of folds."

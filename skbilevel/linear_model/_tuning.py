@@ -77,6 +77,16 @@ def _of_given_weights(
     return lambda X, y, weight: metadata(X, y, weight * unit)
 
 
+def check_guarded(options: TuningOptions) -> None:
+    """Raise where the guard is asked to solve by somebody else's rule."""
+    if not (isinstance(options.solver, str) and options.solver == "auto"):
+        raise ValueError(
+            f"solver={options.solver!r} has no effect with hyperpenalty='auto', whose "
+            "guard chooses by its own rule: leave solver='auto', or set "
+            "hyperpenalty=None."
+        )
+
+
 def check_published(options: TuningOptions) -> None:
     """Raise where an algorithm of the literature is asked to tune something else."""
     if oracle_solver(options.solver) is None:
@@ -93,6 +103,7 @@ def check_published(options: TuningOptions) -> None:
 def _guarded(
     data: PreparedData, resampling: Resampling, options: TuningOptions
 ) -> Tuned:
+    check_guarded(options)
     plan = plan_of(data, resampling, options)
     recipe = recipe_of(data, resampling, options, plan)
     views = plan_views(data, plan, resampling)

@@ -9,14 +9,13 @@ targets). Its stationarity condition is that of ridge at
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
+from skbilevel._threads import quiet_descent
 from skbilevel._typing import Array
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
@@ -125,9 +124,8 @@ def elastic_net_strengths(
         unit = float(np.sqrt(oracle.yy / (t * oracle.weight)))
     ratio = ratio / (ratio + (1.0 - ratio) * size / unit)
     penalties = top / ratio * grid
-    with warnings.catch_warnings():
-        # The candidates are scored anyway; the user has no parameter to act on.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    # The candidates are scored anyway; the user has no parameter to act on.
+    with quiet_descent():
         if p <= _DIRECT:
             everything = np.arange(p)
             coefs = _descend(oracle, everything, penalties, ratio, None, descent)
@@ -191,6 +189,9 @@ def _descend(
 ) -> Array:
     """Coordinate descent on some columns, all penalties; (c, len(active), t)."""
     options = {"l1_ratio": ratio, "tol": descent.tol, "max_iter": descent.max_iter}
+    # It goes round the columns in order, and would draw a seed from the global
+    # generator all the same.
+    options["random_state"] = 0
     cross = oracle.cross[active]
     if cross.shape[1] > 1:
         rows, targets = _as_rows(oracle, active)

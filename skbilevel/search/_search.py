@@ -25,6 +25,8 @@ from skbilevel._sklearn_compat import (
     callbacks_of,
     process_routing,
 )
+from skbilevel._versions import Versioned
+from skbilevel.linear_model._draft import Draft, is_fitted
 from skbilevel.linear_model._scoring import warn_failed
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
@@ -39,6 +41,7 @@ class BilevelSearchCV(
     RefittedMixin,
     MetaEstimatorMixin,
     CallbackSupportMixin,
+    Versioned,
     ExplainedParameters,
     BaseEstimator,
 ):
@@ -253,7 +256,19 @@ class BilevelSearchCV(
         if callbacks := callbacks_of(self):
             step.tuner.set_callbacks(*callbacks, *callbacks_of(step.tuner))
         tuned = tune_chain(chain, step, X, y, metadata)
-        self._forget()
+        draft = Draft(self, [name for name in vars(self) if is_fitted(name)])
+        try:
+            draft.model._finish(tuned, scorer)
+        except KeyboardInterrupt:
+            if hasattr(draft.model, "best_estimator_"):
+                draft.publish()
+            raise
+        draft.publish()
+        return self
+
+    def _finish(self, tuned: TunedChain, scorer: Any) -> None:
+        """Score what was tuned, and refit."""
+        step = tuned.step
         self.scorer_, self.multimetric_ = scorer, self._several()
         scores = FoldScores(tuned, scorer, asks_predictions_only(self.scoring))
         try:
@@ -274,13 +289,6 @@ class BilevelSearchCV(
             value = found.values[found.chosen]
             self._set_best(tuned.refitted(value))
             self.refit_time_ = tuned.seconds[0] + time.perf_counter() - start
-        return self
-
-    def _forget(self) -> None:
-        """Drop what an earlier fit has found, and this one may not."""
-        for name in [each for each in vars(self) if each.endswith("_")]:
-            if not name.startswith("_"):
-                delattr(self, name)
 
     def _set_best(self, estimator: Any) -> None:
         self.best_estimator_ = estimator

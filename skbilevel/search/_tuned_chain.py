@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import has_fit_parameter
 
-from skbilevel._sklearn_compat import (
-    _check_method_params,
-    _num_samples,
-    _safe_indexing,
-    with_callbacks,
-)
+from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel._typing import Array
-from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.linear_model._publish import Published
@@ -120,10 +113,14 @@ def tune_chain(
             step.shared,
             step.make_labels,
         )
+    # A grid search says nothing of the ends of its grid either, and a plain last step
+    # has no limits that could be changed.
+    told = step.parameter is None
+    resampling = replace(resampling, features=features, told_of_edges=told)
     parts: list[Published] = []
     interrupt = None
     try:
-        parts = _search(step, inside, y, own, replace(resampling, features=features))
+        parts = _search(step, inside, y, own, resampling)
     except KeyboardInterrupt as stop:
         if not hasattr(step.tuner, "coef_"):
             raise  # before the first strengths
@@ -165,24 +162,17 @@ def _search(
     tuner._validate_params()
     weight = params.pop("sample_weight", None)
     offset = {"offset": params.pop("offset")} if "offset" in params else {}
-    with warnings.catch_warnings():
-        if step.parameter is not None:
-            # A grid search says nothing of the ends of its grid either, and a plain
-            # last step has no limits that could be changed.
-            warnings.simplefilter("ignore", BoundaryWarning)
-        # Callbacks of the last step end with its search, as they do with its ``fit``.
-        fit = with_callbacks(type(tuner)._fit)
-        size, given = step.constant, X
-        if size is not None:
-            X = with_constant(X, size)
-            if resampling.features is not None:
-                features = WithConstant(resampling.features, size)
-                resampling = replace(resampling, features=features)
-        try:
-            found: list[Published] = fit(
-                tuner, X, y, weight, {}, lambda *_: resampling, **offset
-            )
-        finally:
-            if size is not None and hasattr(tuner, "coef_"):
-                take_constant(tuner, given, size)
+    size, given = step.constant, X
+    if size is not None:
+        X = with_constant(X, size)
+        if resampling.features is not None:
+            features = WithConstant(resampling.features, size)
+            resampling = replace(resampling, features=features)
+    try:
+        found: list[Published] = tuner._fit(
+            X, y, weight, {}, lambda *_: resampling, **offset
+        )
+    finally:
+        if size is not None and hasattr(tuner, "coef_"):
+            take_constant(tuner, given, size)
     return found if size is None else without_constant(found, size)

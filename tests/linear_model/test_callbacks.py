@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import threading
 import warnings
 from contextlib import redirect_stdout
 
@@ -296,6 +297,36 @@ def test_several_targets(n_jobs):
     assert recorder.names("end").count("start") == 3
     assert len(recorder.names("begin")) == len(recorder.names("end"))
     np.testing.assert_allclose(recorder.model.coef_, model.coef_, rtol=1e-5)
+
+
+def test_who_is_told_last_is_told_of_the_latest_model():
+    """Also where a thread is slow between a model and the callback it is for."""
+    X, y = data(BilevelRidgeCV)
+    Y = np.column_stack([y, y + X[:, 0]])
+    asked, other_ends = threading.Event(), threading.Event()
+    inside = []
+
+    class Slow(Recorder):
+        """Two parts of a fit that end at the same time."""
+
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+            inside.append(1)
+            assert len(inside) == 1  # nobody is told two things at once
+            if context.task_name == "target" and not asked.is_set():
+                asked.set()
+                other_ends.wait(0.5)
+            elif context.task_name == "target":
+                other_ends.set()
+            stop = super().on_fit_task_end(
+                estimator, context, fitted_estimator=fitted_estimator
+            )
+            inside.pop()
+            return stop
+
+    params = {**SEARCHES[0], "alpha_per_target": True, "n_jobs": 2}
+    slow = Slow()
+    model = fitted(BilevelRidgeCV(**params).set_callbacks(slow), X, Y)
+    np.testing.assert_allclose(slow.model.coef_, model.coef_, rtol=1e-10)
 
 
 def test_stop_of_one_target_leaves_the_others():

@@ -127,9 +127,11 @@ def test_counts_are_those_of_the_algorithm(oracle_case):
     assert spent.passes - before.passes == pytest.approx((7 + 3 + 1) / 2)
 
 
-def test_oracles_of_a_user(oracle_case):
+@pytest.mark.parametrize("kind", ["ridge", "logistic"])
+def test_oracles_of_a_user(kind, make_oracles):
     """Plain functions give what the linear model gives."""
-    inner, outer = oracle_case.problem.inner, oracle_case.problem.outer
+    case = make_oracles(kind, n=30, p=3, reach=3.0)
+    inner, outer = case.problem.inner, case.problem.outer
     plain = OracleProblem(
         InnerOracles(
             value=lambda t, w: inner.at(t, w).value,
@@ -141,12 +143,12 @@ def test_oracles_of_a_user(oracle_case):
             value=lambda t, w: outer.at(t, w).value,
             grad=lambda t, w: outer.at(t, w).grad,
         ),
-        oracle_case.problem.w0,
-        oracle_case.theta,
-        oracle_case.problem.bounds,
+        case.problem.w0,
+        case.theta,
+        case.problem.bounds,
     )
     mine = minimize_bilevel(plain, "exact", tol=1e-7)
-    ours = minimize_bilevel(oracle_case.problem, "exact", tol=1e-7)
+    ours = minimize_bilevel(case.problem, "exact", tol=1e-7)
     assert mine.value == pytest.approx(ours.value, rel=1e-8)
     assert mine.message
     assert mine.v.size == 0

@@ -116,7 +116,7 @@ def parametrizations(p, rng):
 @pytest.mark.parametrize("regime", REGIMES)
 def test_central_differences(regime, kind, sparse_X):
     inner, moments = REGIMES[regime]
-    n, p = (30, 12) if moments else (24, 40)
+    n, p = (30, 12) if moments else (16, 24)
     X, y, weight = make_data(n, p, t=2, sparse_X=sparse_X)
     tasks = make_tasks(X, y, weight, free=np.ones((n, 1)), moments=moments)
     par, theta = parametrizations(p, np.random.default_rng(1))[kind]

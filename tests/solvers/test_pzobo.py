@@ -136,8 +136,8 @@ def test_error_laws(oracle_case, inner):
         for mu in (0.08, 0.04, 0.02)
     ]
     np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 4.0, rtol=0.1)
-    done, _ = evaluate(problem, theta, PZOBO(400, 1e-3), inner)
-    law = np.sqrt((size + 1) / 400)
+    done, _ = evaluate(problem, theta, PZOBO(150, 1e-3), inner)
+    law = np.sqrt((size + 1) / 150)
     assert np.linalg.norm(done.grad - exact) <= 2 * law * np.linalg.norm(exact)
 
 
@@ -204,7 +204,7 @@ def test_it_tunes(oracle_case):
     problem = oracle_case.problem
     best = minimize_bilevel(problem, "exact", tol=1e-7, max_iter=500)
     loop = DoubleLoop(GradientDescent(20), PZOBO(10), Adam(), ("inner",))
-    found = minimize_bilevel(problem, loop, tol=0.0, max_iter=150)
+    found = minimize_bilevel(problem, loop, tol=0.0, max_iter=90)
     start = oracle_case.value(oracle_case.theta)
     assert found.value - best.value <= 0.05 * (start - best.value)
 

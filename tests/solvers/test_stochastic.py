@@ -275,8 +275,8 @@ def test_saba_converges_linearly_and_soba_does_not(kind):
     problem = linear_problem(kind)
     best = minimize_bilevel(problem, "newton", tol=1e-8, max_iter=500).value
     short, _ = gap(problem, SABA(batch_size=8, max_passes=40), best, tol=0.0)
-    saba, result = gap(problem, SABA(batch_size=8, max_passes=150), best, tol=1e-6)
-    soba, _ = gap(problem, SOBA(batch_size=8, max_passes=150), best, tol=1e-6)
+    saba, result = gap(problem, SABA(batch_size=8, max_passes=110), best, tol=1e-6)
+    soba, _ = gap(problem, SOBA(batch_size=8, max_passes=110), best, tol=1e-6)
     assert saba < 1e-6
     assert short > saba
     assert soba > 10 * max(saba, 1e-9)
