@@ -192,15 +192,18 @@ def faults(
     program = next((found for b in BROWSERS if (found := shutil.which(b))), None)
     if program is None:
         return None
-    pages = [folder / n for n in names] or sorted(folder.rglob("*.html"))
+    # Below _static lie templates of the theme.
+    built = (p for p in folder.rglob("*.html") if "_static" not in p.parts)
+    pages = [folder / n for n in names] or sorted(built)
     browser = Browser(program)
     found = []
     try:
         for page in pages:
             name = str(page.relative_to(folder))
+            browser.open(page, widths[0])
             for width in widths:
-                browser.open(page, width)
-                told = [*(browser.evaluate(CHECK) or ()), *browser.complaints()]
+                browser.resize(width, 900)
+                told = browser.evaluate(CHECK) or ()
                 found += [f"{name} at {width}: {each}" for each in told]
                 if pictures is not None:
                     pictures.mkdir(parents=True, exist_ok=True)
@@ -208,6 +211,7 @@ def faults(
                     (pictures / f"{file}-{width}.png").write_bytes(
                         browser.picture(width)
                     )
+            found += [f"{name}: {each}" for each in browser.complaints()]
     finally:
         browser.close()
     return list(dict.fromkeys(found))
