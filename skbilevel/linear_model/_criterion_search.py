@@ -279,8 +279,11 @@ def _tried(
     chosen = float(found.v.flat[0])
     log_v = float(np.log(chosen)) if chosen > 0 else -np.inf
     best = Visited(log_v, found.loss, found.states)
-    others = [each for each in found.trace if abs(each.log_v - log_v) > _SAME]
-    tried = sorted([best, *others], key=lambda each: each.log_v)
+    tried = [best]
+    for each in found.trace:
+        if all(abs(each.log_v - other.log_v) > _SAME for other in tried):
+            tried.append(each)
+    tried.sort(key=lambda each: each.log_v)
     v, place = np.exp([each.log_v for each in tried]), tried.index(best)
     v[place] = chosen
 

@@ -278,7 +278,7 @@ def test_leave_one_out_of_a_plain_model():
     best = GridSearchCV(Ridge(), grid, cv=LeaveOneOut(), scoring=scoring).fit(X, y)
     assert search.best_score_ >= best.best_score_
     refitted = Ridge(**search.best_params_).fit(X, y)
-    assert_array_equal(search.predict(X), refitted.predict(X))
+    assert_allclose(search.predict(X), refitted.predict(X), rtol=1e-9)
 
 
 def test_several_targets_with_strengths_of_their_own():
