@@ -33,7 +33,7 @@ def warn_of_few_rows(n_rows: int) -> None:
 def warn_of_constant(y: Array, weight: Array) -> None:
     """Targets (n,) or (n, t) that are the same in all rows of positive weight."""
     y = y[weight > 0]
-    if (y == y[:1]).all():
+    if len(y) > 1 and (y == y[0]).all():
         warn_user(
             "y is the same in all rows, so that there is nothing to learn: the model "
             "predicts this value everywhere. Check y.",

@@ -210,6 +210,7 @@ def test_separable_classes(hyperpenalty, X):
     assert np.isfinite(model.predict_log_proba(X)).all()
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @BOUNDARY
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("hyperpenalty", ["auto", None])
