@@ -19,9 +19,9 @@ _SHOWN = 5
 def warn_of_few_rows(n_rows: int) -> None:
     """Too few rows for a guard that chooses among many strengths.
 
-    ``n_rows`` is the number of rows of positive weight.
+    ``n_rows`` is the number of rows of positive weight; one is refused elsewhere.
     """
-    if n_rows < MIN_ROWS:
+    if 1 < n_rows < MIN_ROWS:
         warn_user(
             f"X has {n_rows} rows with a weight, and below {MIN_ROWS} all features "
             "share one strength. Give more rows, or feature_groups='shared' if that "
