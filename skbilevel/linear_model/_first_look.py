@@ -19,9 +19,9 @@ _SHOWN = 5
 def warn_of_few_rows(n_rows: int) -> None:
     """Too few rows for a guard that chooses among many strengths.
 
-    ``n_rows`` is the number of rows of positive weight.
+    ``n_rows`` is the number of rows of positive weight; one is refused elsewhere.
     """
-    if n_rows < MIN_ROWS:
+    if 1 < n_rows < MIN_ROWS:
         warn_user(
             f"X has {n_rows} rows with a weight, and below {MIN_ROWS} all features "
             "share one strength. Give more rows, or feature_groups='shared' if that "
@@ -32,7 +32,7 @@ def warn_of_few_rows(n_rows: int) -> None:
 
 def warn_of_constant(y: Array) -> None:
     """Targets (n,) or (n, t) that are the same in all rows."""
-    if (y == y[:1]).all():
+    if len(y) > 1 and (y == y[:1]).all():
         warn_user(
             "y is the same in all rows, so that there is nothing to learn: the model "
             "predicts this value everywhere. Check y.",

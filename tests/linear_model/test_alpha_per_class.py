@@ -186,6 +186,7 @@ def test_explicit_splits_make_weights_repetitions():
 
 
 # The data of many checks are noise or a handful of rows.
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")

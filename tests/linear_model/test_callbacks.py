@@ -480,6 +480,7 @@ def test_a_callback_that_fails_is_torn_down():
     assert pickle.loads(pickle.dumps(again)).coef_.shape == (5,)
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 def test_constant_targets_have_no_steps():
     """Nothing is searched; the fit is one task."""
     X, _ = data(BilevelPoissonCV)

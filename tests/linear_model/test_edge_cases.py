@@ -87,6 +87,7 @@ def test_text(data):
 # Few rows and few columns.
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 19])
 @pytest.mark.parametrize("p", [1, 6])
@@ -139,6 +140,7 @@ def test_only_constant_columns(shape):
     assert_allclose(model.intercept_, y.mean())
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("value", [0.0, 3.5, -1e200, 1e-200])
 def test_constant_target(data, wide, value):

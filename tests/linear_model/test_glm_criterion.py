@@ -56,6 +56,7 @@ SEPARABLE = "check_sample_weight_equivalence"
 
 
 # Targets of the checks are noise or are fitted exactly: the search says so.
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
@@ -177,6 +178,7 @@ def test_a_class_missing_from_training_sets():
     assert np.isfinite(model.best_score_)
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @pytest.mark.parametrize("cv", [None, "loo"])
 def test_counts_that_are_all_zero(cv):
     X, _ = draw(BilevelPoissonCV)

@@ -124,6 +124,7 @@ def test_missing_values(X, classes, amounts):
 # Targets that degenerate.
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @pytest.mark.parametrize("hyperpenalty", ["auto", None])
 def test_counts_that_are_all_zero(X, hyperpenalty):
     y, offset = np.zeros(N), np.cos(np.arange(N))
@@ -151,6 +152,7 @@ def test_one_count_that_is_not_zero(X):
     assert_allclose(model.predict(X).sum(), 1.0, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @BOUNDARY
 @pytest.mark.parametrize("estimator", COUNTS)
 def test_constant_targets(estimator, X):
@@ -208,6 +210,7 @@ def test_separable_classes(hyperpenalty, X):
     assert np.isfinite(model.predict_log_proba(X)).all()
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @BOUNDARY
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("hyperpenalty", ["auto", None])
@@ -248,6 +251,7 @@ def test_many_classes():
 # Rows and columns.
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @BOUNDARY
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 19])
 def test_few_rows(n, X, amounts):

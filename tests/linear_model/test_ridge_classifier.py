@@ -168,6 +168,7 @@ def test_single_precision():
     assert model.decision_function(X.astype(np.float32)).dtype == np.float32
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 def test_folds_without_a_class():
     X, y = make_data(3, 60)

@@ -163,6 +163,7 @@ def test_unpenalized_columns():
         np.testing.assert_allclose(shared.coef_[:24], ridge.coef_, rtol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 @pytest.mark.parametrize("solver", ["auto", "dual", "amigo"])
 @pytest.mark.parametrize("cv", [SPLITS, "loo", "gcv"])
 def test_nothing_is_penalized_or_nothing_varies(cv, solver):
