@@ -125,14 +125,10 @@ def _group_splits(groups: Array, n_folds: int, weight: Array) -> Splits:
     n_folds = min(n_folds, len(size))
     if n_folds < 2:
         raise ValueError("groups holds one label only; at least two are needed.")
-    whole = np.rint(size)
-    # Ties are broken as among whole numbers.
-    size = whole.astype(np.int64) if np.array_equal(whole, size) else size
     fold, filled = np.empty(len(size), dtype=int), np.zeros(n_folds)
-    for k in np.argsort(size)[::-1]:
+    for k in np.argsort(size, kind="stable")[::-1]:
         fold[k] = np.argmin(filled)
         filled[fold[k]] += size[k]
     label = fold[unit]
-    return [
-        (np.flatnonzero(label != k), np.flatnonzero(label == k)) for k in range(n_folds)
-    ]
+    sides = (label == k for k in range(n_folds))
+    return [(np.flatnonzero(~b), np.flatnonzero(b)) for b in sides]
