@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skbilevel import BilevelRidgeCV
 from skbilevel._sklearn_compat import Interval, _fit_context
 from skbilevel.linear_model._base import check_weight, linear_prediction
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
@@ -53,13 +54,14 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
-        weight = check_weight(sample_weight, X)
-        resampling = resample(X, y, sample_weight, params)
-        center, unit = scale_of(y, weight)
+        counts = RowCounts.of(check_weight(sample_weight, X))
+        resampling = resample(X, y, sample_weight, params).among(counts)
+        y = counts.take(y)
+        center, unit = scale_of(y, counts.weight)
         loss = PseudoHuberLoss(self.delta)
         # Searches start at zero, so zero should be a sensible prediction.
         target = GLMTarget(((y - center) / unit)[:, None], loss, loss)
-        make = partial(prepare_glm, X, target, weight, False)
+        make = partial(prepare_glm, counts.take(X), target, counts, False)
         attributes = partial(self._attributes, X.dtype, center, unit)
         followed = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune_glm, resampling, followed.parts[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.model_selection import GroupKFold, LeaveOneOut
+from sklearn.model_selection import LeaveOneOut
 
 from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
@@ -64,7 +64,7 @@ class Resampling:
         if splits is not None:
             splits = _split_among(splits, counts)
         elif groups is not None:
-            splits = _group_splits(groups, self.n_folds)
+            splits = _group_splits(groups, self.n_folds, counts.weight)
         if features is not None:
             features = CountedFeatures(features, counts.index)
         repeat = self.repeat and _split_among(self.repeat, counts)
@@ -162,10 +162,18 @@ def _split_among(splits: Splits, counts: RowCounts) -> Splits:
     return pairs
 
 
-def _group_splits(groups: Array, n_folds: int) -> Splits:
-    """Group folds where groups are given without a splitter."""
-    n_folds = min(n_folds, len(np.unique(groups)))
-    return list(GroupKFold(n_folds).split(groups, groups=groups))
+def _group_splits(groups: Array, n_folds: int, weight: Array) -> Splits:
+    """Folds of whole groups, as GroupKFold makes them of repeated rows."""
+    _, unit = np.unique(groups, return_inverse=True)
+    size = np.bincount(unit, weight)
+    n_folds = min(n_folds, len(size))
+    fold, filled = np.empty(len(size), dtype=int), np.zeros(n_folds)
+    for k in np.argsort(size, kind="stable")[::-1]:
+        fold[k] = np.argmin(filled)
+        filled[fold[k]] += size[k]
+    label = fold[unit]
+    sides = (label == k for k in range(n_folds))
+    return [(np.flatnonzero(~b), np.flatnonzero(b)) for b in sides]
 
 
 def _n_group_folds(groups: Array, cv: Any, weight: Any) -> int:

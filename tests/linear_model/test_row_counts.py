@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GroupKFold
 
 from skbilevel import (
     BilevelGammaCV,
@@ -159,6 +160,18 @@ def test_rules_for_few_rows_count_weights(name, n, p, seed):
     assert len(a.hyperpenalty_["family"]) > 5
     assert_allclose(a.coef_, b.coef_, rtol=1e-6, atol=1e-8)
     assert_allclose(a.best_score_, b.best_score_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("params", [{}, {"hyperpenalty": None}], ids=str)
+def test_folds_of_groups_count_weights(params):
+    X, y, times = make_data("ridge")
+    groups, index = np.sqrt(np.arange(40)).astype(int), np.repeat(np.arange(40), times)
+    a = BilevelRidgeCV(**params).fit(X, y, sample_weight=times, groups=groups)
+    b = BilevelRidgeCV(**params).fit(X[index], y[index], groups=groups[index])
+    assert_allclose(a.coef_, b.coef_, rtol=1e-9)
+    a = BilevelRidgeCV(**params).fit(X, y, groups=groups)
+    b = BilevelRidgeCV(cv=GroupKFold(5), **params).fit(X, y, groups=groups)
+    assert_array_equal(a.coef_, b.coef_)
 
 
 @pytest.mark.parametrize("name", ["indicators", "logistic"])

@@ -154,10 +154,7 @@ def problem_of(kind, make_rows):
         inner = NEWTON["newton-cholesky"]
         source = GLMSource.of(views, losses, None, pairs, inner, False)
     elif "moments" in kind:
-        source, inner = (
-            MomentFolds.of(views, np.arange(N), pairs, False),
-            INNER["cholesky"],
-        )
+        source, inner = MomentFolds.of(views, pairs, False), INNER["cholesky"]
     else:
         inner = INNER["dual" if "dual" in kind else "cg"]
         source = RowSource.of(views, pairs, "folds", None, inner, False)
