@@ -17,6 +17,7 @@ from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
 from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
 from skbilevel.linear_model._glm_tuning import tune_glm
+from skbilevel.linear_model._scoring import nested_score
 
 
 class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
@@ -49,25 +50,24 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
 
-    def _fit(self, X, y, sample_weight, params, resample):
+    def _fit_copy(self, X, y, sample_weight, params, resample):
         """Validate, prepare, tune, publish: the four moves of every door."""
         given = (X, y, {"sample_weight": sample_weight})
         X, y = self._validate(X, y, y_numeric=True)
         y = np.asarray(y, dtype=np.float64)
         counts = RowCounts.of(check_weight(sample_weight, X))
         resampling = resample(X, y, sample_weight, params).among(counts)
-        y = counts.take(y)
-        center, unit = scale_of(y, counts.weight)
+        counted = counts.take(y)
+        center, unit = scale_of(counted, counts.weight)
         loss = PseudoHuberLoss(self.delta)
         # Searches start at zero, so zero should be a sensible prediction.
-        target = GLMTarget(((y - center) / unit)[:, None], loss, loss)
+        target = GLMTarget(((counted - center) / unit)[:, None], loss, loss)
         make = partial(prepare_glm, counts.take(X), target, counts, False)
         attributes = partial(self._attributes, X.dtype, center, unit)
         followed = self._followed(*given, attributes)
         part = self._fit_part(X, make, tune_glm, resampling, followed.parts[0])
-        self._set_attributes(attributes([part]))
-        followed.close()
-        return [part]
+        score = partial(nested_score, self, X, y, [part], sample_weight, params)
+        return self._conclude(followed, [part], score)
 
     def _attributes(self, dtype, center, unit, parts):
         """Fitted attributes from what a search has found, by now or at its end."""

@@ -56,6 +56,7 @@ _FITTED = (
     "history_",
     "hyperpenalty_",
     "classes_",
+    "y_type_",
     "n_features_in_",
     "feature_names_in_",
 )
@@ -213,7 +214,7 @@ class BilevelLinearModel(
         groups = strength_groups(self.feature_groups, free, names, *made)
         data = make(free, self.fit_intercept, groups is not None)
         if self._many_strengths(groups, free):
-            warn_of_few_rows(data.rows.n_rows)
+            warn_of_few_rows(round(float(data.rows.weight.sum())))
         options = self._tuning_options(groups)
         with one_blas_thread():
             published = part.run(

@@ -51,7 +51,14 @@ def class_factors(class_weight: Any, y: Array, weight: Array) -> Array:
         )
     factor, seen = np.zeros(len(y)), weight > 0
     classes, codes = np.unique(y[seen], return_inverse=True)
-    factor[seen] = _given_weights(class_weight, classes)[codes]
+    given = _given_weights(class_weight, classes)
+    if (given > 0).sum() < min(2, len(classes)):
+        raise ValueError(
+            f"class_weight={class_weight} leaves one class only, or none, that has a "
+            "weight; a classifier needs samples of at least 2 classes that have a "
+            "positive sample_weight."
+        )
+    factor[seen] = given[codes]
     return factor
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.model_selection import LeaveOneOut
+from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
@@ -116,10 +117,11 @@ def _check_folds(n_folds: int, labels: Any, X: Any, weight: Any) -> None:
     if n_folds > counts.sum():
         raise ValueError(
             f"cv={n_folds} folds are more than the {counts.sum()} rows that have a "
-            "weight; give a smaller cv."
+            f"weight (n_samples={n}); give a smaller cv."
         )
     if labels is None:
         return
+    check_classification_targets(labels)
     members = np.unique(np.asarray(labels)[counts], return_counts=True)[1]
     if n_folds > members.max():
         raise ValueError(

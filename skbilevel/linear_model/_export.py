@@ -87,9 +87,9 @@ def plain_ridge(model: Any) -> Ridge:
 def plain_ridge_classifier(model: Any) -> RidgeClassifier:
     """The ``RidgeClassifier`` of a classifier on indicators."""
     X, labels = _placeholder(model.classes_)
-    if model._labels_kind != "classes":
+    if model.y_type_ != "classes":
         labels = labels[:, None] == model.classes_
-        labels = sparse.csr_matrix(labels) if model._labels_kind == "sparse" else labels
+        labels = sparse.csr_matrix(labels) if model.y_type_ == "sparse" else labels
     plain = RidgeClassifier().fit(X, labels)
     set_ridge_classes(plain, model.classes_.copy())
     alpha = _typical(model.alpha_)

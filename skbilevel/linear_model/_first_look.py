@@ -19,7 +19,7 @@ _SHOWN = 5
 def warn_of_few_rows(n_rows: int) -> None:
     """Too few rows for a guard that chooses among many strengths.
 
-    ``n_rows`` is the number of rows of positive weight; one is refused elsewhere.
+    ``n_rows`` is their number, by weight; one is refused elsewhere.
     """
     if 1 < n_rows < MIN_ROWS:
         warn_user(

@@ -102,6 +102,8 @@ class BilevelRidgeClassifierCV(
     classes_ : ndarray of shape (n_classes,)
         Class labels of rows that have a weight; the numbers of the columns where ``y``
         is an indicator matrix.
+    y_type_ : {"classes", "dense", "sparse"}
+        Whether ``y`` held labels, or how an indicator matrix was given.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Coefficients, one row for two classes; exactly 0 for removed features. float32
         where X is.
@@ -274,11 +276,11 @@ class BilevelRidgeClassifierCV(
             Labels; where ``y`` was an indicator matrix, one of 0 and 1, sparse if that
             was.
         """
-        if getattr(self, "_labels_kind", "classes") == "classes":
+        if getattr(self, "y_type_", "classes") == "classes":
             return super().predict(X)
         scores = self.decision_function(X)
         present = (scores > 0).astype(int)
-        return sparse.csr_matrix(present) if self._labels_kind == "sparse" else present
+        return sparse.csr_matrix(present) if self.y_type_ == "sparse" else present
 
     def _plain_model(self) -> Any:
         return plain_ridge_classifier(self)
@@ -288,7 +290,7 @@ class BilevelRidgeClassifierCV(
     ) -> dict[str, Any]:
         return {
             "classes_": classes,
-            "_labels_kind": kind,
+            "y_type_": kind,
             "coef_": parts[0].coef.astype(dtype),
             "intercept_": parts[0].intercept.astype(dtype),
             **self._search_attributes(parts),

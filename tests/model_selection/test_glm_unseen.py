@@ -67,6 +67,7 @@ def test_a_single_event_is_no_signal(place):
     assert model.best_score_ > -0.06
 
 
+@pytest.mark.filterwarnings("ignore:y has one row only of class 'c'")
 def test_a_class_of_one():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((80, 4))

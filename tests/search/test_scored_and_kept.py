@@ -168,6 +168,7 @@ def test_scores_know_the_classes_that_a_fold_lacks(scoring):
     assert np.isfinite([model.fit(X, y).best_score_ for model in models]).all()
 
 
+@pytest.mark.filterwarnings("ignore:X has 12 rows")
 @pytest.mark.parametrize("search", [False, True])
 def test_folds_that_are_too_many_are_refused_as_scikit_learn_does(search):
     def fit(model, y, **params):
