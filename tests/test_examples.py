@@ -146,6 +146,7 @@ def test_the_new_estimator_is_robust(new_estimator):
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 def test_the_new_estimator_passes_the_checks(new_estimator, capsys):
     """All of scikit-learn's, with the guard."""
     new_estimator.main()

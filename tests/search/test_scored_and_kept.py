@@ -189,7 +189,7 @@ def test_folds_that_are_too_many_are_refused_as_scikit_learn_does(search):
             fit(last, np.repeat([0, 1], 6))
     with pytest.warns(UserWarning, match="the 2 members of the least") as told:
         fit(BilevelLogisticCV(cv=3), np.repeat([0, 1], [2, 10]))
-    assert len(told) == 1
+    assert sum("least populated" in str(each.message) for each in told) == 1
     splits = iter(KFold(3).split(X))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
