@@ -262,7 +262,7 @@ class BilevelRidgeClassifierCV(
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(fit, [part], score)
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any) -> Array:
         """Predict class labels.
 
         Parameters
@@ -278,9 +278,11 @@ class BilevelRidgeClassifierCV(
         """
         if getattr(self, "y_type_", "classes") == "classes":
             return super().predict(X)
-        scores = self.decision_function(X)
-        present = (scores > 0).astype(int)
-        return sparse.csr_matrix(present) if self.y_type_ == "sparse" else present
+        present = np.asarray(self.decision_function(X) > 0, dtype=int)
+        if self.y_type_ == "dense":
+            return present
+        labels: Any = sparse.csr_matrix(present)  # as RidgeClassifierCV does
+        return labels
 
     def _plain_model(self) -> Any:
         return plain_ridge_classifier(self)
