@@ -121,7 +121,8 @@ def _check_folds(n_folds: int, labels: Any, X: Any, weight: Any) -> None:
         )
     if labels is None:
         return
-    check_classification_targets(labels)
+    with np.errstate(invalid="ignore"):  # of targets that are not finite
+        check_classification_targets(labels)
     members = np.unique(np.asarray(labels)[counts], return_counts=True)[1]
     if n_folds > members.max():
         raise ValueError(

@@ -16,7 +16,7 @@ from sklearn.linear_model import (
     Ridge,
     RidgeClassifier,
 )
-from sklearn.metrics import log_loss
+from sklearn.metrics import get_scorer_names, log_loss
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -154,6 +154,8 @@ def rare(seed=0):
 
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "d2_log_loss_score"])
 def test_scores_know_the_classes_that_a_fold_lacks(scoring):
+    if scoring not in get_scorer_names():
+        pytest.skip("this release of scikit-learn does not have the score")
     X, y = rare()
     shared = {"feature_groups": "shared", "hyperpenalty": None}
     models = [

@@ -318,7 +318,10 @@ REFUSED = {
         TransformedTargetRegressor(scaled(Ridge())),
         "cannot tune TransformedTargetRegressor",
     ),
-    "strengths of targets": (scaled(Ridge(alpha=[1.0, 2.0])), "array as alpha"),
+    "strengths of targets": (
+        scaled(Ridge(alpha=np.array([1.0, 2.0]))),
+        "array as alpha",
+    ),
 }
 
 
