@@ -319,7 +319,7 @@ REFUSED = {
         "cannot tune TransformedTargetRegressor",
     ),
     "strengths of targets": (
-        scaled(Ridge(alpha=np.array([1.0, 2.0]))),
+        scaled(Ridge(alpha=np.r_[1.0, 2.0])),
         "array as alpha",
     ),
 }
