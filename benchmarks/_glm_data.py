@@ -111,9 +111,13 @@ def load_classification(
     rows, labels = rows[keep], np.unique(labels[keep], return_inverse=True)[1]
     X = X[rows]
     X = dense(X[:, pick_columns(X, max_columns or X.shape[1], rng)])
-    n_splits = n_random_splits(len(labels))
-    splitter = StratifiedShuffleSplit(n_splits, test_size=TEST_SIZE, random_state=SEED)
-    splits = () if len(np.unique(labels)) < 2 else tuple(splitter.split(X, labels))
+    splits: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    if len(np.unique(labels)) > 1:
+        n_splits = n_random_splits(len(labels))
+        shuffle = StratifiedShuffleSplit(
+            n_splits, test_size=TEST_SIZE, random_state=SEED
+        )
+        splits = tuple(shuffle.split(X, labels))
     kind = "stratified 70/30"
     return WeightedSet(name, X, labels, splits, kind, np.ones(len(labels)))
 

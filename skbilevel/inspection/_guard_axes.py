@@ -18,9 +18,9 @@ _WORDS = {
     "shared": "one shared\nstrength",
     "stronger": "a stronger\nshared one",
     "half": "tuned on\nrandom halves",
-    "loo": "tuned by\nleave-one-out",
     "evidence": "tuned by the\nlikelihood",
     "elastic_net": "from the\nelastic net",
+    "refit": "kept by the\nelastic net",
     "metadata": "by\nmetadata",
     "deviations": "metadata and\ndeviations",
 }

@@ -9,6 +9,7 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._tuning import (
     check_guarded,
+    evidence_pays,
     finishing,
     is_small,
     limits_of,
@@ -35,15 +36,10 @@ if TYPE_CHECKING:
 
 # Half-sampling beyond this hyperpenalty is worse than its start on most data.
 _HALF = (10.0, 3.0, 1.0, 0.3)
-# Every point is an exact solution; twice as many gain nothing.
-_ELASTIC_NET = 6
 # A first point at 10 was never of use.
 _EVIDENCE, _EVIDENCE_STEPS = (1.0, 0.1), 4
 # A class with one strength has no deviations: hyperpenalties damp its steps only.
 _ONE_STRENGTH = ((0.03, 0.01, 0.003), (0.01,))
-# Half-sampling is cheap with many rows, where few halves are drawn, and with few
-# columns: its matrices are p x p, those of leave-one-out n x p.
-_ROW_BY_ROW_BELOW, _ROWS_PER_COLUMN = 600, 10
 # With fewer rows that differ from the commonest target a nested choice is noise.
 _MIN_UNCOMMON = 10
 _KNOWN_NOISE = (LogisticLoss, SoftmaxLoss)
@@ -55,8 +51,10 @@ def tune_glm_guarded(
     """Candidates, their nested scores, and one published set of strengths."""
     check_guarded(options)
     plan = plan_of(data, resampling, options, data.strata, inner_folds=True)
-    recipe = recipe_of(data, resampling, options, plan)
-    recipe = recipe if options.groups else _fewer_points(recipe)
+    dispersed = _dispersed(data.loss)
+    recipe = recipe_of(data, resampling, options, plan, halves=dispersed)
+    if options.groups is None:
+        recipe = _fewer_points(recipe, data, options.metadata is not None)
     t = data.rows.n_targets
     by_target = options.by_target and t > 1
     if by_target:
@@ -67,7 +65,7 @@ def tune_glm_guarded(
     views = plan_views(data, plan, resampling)
     options = options.widened(views.full.n_penalized)
     strengths, members = strengths_of(options, t)
-    limits, dispersed = limits_of(data, options), _dispersed(data.loss)
+    limits = limits_of(data, options)
     averaging = _averaging(dispersed or data.outer != data.loss)
     metadata = metadata_of(data, options.metadata, 1.0)
 
@@ -77,7 +75,7 @@ def tune_glm_guarded(
     listener = finishing(options, finish)
     if is_large_glm(data.rows, by_target):
         family = (data.loss, data.outer, data.offset)
-        budget = GLMBudget(steps=GLMBudget.steps if recipe.half else (0, 0))
+        budget = GLMBudget(steps=GLMBudget.steps if recipe.has_paths else (0, 0))
         found = guarded_large_glm(
             views,
             *family,
@@ -91,8 +89,6 @@ def tune_glm_guarded(
             listener,
         )
     else:
-        if resampling.splits is None and not options.groups and metadata is None:
-            recipe = _row_by_row(recipe, data)
         found = guarded_strengths(
             views,
             plan,
@@ -113,27 +109,18 @@ def _same(loss: Any) -> Any:
     return loss
 
 
-def _fewer_points(recipe: Recipe) -> Recipe:
+def _fewer_points(recipe: Recipe, data: PreparedGLM, halves: bool) -> Recipe:
     """What ridge would try for one strength per feature, less what is of no use."""
+    pays = recipe.elastic_net and evidence_pays(data)
     return replace(
         recipe,
-        half=recipe.half and _HALF,
-        evidence=recipe.evidence and _EVIDENCE,
+        half=_HALF if recipe.half and halves else (),
+        # Where classes separate, leave-one-out of working responses asks a support for
+        # no regularization at all.
+        refits=False,
+        evidence=_EVIDENCE if pays else (),
         evidence_steps=_EVIDENCE_STEPS,
-        elastic_net=min(recipe.elastic_net, _ELASTIC_NET),
     )
-
-
-def _row_by_row(recipe: Recipe, data: PreparedGLM) -> Recipe:
-    """Leave-one-out in place of half-sampling where it costs less.
-
-    Splits that the user gives may say which rows belong together, and single rows
-    would not respect that: this is for rows that nothing was said about.
-    """
-    n, p = data.rows.n_rows, data.rows.n_penalized
-    if n >= _ROW_BY_ROW_BELOW or n >= _ROWS_PER_COLUMN * p:
-        return recipe
-    return replace(recipe, half=(), loo=recipe.half)
 
 
 def _of_one_class(recipe: Recipe, options: TuningOptions, n_classes: int) -> Recipe:
@@ -160,4 +147,4 @@ def _averaging(relative: bool) -> Averaging:
     """Nats where rows are scored by a log likelihood, relative losses elsewhere."""
     if relative:
         return Averaging()
-    return Averaging(temperature=2.0, doubt=0.0, nats=True)
+    return Averaging(temperature=2.0, doubt=1.0, nats=True)

@@ -17,6 +17,7 @@ from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._conclusion import GuardResult
+from skbilevel.model_selection._family import in_kernels
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import is_large
@@ -26,7 +27,6 @@ from skbilevel.model_selection._outer_space import check_alpha_bounds
 from skbilevel.model_selection._paths import Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
-    ONE_PASS_FROM,
     PlanRequest,
     default_plan,
     split_plan,
@@ -160,21 +160,29 @@ def strengths_of(
 
 
 def recipe_of(
-    data: Prepared, resampling: Resampling, options: TuningOptions, plan: NestedPlan
+    data: Prepared,
+    resampling: Resampling,
+    options: TuningOptions,
+    plan: NestedPlan,
+    halves: bool = False,
 ) -> Recipe:
-    """Which candidates the amount of data allows and pays for."""
+    """Which candidates the amount of data allows and pays for.
+
+    ``halves`` says that strengths of groups need half-sampling beside the evidence.
+    """
     recipe = Recipe(shared="gcv" if resampling.criterion == "gcv" else "loo")
     if resampling.features is not None:
         recipe = replace(recipe, stronger=_STRONGER)
-    n, p = data.rows.n_rows, data.rows.n_penalized
+    p, sets = data.rows.n_penalized, [plan.full, *plan.outer]
     if options.groups is not None:
-        recipe = recipe.for_groups(len(options.groups.labels), p)
-    elif n >= ONE_PASS_FROM:
-        recipe = recipe.thinned()
-    elif n < p and p * n**2 > _EVIDENCE_UP_TO:
+        halves = halves or options.metadata is not None or is_large(data.rows)
+        recipe = recipe.for_groups(len(options.groups.labels), p, halves)
+    elif options.metadata is None and not is_large(data.rows):
+        recipe = recipe.for_features(in_kernels(data.rows, sets))
+    elif not evidence_pays(data):
         recipe = replace(recipe, evidence=())
     few = is_small(data)
-    if few or not all(s.halves for s in (plan.full, *plan.outer)):
+    if few or not all(s.halves for s in sets):
         recipe = replace(recipe, half=())
     return replace(recipe, evidence=(), elastic_net=0) if few else recipe
 
@@ -183,6 +191,12 @@ def is_small(data: Prepared) -> bool:
     """Whether there is nothing to choose from, or too little to choose by."""
     counted = round(float(data.rows.weight.sum()))
     return counted < MIN_ROWS or not data.rows.n_penalized
+
+
+def evidence_pays(data: Prepared) -> bool:
+    """Whether steps on the evidence take no longer than all the rest."""
+    n, p = data.rows.n_rows, data.rows.n_penalized
+    return n >= p or p * n**2 <= _EVIDENCE_UP_TO
 
 
 def limits_of(data: Prepared, options: TuningOptions) -> Limits:
@@ -224,7 +238,7 @@ def plan_of(
         X = data.rows.X
         given, rowwise = resampling.splits is not None, resampling.by_membership
         return large_plan(plan, request, given, rowwise, int(X.size))
-    if not resampling.repeat:
+    if not resampling.repeat or inner_folds:
         return plan
     again = split_plan(request, resampling.repeat, resampling.by_membership)
     return replace(
@@ -264,8 +278,7 @@ def report_guard(
         "weight": choice.weight,
         "seconds": np.full(len(score), found.seconds),
     }
-    steps = len(recipe.half) + len(recipe.loo)
-    steps += recipe.evidence_steps * len(recipe.evidence)
+    steps = len(recipe.half) + recipe.evidence_steps * len(recipe.evidence)
     # Large problems score the first folds of their plan only.
     pairs = zip(plan.held_out, found.fold_coef, strict=False)
     folds = [

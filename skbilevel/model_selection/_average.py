@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.model_selection._held_out import HeldOut
+from skbilevel.model_selection._stacking import stack
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Choice:
         return cls(unknown, unknown, chosen, chosen.astype(float))
 
 
+# Members with a smaller share of the largest weight are not worth their solutions.
+_LEAST = 1e-3
+
+
 @dataclass(frozen=True)
 class Averaging:
     """Rules of the choice.
@@ -49,14 +55,15 @@ class Averaging:
     gate : float
         Standard errors by which a candidate has to beat the shared strength.
     temperature : float
-        ``weight ~ exp(-(n / temperature) * relative excess of the score)``.
+        Weight of the divergence from equal weights, times the number of rows; see
+        `stack`.
     doubt : float
         The average is drawn back to the shared strength by the factor
         ``1 - (doubt / t)^2``, ``t`` the gain of the average in standard errors
         (positive-part James-Stein shrinkage).
     nats : bool
-        Whether losses are negative log likelihoods: ``excess`` is then absolute, since
-        a relative one is arbitrarily sharp where the loss tends to zero.
+        Whether losses are negative log likelihoods: excesses are then absolute, since
+        relative ones are arbitrarily sharp where the loss tends to zero.
     """
 
     pessimism: float = 1.0
@@ -65,40 +72,44 @@ class Averaging:
     doubt: float = 0.5
     nats: bool = False
 
-    def choose(self, losses: Array, weight: Array, cluster: Array) -> Choice:
-        """Weigh candidates by their losses (c, n) on rows they have not seen.
+    def choose(self, held: HeldOut) -> Choice:
+        """Weigh candidates by what they predict for rows they have not seen.
 
         The standard error is that of a weighted mean over clusters of rows (the
         rows themselves unless groups are given), in units of ``sum(weight)``.
         """
+        losses, weight = held.losses, held.weight
         total = weight.sum()
         loss = losses @ weight / total
         difference = losses - losses[0]
         mean = difference @ weight / total
-        error = _clustered_error(difference - mean[:, None], weight, cluster)
+        error = _clustered_error(difference - mean[:, None], weight, held.units)
         score = loss + self.pessimism * error
         kept = -mean >= self.gate * error
         # A candidate that never differs from the first adds nothing to it.
         kept &= error > 0
         kept[0] = True
-        best = score[kept].min()
-        if self.nats:
-            excess = total / self.temperature * (score - best)
-        elif best > 0:
-            excess = total / self.temperature * (score - best) / best
+        best, among = float(score[kept].min()), np.flatnonzero(kept)
+        a = np.zeros(len(loss))
+        if self.nats or best > 0:
+            unit = 1.0 if self.nats else best
+            linear, warmth = self.pessimism * error[among], self.temperature / total
+            objective = held.objective(among)
+            a[among] = stack(objective, loss[among], linear, unit, warmth)
         else:
-            excess = np.where(score > best, np.inf, 0.0)
-        a = np.where(kept, np.exp(-np.minimum(excess, 700.0)), 0.0)
-        a = self._draw_back(a / a.sum(), difference, weight, cluster)
+            a[among] = score[among] == best
+        a[a < _LEAST * a.max()] = 0.0
+        a /= a.sum()
+        along = held.combined(a) - losses[0]
+        a = self._draw_back(a, along, weight, held.units)
         return Choice(loss, error, kept, a)
 
     def _draw_back(
-        self, a: Array, difference: Array, weight: Array, cluster: Array
+        self, a: Array, along: Array, weight: Array, cluster: Array
     ) -> Array:
-        """Move weight to the first candidate where the average gains little."""
-        along = (a @ difference)[None]
-        mean = float(along[0] @ weight / weight.sum())
-        error = float(_clustered_error(along - mean, weight, cluster)[0])
+        """Move weight to the first candidate where the combination gains little."""
+        mean = float(along @ weight / weight.sum())
+        error = float(_clustered_error((along - mean)[None], weight, cluster)[0])
         trust = max(0.0, 1.0 - (self.doubt * error / mean) ** 2) if mean < 0 else 0.0
         out = trust * a
         out[0] += 1.0 - trust

@@ -12,6 +12,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._family import Family
+from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
@@ -20,8 +21,6 @@ from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._training import Trainer
 
-# Predictions of held-out rows are computed block by block.
-_BLOCK_BYTES = 1 << 24
 # Differences of a loss that solves and roundings explain.
 _ROUNDING = 1e-3
 
@@ -110,8 +109,8 @@ class Guard:
         )
         best = int(np.argmax(choice.weight))
         compromise = self.members is not None or self.views.full.n_targets > 1
-        # Losses are convex: no average of candidates is worse than theirs on average,
-        # unless the strengths it is published at are made of rounding.
+        # Losses are convex, so the loss of averaged coefficients does not exceed the
+        # weighted mean loss. If it does, `publish` has divided rounding errors.
         limit = float(choice.weight @ choice.loss) * (1.0 + _ROUNDING)
         if loss > limit or (loss > choice.loss[best] and compromise):
             # The ratio is a compromise where a strength covers several coefficients.
@@ -124,29 +123,45 @@ class Guard:
         """Weights of the candidates; the shared strength alone before any fold."""
         if not held_out:
             return Choice.first(len(made[0][1].family))
-        losses = _nested_losses(
-            self.views, self.family, held_out, _outer_coefficients(made)
+        held = self._predicted(held_out, _outer_coefficients(made))
+        return self.averaging.choose(held)
+
+    def _predicted(self, held_out: Sequence[Array], coefs: Iterable[Array]) -> HeldOut:
+        """Predictions of held-out rows by coefficients (c, n_free + p, t) of folds."""
+        eta, y = [], []
+        for k, (index, coef) in enumerate(zip(held_out, coefs, strict=True)):
+            rows = self.views.fold(k).rows
+            c, width, t = coef.shape
+            flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
+            linear = rows.predict(index, flat).reshape(len(index), c, t)
+            linear, target = self.family.compared(rows, index, linear)
+            eta.append(linear)
+            y.append(target)
+        return HeldOut(
+            np.concatenate(held_out),
+            np.concatenate(eta),
+            np.concatenate(y),
+            *self.family.scored_by,
+            self.views.full.weight,
+            self.plan.cluster,
         )
-        scored = np.unique(np.concatenate(held_out))
-        weight, cluster = self.views.full.weight[scored], self.plan.cluster[scored]
-        return self.averaging.choose(losses[:, scored], weight, cluster)
 
     def _everywhere(
         self, made: Made, weight: Array, held_out: Sequence[Array]
     ) -> tuple[list[Array], list[Array], float]:
         """An average as variances and coefficients of every set; its nested loss."""
+        trainer, first = made[0]
+        finished = [(trainer, self.family.finished(trainer, first, weight)), *made[1:]]
         published = [
-            _published(t, c, weight, self.members, self.limits) for t, c in made
+            _published(t, c, weight, self.members, self.limits) for t, c in finished
         ]
         # One array for each set: their numbers of columns may differ.
         v = [each for p in published for each in p[0]]
         solved = [each for p in published for each in p[1]]
         if not held_out:
             return v, solved, np.nan
-        nested = _nested_losses(self.views, self.family, held_out, solved[1:])[0]
-        scored = np.unique(np.concatenate(held_out))
-        row_weight = self.views.full.weight[scored]
-        return v, solved, float(nested[scored] @ row_weight / row_weight.sum())
+        held = self._predicted(held_out, solved[1:])
+        return v, solved, float(held.losses[0] @ held.weight / held.weight.sum())
 
 
 def _outer_coefficients(made: Made) -> Iterator[Array]:
@@ -154,31 +169,6 @@ def _outer_coefficients(made: Made) -> Iterator[Array]:
     for k, (trainer, candidates) in enumerate(made):
         coefs = trainer.full_coefficients(candidates.w)
         yield from coefs[1:] if k == 0 else coefs
-
-
-def _nested_losses(
-    views: RowViews,
-    family: Family,
-    held_out: Sequence[Array],
-    coefs: Iterable[Array],
-) -> Array:
-    """Mean loss (c, n) of every candidate on rows it has not seen."""
-    total: Array | None = None
-    n_rows = views.full.n_rows
-    times = np.zeros(n_rows)
-    for k, (index, coef) in enumerate(zip(held_out, coefs, strict=True)):
-        rows = views.fold(k).rows
-        step = max(256, _BLOCK_BYTES // (8 * max(rows.width, 1)))
-        c, width, t = coef.shape
-        total = np.zeros((c, n_rows)) if total is None else total
-        flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
-        for start in range(0, len(index), step):
-            part = index[start : start + step]
-            eta = rows.predict(part, flat).reshape(len(part), c, t)
-            total[:, part] += family.losses(rows, part, eta).T
-        times[index] += 1
-    assert total is not None
-    return total / np.maximum(times, 1)
 
 
 def _published(

@@ -16,6 +16,7 @@ from skbilevel.model_selection._elastic_net import (
     relative_grid,
 )
 from skbilevel.model_selection._kernel_oracle import KernelOracle
+from skbilevel.model_selection._refits import RowShares, refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._evidence import KernelEvidence
@@ -218,6 +219,17 @@ class KernelTrainer:
         v, w = elastic_net_strengths(
             oracle, grid, ratio, descent, self.rows.column_size
         )
+        return v[None], w[None]
+
+    def refits(self, v: Array) -> tuple[Array, Array]:
+        """One strength on every support of ``v`` (1, c, p); see `refits`."""
+        rows, train = self.kernel_rows, self.set.rows
+        oracle = KernelOracle(rows, train, self._sweep_train)
+        shares = None
+        if self.set.shared is None:
+            free = rows.root_weight[train][:, None] * rows.free[train]
+            shares = RowShares(self.rows.weight[train], base_leverage(free))
+        v, w = refits(oracle, v[0], self.rows.n_free, shares)
         return v[None], w[None]
 
     def solve(self, v: Array) -> Array:

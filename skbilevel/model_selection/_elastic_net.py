@@ -9,6 +9,7 @@ targets). Its stationarity condition is that of ridge at
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,12 +52,16 @@ class LeastSquaresOracle(Protocol):
 
 @dataclass(frozen=True)
 class GramOracle:
-    """A training set whose Gram matrix is formed."""
+    """A training set whose Gram matrix is formed.
+
+    ``rows``, if given, makes some columns of the swept, root-weighted rows and targets.
+    """
 
     gram: Array
     cross: Array
     yy: float
     weight: float
+    rows: Callable[[Array], tuple[Array, Array]] | None = None
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some columns."""
@@ -66,8 +71,9 @@ class GramOracle:
         """``X^T (y - X W)`` for all columns."""
         return np.asarray(self.cross - self.gram[:, active] @ w)
 
-    def rows_of(self, active: Array) -> None:
-        """None: only moments are known."""
+    def rows_of(self, active: Array) -> tuple[Array, Array] | None:
+        """Some columns of the rows, and targets, or None where moments are all."""
+        return None if self.rows is None else self.rows(active)
 
 
 @dataclass(frozen=True)
@@ -95,10 +101,13 @@ class Descent:
 ROUGH_DESCENT = Descent(unit=1.0, tol=1e-3, max_iter=200)
 
 
-def relative_grid(weight: float, n_columns: int, n_points: int = 10) -> Array:
-    """Strengths relative to the smallest that removes every feature."""
+def relative_grid(weight: float, n_columns: int, n_points: int = 5) -> Array:
+    """Strengths relative to the smallest that removes every feature.
+
+    They stand in the middle of ``n_points`` equal parts of the logarithmic range.
+    """
     low = -2.5 if n_columns >= weight else -3.0
-    return np.logspace(-0.1, low, 2 * n_points)[::2]
+    return np.logspace(-0.1, low, 4 * n_points)[2::4]
 
 
 def elastic_net_strengths(

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
-
 from skbilevel._typing import Array
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._large import RowsTrainer
@@ -15,6 +13,7 @@ from skbilevel.model_selection._large_rows import LargeRows, is_large
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import RowViews, stacked
+from skbilevel.problems import Loss, SquaredLoss
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
 
@@ -27,8 +26,17 @@ class Family(Protocol):
     def trainers(self, views: RowViews, plan: NestedPlan) -> Sequence[Any]:
         """Trainers of the full set and of the outer folds, in this order."""
 
-    def losses(self, rows: AugmentedRows, index: Array, eta: Array) -> Array:
-        """Losses (r, c) of rows ``index`` for predictions (r, c, t) of ``rows``."""
+    @property
+    def scored_by(self) -> tuple[Loss, float]:
+        """The loss that candidates are scored by, and a factor of it."""
+
+    def compared(
+        self, rows: AugmentedRows, index: Array, eta: Array
+    ) -> tuple[Array, Array]:
+        """Linear predictions (r, c, t) of rows ``index``, and the targets (r, t)."""
+
+    def finished(self, trainer: Any, candidates: Any, weight: Array) -> Any:
+        """The candidates, those that have a weight as accurate as what is published."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class LeastSquares:
         if is_large(rows):
             large = LargeRows.of(rows)
             return [RowsTrainer(large, s) for s in sets]
-        if _use_kernel(rows, sets):
+        if in_kernels(rows, sets):
             kernel_rows = KernelRows.of(rows)
             return [KernelTrainer.of(kernel_rows, s) for s in sets]
         cell = plan.cell
@@ -70,10 +78,20 @@ class LeastSquares:
                 batches.append([s])
         return [MomentTrainer(rows, batch, source) for batch in batches]
 
-    def losses(self, rows: AugmentedRows, index: Array, eta: Array) -> Array:
+    @property
+    def scored_by(self) -> tuple[Loss, float]:
         """Squared errors."""
-        residual = eta - rows.targets(index)[:, None]
-        return np.asarray((residual**2).sum(axis=-1))
+        return SquaredLoss(), 2.0
+
+    def compared(
+        self, rows: AugmentedRows, index: Array, eta: Array
+    ) -> tuple[Array, Array]:
+        """Both with the targets' shift taken out."""
+        return eta, rows.targets(index)
+
+    def finished(self, trainer: Any, candidates: Any, weight: Array) -> Any:
+        """The candidates: they are solutions already."""
+        return candidates
 
 
 def _one_table(
@@ -84,13 +102,13 @@ def _one_table(
     if plan.cell is not None or 8 * n_numbers > _BATCH_BYTES or is_large(views.full):
         return None
     made = stacked(views.all(), (plan.full, *plan.outer))
-    if made is None or _use_kernel(*made):
+    if made is None or in_kernels(*made):
         return None
     table, sets = made
     return table, replace(plan, full=sets[0], outer=sets[1:])
 
 
-def _use_kernel(rows: AugmentedRows, sets: Sequence[TrainingSet]) -> bool:
+def in_kernels(rows: AugmentedRows, sets: Sequence[TrainingSet]) -> bool:
     """Dual where columns outnumber rows, counted by weight.
 
     An integer weight counts as that many rows, so that weighting and repeating rows

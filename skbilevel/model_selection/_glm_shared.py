@@ -14,6 +14,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._glm_unseen import with_unseen
+from skbilevel.model_selection._held_out import LARGEST_LOSS
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import Loss
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
@@ -36,8 +37,6 @@ _PULL = 5e-4
 _TOL, _TOL_STACK = 1e-5, 1e-7
 # Up to so many classes a product with Z takes as long as it takes to read Z.
 _NARROW = 16
-# One far row may have a loss that overflows: such strengths are all alike.
-LARGEST_LOSS = 1e100
 
 # Predictions of left-out rows at a variance, and the largest gradient of the loss,
 # which the penalty balances.
@@ -56,11 +55,14 @@ class SharedPath:
         Weighted losses of the rows that were left out.
     weight : ndarray of shape (m,)
         Their weights.
+    row : ndarray of shape (m,)
+        Which rows they are.
     """
 
     grid: Array
     loss: Array
     weight: Array
+    row: Array
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def shared_path(
         if pulls[-1] < _PULL * pulls[0]:
             break
     loss = np.stack(losses, axis=1)
-    return SharedPath(grid[: loss.shape[1]], loss, weight)
+    return SharedPath(grid[: loss.shape[1]], loss, weight, left_out)
 
 
 def _rises(excess: Array, weight: Array, n_steps: int) -> bool:

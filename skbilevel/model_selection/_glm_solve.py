@@ -21,6 +21,7 @@ from skbilevel.problems._target_features import (
     pull,
 )
 from skbilevel.solvers._whitened import minimize_whitened
+from skbilevel.solvers._whitened_curvature import is_dense
 from skbilevel.solvers._whitened_problem import Whitened
 from skbilevel.solvers._whitened_stack import minimize_alone
 
@@ -147,7 +148,8 @@ class TrainingProblem:
         T = -pull(problem.Z, start.row_grad)
         T[: len(start.head)] = start.head
         tol = _ROUGH if rough else _FINE
-        if is_shared(problem.Z) and is_narrow(self.y.shape[1], self.free.shape[1]):
+        narrow = is_narrow(self.y.shape[1], self.free.shape[1])
+        if narrow and is_shared(problem.Z) and not is_dense(problem):
             # Their last error is not squared, as that of Newton's steps is.
             found = minimize_alone(problem, T, max(0.1 * tol, _STACKED))
             if rough:

@@ -23,18 +23,15 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._glm_rows import GLMRows
-from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
+from skbilevel.model_selection._glm_shared import SharedPath, shared_path
 from skbilevel.model_selection._glm_solve import State, TrainingProblem
 from skbilevel.model_selection._glm_unseen import n_uncommon, with_unseen
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
-from skbilevel.problems import as_design
 from skbilevel.problems._kernel import KernelRows
-from skbilevel.problems._leave_one_out_model import LeftOutRows
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
 from skbilevel.problems._spectrum import SharedStrength, choose_shared
-from skbilevel.problems._swept_rows import SweptRows
 from skbilevel.solvers.outer._gauss_newton import Deviations
 
 # Largest variance times the largest squared norm of a column.
@@ -57,10 +54,14 @@ class GLMTrainer:
         Shared by all training sets.
     set : TrainingSet
         Its rows; ``shared`` are the folds that choose the shared strength.
+    guide : GLMTrainer or None
+        That of all rows, whose folds choose the shared strength of this set, too: the
+        losses of rows outside of the set have no say.
     """
 
     glm: GLMRows
     set: TrainingSet
+    guide: GLMTrainer | None = None
 
     @property
     def rows(self) -> AugmentedRows:
@@ -113,27 +114,49 @@ class GLMTrainer:
     @cached_property
     def _start(self) -> tuple[SharedStrength, State]:
         """The best shared strength, and the solution at it."""
-        problem, rotated = self.problem, self.problem.rotated()
-        square = problem.largest_square
-        # Columns that are all zero have no strength of their own.
-        top = float(_CEILING - np.log(square)) if square > 0 else 0.0
-        log_v, edge = self._choose_shared(rotated, top)
-        shared = SharedStrength.of([(log_v, edge, top)])
-        return shared, problem.solve_shared(float(np.exp(log_v)), rotated)
+        log_v, edge = self._choose_shared()
+        shared = SharedStrength.of([(log_v, edge, self._top)])
+        return shared, self.problem.solve_shared(float(np.exp(log_v)))
 
-    def _choose_shared(self, rotated: RotatedRows, top: float) -> tuple[float, int]:
-        scale = max(self.problem.scale(rotated), 1e-300)
-        pairs = self.set.in_positions(self.rows.n_rows).shared or ()
+    @property
+    def _top(self) -> float:
+        """The largest log variance; columns of zeros have none of their own."""
+        square = self.problem.largest_square
+        return float(_CEILING - np.log(square)) if square > 0 else 0.0
+
+    def _choose_shared(self) -> tuple[float, int]:
         index = self.set.rows
         uncommon = n_uncommon(self.rows.y[index], self.rows.weight[index])
-        if not pairs or uncommon < _MIN_UNCOMMON:
+        path = self._known_path() if uncommon >= _MIN_UNCOMMON else None
+        if path is None:
             # One event teaches the folds that have it to predict all other rows well.
             below = _STRONG if uncommon < _MIN_UNCOMMON else 0.0
-            return min(-float(np.log(scale)) - below, top), 0
-        path = shared_path(rotated, pairs, scale, top)
-        log_v, edge = choose_shared(path.grid, path.loss, path.weight)
+            scale = max(self.problem.scale(self.problem.rotated()), 1e-300)
+            return min(-float(np.log(scale)) - below, self._top), 0
+        inside = np.isin(path.row, self.set.rows)
+        chosen = choose_shared(path.grid, path.loss[inside], path.weight[inside])
         # The end of the path is no optimum at infinity: see `shared_path`.
-        return log_v, min(edge, 0)
+        return min(chosen[0], self._top), min(chosen[1], 0)
+
+    def _known_path(self) -> SharedPath | None:
+        """The path of all rows, where it speaks of most rows of this set."""
+        path = None if self.guide is None else self.guide.path
+        if path is None or 2 * np.isin(self.set.rows, path.row).sum() < len(
+            self.set.rows
+        ):
+            return self.path
+        return path
+
+    @cached_property
+    def path(self) -> SharedPath | None:
+        """Losses of left-out rows along a path of shared strengths, one fold each."""
+        pairs = self.set.in_positions(self.rows.n_rows).shared
+        if not pairs:
+            return None
+        rotated = self.problem.rotated()
+        scale = max(self.problem.scale(rotated), 1e-300)
+        path = shared_path(rotated, pairs, scale, self._top)
+        return replace(path, row=self.set.rows[path.row])
 
     def shared(self, criterion: str) -> SharedStrength:
         """The best shared strength; the criterion is always that of the folds."""
@@ -187,15 +210,6 @@ class GLMTrainer:
     def half(self, h: int, log_v: Array, share: float) -> Any:
         """Model of the loss of one half, relative to ``share`` of all."""
         return self._working.half(h, log_v, share)
-
-    def left_out(self) -> LeftOutRows:
-        """The leave-one-out loss of the working responses; as large as the rows."""
-        working, problem = self._working, self.problem
-        weight = working.rows.weight
-        rows = SweptRows(as_design(problem.X), working.rows.y, weight, problem.free)
-        scale = float(weight.sum() * working.variance[0])
-        dual = problem.in_rows(self.rows.n_penalized)
-        return LeftOutRows(rows, scale if scale > 0 else 1.0, dual)
 
     def evidence_path(
         self,

@@ -19,6 +19,7 @@ from skbilevel.model_selection._large_metadata import (
     common_coordinates,
 )
 from skbilevel.model_selection._large_rows import Budget, LargeRows
+from skbilevel.model_selection._refits import refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._rows_oracle import RowsOracle
 from skbilevel.problems import (
@@ -211,6 +212,12 @@ class RowsTrainer:
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
         descent, size = Descent(limit=self.budget.columns), self.rows.column_size
         v, w = elastic_net_strengths(oracle, grid, ratio, descent, size)
+        return v[None], w[None]
+
+    def refits(self, v: Array) -> tuple[Array, Array]:
+        """One strength on every support of ``v`` (1, c, p); see `refits`."""
+        oracle = RowsOracle(self.train, self.rows.penalized, self.yy)
+        v, w = refits(oracle, v[0], self.rows.n_free, None)
         return v[None], w[None]
 
     def solve(self, v: Array) -> Array:

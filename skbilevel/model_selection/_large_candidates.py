@@ -55,11 +55,17 @@ def large_candidates(
     w = trainer.solve(np.stack(v)[None])[0]
     packed_v, packed_w = [sparse.csr_array(np.stack(v))], [_packed(w)]
     if recipe.elastic_net and members is None:
-        v_net, w_net = trainer.elastic_net(recipe.elastic_net, recipe.ratio)
-        family += ["elastic_net"] * v_net.shape[1]
-        value += list(range(v_net.shape[1]))
-        packed_v.append(sparse.csr_array(v_net[0]))
-        packed_w.append(_packed(w_net[0]))
+        parts = []
+        for ratio in recipe.ratios:
+            path = trainer.elastic_net(recipe.elastic_net, ratio)
+            parts.append(("elastic_net", *path))
+            if recipe.refits:
+                parts.append(("refit", *trainer.refits(path[0])))
+        for name, v_net, w_net in parts:
+            family += [name] * v_net.shape[1]
+            value += list(range(v_net.shape[1]))
+            packed_v.append(sparse.csr_array(v_net[0]))
+            packed_w.append(_packed(w_net[0]))
     return CompactCandidates(
         tuple(family),
         np.array(value),

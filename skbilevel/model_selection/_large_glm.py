@@ -12,6 +12,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._conclusion import GuardResult
+from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget, ceiling_of
 from skbilevel.model_selection._large_glm_deviations import choose_refined
 from skbilevel.model_selection._large_glm_rows import LargeGLM
@@ -187,21 +188,16 @@ class LargeGLMGuard:
     ) -> GuardResult:
         """Choose by some folds; publish the average."""
         tuning, plan = self.tuning, self.plan
-        scored = np.unique(np.concatenate(plan.held_out[: len(folds)]))
-        weight = tuning.problem.rows.weight[scored]
-        candidates = range(len(folds[0].v))
-        losses = np.stack([self._losses([f.W[c] for f in folds]) for c in candidates])
-        cluster = plan.cluster[scored]
-        choice = choose_refined(self.averaging, losses[:, scored], weight, cluster)
+        choice = choose_refined(self.averaging, self._predicted([f.W for f in folds]))
         seconds = perf_counter() - began
         full = tuning.moved(plan, folds[0]) if full is None else full
-        a, loss = choice.weight, 0.0
+        a = choice.weight
         published = [
             self._published(each.tuning, s.rows, tuned, a)
             for each, s, tuned in zip(self.folds, plan.outer, folds, strict=False)
         ]
-        loss = float(self._losses([W for _, W in published])[scored] @ weight)
-        loss /= float(weight.sum())
+        held = self._predicted([[W] for _, W in published])
+        loss = float(held.losses[0] @ held.weight / held.weight.sum())
         best = int(np.argmax(a))
         if loss > choice.loss[best]:
             # The ratio is a compromise where a strength covers several classes.
@@ -209,18 +205,17 @@ class LargeGLMGuard:
             published = [(f.v[best], f.W[best]) for f in folds]
         return self._result(full, folds[0], choice, a, loss, published, seconds)
 
-    def _losses(self, working: list[Array]) -> Array:
-        """Mean loss (n,) of one candidate of every scored fold on its held-out rows."""
-        n_rows = self.tuning.problem.rows.n_rows
-        total, times = np.zeros(n_rows), np.zeros(n_rows)
-        pairs = zip(working, self.folds, self.plan.held_out, strict=False)
-        for W, each, index in pairs:
-            problem = each.tuning.problem
-            fit = problem.score(index)
-            values = problem.outer.value(fit.predict(W), fit.target).sum(axis=1)
-            total[index] += values[index]
-            times[index] += 1
-        return total / np.maximum(times, 1)
+    def _predicted(self, working: Sequence[Sequence[Array]]) -> HeldOut:
+        """What the candidates of the scored folds predict for held-out rows."""
+        held_out = self.plan.held_out[: len(working)]
+        eta, y = [], []
+        for Ws, each, index in zip(working, self.folds, held_out, strict=False):
+            fit = each.tuning.problem.score(index)
+            eta.append(np.stack([fit.predict(W)[index] for W in Ws], axis=1))
+            y.append(fit.target[index])
+        rows, outer = self.tuning.problem.rows, self.tuning.problem.outer
+        parts = (np.concatenate(held_out), np.concatenate(eta), np.concatenate(y))
+        return HeldOut(*parts, outer, 1.0, rows.weight, self.plan.cluster)
 
     def _published(
         self, tuning: LargeGLMTuning, index: Array, tuned: Tuned, a: Array

@@ -14,6 +14,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice
+from skbilevel.model_selection._held_out import HeldOut
 
 
 @dataclass(frozen=True)
@@ -51,20 +52,18 @@ class Deviations:
         return self.lam / null if null > 0 else np.inf
 
 
-def choose_refined(
-    averaging: Averaging, losses: Array, weight: Array, cluster: Array
-) -> Choice:
+def choose_refined(averaging: Averaging, held: HeldOut) -> Choice:
     """Weigh the candidates; the third refines the second and never joins it.
 
     It takes the second one's place if it has the larger weight against it, which
     needs a gain beyond a standard error where that is the pessimism.
     """
-    whole = averaging.choose(losses, weight, cluster)
-    if len(losses) < 3:
+    whole = averaging.choose(held)
+    if len(whole.loss) < 3:
         return whole
-    pair = averaging.choose(losses[1:], weight, cluster).weight
+    pair = averaging.choose(held.only([1, 2])).weight
     taken = 2 if pair[1] > pair[0] else 1
-    among = averaging.choose(losses[[0, taken]], weight, cluster)
+    among = averaging.choose(held.only([0, taken]))
     kept, a = np.zeros(3, dtype=bool), np.zeros(3)
     kept[[0, taken]], a[[0, taken]] = among.kept, among.weight
     return Choice(whole.loss, whole.error, kept, a)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_candidates import large_candidates
 from skbilevel.model_selection._large_rows import CompactCandidates
@@ -156,11 +155,6 @@ def _families(
         recipe = replace(recipe, half=recipe.half[:3], evidence=recipe.evidence[:1])
     path = half_path(trainer, recipe.half, strengths, base, bounds)
     yield [("half", *each) for each in zip(recipe.half, path, strict=True)]
-    if recipe.loo:
-        assert isinstance(trainer, GLMTrainer)
-        left_out = trainer.left_out().at
-        path = smooth_path(trainer, left_out, recipe.loo, strengths, base, bounds)
-        yield [("loo", *each) for each in zip(recipe.loo, path, strict=True)]
     path = evidence_path(trainer, recipe, strengths, base, bounds)
     yield [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
 
@@ -181,19 +175,26 @@ def _solved(
 def _with_elastic_net(
     trainer: Trainer, recipe: Recipe, limits: Limits, made: Candidates
 ) -> Candidates:
-    """The points of the elastic-net path behind the others."""
+    """The points of elastic-net paths, and their refits, behind the others."""
     n_points = recipe.elastic_net
-    v, w = trainer.elastic_net(n_points, recipe.ratio)
-    if not limits.open:
-        v = limits.clip(trainer, v)
-        w = trainer.solve(v)
-    return Candidates(
-        (*made.family, *["elastic_net"] * n_points),
-        np.concatenate([made.value, np.arange(n_points)]),
-        np.concatenate([made.v, v], 1),
-        np.concatenate([made.w, w], 1),
-        made.shared,
-    )
+    parts = []
+    for ratio in recipe.ratios:
+        path = trainer.elastic_net(n_points, ratio)
+        parts.append(("elastic_net", *path))
+        if recipe.refits:
+            parts.append(("refit", *trainer.refits(path[0])))
+    for family, v, w in parts:
+        if not limits.open:
+            v = limits.clip(trainer, v)
+            w = trainer.solve(v)
+        made = Candidates(
+            (*made.family, *[family] * n_points),
+            np.concatenate([made.value, np.arange(n_points)]),
+            np.concatenate([made.v, v], 1),
+            np.concatenate([made.w, w], 1),
+            made.shared,
+        )
+    return made
 
 
 def path_box(
@@ -236,23 +237,14 @@ def half_path(
     theta: Array,
     bounds: Any,
 ) -> list[Array]:
-    """The smooth path under the half-sampling loss."""
-    return smooth_path(trainer, trainer.halves, lambdas, strengths, theta, bounds)
+    """The smooth path under the half-sampling loss.
 
-
-def smooth_path(
-    trainer: Trainer,
-    loss: Callable[[Array], Any],
-    lambdas: tuple[float, ...],
-    strengths: Strengths,
-    theta: Array,
-    bounds: Any,
-) -> list[Array]:
-    """One Gauss-Newton step per hyperpenalty, warm-started along the path."""
+    One Gauss-Newton step per hyperpenalty, warm-started along the path.
+    """
     penalty = strengths.deviations(trainer.rows.n_penalized)
 
     def model(x: Array) -> Any:
-        return strengths.pull_back(loss(strengths.expand(x)))
+        return strengths.pull_back(trainer.halves(strengths.expand(x)))
 
     path = []
     point = model(theta) if lambdas else None

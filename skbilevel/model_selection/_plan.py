@@ -24,8 +24,6 @@ from skbilevel.model_selection._resampling import (
 
 # Validation noise averages out with rows: fewer repeats and halvings are enough.
 _REPEAT_BELOW, _HALVINGS_BELOW = 1000, 600
-# Multiplications of one matrix of moments, where every training set needs many.
-_REPEAT_COST = 1e7
 # From this many rows on every sum of moments is taken in one pass over the rows.
 ONE_PASS_FROM = 5000
 _CELL_BYTES = 1 << 28
@@ -52,7 +50,7 @@ class PlanRequest:
         Labels of the rows (classes) that folds and halves share out evenly.
     inner_folds : bool
         Whether shared strengths need folds inside: no closed form predicts left-out
-        rows.
+        rows. Folds are then drawn once: a second repeat gains nothing there.
     """
 
     n_rows: int
@@ -62,12 +60,6 @@ class PlanRequest:
     strata: Array | None = None
     inner_folds: bool = False
 
-    @property
-    def costly(self) -> bool:
-        """Whether second moments or kernels take long, compared with their number."""
-        n = self.n_rows
-        return min(n, self.width) * n * self.width > _REPEAT_COST
-
     def strata_of(self, rows: Array) -> Array | None:
         """Labels of some rows."""
         return None if self.strata is None else self.strata[rows]
@@ -76,7 +68,7 @@ class PlanRequest:
 def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
     """Shuffled K-fold, twice where rows are few."""
     n, strata = request.n_rows, request.strata
-    few = n < _REPEAT_BELOW and not (request.inner_folds and request.costly)
+    few = n < _REPEAT_BELOW and not request.inner_folds
     # Folds of one row, or nearly, are the same when they are drawn again.
     few = few and 2 * n_folds <= n
     n_halvings = 5 if n < _HALVINGS_BELOW else 2

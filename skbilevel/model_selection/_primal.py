@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from skbilevel.model_selection._elastic_net import (
     elastic_net_strengths,
     relative_grid,
 )
+from skbilevel.model_selection._refits import RowShares, refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._evidence import MomentEvidence
@@ -225,20 +226,40 @@ class MomentTrainer:
         """The elastic-net path of every set as strengths."""
         out = []
         for f, weight in enumerate(self.weight):
-            oracle = GramOracle(
-                self.train.gram[f],
-                self.train.cross[f],
-                float(self.train.yy[f].sum()),
-                float(weight),
-            )
             grid = relative_grid(float(weight), self.rows.n_penalized, n_points)
             descent = None if self.likelihood is None else ROUGH_DESCENT
+            size = self.rows.column_size
             out.append(
-                elastic_net_strengths(
-                    oracle, grid, ratio, descent, self.rows.column_size
-                )
+                elastic_net_strengths(self._oracle(f), grid, ratio, descent, size)
             )
         return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
+
+    def refits(self, v: Array) -> tuple[Array, Array]:
+        """One strength on every support of ``v`` (F, c, p); see `refits`."""
+        n_free, out = self.rows.n_free, []
+        for f, training in enumerate(self.sets):
+            shares = None
+            if training.shared is None:
+                weight = self.rows.weight[training.rows]
+                free = np.sqrt(weight)[:, None] * self.rows.free_block(training.rows)
+                shares = RowShares(weight, base_leverage(free))
+            out.append(refits(self._oracle(f), v[f], n_free, shares))
+        return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
+
+    def _oracle(self, f: int) -> GramOracle:
+        train = self.train
+        yy, weight = float(train.yy[f].sum()), float(train.weight[f])
+        rows = partial(self._swept_rows, f)
+        return GramOracle(train.gram[f], train.cross[f], yy, weight, rows)
+
+    def _swept_rows(self, f: int, active: Array) -> tuple[Array, Array]:
+        """Some scaled columns of the rows of a set, and targets; root-weighted."""
+        rows, index, p = self.rows, self.sets[f].rows, self.rows.n_penalized
+        root, E = np.sqrt(rows.weight[index])[:, None], rows.free_block(index)
+        on_free, y_free = self.train.free[f][:, :p], self.train.free[f][:, p:]
+        block = rows.penalized_block(index, active) - E @ on_free[:, active]
+        y = rows.targets(index) - E @ y_free
+        return root * block * self.metric[f][active], root * y
 
     def solve(self, v: Array) -> Array:
         """Coefficients at variances (F, c, p)."""

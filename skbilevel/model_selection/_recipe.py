@@ -17,9 +17,6 @@ class Recipe:
         strength.
     half : tuple of float
         Hyperpenalties of the smooth path under the half-sampling loss, decreasing.
-    loo : tuple of float
-        The same under leave-one-out of working responses, for generalized linear
-        models; it takes rows for units of their own.
     metadata : tuple of float
         Hyperpenalties of strengths that are a function of metadata, decreasing.
     evidence : tuple of float
@@ -27,9 +24,11 @@ class Recipe:
     evidence_steps : int
         Steps on the evidence per point.
     elastic_net : int
-        Points of the elastic-net path; 0 leaves it out.
-    ratio : float
-        Its share of the L1 norm.
+        Points of an elastic-net path; 0 leaves it out.
+    ratios : tuple of float
+        Shares of the L1 norm, one path for each.
+    refits : bool
+        Whether every support of the paths is fitted again with one strength.
     shared : {"loo", "gcv"}
         Criterion of the shared strength.
     classes : Recipe or None
@@ -38,47 +37,56 @@ class Recipe:
 
     stronger: tuple[float, ...] = ()
     half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
-    loo: tuple[float, ...] = ()
     metadata: tuple[float, ...] = (0.1, 0.01)
     evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
     evidence_steps: int = 7
-    elastic_net: int = 10
-    ratio: float = 0.5
+    elastic_net: int = 5
+    ratios: tuple[float, ...] = (0.5,)
+    refits: bool = True
     shared: str = "loo"
     classes: Recipe | None = None
 
-    def for_groups(self, n_groups: int, n_features: int) -> Recipe:
+    def for_groups(self, n_groups: int, n_features: int, halves: bool) -> Recipe:
         """Few strengths for many features need less of a hyperpenalty.
 
         The weight of one deviation, ``lam / g``, stays what it is for one strength
         per feature, and the path goes on to where it hardly counts. The elastic net
-        has no strengths per group.
+        has no strengths per group. ``halves`` keeps half-sampling beside the evidence.
         """
         if n_groups < 2:
             return replace(self, half=(), evidence=(), elastic_net=0)
         share = n_groups / n_features
-        half = tuple(lam * share for lam in (*self.half, 0.03, 0.01))
-        evidence = tuple(lam * share for lam in (*self.evidence, 0.01))
-        return replace(self, half=half, evidence=evidence, elastic_net=0)
+        half = (*self.half, 0.03, 0.01) if halves else ()
+        return replace(
+            self,
+            half=tuple(lam * share for lam in half),
+            evidence=tuple(lam * share for lam in (*self.evidence[1:], 0.01)),
+            evidence_steps=5,
+            elastic_net=0,
+        )
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether anything but the shared strength is tried."""
+        return bool(self.half or self.evidence or self.elastic_net)
 
     @property
     def n_families(self) -> int:
         """Number of families at most that are told of while they are made."""
-        kinds = (self.half, self.loo, self.evidence, self.metadata)
+        kinds = (self.half, self.evidence, self.metadata)
         return 1 + sum(map(bool, kinds))
+
+    def for_features(self, dual: bool) -> Recipe:
+        """One strength for every feature, of which nothing is known.
+
+        Refits of the elastic net's supports serve better than half-sampling, and cost
+        less. The evidence gains little where columns outnumber rows (``dual``), and
+        is the dearest of all there.
+        """
+        evidence = () if dual else self.evidence[1:]
+        return replace(self, half=(), evidence=evidence, evidence_steps=4)
 
     def without_paths(self) -> Recipe:
         """The shared strength alone."""
         classes = None if self.classes is None else self.classes.without_paths()
-        return replace(
-            self, half=(), loo=(), evidence=(), elastic_net=0, classes=classes
-        )
-
-    def thinned(self) -> Recipe:
-        """Half of the points, for so many rows that strengths hardly matter."""
-        return replace(
-            self,
-            half=self.half[1::2],
-            evidence=self.evidence[1::2],
-            elastic_net=self.elastic_net // 2,
-        )
+        return replace(self, half=(), evidence=(), elastic_net=0, classes=classes)

@@ -94,6 +94,9 @@ class Trainer(Protocol):
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """Variances (F, c, p) and coefficients (F, c, p, t)."""
 
+    def refits(self, v: Array) -> tuple[Array, Array]:
+        """One strength on every support of ``v`` (F, c, p), and coefficients."""
+
     def solve(self, v: Array) -> Array:
         """Coefficients (F, c, p, t) at variances (F, c, p)."""
 

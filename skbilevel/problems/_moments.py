@@ -110,6 +110,11 @@ class AugmentedRows:
             out[:, int(self.intercept) :] = block
         return out
 
+    def penalized_block(self, rows: Array, columns: Array) -> Array:
+        """Some of the penalized columns of some rows, dense and shifted."""
+        index = self.penalized[columns]
+        return np.asarray(some_columns(self.X, rows, index) - self.shift[index])
+
     def targets(self, rows: Array) -> Array:
         """Shifted targets of some rows."""
         return np.asarray(self.y[rows] - self.y_shift)

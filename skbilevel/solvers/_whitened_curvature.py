@@ -20,7 +20,7 @@ from skbilevel.problems._target_features import by_target, is_shared, predict, p
 from skbilevel.solvers._whitened_problem import Whitened
 
 # Up to this many unknowns the Hessian over all classes is formed and factored.
-_DENSE_UP_TO = 100
+_DENSE_UP_TO = 200
 _CG_ITER = 500
 # Added to the curvature of unpenalized columns, as a share of it: any unit will do.
 _RIDGE = 1e-10
@@ -30,11 +30,10 @@ _RIDGE = 1e-10
 class Curvature:
     """The Hessian of `Whitened` at one point; solves systems with it.
 
-    One target: a Cholesky factor. Several, few unknowns: a factor over all of them.
-    Several, many unknowns: conjugate gradients, preconditioned by a factor
-    of the curvature averaged over the classes (one factor for every class takes no
-    fewer seconds), or by one for every class where each has features of its own. An
-    earlier one does as long as the point is near: ``stale``.
+    Few unknowns: a factor over all of them. Many: conjugate gradients, preconditioned
+    by a factor of the curvature averaged over the classes (one factor for every class
+    takes no fewer seconds), or by one for every class where each has features of its
+    own. An earlier one does as long as the point is near: ``stale``.
     """
 
     problem: Whitened
@@ -64,9 +63,8 @@ class Curvature:
 
     @property
     def exact(self) -> bool:
-        """Whether the factor is that of the whole Hessian."""
-        t = self.problem.n_targets
-        return t == 1 or t * self.problem.width <= _DENSE_UP_TO
+        """Whether the factor is that of the whole Hessian, at this point."""
+        return is_dense(self.problem)
 
     @cached_property
     def _second_derivative(self) -> LinearMap:
@@ -155,9 +153,16 @@ class Curvature:
         if self.exact:
             return self._precondition(B), 1
         X, n_iter = _conjugate_gradients(self.apply, B, self._precondition, tol, enough)
-        # A common shift of all classes changes no prediction; it is set to zero.
-        X[: self.problem.n_free] -= X[: self.problem.n_free].mean(axis=1, keepdims=True)
+        if self.problem.n_targets > 1:
+            # A common shift of all classes changes no prediction; it is set to zero.
+            free = X[: self.problem.n_free]
+            free -= free.mean(axis=1, keepdims=True)
         return X, n_iter
+
+
+def is_dense(problem: Whitened) -> bool:
+    """Whether there are so few unknowns that a factor over all of them is cheap."""
+    return problem.n_targets * problem.width <= _DENSE_UP_TO
 
 
 def _pairs(n: int) -> list[tuple[int, int]]:

@@ -109,7 +109,7 @@ def test_the_guard_is_no_worse_than_shared_strengths():
     own, shared = fit(X, y), BilevelLogisticCV().fit(X, y)
     assert own.best_score_ >= shared.best_score_ - 1e-3
     families = set(own.hyperpenalty_["family"])
-    assert families >= {"shared", "half", "class_half", "class_evidence"}
+    assert families >= {"shared", "evidence", "class_evidence"}
     n = len(shared.hyperpenalty_["family"])
     both = own.hyperpenalty_["alpha"][:n]
     assert_array_equal(both[:, 0], shared.hyperpenalty_["alpha"])

@@ -183,27 +183,6 @@ def test_explicit_splits_make_weights_repetitions(n_classes, params):
     assert_allclose(a.best_score_, b.best_score_, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("shape", "params", "family"),
-    [
-        ((60, 80), {}, "loo"),
-        ((60, 8), {"cv": 3}, "loo"),
-        # Halves cost less with few columns, and with many rows.
-        ((90, 8), {}, "half"),
-        ((620, 70), {}, "half"),
-        # Given splits may say which rows belong together, labels share columns.
-        ((60, 80), {"cv": KFold(3)}, "half"),
-        ((60, 80), {"feature_groups": np.arange(80) % 4}, "half"),
-    ],
-    ids=str,
-)
-def test_rows_are_left_out_one_by_one_where_that_is_cheap(shape, params, family):
-    X, y = make_data(n=shape[0], p=shape[1])
-    model = BilevelLogisticCV(**params).fit(X, y)
-    smooth = {"half", "loo"} & set(model.hyperpenalty_["family"])
-    assert smooth == {family}
-
-
 def test_class_weight_is_sample_weight():
     X, y = make_data(weights=[0.8])
     weight = np.where(y == 1, 5.0, 1.0)

@@ -36,5 +36,5 @@ def test_stand_in():
     lines = run.stdout.splitlines()
     n_iter = [line for line in lines if line.isdigit()]
     assert sum("iteration" in line for line in lines) == int(n_iter[0])
-    assert any("candidates of the full data: half" in line for line in lines)
+    assert any("candidates of the full data: evidence" in line for line in lines)
     assert "candidates of 11 of 11 training sets" in lines[-1]

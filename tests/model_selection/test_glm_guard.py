@@ -25,9 +25,14 @@ from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
 from skbilevel.problems._evidence import KernelEvidence
 from skbilevel.problems._kernel import KernelRows, Kernels
 from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._spectrum import choose_shared
 
 FEW = Recipe(
-    half=(1.0, 0.3), loo=(1.0, 0.3), evidence=(1.0,), evidence_steps=3, elastic_net=3
+    half=(1.0, 0.3),
+    evidence=(1.0,),
+    evidence_steps=3,
+    elastic_net=3,
+    refits=False,
 )
 NEAR = {"rtol": 1e-3, "atol": 1e-4}
 FAMILIES = {
@@ -94,7 +99,7 @@ def test_candidates_are_solutions_at_their_strengths(kind, p):
 @pytest.mark.parametrize("p", [6, 90])
 def test_candidates_of_every_class_are_solutions(p):
     trainer = trainer_of("classes", p)
-    shared = make_candidates(trainer, replace(FEW, loo=()), Strengths())
+    shared = make_candidates(trainer, FEW, Strengths())
     made = with_classes(trainer, shared, FEW, Strengths(), Limits())
     n, both = shared.v.shape[1], made.v.shape[1]
     assert both == 2 * n - 1 == len(made.family) == len(made.value)
@@ -138,15 +143,30 @@ def test_no_leak_to_the_bit(kind, p):
     weight[held_out] = rng.uniform(0.1, 4.0, len(held_out))
     found = []
     for each in (rows, replace(rows, X=X, y=y, weight=weight)):
-        (_, trainer, *_) = FAMILIES[kind].trainers(
-            RowViews(each), replace(plan, outer=[training], held_out=[held_out])
-        )
+        family = FAMILIES[kind]
+        glm = GLMRows(each, family.loss, family.offset, family.dispersed)
+        trainer = GLMTrainer(glm, training)
         made = make_candidates(trainer, FEW, Strengths())
         if kind == "classes":
             made = with_classes(trainer, made, FEW, Strengths(), Limits())
         found.append(made)
     assert_array_equal(found[0].v, found[1].v)
     assert_array_equal(found[0].w, found[1].w)
+
+
+@pytest.mark.parametrize("p", [6, 90])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_shared_strength_of_a_fold_is_chosen_by_the_other_folds(kind, p):
+    """One path of all rows serves: losses of rows that are held out have no say."""
+    rows, plan = make(kind, p=p)
+    full, *outer = FAMILIES[kind].trainers(RowViews(rows), plan)
+    path = full.path
+    assert_array_equal(np.sort(path.row), np.arange(rows.n_rows))
+    for trainer, held_out in zip(outer, plan.held_out, strict=True):
+        inside = ~np.isin(path.row, held_out)
+        expected, _ = choose_shared(path.grid, path.loss[inside], path.weight[inside])
+        assert_allclose(trainer.shared("loo").log_v[0], expected)
+        assert "path" not in vars(trainer)  # no path of its own
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -221,34 +241,8 @@ def test_targets_that_are_all_the_same(loss):
     assert abs(problem.coefficients(np.ones(p), state)).max() < 1e-3
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
 @pytest.mark.parametrize("p", [6, 90])
-def test_left_out_rows_are_those_of_the_working_responses(kind, p):
-    """Newton's step without a row, its curvature and all others as at the start."""
-    trainer = trainer_of(kind, p)
-    problem, eta = trainer.problem, trainer._start[1].eta
-    log_v = np.random.default_rng(3).normal(-1.0, 1.0, p)
-    curvature = problem.loss.curvature(eta, problem.y).mean(axis=1)
-    t = eta.shape[1]
-    curvature = curvature * (t / (t - 1) if t > 1 else 1.0)
-    z = eta - problem.loss.grad(eta, problem.y) / curvature[:, None]
-    d = problem.weight * curvature
-    A = np.hstack([problem.free, problem.X])
-    penalty = np.diag(np.r_[0.0, np.exp(-log_v)])
-    total = 0.0
-    for i in range(len(A)):
-        keep = np.arange(len(A)) != i
-        S = (d[keep, None] * A[keep]).T
-        W = np.linalg.solve(S @ A[keep] + penalty, S @ z[keep])
-        total += d[i] * ((z[i] - A[i] @ W) ** 2).sum()
-    # Relative to the null model, whose loss is half of a square.
-    null = 2.0 * problem.null.loss * problem.weight.sum()
-    found = trainer.left_out().at(log_v[None]).value
-    assert_allclose(found, total / null, rtol=1e-6)
-
-
-@pytest.mark.parametrize("p", [6, 90])
-def test_rows_of_weight_zero_are_not_left_out(p):
+def test_rows_of_weight_zero_are_not_there(p):
     """A training set that does not have them at all finds the same candidates."""
     rows, _ = make("binary", p=p)
     weight = rows.weight.copy()
@@ -263,9 +257,9 @@ def test_rows_of_weight_zero_are_not_left_out(p):
         request = PlanRequest(50, some.width, None, rng, codes, True)
         plan = default_plan(request, 3)
         glm = GLMRows(some, family.loss, family.offset, family.dispersed)
-        recipe = Recipe(half=(), loo=(1.0, 0.3), evidence=(), elastic_net=0)
+        recipe = Recipe(half=(), evidence=(1.0, 0.3), elastic_net=0)
         made = make_candidates(GLMTrainer(glm, plan.full), recipe, Strengths())
-        assert made.family == ("shared", "loo", "loo")
+        assert made.family == ("shared", "evidence", "evidence")
         assert np.ptp(np.log(made.v[0, -1])) > 0.1
         found.append(made.v)
     assert_allclose(found[0], found[1], rtol=1e-9)
@@ -298,8 +292,7 @@ def test_wide_sets_read_their_own_rows_and_meet_no_point_twice(monkeypatch):
     # The start needs the kernel of one variance only, as the shared strength does,
     # and candidates are solved where a criterion has been.
     assert len(kernels) == len(set(kernels))
-    paths = len(recipe.half) + len(recipe.loo)
-    assert len(kernels) <= 1 + paths + len(points) - 1
+    assert len(kernels) <= 1 + len(recipe.half) + len(points) - 1
 
 
 @pytest.mark.parametrize("free", [(), (1, 4)])

@@ -146,7 +146,7 @@ def test_primal_is_dual(make_rows, monkeypatch):
     recipe = replace(FEW, evidence=(), elastic_net=0, half=(1.0,))
     found = []
     for kernel in (False, True):
-        monkeypatch.setattr(module, "_use_kernel", lambda *args, k=kernel: k)
+        monkeypatch.setattr(module, "in_kernels", lambda *args, k=kernel: k)
         found.append(
             guarded_strengths(RowViews(rows), plan, recipe, Averaging(), Strengths())
         )

@@ -271,7 +271,8 @@ def test_estimator_beyond_the_exact_regimes():
     before = X.copy()
     model = BilevelRidgeCV().fit(X, y)
     assert (before != X).nnz == 0
-    assert set(model.hyperpenalty_["family"]) == {"shared", "metadata", "elastic_net"}
+    families = {"shared", "metadata", "elastic_net", "refit"}
+    assert set(model.hyperpenalty_["family"]) == families
     alpha = np.where(np.isfinite(model.alpha_), model.alpha_, 1e12)
     root = sparse.diags_array(1 / np.sqrt(alpha))
     reference = Ridge(alpha=1.0, solver="sparse_cg", tol=1e-10).fit(X @ root, y)

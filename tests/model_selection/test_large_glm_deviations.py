@@ -8,6 +8,7 @@ from scipy import sparse
 
 from skbilevel import BilevelGammaCV, BilevelLogisticCV, BilevelPoissonCV
 from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import GLMBudget
 from skbilevel.model_selection._large_glm_deviations import (
@@ -20,7 +21,7 @@ from skbilevel.model_selection._large_glm_shape import Shape
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import RowViews
-from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
+from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss, SquaredLoss
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.solvers.inner import NewtonCG
 
@@ -125,14 +126,17 @@ def test_deviations_are_the_minimum_of_slope_and_hyperpenalty():
     assert none.in_units(1.0) == np.inf
 
 
-def _losses(gain, noise, n=2000):
-    """Losses of three candidates; the third gains over the second."""
+def _held_out(gain, noise, n=2000):
+    """Predictions of three candidates; the third one's loss gains over the second's."""
     rng = np.random.default_rng(0)
     shared = 1.0 + 0.3 * rng.standard_normal(n)
     metadata = shared - 0.05 + 0.1 * rng.standard_normal(n)
     difference = rng.standard_normal(n)
     difference -= difference.mean()
-    return np.stack([shared, metadata, metadata - gain + noise * difference])
+    losses = np.stack([shared, metadata, metadata - gain + noise * difference])
+    losses -= min(0.0, losses.min())
+    eta, y = np.sqrt(losses.T)[..., None], np.zeros((n, 1))
+    return HeldOut(np.arange(n), eta, y, SquaredLoss(), 2.0, np.ones(n), np.arange(n))
 
 
 @pytest.mark.parametrize("rules", RULES)
@@ -149,14 +153,14 @@ def _losses(gain, noise, n=2000):
 def test_deviations_take_the_place_of_metadata_where_they_gain(
     rules, gain, noise, taken
 ):
-    losses, rest = _losses(gain, noise), (np.ones(2000), np.arange(2000))
-    choice = choose_refined(RULES[rules], losses, *rest)
+    held = _held_out(gain, noise)
+    choice = choose_refined(RULES[rules], held)
     assert choice.kept.tolist() == [True, not taken, taken]
     assert choice.weight[1 + taken] > 0.5
     assert choice.weight[2 - taken] == 0.0
-    expected = RULES[rules].choose(losses[[0, 1 + taken]], *rest)
+    expected = RULES[rules].choose(held.only([0, 1 + taken]))
     np.testing.assert_array_equal(choice.weight[[0, 1 + taken]], expected.weight)
-    np.testing.assert_allclose(choice.loss, losses.mean(axis=1))
+    np.testing.assert_allclose(choice.loss, held.losses.mean(axis=1))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -198,8 +202,8 @@ def test_noise_does_not_get_them():
 def test_what_is_published_is_where_they_are_taken(monkeypatch):
     module = "skbilevel.model_selection._large_glm.choose_refined"
 
-    def third(averaging, losses, weight, cluster):
-        choice = choose_refined(averaging, losses, weight, cluster)
+    def third(averaging, held):
+        choice = choose_refined(averaging, held)
         kept, a = np.array([True, False, True]), np.array([0.0, 0.0, 1.0])
         return replace(choice, kept=kept, weight=a)
 

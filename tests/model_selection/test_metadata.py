@@ -58,8 +58,10 @@ def correlations(X, y, sample_weight):
     return np.log(1e-3 + abs(X.T @ centered))
 
 
-@pytest.mark.parametrize(("n", "p", "n_seeds"), [(150, 40, 3), (50, 70, 1)])
-def test_metadata_that_explain_the_strengths_help(n, p, n_seeds):
+@pytest.mark.parametrize(
+    ("n", "p", "n_seeds", "most"), [(150, 40, 3, 0.95), (50, 70, 1, 0.75)]
+)
+def test_metadata_that_explain_the_strengths_help(n, p, n_seeds, most):
     ratio = []
     for seed in range(n_seeds):
         X, y, X_test, y_test, Z = known_strengths(n, p, seed)
@@ -68,7 +70,7 @@ def test_metadata_that_explain_the_strengths_help(n, p, n_seeds):
         assert "metadata" in model.hyperpenalty_["family"]
         told = np.mean((model.predict(X_test) - y_test) ** 2)
         ratio.append(told / np.mean((plain - y_test) ** 2))
-    assert np.exp(np.mean(np.log(ratio))) < 0.75
+    assert np.exp(np.mean(np.log(ratio))) < most
 
 
 def test_metadata_of_noise_do_little_harm():

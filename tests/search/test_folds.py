@@ -117,9 +117,12 @@ def test_transformers_that_learn_nothing_change_nothing(last):
     search = BilevelSearchCV(
         make_pipeline(ColumnTransformer([("all", "passthrough", slice(0, P))]), last)
     ).fit(X, y)
-    assert_allclose(search.best_estimator_[-1].coef_, alone.coef_, rtol=1e-9)
+    # A search has more candidates; those of Newton's method start from each other, and
+    # are solved only as far as their choice needs.
+    rtol = 1e-5 if isinstance(last, BilevelLogisticCV) else 1e-7
+    assert_allclose(search.best_estimator_[-1].coef_, alone.coef_, rtol=rtol)
     (alpha,) = search.best_params_.values()
-    assert_allclose(alpha, alone.alpha_, rtol=1e-7)
+    assert_allclose(alpha, alone.alpha_, rtol=rtol)
 
 
 def views_of_folds(make_rows, sparse_X=False, free=()):
@@ -449,7 +452,8 @@ def test_more_columns_than_rows(last, p):
     X, y = wide(50, p)
     y = np.exp(0.3 * y).round() if isinstance(last, BilevelPoissonCV) else y
     search = BilevelSearchCV(make_pipeline(StandardScaler(), last)).fit(X, y)
-    assert search.n_splits_ == 10
+    # Folds are drawn twice where closed forms make that cheap.
+    assert search.n_splits_ == (10 if isinstance(last, BilevelRidgeCV) else 5)
     assert search.score(X, y) > 0.2
 
 
