@@ -25,6 +25,8 @@ _WORDS = {
     "deviations": "metadata and\ndeviations",
 }
 _CONTINUED = {"metadata_": "metadata,\n", "class_": "by class,\n"}
+# Shares of the largest weight from which on a candidate sets the limits of the axes.
+_COUNTS = 0.1
 # A share of the score below which a difference is one of rounding.
 _ROUNDING = 1e-9
 
@@ -93,13 +95,14 @@ def draw_scores(ax: Any, found: Candidates, place: Array) -> None:
 def _limits(
     found: Candidates, gain: Array, error: Array, line: float | None
 ) -> tuple[float, float]:
-    """Around all that was kept; bad candidates would squeeze it to a line."""
-    ends = np.r_[(gain - error)[found.kept], (gain + error)[found.kept], 0.0, line or 0]
+    """Around all that count; bad candidates would squeeze it to a line."""
+    some = found.weight >= _COUNTS * found.weight.max()
+    ends = np.r_[(gain - error)[some], (gain + error)[some], 0.0, line or 0]
     low, high = float(ends.min()), float(ends.max())
     most = float(np.quantile(gain - error, 0.3))
     if high - low > _ROUNDING * abs(float(found.score[0])):
         low = min(low, max(most, low - (high - low)))
-    else:  # the shared strength alone was kept
+    else:  # the shared strength alone has a weight
         low = min(low, most)
     span = high - low or 0.01 * abs(float(found.score[0])) or 1.0
     return low - 0.15 * span, high + 0.12 * span
@@ -108,8 +111,8 @@ def _limits(
 def _explain(ax: Any, found: Candidates, below: Array) -> None:
     """Entries of the legend for hollow dots and triangles, where there are any."""
     entries = (
-        (~found.kept & ~below, "o", "not clearly better: left out"),
-        (below, "v", "far worse: left out"),
+        (~found.kept & ~below, "o", "without weight"),
+        (below & ~found.kept, "v", "far worse"),
     )
     for some, marker, label in entries:
         if some.any():
@@ -123,7 +126,7 @@ def finding(found: Candidates) -> str:
     """What the guard has decided, in a sentence."""
     weight = float(found.weight[found.family != "shared"].sum())
     if weight == 0.0:
-        return "No candidate is clearly better: one shared strength stays"
+        return "No combination is better: one shared strength stays"
     return f"Candidates other than one shared strength have {weight:.0%} of the average"
 
 

@@ -19,9 +19,9 @@ class GuardPathDisplay(Versioned):
     A candidate is a set of strengths. Candidates stand side by side, family by family,
     from timid to bold. The upper axes show what each gains over one shared strength on
     rows that it has not seen, with the standard error of this difference; the lower
-    ones its weight. Candidates that are not clearly better are left out and drawn
-    hollow; a triangle at the lower edge stands for one that is far worse. Make it by
-    `from_estimator`.
+    ones its weight. A candidate that is worse alone can have a weight, because its
+    errors are others; those without one are drawn hollow. A triangle at the lower edge
+    stands for one that is far worse. Make it by `from_estimator`.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class GuardPathDisplay(Versioned):
     standard_error : ndarray of shape (n_candidates,)
         Standard error of its difference to the first score.
     kept : ndarray of bool of shape (n_candidates,)
-        Whether it has passed the gate.
+        Whether it has a weight.
     weight : ndarray of shape (n_candidates,)
         Its weight in the average.
     published_score : float or None, default=None

@@ -147,4 +147,4 @@ def _averaging(relative: bool) -> Averaging:
     """Nats where rows are scored by a log likelihood, relative losses elsewhere."""
     if relative:
         return Averaging()
-    return Averaging(temperature=2.0, doubt=1.0, nats=True)
+    return Averaging(temperature=1.0, doubt=1.0, nats=True)

@@ -1,4 +1,4 @@
-"""The choice: score, gate, weights, and an average that is published as strengths."""
+"""The choice: scores, weights, and an average that is published as strengths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Choice:
     error : ndarray of shape (c,)
         Standard error of its difference to the first candidate.
     kept : ndarray of bool
-        Candidates that pass the gate; the first always does.
+        Candidates that have a weight.
     weight : ndarray of shape (c,)
         Weights in the average.
     """
@@ -52,8 +52,6 @@ class Averaging:
     ----------
     pessimism : float
         Standard errors that are added to a candidate's loss.
-    gate : float
-        Standard errors by which a candidate has to beat the shared strength.
     temperature : float
         Weight of the divergence from equal weights, times the number of rows; see
         `stack`.
@@ -67,7 +65,6 @@ class Averaging:
     """
 
     pessimism: float = 1.0
-    gate: float = 0.5
     temperature: float = 8.0
     doubt: float = 0.5
     nats: bool = False
@@ -85,12 +82,11 @@ class Averaging:
         mean = difference @ weight / total
         error = _clustered_error(difference - mean[:, None], weight, held.units)
         score = loss + self.pessimism * error
-        kept = -mean >= self.gate * error
         # A candidate that never differs from the first adds nothing to it.
-        kept &= error > 0
-        kept[0] = True
-        best, among = float(score[kept].min()), np.flatnonzero(kept)
-        a = np.zeros(len(loss))
+        usable = error > 0
+        usable[0] = True
+        among = np.flatnonzero(usable)
+        best, a = float(score[among].min()), np.zeros(len(loss))
         if self.nats or best > 0:
             unit = 1.0 if self.nats else best
             linear, warmth = self.pessimism * error[among], self.temperature / total
@@ -102,7 +98,7 @@ class Averaging:
         a /= a.sum()
         along = held.combined(a) - losses[0]
         a = self._draw_back(a, along, weight, held.units)
-        return Choice(loss, error, kept, a)
+        return Choice(loss, error, a > 0, a)
 
     def _draw_back(
         self, a: Array, along: Array, weight: Array, cluster: Array

@@ -21,6 +21,8 @@ from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._training import Trainer
 
+# Solutions that are looked at before strengths are published.
+_ROUNDS = 2
 # Differences of a loss that solves and roundings explain.
 _ROUNDING = 1e-3
 
@@ -184,16 +186,35 @@ def _published(
         v = candidates.v[:, int(np.argmax(weight))]
     else:
         w = candidates.average(weight)
-        u = trainer.dual_gradient(w)
-        by_target = candidates.v.ndim == 4
-        v = np.stack(
-            [publish(*each, members, by_target) for each in zip(w, u, strict=True)]
-        )
         if isinstance(trainer, RowsTrainer):
             # A trainer of its own: what it keeps is dropped with it.
             trainer = replace(trainer, start=w[0])
+        v = _strengths_of(trainer, w, candidates.v.ndim == 4, members)
     ceiling = np.exp(candidates.shared.ceiling)
     v = np.minimum(v, ceiling.reshape(-1, *[1] * (v.ndim - 1)))
     v = limits.clip(trainer, v[:, None])[:, 0]
     solved = trainer.full_coefficients(trainer.solve(v[:, None]))
     return trainer.variances(v[:, None])[:, 0], solved
+
+
+def _strengths_of(
+    trainer: Trainer | RowsTrainer, w: Array, by_target: bool, members: Array | None
+) -> Array:
+    """Variances at which the solutions are as close to ``w`` (F, p, t) as can be.
+
+    Where no sign of ``w`` and of its dual gradient disagrees, the solutions are ``w``.
+    Elsewhere a coefficient is lost and all others move, and with them the dual
+    gradient: it is taken again at the solution that was found.
+    """
+    several = members is not None or (w.shape[2] > 1 and not by_target)
+    # Where a solution takes many products with X, one of them has to do.
+    last = several or isinstance(trainer, RowsTrainer)
+    u = trainer.dual_gradient(w)
+    for more in range(_ROUNDS, -1, -1):
+        pairs = zip(w, u, strict=True)
+        v = np.stack([publish(*each, members, by_target) for each in pairs])
+        lost = (v == 0) & (w if by_target else w.sum(axis=2)).astype(bool)
+        if last or not more or not lost.any():
+            break
+        u = trainer.dual_gradient(trainer.solve(v[:, None])[:, 0])
+    return v

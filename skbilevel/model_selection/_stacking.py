@@ -1,6 +1,6 @@
 """Penalized stacking: weights by the nested loss of the combination.
 
-Over the simplex, for candidates of a gate, minimize::
+Over the simplex, minimize::
 
     [F(a) + k a.e] / unit  +  (T / n) KL(a | uniform)
 

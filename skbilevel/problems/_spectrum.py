@@ -30,6 +30,8 @@ _REACHED, _ALONE = 1e-12, 1e-10
 # Curves that vary less than this are flat: with two rows, say, leave-one-out predicts
 # the other row's target at any strength, and the rest is rounding.
 _FLAT = 1e-6
+# Degrees of freedom that a shared strength leaves to all rows together.
+_LEAST_FREEDOM = 1.0
 # Standard errors that stronger regularization may cost.
 _PATIENCE = 0.25
 
@@ -68,11 +70,19 @@ class Spectrum:
     n_free: int
 
     def grid(self) -> Array:
-        """Values of ``log c`` that no optimum can leave."""
+        """Values of ``log c`` that no optimum can leave.
+
+        They leave the rows a degree of freedom, all together. Beyond it, where columns
+        are as many as rows, leave-one-out and GCV are ratios of numbers that both
+        vanish, and fall by chance.
+        """
         top = self.lam.max() if self.lam.size else 1.0
-        return np.asarray(
-            np.arange(_SPAN[0], _SPAN[1] + _STEP / 2, _STEP) - np.log(top)
-        )
+        log_c = np.arange(_SPAN[0], _SPAN[1] + _STEP / 2, _STEP) - np.log(top)
+        n = self.weight if self.left is None else len(self.left)
+        freedom = n - self.n_free - _shrinkage(self.lam, log_c).sum(axis=0)
+        # Fewer rows than that, or unpenalized columns that fit them, change nothing.
+        least = min(_LEAST_FREEDOM, 0.5 * float(freedom[0]))
+        return np.asarray(log_c[freedom >= least] if least > 0 else log_c)
 
     def ceiling(self) -> float:
         """Largest ``log v`` at which ``I + d G d`` is safely positive definite.

@@ -490,3 +490,20 @@ def test_classifier_needs_classes(data):
     X, y = data
     with pytest.raises(ValueError, match="continuous"):
         BilevelRidgeClassifierCV().fit(X, y)
+
+
+def test_as_many_columns_as_rows_are_not_interpolated():
+    """Leave-one-out falls by chance where no degree of freedom is left.
+
+    One direction of X is tiny here, and the target hardly has a part along it.
+    """
+    rng = np.random.default_rng(9)
+    X, w = rng.standard_normal((1080, 79)), rng.standard_normal(79)
+    y = X @ w / np.linalg.norm(w) + rng.standard_normal(1080)
+    for cv in (None, "loo"):
+        model = BilevelRidgeCV(feature_groups="shared", cv=cv).fit(X[:80], y[:80])
+        assert model.alpha_[0] > 1.0
+    error = np.mean(
+        (BilevelRidgeCV().fit(X[:80], y[:80]).predict(X[80:]) - y[80:]) ** 2
+    )
+    assert error < 2.5

@@ -1,4 +1,4 @@
-"""Scores, gate, weights, and the publication of an average as strengths."""
+"""Scores, weights, and the publication of an average as strengths."""
 
 import numpy as np
 import pytest
@@ -74,13 +74,23 @@ def held_out(loss, weight=None, cluster=None):
     return HeldOut(np.arange(n), eta, y, SquaredLoss(), 2.0, weight, cluster)
 
 
-def test_gate_keeps_what_clearly_gains():
+def test_what_has_a_weight_is_kept():
     error = 0.1 / np.sqrt(200)
-    choice = choose(losses([2 * error, 0.4 * error, -error]), gate=0.5)
-    assert_array_equal(choice.kept, [True, True, False, False])
+    choice = choose(losses([2 * error, 0.4 * error, -50 * error]))
     assert_allclose(choice.error[1:], error, rtol=1e-9)
     assert_allclose(choice.weight.sum(), 1.0)
-    assert_array_equal(choice.weight[2:], 0.0)
+    assert_array_equal(choice.kept, choice.weight > 0)
+    assert choice.weight[3] == 0.0
+
+
+def test_a_candidate_that_is_worse_alone_can_help():
+    """Its errors differ from those of the first; a gate would not see that."""
+    rng = np.random.default_rng(0)
+    eta = rng.standard_normal((300, 2, 1)) * np.array([1.0, 1.2])[:, None]
+    parts = (np.zeros((300, 1)), SquaredLoss(), 2.0, np.ones(300), np.arange(300))
+    choice = Averaging().choose(HeldOut(np.arange(300), eta, *parts))
+    assert choice.loss[1] > choice.loss[0]
+    assert choice.weight[1] > 0.2
 
 
 def test_a_candidate_equal_to_the_first_adds_nothing():

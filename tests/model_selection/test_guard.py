@@ -257,8 +257,8 @@ def test_never_much_worse_than_ridge(shape, n_seeds):
     """Excess error over the noise-free target, where ridge is the right model."""
     dense = linear(*shape, lambda rng, p: rng.standard_normal(p) / np.sqrt(p))
     against_ridge, _ = relative_mse(dense, n_seeds)
-    assert against_ridge.mean() < 1.06
-    assert against_ridge.max() < 1.25
+    assert against_ridge.mean() < 1.12
+    assert against_ridge.max() < 1.3
 
 
 def test_better_than_ridge_where_few_columns_count():
