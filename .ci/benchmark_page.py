@@ -136,7 +136,7 @@ def battery_classes() -> list[list[str]]:
             "accuracy there, and time",
             f"{ours['accuracy, points']:+.1f} points; median fit "
             f"{cell(ours['median fit / all peers'])} of l2 and l1 together, in sum "
-            f"{cell(ours['time / all peers'])} (87 classes, dense texts)",
+            f"{cell(ours['time / all peers'])}",
             f"l1: {l1['accuracy, points']:+.1f} points",
             "the same",
         ],
