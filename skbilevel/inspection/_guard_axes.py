@@ -25,7 +25,7 @@ _WORDS = {
     "deviations": "metadata and\ndeviations",
 }
 _CONTINUED = {"metadata_": "metadata,\n", "class_": "by class,\n"}
-# Shares of the largest weight from which on a candidate sets the limits of the axes.
+# The share of the largest weight from which on a candidate sets the limits.
 _COUNTS = 0.1
 # A share of the score below which a difference is one of rounding.
 _ROUNDING = 1e-9

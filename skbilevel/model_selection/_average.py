@@ -21,23 +21,25 @@ class Choice:
         Mean nested loss.
     error : ndarray of shape (c,)
         Standard error of its difference to the first candidate.
-    kept : ndarray of bool
-        Candidates that have a weight.
     weight : ndarray of shape (c,)
         Weights in the average.
     """
 
     loss: Array
     error: Array
-    kept: Array
     weight: Array
+
+    @property
+    def kept(self) -> Array:
+        """Candidates that have a weight."""
+        return np.asarray(self.weight > 0)
 
     @classmethod
     def first(cls, n_candidates: int) -> Choice:
         """The first candidate, before any of them has a score."""
         unknown = np.full(n_candidates, np.nan)
         chosen = np.arange(n_candidates) == 0
-        return cls(unknown, unknown, chosen, chosen.astype(float))
+        return cls(unknown, unknown, chosen.astype(float))
 
 
 # Members with a smaller share of the largest weight are not worth their solutions.
@@ -98,7 +100,7 @@ class Averaging:
         a /= a.sum()
         along = held.combined(a) - losses[0]
         a = self._draw_back(a, along, weight, held.units)
-        return Choice(loss, error, a > 0, a)
+        return Choice(loss, error, a)
 
     def _draw_back(
         self, a: Array, along: Array, weight: Array, cluster: Array

@@ -83,5 +83,5 @@ def _of_class(
     path += evidence_path(own, recipe, strengths, base, bounds)
     made = [np.exp(strengths.expand(theta)) for theta in path]
     if recipe.elastic_net:
-        made.append(own.elastic_net(recipe.elastic_net, recipe.ratios[0])[0][0])
+        made.append(own.elastic_net(recipe.elastic_net, recipe.ratio)[0][0])
     return np.concatenate(made)

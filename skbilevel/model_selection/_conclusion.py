@@ -110,10 +110,14 @@ class Guard:
             first.shared,
         )
         best = int(np.argmax(choice.weight))
+        # A member of a combination can be worse alone than the shared strength.
+        best = best if choice.loss[best] <= choice.loss[0] else 0
         compromise = self.members is not None or self.views.full.n_targets > 1
         # Losses are convex, so the loss of averaged coefficients does not exceed the
-        # weighted mean loss. If it does, `publish` has divided rounding errors.
-        limit = float(choice.weight @ choice.loss) * (1.0 + _ROUNDING)
+        # weighted mean loss. If it does, `publish` has divided rounding errors. What
+        # lost signs have made worse than the shared strength is not published, either.
+        mean = float(choice.weight @ choice.loss)
+        limit = min(mean, float(choice.loss[0])) * (1.0 + _ROUNDING)
         if loss > limit or (loss > choice.loss[best] and compromise):
             # The ratio is a compromise where a strength covers several coefficients.
             alone = np.eye(len(choice.weight))[best]
@@ -130,22 +134,22 @@ class Guard:
 
     def _predicted(self, held_out: Sequence[Array], coefs: Iterable[Array]) -> HeldOut:
         """Predictions of held-out rows by coefficients (c, n_free + p, t) of folds."""
-        eta, y = [], []
-        for k, (index, coef) in enumerate(zip(held_out, coefs, strict=True)):
+        index, start = np.concatenate(held_out), 0
+        eta = y = np.empty(0)
+        for k, (part, coef) in enumerate(zip(held_out, coefs, strict=True)):
             rows = self.views.fold(k).rows
             c, width, t = coef.shape
             flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
-            linear = rows.predict(index, flat).reshape(len(index), c, t)
-            linear, target = self.family.compared(rows, index, linear)
-            eta.append(linear)
-            y.append(target)
+            linear = rows.predict(part, flat).reshape(len(part), c, t)
+            linear, target = self.family.compared(rows, part, linear)
+            if not start:
+                eta, y = np.empty((len(index), c, t)), np.empty((len(index), t))
+            stop = start + len(part)
+            eta[start:stop], y[start:stop] = linear, target
+            start = stop
+        scored = self.family.scored_by
         return HeldOut(
-            np.concatenate(held_out),
-            np.concatenate(eta),
-            np.concatenate(y),
-            *self.family.scored_by,
-            self.views.full.weight,
-            self.plan.cluster,
+            index, eta, y, *scored, self.views.full.weight, self.plan.cluster
         )
 
     def _everywhere(
@@ -206,15 +210,17 @@ def _strengths_of(
     Elsewhere a coefficient is lost and all others move, and with them the dual
     gradient: it is taken again at the solution that was found.
     """
-    several = members is not None or (w.shape[2] > 1 and not by_target)
-    # Where a solution takes many products with X, one of them has to do.
-    last = several or isinstance(trainer, RowsTrainer)
-    u = trainer.dual_gradient(w)
-    for more in range(_ROUNDS, -1, -1):
+
+    def at(u: Array) -> Array:
         pairs = zip(w, u, strict=True)
-        v = np.stack([publish(*each, members, by_target) for each in pairs])
-        lost = (v == 0) & (w if by_target else w.sum(axis=2)).astype(bool)
-        if last or not more or not lost.any():
-            break
-        u = trainer.dual_gradient(trainer.solve(v[:, None])[:, 0])
+        return np.stack([publish(*each, members, by_target) for each in pairs])
+
+    v = at(trainer.dual_gradient(w))
+    single = members is None and (w.shape[2] == 1 or by_target)
+    # Where a solution takes many products with X, the first strengths have to do.
+    if single and not isinstance(trainer, RowsTrainer):
+        for _ in range(_ROUNDS):
+            if not ((v.reshape(w.shape) == 0) & (w != 0)).any():
+                break
+            v = at(trainer.dual_gradient(trainer.solve(v[:, None])[:, 0]))
     return v

@@ -79,49 +79,50 @@ class HeldOut:
     @cached_property
     def losses(self) -> Array:
         """Loss (c, n) of every candidate on every row, its mean over repeats."""
-        return self._by_row(self._values(self.eta, self.y[:, None]))
+        each = range(self.eta.shape[1])
+        return np.stack([self._by_row(self._values(self.eta[:, c])) for c in each])
 
-    def _values(self, eta: Array, y: Array) -> Array:
+    def _values(self, eta: Array) -> Array:
+        """Losses (m,) of linear predictions (m, t)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            value = self.unit * self.loss.value(eta, y).sum(axis=-1)
+            value = self.unit * self.loss.value(eta, self.y).sum(axis=-1)
         return np.where(value < LARGEST_LOSS, value, LARGEST_LOSS)
 
     def _by_row(self, value: Array) -> Array:
-        """Means (c, n) over repeats of losses (m, c)."""
-        rows, place, times = self._rows
-        out = np.zeros((len(rows), value.shape[1]))
-        np.add.at(out, place, value)
-        return np.asarray((out / times[:, None]).T)
+        """Means (n,) over repeats of losses (m,)."""
+        _, place, times = self._rows
+        return np.asarray(np.bincount(place, value) / times)
 
     def combined(self, a: Array) -> Array:
         """Losses (n,) of the combination ``a`` of linear predictions."""
-        eta = np.tensordot(a, self.eta, axes=(0, 1))
-        return self._by_row(self._values(eta, self.y)[:, None])[0]
+        return self._by_row(self._values(np.tensordot(a, self.eta, axes=(0, 1))))
 
     def objective(self, kept: Array) -> Objective:
         """Mean loss of combinations (k,) of some candidates, and two derivatives.
 
         A combination has weights that sum to one.
         """
-        total = self.share.sum()
-        E = self.eta[:, kept]
+        total, scaled = self.share.sum(), self.unit * self.share[:, None]
+        E = self.eta if len(kept) == self.eta.shape[1] else self.eta[:, kept]
+
+        def against(D: Array) -> Array:
+            """Products (k,) of the candidates' predictions with (m, t) numbers."""
+            return np.tensordot(D, E, axes=((0, 1), (0, 2))) / total
+
         if self.loss.constant_curvature:
-            residual = np.moveaxis(E - self.y[:, None], 1, 2).reshape(-1, len(kept))
-            weight = np.repeat(self.share, self.y.shape[1])
-            H = self.unit * (residual.T @ (weight[:, None] * residual)) / total
+            # Of the residuals, whose combinations are the residuals of combinations.
+            rest = (scaled * (E[:, k] - self.y) for k in range(len(kept)))
+            H = np.stack([against(r) - (r * self.y).sum() / total for r in rest])
             return lambda a: (0.5 * float(a @ H @ a), H @ a, H)
 
         def evaluate(a: Array) -> tuple[float, Array, Array]:
             eta = np.tensordot(a, E, axes=(0, 1))
-            value = float(self._values(eta, self.y) @ self.share) / total
-            scaled = (self.unit / total * self.share)[:, None]
+            value = float(self._values(eta) @ self.share) / total
             with np.errstate(over="ignore", invalid="ignore"):
-                slope = scaled * self.loss.grad(eta, self.y)
-                grad = np.tensordot(slope, E, axes=((0, 1), (0, 2)))
+                grad = against(scaled * self.loss.grad(eta, self.y))
                 curved = self.loss.second_derivative(eta, self.y)
-                columns = [scaled * curved(E[:, k]) for k in range(len(kept))]
-                H = np.tensordot(np.stack(columns), E, axes=((1, 2), (0, 2)))
-            return value, _finite(grad), _finite(H)
+                H = [against(scaled * curved(E[:, k])) for k in range(len(kept))]
+            return value, _finite(grad), _finite(np.stack(H))
 
         return evaluate
 

@@ -55,12 +55,10 @@ def large_candidates(
     w = trainer.solve(np.stack(v)[None])[0]
     packed_v, packed_w = [sparse.csr_array(np.stack(v))], [_packed(w)]
     if recipe.elastic_net and members is None:
-        parts = []
-        for ratio in recipe.ratios:
-            path = trainer.elastic_net(recipe.elastic_net, ratio)
-            parts.append(("elastic_net", *path))
-            if recipe.refits:
-                parts.append(("refit", *trainer.refits(path[0])))
+        path = trainer.elastic_net(recipe.elastic_net, recipe.ratio)
+        parts = [("elastic_net", *path)]
+        if recipe.refits:
+            parts.append(("refit", *trainer.refits(path[0])))
         for name, v_net, w_net in parts:
             family += [name] * v_net.shape[1]
             value += list(range(v_net.shape[1]))

@@ -64,6 +64,6 @@ def choose_refined(averaging: Averaging, held: HeldOut) -> Choice:
     pair = averaging.choose(held.only([1, 2])).weight
     taken = 2 if pair[1] > pair[0] else 1
     among = averaging.choose(held.only([0, taken]))
-    kept, a = np.zeros(3, dtype=bool), np.zeros(3)
-    kept[[0, taken]], a[[0, taken]] = among.kept, among.weight
-    return Choice(whole.loss, whole.error, kept, a)
+    a = np.zeros(3)
+    a[[0, taken]] = among.weight
+    return Choice(whole.loss, whole.error, a)

@@ -175,14 +175,12 @@ def _solved(
 def _with_elastic_net(
     trainer: Trainer, recipe: Recipe, limits: Limits, made: Candidates
 ) -> Candidates:
-    """The points of elastic-net paths, and their refits, behind the others."""
+    """The points of the elastic-net path, and their refits, behind the others."""
     n_points = recipe.elastic_net
-    parts = []
-    for ratio in recipe.ratios:
-        path = trainer.elastic_net(n_points, ratio)
-        parts.append(("elastic_net", *path))
-        if recipe.refits:
-            parts.append(("refit", *trainer.refits(path[0])))
+    path = trainer.elastic_net(n_points, recipe.ratio)
+    parts = [("elastic_net", *path)]
+    if recipe.refits:
+        parts.append(("refit", *trainer.refits(path[0])))
     for family, v, w in parts:
         if not limits.open:
             v = limits.clip(trainer, v)

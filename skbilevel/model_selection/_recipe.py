@@ -24,11 +24,11 @@ class Recipe:
     evidence_steps : int
         Steps on the evidence per point.
     elastic_net : int
-        Points of an elastic-net path; 0 leaves it out.
-    ratios : tuple of float
-        Shares of the L1 norm, one path for each.
+        Points of the elastic-net path; 0 leaves it out.
+    ratio : float
+        Its share of the L1 norm.
     refits : bool
-        Whether every support of the paths is fitted again with one strength.
+        Whether every support of the path is fitted again with one strength.
     shared : {"loo", "gcv"}
         Criterion of the shared strength.
     classes : Recipe or None
@@ -41,7 +41,7 @@ class Recipe:
     evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
     evidence_steps: int = 7
     elastic_net: int = 5
-    ratios: tuple[float, ...] = (0.5,)
+    ratio: float = 0.5
     refits: bool = True
     shared: str = "loo"
     classes: Recipe | None = None

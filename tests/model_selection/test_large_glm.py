@@ -40,7 +40,7 @@ from skbilevel.solvers.inner import NewtonCG
 N, P, T = 240, 500, 3
 # Words of the middle end here.
 LAST = 60
-NATS = Averaging(temperature=2.0, nats=True)
+NATS = Averaging(temperature=1.0, doubt=1.0, nats=True)
 EXACT = NewtonCG(max_newton=50, max_cg=500, max_adjoint=1000)
 LOSSES = {"binary": LogisticLoss(), "softmax": SoftmaxLoss(), "counts": PoissonLoss()}
 
