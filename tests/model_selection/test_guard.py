@@ -9,9 +9,10 @@ from scipy import sparse
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit
 
-from skbilevel import BilevelRidgeCV
+from skbilevel import BilevelLogisticCV, BilevelPoissonCV, BilevelRidgeCV
 from skbilevel.model_selection import _family as module
-from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._average import Averaging, publish
+from skbilevel.model_selection._conclusion import _strengths_of
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._family import LeastSquares
 from skbilevel.model_selection._guard import guarded_strengths
@@ -21,6 +22,7 @@ from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._ridge import solve_moments
 
 FEW = Recipe(half=(1.0, 0.1), evidence=(1.0,), elastic_net=4)
 
@@ -252,13 +254,15 @@ def test_noise_predicts_like_the_mean(shape, n_seeds):
 
 
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
-@pytest.mark.parametrize(("shape", "n_seeds"), [((100, 20), 6), ((40, 60), 3)])
-def test_never_much_worse_than_ridge(shape, n_seeds):
+@pytest.mark.parametrize(
+    ("shape", "n_seeds", "mean"), [((100, 20), 6, 1.06), ((40, 60), 3, 1.12)]
+)
+def test_never_much_worse_than_ridge(shape, n_seeds, mean):
     """Excess error over the noise-free target, where ridge is the right model."""
     dense = linear(*shape, lambda rng, p: rng.standard_normal(p) / np.sqrt(p))
     against_ridge, _ = relative_mse(dense, n_seeds)
-    assert against_ridge.mean() < 1.12
-    assert against_ridge.max() < 1.3
+    assert against_ridge.mean() < mean
+    assert against_ridge.max() < 1.25
 
 
 def test_better_than_ridge_where_few_columns_count():
@@ -279,3 +283,47 @@ def test_better_than_ridge_where_labels_tell():
         linear(100, 30, blocks, noise=3.0), 4, feature_groups=labels
     )
     assert against_ridge.mean() < 0.75
+
+
+def test_strengths_are_taken_again_where_signs_disagree():
+    """The published model is nearer to the combination than at the first strengths."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 12))
+    X += 0.1 * rng.standard_normal(X.shape)
+    gram, cross = X.T @ X, X.T @ rng.standard_normal((40, 1))
+
+    class Trainer:
+        """A training set of moments."""
+
+        def dual_gradient(self, w):
+            return cross - gram @ w
+
+        def solve(self, v):
+            return solve_moments(gram, cross, v[0])[None]
+
+    v = np.ones((2, 12))
+    v[0, ::2], v[1, 1::3] = 0.0, 0.0
+    w = solve_moments(gram, cross, 10.0 * v).mean(axis=0)[None]
+    u = Trainer().dual_gradient(w)
+    first = publish(w[0], u[0])
+    assert ((first == 0) & (w[0, :, 0] != 0)).any()
+
+    def distance(v):
+        rest = X @ (solve_moments(gram, cross, v[None])[0] - w[0])
+        return float((rest**2).sum())
+
+    assert distance(_strengths_of(Trainer(), w, False, None)[0]) < 0.7 * distance(first)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "half"),
+    [(BilevelRidgeCV, False), (BilevelLogisticCV, False), (BilevelPoissonCV, True)],
+)
+def test_families_of_groups(estimator, half):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 12))
+    y = rng.poisson(np.exp(X[:, 0]))
+    y = np.minimum(y, 1) if estimator is BilevelLogisticCV else y
+    found = estimator(feature_groups=np.arange(12) % 3).fit(X, y).hyperpenalty_
+    expected = {"shared", "evidence"} | ({"half"} if half else set())
+    assert set(found["family"]) == expected
