@@ -16,6 +16,8 @@ OUTPUT ?= examples/output
 BENCHMARKS ?= quality speed scaling text
 PAPERS ?= amigo soba_saba shine pzobo ai_sarah srkcd
 PAPERS_ARGS ?=
+# One process per core; PYTEST_WORKERS=0 runs the tests in one process.
+PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 # These want data sets that have to be fetched, or simulate them.
 STUDIES := examples/plot_gene_expression.py examples/plot_text_logistic.py
@@ -57,7 +59,8 @@ examples: $(VENV)/.installed-test
 	done
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --doctest-modules $(PYTEST_ARGS) tests skbilevel
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist worksteal \
+	  --doctest-modules $(PYTEST_ARGS) tests skbilevel
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-lint
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Data hyper-cleaning on MNIST, as a problem of its own: numpy oracles by rows."""
 
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +12,12 @@ from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
 from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
 
 CLASSES, PENALTY = 10, 0.2
+
+
+@cache
+def digits() -> Any:
+    """Return MNIST once for all shares: X as it is stored, labels, facts."""
+    return loader().load("mnist")
 
 
 class HyperCleaning:
@@ -34,12 +41,13 @@ class HyperCleaning:
 
     def __init__(self, corrupted: float, sizes: tuple[int, int, int], seed: int = 0):
         rng = np.random.default_rng(seed)
-        X, y, info = loader().load("mnist")
-        X = np.asarray(X, dtype=float) / 255.0
+        X, y, info = digits()
         n, m, k = sizes
         chosen = rng.permutation(np.flatnonzero(~info["is_test"]))[: n + m]
         test = rng.permutation(np.flatnonzero(info["is_test"]))[:k]
-        self.X, self.Xv, self.Xt = X[chosen[:n]], X[chosen[n:]], X[test]
+        self.X, self.Xv, self.Xt = (
+            X[rows] / 255.0 for rows in (chosen[:n], chosen[n:], test)
+        )
         labels = y[chosen[:n]].astype(int)
         bad = rng.random(n) < corrupted
         labels[bad] = rng.integers(0, CLASSES, bad.sum())

@@ -258,7 +258,7 @@ def main() -> None:
     if args.quick:
         # The text is left out where the data are not at hand.
         known = "SKBILEVEL_DATA" in os.environ
-        news, seconds = load_news(50, 400) if known else None, 0.2
+        news, seconds = load_news(500, 200) if known else None, 0.02
     else:
         news, seconds = load_news(args.min_df), args.seconds
     parts = ["# AmIGO", str(__doc__).split("\n\n", 2)[2]]

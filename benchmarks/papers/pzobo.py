@@ -378,7 +378,7 @@ def main() -> None:
         for size, steps in sizes.items()
     }
     law = variance_law([5] if quick else [10, 40, 160], 20 if quick else 1000)
-    share = warm_share([1, 5] if quick else [1, 2, 5, 10, 20, 50])
+    share = warm_share([1, 5], 5) if quick else warm_share([1, 2, 5, 10, 20, 50])
     shapes = [(100, 10)] if quick else [(2000, 200), (5000, 500), (2000, 2000)]
     parts = ["# PZOBO", str(__doc__).split("\n\n", 2)[2]]
     for size, (found, exact) in races.items():

@@ -68,7 +68,7 @@ def measure(quick: bool, seeds: int, store: Path | None) -> dict[str, Any]:
     sizes = (400, 100, 500) if quick else (20_000, 5_000, 10_000)
     passes = 10.0 if quick else 140.0
     parts = {
-        "ijcnn1": lambda: _ijcnn1.run(seeds, passes, 40 if quick else None),
+        "ijcnn1": lambda: _ijcnn1.run(seeds, passes, 200 if quick else None),
         "quadratics": lambda: _finite_quadratics.run(
             seeds, 40.0 if quick else 150.0, 2048 if quick else 32_768
         ),
