@@ -63,7 +63,9 @@ def tune_criterion(
         source = _source(data, views, resampling.criterion, splits, regime, standardize)
         square = 2.0 * data.y_scale * data.y_scale / data.rows.n_targets
         evidence = resampling.criterion == "evidence"
-        unit = Unit("evidence variance" if evidence else "validation MSE", square)
+        unit = Unit(
+            "variance by the evidence" if evidence else "validation MSE", square
+        )
     else:
         # Ridge does not wait for modules that it has no use for.
         from skbilevel.model_selection._glm_source import GLMSource

@@ -20,6 +20,7 @@ sets the unit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -129,12 +130,24 @@ class KernelEvidence:
     def expected_hessian(self, v: Array, D: Array) -> Array | None:
         """Expected Hessian (g, g) along ``D = dv / dtheta``; None where it is large."""
         n = len(self.train)
-        if self._swept is None or D.shape[1] * n * n > _HESSIAN_ENTRIES:
+        if D.shape[1] * n * n > _HESSIAN_ENTRIES:
             return None
-        L = self._factor(v)[0][0]
-        white = linalg.solve_triangular(L, self._swept, lower=True, check_finite=False)
-        parts = np.stack([(white * column) @ white.T for column in D.T])
+        parts = np.zeros((D.shape[1], n, n))
+        for index, white in self._whitened(self._factor(v)[0][0]):
+            for part, column in zip(parts, D[index].T, strict=True):
+                part += (white * column) @ white.T
         return np.tensordot(parts, parts, ((1, 2), (1, 2))) / self._unit
+
+    def _whitened(self, L: Array) -> Iterator[tuple[slice, Array]]:
+        """Blocks of ``L^-1 X``; a dense X is one block."""
+        if self._swept is None:
+            inverse = linalg.lapack.dtrtri(L, lower=1)[0]
+            none = np.empty((len(L), 0))
+            for index, block in self._pull_blocks(inverse, none):
+                yield index, block.T
+            return
+        white = linalg.solve_triangular(L, self._swept, lower=True, check_finite=False)
+        yield slice(None), white
 
     @property
     def _unit(self) -> float:
@@ -153,7 +166,11 @@ class KernelEvidence:
         square = np.empty(self.rows.rows.n_penalized)
         inverse, _ = linalg.lapack.dtrtri(L, lower=1)
         if self._swept is None:
-            return self._pulled_apart(inverse, a, square)
+            pulled = np.empty((len(square), a.shape[1]))
+            for index, block in self._pull_blocks(inverse, a):
+                square[index] = (block[:, : len(inverse)] ** 2).sum(axis=1)
+                pulled[index] = block[:, len(inverse) :]
+            return square, pulled
         for start in range(0, len(square), _COLUMNS):
             index = slice(start, start + _COLUMNS)
             block = np.array(self._swept[:, index].T, order="F")
@@ -164,10 +181,8 @@ class KernelEvidence:
             square[index] = np.einsum("ij,ij->j", white.T, white.T)
         return square, self._swept.T @ a
 
-    def _pulled_apart(
-        self, inverse: Array, a: Array, square: Array
-    ) -> tuple[Array, Array]:
-        """The same where columns are sparse and stay so."""
+    def _pull_blocks(self, inverse: Array, a: Array) -> Iterator[tuple[slice, Array]]:
+        """Blocks of ``X^T [L^-T, a]`` where columns are sparse and stay so."""
         rows, train = self.rows, self.train
         m = len(train)
         sweep = rows.root_weight[train][:, None] * (
@@ -175,11 +190,7 @@ class KernelEvidence:
         )
         full = np.zeros((rows.rows.n_rows, m + a.shape[1]))
         full[train] = sweep.T @ np.hstack([np.tril(inverse).T, a])
-        pulled = np.empty((len(square), a.shape[1]))
-        for index, block in rows.pull_blocks(full):
-            square[index] = (block[:, :m] ** 2).sum(axis=1)
-            pulled[index] = block[:, m:]
-        return square, pulled
+        yield from rows.pull_blocks(full)
 
     @cached_property
     def _swept(self) -> Array | None:

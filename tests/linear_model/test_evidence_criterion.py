@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.linear_model import ARDRegression
@@ -72,13 +73,55 @@ def test_units_do_not_matter(shape, hyperpenalty):
     np.testing.assert_allclose(1e6 * a.best_score_, b.best_score_, rtol=1e-6)
 
 
-def test_a_weight_is_a_repetition():
-    X, y = make_data(40, 5)
-    times = np.arange(40) % 3 + 1
-    a = BilevelRidgeCV(**EVIDENCE).fit(X, y, sample_weight=times.astype(float))
-    b = BilevelRidgeCV(**EVIDENCE).fit(np.repeat(X, times, 0), np.repeat(y, times))
+@pytest.mark.parametrize("shape", [(40, 5), (15, 40)])
+def test_a_weight_is_a_repetition(shape):
+    X, y = make_data(*shape)
+    times = np.arange(len(y)) % 3 + 1
+    model = BilevelRidgeCV(feature_groups=np.arange(shape[1]) % 3, tol=1e-6, **EVIDENCE)
+    a = clone(model).fit(X, y, sample_weight=times.astype(float))
+    b = clone(model).fit(np.repeat(X, times, 0), np.repeat(y, times))
     np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(a.best_score_, b.best_score_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(60, 9), (20, 45)])
+def test_sparse_columns_are_columns(shape, weighted):
+    X, y = make_data(*shape)
+    rng = np.random.default_rng(1)
+    X = np.where(rng.random(shape) < 0.5, X, 0.0)
+    weight = rng.uniform(0.2, 3.0, shape[0]) if weighted else None
+    model = BilevelRidgeCV(feature_groups=np.arange(shape[1]) % 3, tol=1e-6, **EVIDENCE)
+    a, b = (clone(model).fit(each, y, weight) for each in (X, sparse.csr_array(X)))
+    np.testing.assert_allclose(b.alpha_, a.alpha_, rtol=1e-3)
+    np.testing.assert_allclose(b.coef_, a.coef_, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(b.best_score_, a.best_score_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(60, 9), (20, 45)])
+def test_targets_share_the_mean_of_their_evidences(shape):
+    """Each target has a noise variance of its own, all have the same strengths."""
+    X, y = make_data(*shape)
+    other = make_data(*shape, seed=1)[1]
+    Y, labels = np.column_stack([y, 0.1 * other]), np.arange(shape[1]) % 3
+    model = BilevelRidgeCV(feature_groups=labels, tol=1e-6, **EVIDENCE).fit(X, Y)
+    assert model.coef_.shape == (2, shape[1])
+
+    def mean_of(alpha):
+        return np.mean([objective(X, each, alpha) for each in Y.T])
+
+    own = mean_of(model.alpha_)
+    power = shape[0] / (shape[0] - 1.0)
+    # One strength of all targets has one unit, that of all targets together.
+    scale = np.exp(power * own)
+    unit = np.log(-model.best_score_ / scale)
+    again = BilevelRidgeCV(feature_groups="shared", **EVIDENCE).fit(X, Y)
+    scale = np.exp(power * mean_of(again.alpha_))
+    np.testing.assert_allclose(np.log(-again.best_score_ / scale), unit, atol=1e-6)
+    for factor in (0.8, 1.25):
+        for j in range(3):
+            moved = model.alpha_ * np.where(labels == j, factor, 1.0)
+            assert own < mean_of(moved) + 1e-6
 
 
 def test_a_smooth_hyperpenalty_draws_strengths_together():
