@@ -12,12 +12,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel import BilevelRidgeCV
 from skbilevel._sklearn_compat import Interval, _fit_context
-from skbilevel.linear_model._base import check_weight, linear_prediction
+from skbilevel.linear_model._base import (
+    BilevelGeneralizedLinearModel,
+    check_weight,
+    linear_prediction,
+)
 from skbilevel.linear_model._counts import RowCounts
-from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
-from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
-from skbilevel.linear_model._glm_tuning import tune_glm
+from skbilevel.linear_model._data import GLMTarget, prepare_glm
 from skbilevel.linear_model._scoring import nested_score
+from skbilevel.linear_model._tuning import tune
 
 
 class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
@@ -65,7 +68,7 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
         make = partial(prepare_glm, counts.take(X), target, counts, False)
         attributes = partial(self._attributes, X.dtype, center, unit)
         followed = self._followed(*given, attributes)
-        part = self._fit_part(X, make, tune_glm, resampling, followed.parts[0])
+        part = self._fit_part(X, make, tune, resampling, followed.parts[0])
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(followed, [part], score)
 

@@ -148,9 +148,16 @@ def test_the_new_estimator_is_robust(new_estimator):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.DataWarning")
 def test_the_new_estimator_passes_the_checks(new_estimator, capsys):
-    """All of scikit-learn's, with the guard."""
+    """All of scikit-learn's, with the guard; and the page has the figures printed."""
     new_estimator.main()
-    assert "failed: []" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "failed: []" in printed
+    page = (ROOT / "doc/developer/add_an_estimator.md").read_text(encoding="utf-8")
+    figures = r"(Bilevel\w+) +largest error of a coefficient ([\d.]+)"
+    claimed, found = (dict(re.findall(figures, text)) for text in (page, printed))
+    assert claimed.keys() == found.keys() != set()
+    for name, figure in found.items():
+        assert float(claimed[name]) == pytest.approx(float(figure), abs=0.011)
 
 
 PROGRAMS = runpy.run_path(str(EXAMPLES / "grid_searches.py"))["PROGRAMS"]

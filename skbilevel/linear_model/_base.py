@@ -41,7 +41,7 @@ from skbilevel.linear_model._following import Attributes, FollowedFit, FollowedP
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._routing import RoutingMixin
-from skbilevel.solvers import INNER, ORACLE_SOLVERS, SOLVERS
+from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
 
 # What a fit sets, or may set.
 _FITTED = (
@@ -95,7 +95,7 @@ class BilevelLinearModel(
             None,
         ],
         "hyperpenalty": [StrOptions({"auto"}), tuple, None],
-        "cv": ["cv_object", StrOptions({"loo", "gcv"})],
+        "cv": ["cv_object", StrOptions({"loo", "gcv", "evidence"})],
         "solver": [
             StrOptions({"auto", "exact", *SOLVERS, *INNER, *ORACLE_SOLVERS}),
             HasMethods(["solve"]),
@@ -316,6 +316,21 @@ class BilevelLinearModel(
     def _plain_model(self) -> Any:
         """What ``to_sklearn`` returns."""
         raise NotImplementedError
+
+
+class BilevelGeneralizedLinearModel(BilevelLinearModel):
+    """The door for losses that are not quadratic."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BilevelLinearModel._parameter_constraints,
+        # "evidence" is refused with a sentence of its own.
+        "cv": ["cv_object", StrOptions({"loo", "evidence"})],
+        "solver": [
+            StrOptions({"auto", "exact", *SOLVERS, *INNER, *NEWTON, *ORACLE_SOLVERS}),
+            HasMethods(["solve"]),
+            HasMethods(["solve_oracles"]),
+        ],
+    }
 
 
 def _edge_message(edge: int, wide: bool, some_free: bool) -> str:

@@ -12,8 +12,8 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._data import GLMTarget
 from skbilevel.linear_model._first_look import warn_of_labels
-from skbilevel.linear_model._glm_data import GLMTarget
 from skbilevel.problems import (
     BrierLoss,
     LogisticLoss,

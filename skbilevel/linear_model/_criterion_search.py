@@ -151,15 +151,17 @@ def splits_of(
 ) -> list[Pair]:
     """Splits of the rows; none for a closed form."""
     if resampling.criterion != "folds":
+        evidence = resampling.criterion == "evidence"
+        does = "judges all rows" if evidence else "leaves out single rows"
         if resampling.features is not None:
             raise ValueError(
-                f"cv={resampling.criterion!r} leaves out single rows of one X, but "
+                f"cv={resampling.criterion!r} {does} of one X, but "
                 "transformers make another X of every training set; give a number of "
                 "folds or a splitter."
             )
         if resampling.groups is not None:
             raise ValueError(
-                f"cv={resampling.criterion!r} leaves out single rows and cannot keep "
+                f"cv={resampling.criterion!r} {does} and cannot keep "
                 "groups together; give a number of folds or a splitter."
             )
         return []

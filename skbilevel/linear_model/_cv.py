@@ -28,7 +28,7 @@ class Resampling:
 
     Parameters
     ----------
-    criterion : {"folds", "loo", "gcv"}
+    criterion : {"folds", "loo", "gcv", "evidence"}
         Closed forms replace folds where the user asks for them.
     n_folds : int
         Shuffled folds where no splits are given.

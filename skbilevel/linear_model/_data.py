@@ -11,6 +11,8 @@ from scipy import sparse
 from skbilevel._typing import Array
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._free_columns import free_map
+from skbilevel.problems import Loss, SquaredLoss
+from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, some_columns
 
 # Above this ratio of column scales a strength shared by the columns as they are
@@ -19,6 +21,35 @@ from skbilevel.problems._moments import AugmentedRows, some_columns
 # of X plays no part.
 _SPREAD, _SPREAD_OF_RARE, _RARE = 1e2, 1e6, 0.125
 _SHIFT_FROM = 1e2
+_SQUARED = SquaredLoss()
+
+
+@dataclass(frozen=True)
+class GLMTarget:
+    """What a generalized linear model predicts, and how it is judged.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n, t)
+        Class indicators, 0 and 1 for two classes, counts or amounts.
+    loss : Loss
+        The loss inside.
+    outer : Loss
+        The validation loss.
+    offset : ndarray of shape (n, t) or None
+        Added to the linear predictions.
+    strata : ndarray of shape (n,) or None
+        Class codes, which folds share out evenly.
+    level : float
+        What ``offset`` holds beyond the user's: the published intercept gets it.
+    """
+
+    y: Array
+    loss: Loss
+    outer: Loss
+    offset: Array | None = None
+    strata: Array | None = None
+    level: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -33,23 +64,49 @@ class Prepared:
         Which rows of the user they are.
     alpha_unit : float
         Published strengths are 1/v over this.
+    loss, outer : Loss
+        The losses inside and outside.
+    offset : ndarray of shape (n, t) or None
+        Added to the linear predictions.
+    strata : ndarray of shape (n,) or None
+        Class codes, which folds share out evenly.
+    level : float
+        Part of ``offset`` that belongs to the intercept.
+    y_scale : float
+        What targets were divided by, a power of two: that loses nothing.
     """
 
     rows: AugmentedRows
     counts: RowCounts
     alpha_unit: float
+    loss: Loss = _SQUARED
+    outer: Loss = _SQUARED
+    offset: Array | None = None
+    strata: Array | None = None
+    level: float = 0.0
+    y_scale: float = 1.0
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether the loss is that of least squares."""
+        return self.loss.constant_curvature
 
     def seen_as(self, rows: AugmentedRows) -> Self:
         """The same with the columns of a fold."""
         return replace(self, rows=rows)
 
     def coefficients(self, coef: Array) -> tuple[Array, Array]:
-        """Coefficients (t, m) of all columns and intercepts (t,).
+        """Coefficients (t, m) of all columns and intercepts (t,) in user units.
 
-        ``coef`` is (n_free + p, t), unpenalized columns first.
+        ``coef`` is (n_free + p, t), unpenalized columns first. What is the same for
+        all classes changes no probability: where no strength decides about it, its
+        mean over the classes is set to zero.
         """
         rows = self.rows
         m = rows.n_free
+        if facts_of(self.loss).coupled:
+            coef = coef.copy()
+            coef[:m] -= coef[:m].mean(axis=1, keepdims=True)
         out = np.zeros((rows.X.shape[1], coef.shape[1]))
         own = coef[int(rows.intercept) : m]
         out[rows.free] = own if rows.free_map is None else rows.free_map @ own
@@ -57,7 +114,7 @@ class Prepared:
         intercept = np.zeros(coef.shape[1])
         if rows.intercept:
             intercept = coef[0] + rows.y_shift - rows.shift @ out
-        return out.T, intercept
+        return out.T * self.y_scale, intercept * self.y_scale + self.level
 
     def strengths(self, v: Array) -> Array:
         """``alpha`` (m,) or (t, m) of all columns from variances (p,) or (p, t).
@@ -68,26 +125,6 @@ class Prepared:
         with np.errstate(divide="ignore", over="ignore"):
             alpha[..., self.rows.penalized] = 1.0 / v.T / self.alpha_unit
         return alpha
-
-
-@dataclass(frozen=True)
-class PreparedData(Prepared):
-    """Rows of a regression, targets divided by ``y_scale``.
-
-    Parameters
-    ----------
-    rows, counts, alpha_unit
-        As in `Prepared`.
-    y_scale : float
-        A power of two: dividing by it loses nothing.
-    """
-
-    y_scale: float
-
-    def coefficients(self, coef: Array) -> tuple[Array, Array]:
-        """Coefficients (t, m) of all columns and intercepts (t,) in user units."""
-        out, intercept = super().coefficients(coef)
-        return out * self.y_scale, intercept * self.y_scale
 
 
 @dataclass(frozen=True)
@@ -247,13 +284,37 @@ class Columns:
 
 def prepare(
     X: Any, y: Array, counts: RowCounts, free: Array, intercept: bool, grouped: bool
-) -> PreparedData:
+) -> Prepared:
     """Choose shifts and scales; ``free`` is a mask of unpenalized columns."""
     columns = Columns.of(X, counts.weight, free, intercept, grouped)
     scale, y_shift = _target_units(y, counts.weight, intercept)
     y = y / scale
     y = _settled(y, y_shift) if intercept else y
-    return PreparedData(columns.rows(y, y_shift), counts, 1.0 / counts.unit, scale)
+    rows = columns.rows(y, y_shift)
+    return Prepared(rows, counts, 1.0 / counts.unit, y_scale=scale)
+
+
+def prepare_glm(
+    X: Any,
+    target: GLMTarget,
+    counts: RowCounts,
+    mean_loss: bool,
+    free: Array,
+    intercept: bool,
+    grouped: bool,
+) -> Prepared:
+    """Choose shifts; ``free`` is a mask of unpenalized columns."""
+    columns = Columns.of(X, counts.weight, free, intercept, grouped)
+    return Prepared(
+        columns.rows(target.y, np.zeros(target.y.shape[1])),
+        counts,
+        float(counts.weight.sum()) if mean_loss else 1.0 / counts.unit,
+        target.loss,
+        target.outer,
+        target.offset,
+        target.strata,
+        target.level,
+    )
 
 
 def seen_by_fold(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:

@@ -13,8 +13,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._sklearn_compat import _fit_context, _routing_enabled
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import check_weight, linear_prediction
+from skbilevel.linear_model._base import (
+    BilevelGeneralizedLinearModel,
+    check_weight,
+    linear_prediction,
+)
 from skbilevel.linear_model._counts import RowCounts
+from skbilevel.linear_model._data import GLMTarget, prepare_glm
 from skbilevel.linear_model._deviance import (
     best_level,
     check_targets,
@@ -22,12 +27,10 @@ from skbilevel.linear_model._deviance import (
     half_deviance,
 )
 from skbilevel.linear_model._first_look import warn_of_constant
-from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
-from skbilevel.linear_model._glm_data import GLMTarget, prepare_glm
-from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._routing import refuse_score_params
 from skbilevel.linear_model._scoring import nested_score, user_score
+from skbilevel.linear_model._tuning import tune
 
 # No exposures are that many powers of e apart.
 _LARGEST_SPAN = 100.0
@@ -114,7 +117,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         make = partial(prepare_glm, counts.take(X), target, counts, True)
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
-        part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
+        part = self._fit_part(X, make, tune, resampling, fit.parts[0])
         more = (sample_weight, params, offset)
         score = partial(nested_score, self, X, y, [part], *more)
         return self._conclude(fit, [part], score)

@@ -13,18 +13,17 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import check_weight
+from skbilevel.linear_model._base import BilevelGeneralizedLinearModel, check_weight
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._counts import RowCounts
+from skbilevel.linear_model._data import prepare_glm
 from skbilevel.linear_model._export import plain_logistic
-from skbilevel.linear_model._glm_base import BilevelGeneralizedLinearModel
-from skbilevel.linear_model._glm_data import prepare_glm
-from skbilevel.linear_model._glm_tuning import tune_glm
 from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
+from skbilevel.linear_model._tuning import tune
 
 
 class BilevelLogisticCV(
@@ -300,7 +299,7 @@ class BilevelLogisticCV(
         make = partial(prepare_glm, counts.take(X), target, counts, False)
         attributes = partial(self._attributes, X.dtype)
         fit = self._followed(*given, attributes)
-        part = self._fit_part(X, make, tune_glm, resampling, fit.parts[0])
+        part = self._fit_part(X, make, tune, resampling, fit.parts[0])
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(fit, [part], score)
 

@@ -60,12 +60,13 @@ class BilevelRidgeClassifierCV(
         cross-validation and averaged. None tunes the criterion of ``cv`` as it is;
         ``("smooth", value)`` adds ``value`` times the mean squared deviation of the
         log strengths from their mean, ``("sparse", value)`` a price on ``1/alpha``.
-    cv : None, int, "loo", "gcv", splitter or iterable, default=None
+    cv : None, int, "loo", "gcv", "evidence", splitter or iterable, default=None
         Under "auto" it gives the nested outer folds: None is shuffled 5-fold, twice
         below 1000 rows; another splitter is used once, and again with another seed
         if it takes one; "loo" and "gcv" choose the criterion of the shared strength
         while the nested folds stay. Otherwise it is the criterion itself; one split
-        is a hold-out. "loo" leaves out a weighted row as a whole.
+        is a hold-out. "loo" leaves out a weighted row as a whole. "evidence" is
+        the marginal likelihood, for ``hyperpenalty=None`` or a tuple.
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide; "exact" forces factorizations,
         "amigo" warm-started conjugate gradients. A value is used as it is.
@@ -121,6 +122,8 @@ class BilevelRidgeClassifierCV(
         Nested score of the published model, greater is better: ``scoring``, or minus
         the mean squared error of the indicators. It is optimistic by
         the choice among the candidates.
+        With ``cv="evidence"`` it is minus the evidence as a variance, in squared units
+        of the target.
     n_iter_ : int
         Outer steps.
     history_ : dict of ndarray

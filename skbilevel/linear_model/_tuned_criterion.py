@@ -1,8 +1,10 @@
-"""Ridge strengths that minimize a criterion as it is, or with one hyperpenalty."""
+"""Strengths that minimize a criterion as it is, or with one hyperpenalty."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from scipy import sparse
 
@@ -17,42 +19,70 @@ from skbilevel.linear_model._criterion_search import (
     splits_of,
 )
 from skbilevel.linear_model._cv import Resampling
-from skbilevel.linear_model._data import PreparedData
+from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.model_selection._course import Found
 from skbilevel.model_selection._fold_moments import MomentFolds
-from skbilevel.model_selection._regime import Regime, choose
+from skbilevel.model_selection._regime import Regime, choose, oracle_solver
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
 from skbilevel.model_selection._row_views import RowViews
+from skbilevel.solvers import (
+    LBFGSB,
+    NEWTON,
+    ApproximateLeaveOneOut,
+    Implicit,
+    Nested,
+    NewtonCholesky,
+    NewtonDual,
+    choose_newton,
+)
 
 # A closed form needs a matrix of this size at most to be factored.
 _CLOSED_UP_TO = 6000
+# Approximate leave-one-out inverts a Hessian of this size at most: of one target, and
+# over all classes, whose rows cost as much as the inverse.
+_INVERSE_UP_TO, _CLASSES_UP_TO = 6000, 3000
 
 
 def tune_criterion(
-    data: PreparedData, resampling: Resampling, options: TuningOptions
+    data: Prepared, resampling: Resampling, options: TuningOptions
 ) -> Tuned:
-    """Tune the criterion that ``cv`` names."""
+    """Tune folds, a hold-out or a closed form, as ``cv`` says."""
     check_limits(data, options)
-    rows = data.rows
-    splits = splits_of(data, resampling, options.seed)
-    views = views_of(rows, splits, resampling.features)
+    splits = splits_of(data, resampling, options.seed, data.strata)
+    views = views_of(data.rows, splits, resampling.features)
     options = options.widened(views.full.n_penalized)
     metadata = metadata_of(data, options, data.y_scale, splits, views)
-    regime = _regime(data, resampling.criterion, len(splits), options)
-    plain = metadata is not None
-    source = _source(data, views, resampling.criterion, splits, regime, plain)
-    unit = Unit("validation MSE", 2.0 * data.y_scale * data.y_scale / rows.n_targets)
+    # Metadata speak of columns as they are.
+    standardize = data.rows.standardize and metadata is None
+    source: Any
+    if data.quadratic:
+        regime = _regime(data, resampling.criterion, len(splits), options)
+        source = _source(data, views, resampling.criterion, splits, regime, standardize)
+        square = 2.0 * data.y_scale * data.y_scale / data.rows.n_targets
+        evidence = resampling.criterion == "evidence"
+        unit = Unit(
+            "variance by the evidence" if evidence else "validation MSE", square
+        )
+    else:
+        # Ridge does not wait for modules that it has no use for.
+        from skbilevel.model_selection._glm_source import GLMSource
+
+        regime = _glm_regime(data, not splits, options)
+        losses = data.loss, data.outer
+        source = GLMSource.of(
+            views, losses, data.offset, splits, regime.inner, standardize
+        )
+        unit = Unit("validation loss", 1.0)
 
     def left_out(v: Array) -> Array:
-        assert isinstance(source, RowSource)
-        return (source.left_out_predictions(v) + rows.y_shift) * data.y_scale
+        predicted: Array = source.left_out_predictions(v) + data.rows.y_shift
+        return predicted * data.y_scale
 
     def finish(found: Found, brief: bool = True) -> Tuned:
-        closed = isinstance(source, RowSource) and not splits
-        others = partial(left_out, found.v) if closed else None
+        others = None if splits else partial(left_out, found.v)
         return report(data, source, views, splits, found, options, unit, others, brief)
 
     found = search_strengths(source, regime, options, metadata, unit, finish)
@@ -60,7 +90,7 @@ def tune_criterion(
 
 
 def _regime(
-    data: PreparedData, criterion: str, n_folds: int, options: TuningOptions
+    data: Prepared, criterion: str, n_folds: int, options: TuningOptions
 ) -> Regime:
     n, p = data.rows.n_rows, data.rows.n_penalized
     regime = choose(options.solver, n, p, sparse.issparse(data.rows.X), n_folds)
@@ -78,15 +108,15 @@ def _regime(
 
 
 def _source(
-    data: PreparedData,
+    data: Prepared,
     views: RowViews,
     criterion: str,
     splits: list[Pair],
     regime: Regime,
-    plain: bool,
+    standardize: bool,
 ) -> MomentFolds | RowSource:
-    """The form of the data that suits; metadata speak of columns as they are."""
-    rows, standardize = data.rows, data.rows.standardize and not plain
+    """The form of the data that suits."""
+    rows = data.rows
     if criterion == "folds" and regime.name == "primal":
         return MomentFolds.of(views, splits, standardize)
     if criterion == "folds":
@@ -96,3 +126,35 @@ def _source(
     )
     inner = Regime("dual", None).inner
     return RowSource.of(views, splits, criterion, dual, inner, standardize)
+
+
+def _glm_regime(data: Prepared, left_out: bool, options: TuningOptions) -> Regime:
+    """Who solves; approximate leave-one-out needs factors."""
+    n, p = data.rows.n_rows, data.rows.n_penalized
+    given = options.solver
+    if isinstance(given, Nested):
+        name, solver = "given", given
+    else:
+        published = oracle_solver(given)
+        if published is not None and left_out:
+            raise ValueError(
+                f"solver={given!r} needs held-out rows: give cv a number of folds or a "
+                "splitter, or choose solver='auto'."
+            )
+        name = "auto" if published is not None else given
+        name = "exact" if left_out and name == "auto" else name
+        own = options.n_own(data.rows.n_targets)
+        name = choose_newton(n, p, sparse.issparse(data.rows.X), name, own)
+        solver = Nested(NEWTON[name], Implicit(), LBFGSB())
+    if left_out:
+        factors = isinstance(solver.inner, NewtonCholesky | NewtonDual)
+        check_closed_form(given, factors, "loo")
+        size = min(n, p) * data.rows.n_targets
+        coupled = data.rows.n_targets > 1
+        if size > (_CLASSES_UP_TO if coupled else _INVERSE_UP_TO):
+            raise ValueError(
+                f"cv='loo' inverts a matrix of {size} columns, which is too large; "
+                "give a number of folds."
+            )
+        solver = replace(solver, hypergradient=ApproximateLeaveOneOut())
+    return Regime(name, solver, given)

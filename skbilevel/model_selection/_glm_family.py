@@ -29,20 +29,17 @@ class LinearPredictor:
         The loss that candidates are scored by.
     offset : ndarray of shape (n, t) or None
         Added to the linear predictions.
-    dispersed : bool
-        Whether the variance of the targets is known up to a factor only.
     """
 
     loss: Loss
     outer: Loss
     offset: Array | None
-    dispersed: bool
 
     def trainers(self, views: RowViews, plan: NestedPlan) -> Sequence[GLMTrainer]:
         """One trainer for every set; that of all rows guides those of its folds."""
         out: list[GLMTrainer] = []
         for rows, part in views.parts(plan):
-            shared = GLMRows(rows, self.loss, self.offset, self.dispersed)
+            shared = GLMRows(rows, self.loss, self.offset)
             for each in (part.full, *part.outer):
                 out.append(GLMTrainer(shared, each, out[0] if out else None))
         return out

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.problems import Loss
+from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows
 
 
@@ -26,14 +27,11 @@ class GLMRows:
         The loss inside.
     offset : ndarray of shape (n, t) or None
         Added to the linear predictions.
-    dispersed : bool
-        Whether the variance of the targets is known up to a factor only.
     """
 
     rows: AugmentedRows
     loss: Loss
     offset: Array | None
-    dispersed: bool
 
     @cached_property
     def X(self) -> Array:
@@ -52,12 +50,8 @@ class GLMRows:
 
     @property
     def noise(self) -> float | None:
-        """Variance of working responses; None where it is not known.
-
-        The classes of a row share one degree of freedom less than their number.
-        """
-        t = self.rows.n_targets
-        return None if self.dispersed else 1.0 if t == 1 else (t - 1.0) / t
+        """Variance of working responses; None where it is not known."""
+        return facts_of(self.loss).noise(self.rows.n_targets)
 
     def offset_of(self, index: Array) -> Array | None:
         """Offsets of some rows."""
@@ -90,3 +84,10 @@ class GLMRows:
         return replace(
             rows, X=X, y=y, weight=weight, shift=shift, y_shift=none, standardize=False
         )
+
+
+def n_uncommon(y: Array, weight: Array) -> int:
+    """Rows whose target is not the commonest: events, or members of other classes."""
+    _, place = np.unique(y, axis=0, return_inverse=True)
+    count = np.bincount(place.ravel(), weight)
+    return round(float(count.sum() - count.max(initial=0.0)))

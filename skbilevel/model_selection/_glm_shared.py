@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._glm_unseen import with_unseen
 from skbilevel.model_selection._held_out import LARGEST_LOSS
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.problems import Loss
+from skbilevel.problems._losses import facts_of
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
 from skbilevel.solvers._whitened_stack import WhitenedStack, minimize_stack
@@ -95,7 +95,7 @@ class RotatedRows:
         return Whitened(
             self.Z[index],
             self.n_free,
-            with_unseen(self.loss, self.y[index], weight, offset),
+            facts_of(self.loss).with_pseudo_counts(self.y[index], weight, offset),
             weight,
             self.loss,
             offset,
@@ -115,7 +115,9 @@ class RotatedRows:
         for k, index in enumerate(sets):
             offset = None if self.offset is None else self.offset[index]
             weight[k, index] = self.weight[index]
-            own = with_unseen(self.loss, self.y[index], self.weight[index], offset)
+            own = facts_of(self.loss).with_pseudo_counts(
+                self.y[index], self.weight[index], offset
+            )
             y[k] = self.y.T
             y[k][:, index] = own.T
         return WhitenedStack(self.Z, self.n_free, y, weight, self.loss, self.offset)

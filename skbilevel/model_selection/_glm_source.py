@@ -11,7 +11,6 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, splits_among
-from skbilevel.model_selection._glm_unseen import with_unseen
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import penalized_design
 from skbilevel.model_selection._row_views import RowViews
@@ -25,6 +24,7 @@ from skbilevel.problems import (
 )
 from skbilevel.problems._approximate_leave_one_out import leave_out
 from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.solvers import InnerSolver
 from skbilevel.solvers._whitened import minimize_whitened
@@ -138,7 +138,7 @@ class GLMSource:
         task = made.fold(train, valid)
         inner = task.inner
         assert isinstance(inner, RowsDataFit)
-        y = with_unseen(inner.loss, inner.y, inner.weight, inner.offset)
+        y = facts_of(inner.loss).with_pseudo_counts(inner.y, inner.weight, inner.offset)
         return task if y is inner.y else replace(task, inner=replace(inner, y=y))
 
     def problem(self, outer: OuterVector) -> BilevelProblem:

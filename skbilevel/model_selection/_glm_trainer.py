@@ -22,14 +22,14 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._dual import KernelTrainer
-from skbilevel.model_selection._glm_rows import GLMRows
+from skbilevel.model_selection._glm_rows import GLMRows, n_uncommon
 from skbilevel.model_selection._glm_shared import SharedPath, shared_path
 from skbilevel.model_selection._glm_solve import State, TrainingProblem
-from skbilevel.model_selection._glm_unseen import n_uncommon, with_unseen
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
 from skbilevel.problems._spectrum import SharedStrength, choose_shared
 from skbilevel.solvers.outer._gauss_newton import Deviations
@@ -100,7 +100,7 @@ class GLMTrainer:
         return TrainingProblem(
             X,
             glm.free[index],
-            with_unseen(glm.loss, self.rows.y[index], weight, offset),
+            facts_of(glm.loss).with_pseudo_counts(self.rows.y[index], weight, offset),
             weight,
             offset,
             glm.loss,

@@ -9,7 +9,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_shape import Statistics
-from skbilevel.problems import LogisticLoss, SoftmaxLoss
+from skbilevel.problems._losses import facts_of
 
 # Numbers of rows where the slope in their logarithm may change.
 _KNOTS = (3, 10, 50, 300)
@@ -85,9 +85,8 @@ class _Moments:
     @classmethod
     def of(cls, problem: LargeGLM, weight: Array) -> _Moments:
         rows, design = problem.rows, problem.design
-        labels = rows.y
-        if isinstance(problem.loss, LogisticLoss):
-            labels = np.hstack([1.0 - labels, labels])
+        indicators = facts_of(problem.loss).indicators(rows.y)
+        labels = rows.y if indicators is None else indicators
         mean = weight @ labels / max(float(weight.sum()), 1e-300)
         noise = weight @ (labels - mean) ** 2 / max(float(weight.sum()), 1e-300)
         spread = problem.layout.spread
@@ -100,7 +99,7 @@ class _Moments:
             count = np.full(rows.n_penalized, float(weight.sum()))
             return cls(count, square, np.zeros_like(count), score)
         count = spread(present.T @ weight, 0)
-        if not isinstance(problem.loss, LogisticLoss | SoftmaxLoss):
+        if indicators is None:
             return cls(count, square, np.zeros_like(count), score)
         seen = spread(present.T @ (weight[:, None] * labels), 0)
         share, ratio = _enrichment(seen, mean)

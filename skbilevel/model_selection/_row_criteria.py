@@ -27,7 +27,13 @@ from skbilevel.problems import (
     as_design,
     rows_task,
 )
-from skbilevel.problems._moments import AugmentedRows, unit_metric
+from skbilevel.problems._evidence import (
+    EvidenceVariance,
+    KernelEvidence,
+    MomentEvidence,
+)
+from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._moments import AugmentedRows, Swept, unit_metric
 from skbilevel.problems._ridge import solve_moments
 from skbilevel.solvers import InnerSolver
 
@@ -46,7 +52,7 @@ class RowSource:
         Penalized columns, shifted and scaled implicitly.
     splits : sequence of (train, valid)
         Folds; none for a closed form.
-    criterion : {"folds", "loo", "gcv"}
+    criterion : {"folds", "loo", "gcv", "evidence"}
         What is tuned.
     dual : bool or None
         Whether closed forms work on kernels.
@@ -117,7 +123,23 @@ class RowSource:
     def _closed(self) -> Criterion:
         if self.criterion == "loo":
             return LeaveOneOut(self.swept, self.dual)
-        return GCV.of(self.swept, self.dual)
+        if self.criterion == "gcv":
+            return GCV.of(self.swept, self.dual)
+        return EvidenceVariance(
+            self._evidence,
+            self.fit.curvature_diag,
+            self.rows.n_targets,
+            float(self.fit.weight_sum),
+        )
+
+    @property
+    def _evidence(self) -> MomentEvidence | KernelEvidence:
+        if _is_dual(self.design, self.dual):
+            rows = replace(KernelRows.of(self.rows), metric=self.metric)
+            return KernelEvidence(rows, np.arange(self.rows.n_rows))
+        fit, free = self.swept.moments, np.empty(0)
+        each = (fit.gram, fit.cross, fit.yy, free, fit.weight_sum)
+        return MomentEvidence(Swept(*(np.asarray(part)[None] for part in each)))
 
     def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
         """Folds as weights on shared rows, or the closed form."""

@@ -20,6 +20,7 @@ sets the unit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +43,10 @@ from skbilevel.problems._resampled import LeastSquaresModel
 _NOISE_FLOOR = 1e-4
 # A constant target has no variance at all; the reciprocal of this is still finite.
 _TINY = 1e-250
+# Below this share of one over a column's sum of squares a variance acts as zero.
+_ZERO = 1e-8
+# Numbers in a Hessian along few directions.
+_HESSIAN_ENTRIES = 1 << 24
 # Columns that a block takes: as many as stay in the cache of a core.
 _COLUMNS = 512
 
@@ -109,13 +114,12 @@ class KernelEvidence:
         rows, train = self.rows, self.train
         v = np.exp(log_v)
         sweep_train, E = rows.sweep_map(train), rows.free[train]
-        kernel = rows.kernel(v)[np.ix_(train, train)]
         root = rows.root_weight[train]
-        factor, logdet = dual_factor(rows.center(kernel, E, sweep_train, E), root)
+        factor, logdet = self._factor(v)
         y = root[:, None] * (rows.y[train] - E @ (sweep_train @ rows.y[train]))
         a = linalg.cho_solve(factor, y, check_finite=False)
         Q = (y * a).sum(axis=0) + _NOISE_FLOOR * (y * y).sum(axis=0) + _TINY
-        n = float(rows.weight_of(train)) if self.unit is None else self.unit
+        n = self._unit
         misfit, scale = _misfit(Q, np.asarray(n), self.noise)
         value = (misfit.mean() + logdet) / n
         square, pulled = self._pulled(factor[0], a)
@@ -123,12 +127,50 @@ class KernelEvidence:
         grad = (leverage - v * (pulled**2 * scale).mean(axis=1)) / n
         return float(value), grad, leverage**2 / n
 
+    def expected_hessian(self, v: Array, D: Array) -> Array | None:
+        """Expected Hessian (g, g) along ``D = dv / dtheta``; None where it is large."""
+        n = len(self.train)
+        if D.shape[1] * n * n > _HESSIAN_ENTRIES:
+            return None
+        parts = np.zeros((D.shape[1], n, n))
+        for index, white in self._whitened(self._factor(v)[0][0]):
+            for part, column in zip(parts, D[index].T, strict=True):
+                part += (white * column) @ white.T
+        return np.tensordot(parts, parts, ((1, 2), (1, 2))) / self._unit
+
+    def _whitened(self, L: Array) -> Iterator[tuple[slice, Array]]:
+        """Blocks of ``L^-1 X``; a dense X is one block."""
+        if self._swept is None:
+            inverse = linalg.lapack.dtrtri(L, lower=1)[0]
+            none = np.empty((len(L), 0))
+            for index, block in self._pull_blocks(inverse, none):
+                yield index, block.T
+            return
+        white = linalg.solve_triangular(L, self._swept, lower=True, check_finite=False)
+        yield slice(None), white
+
+    @property
+    def _unit(self) -> float:
+        """What the evidence is divided by."""
+        return self.rows.weight_of(self.train) if self.unit is None else self.unit
+
+    def _factor(self, v: Array) -> tuple[tuple[Array, bool], float]:
+        """Cholesky factor and log determinant of ``C``."""
+        rows, train = self.rows, self.train
+        kernel, E = rows.kernel(v)[np.ix_(train, train)], rows.free[train]
+        centered = rows.center(kernel, E, rows.sweep_map(train), E)
+        return dual_factor(centered, rows.root_weight[train])
+
     def _pulled(self, L: Array, a: Array) -> tuple[Array, Array]:
         """``diag(X^T C^-1 X)`` and ``X^T a`` of swept, weighted columns."""
         square = np.empty(self.rows.rows.n_penalized)
         inverse, _ = linalg.lapack.dtrtri(L, lower=1)
         if self._swept is None:
-            return self._pulled_apart(inverse, a, square)
+            pulled = np.empty((len(square), a.shape[1]))
+            for index, block in self._pull_blocks(inverse, a):
+                square[index] = (block[:, : len(inverse)] ** 2).sum(axis=1)
+                pulled[index] = block[:, len(inverse) :]
+            return square, pulled
         for start in range(0, len(square), _COLUMNS):
             index = slice(start, start + _COLUMNS)
             block = np.array(self._swept[:, index].T, order="F")
@@ -139,10 +181,8 @@ class KernelEvidence:
             square[index] = np.einsum("ij,ij->j", white.T, white.T)
         return square, self._swept.T @ a
 
-    def _pulled_apart(
-        self, inverse: Array, a: Array, square: Array
-    ) -> tuple[Array, Array]:
-        """The same where columns are sparse and stay so."""
+    def _pull_blocks(self, inverse: Array, a: Array) -> Iterator[tuple[slice, Array]]:
+        """Blocks of ``X^T [L^-T, a]`` where columns are sparse and stay so."""
         rows, train = self.rows, self.train
         m = len(train)
         sweep = rows.root_weight[train][:, None] * (
@@ -150,11 +190,7 @@ class KernelEvidence:
         )
         full = np.zeros((rows.rows.n_rows, m + a.shape[1]))
         full[train] = sweep.T @ np.hstack([np.tril(inverse).T, a])
-        pulled = np.empty((len(square), a.shape[1]))
-        for index, block in rows.pull_blocks(full):
-            square[index] = (block[:, :m] ** 2).sum(axis=1)
-            pulled[index] = block[:, m:]
-        return square, pulled
+        yield from rows.pull_blocks(full)
 
     @cached_property
     def _swept(self) -> Array | None:
@@ -166,3 +202,84 @@ class KernelEvidence:
         X -= rows.free[train] @ (rows.sweep_map(train) @ X)
         X *= rows.root_weight[train][:, None]
         return np.asarray(X)
+
+
+@dataclass(frozen=True)
+class EvidenceVariance:
+    """The evidence as an outer criterion of ``v``: ``0.5 t exp(c F(v))``.
+
+    With ``c = n / (n - 1)``, ``exp(c F) = Q / n det(C)^(1 / (n - 1))`` is the variance
+    that the t targets would need for the same evidence without columns. It has the
+    same minimizer as F and, unlike F, is positive and in the units of other criteria.
+
+    Parameters
+    ----------
+    evidence : MomentEvidence or KernelEvidence
+        ``F`` and its derivatives in ``log v`` of one training set.
+    square : ndarray of shape (p,)
+        Weighted sums of squares of the swept columns.
+    n_targets : int
+        Number of targets, t.
+    weight : float
+        Sum of the row weights.
+    """
+
+    evidence: MomentEvidence | KernelEvidence
+    square: Array
+    n_targets: int
+    weight: float
+
+    @property
+    def n_features(self) -> int:
+        """Number of variances."""
+        return len(self.square)
+
+    def _positive(self, v: Array) -> Array:
+        """Variances that have a logarithm; the smallest ones act as zeros."""
+        least = _ZERO / np.where(self.square > 0, self.square, 1.0)
+        return np.asarray(np.maximum(v, least))
+
+    @property
+    def _power(self) -> float:
+        return self.weight / max(self.weight - 1.0, 1.0)
+
+    def _at(self, v: Array) -> tuple[float, Array, Array]:
+        """Value, gradient in ``log v``, and expected Hessian, a matrix or diagonal."""
+        if isinstance(self.evidence, KernelEvidence):
+            log_value, grad, hessian = self.evidence.value_grad_curvature(np.log(v))
+        else:
+            model = self.evidence.at(np.log(v)[None])
+            log_value, grad = float(model.value[0]), model.grad[0]
+            assert model.normal is not None
+            hessian = 2.0 * model.normal[0]
+        value = 0.5 * self.n_targets * float(np.exp(self._power * log_value))
+        return value, self._power * grad, self._power * hessian
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in ``v``."""
+        v = self._positive(v)
+        value, grad, _ = self._at(v)
+        return value, np.asarray(value * grad / v)
+
+    def curvature(self, v: Array, D: Array) -> Array:
+        """Matrix (g, g) for ``D = dv / dtheta``, with the expected Hessian of ``F``.
+
+        The noise variance follows the strengths, which takes a matrix of rank one from
+        the Hessian. Where a kernel form would need much memory for all of it, its
+        diagonal takes its place.
+        """
+        v = self._positive(v)
+        value, grad, hessian = self._at(v)
+        moved = D / v[:, None]
+        slope = moved.T @ grad
+        if isinstance(self.evidence, KernelEvidence):
+            whole, diagonal = self.evidence.expected_hessian(v, D), hessian
+            whole = None if whole is None else self._power * whole
+        else:
+            whole, diagonal = moved.T @ hessian @ moved, np.diagonal(hessian)
+        if whole is None:
+            whole = moved.T @ (diagonal[:, None] * moved)
+        else:
+            noise = moved.T @ np.sqrt(diagonal)
+            whole = whole - np.outer(noise, noise) / self.weight
+        return np.asarray(value * (whole + np.outer(slope, slope)))

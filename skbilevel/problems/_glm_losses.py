@@ -7,12 +7,13 @@ loss itself does. Half-deviances are zero where the prediction equals the target
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import special
 
 from skbilevel._typing import Array
-from skbilevel.problems._losses import BilinearMap, LinearMap
+from skbilevel.problems._losses import HALF_EVENT, BilinearMap, LinearMap, LossFacts
 
 # Beyond this, exp overflows in double precision.
 _EXP_LIMIT = 700.0
@@ -42,13 +43,26 @@ def _exp(eta: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class LogisticLoss:
+class LogisticLoss(LossFacts):
     """``log(1 + exp(eta)) - y eta`` for y in [0, 1] (1 is the second class)."""
 
-    @property
-    def constant_curvature(self) -> bool:
-        """False."""
-        return False
+    curvature_bound: ClassVar[float | None] = 0.25
+
+    def noise(self, n_targets: int) -> float | None:
+        """One: a class has no dispersion."""
+        return 1.0
+
+    def indicators(self, y: Array) -> Array | None:
+        """Indicators (n, 2) of both classes."""
+        return np.hstack([1.0 - y, y])
+
+    def with_pseudo_counts(
+        self, y: Array, weight: Array, offset: Array | None
+    ) -> Array:
+        """See `LossFacts`; a label becomes a share if all rows have the same."""
+        share = HALF_EVENT / (weight.sum() + 2.0 * HALF_EVENT)
+        first, last = (y[weight > 0] == 0.0).all(), (y[weight > 0] == 1.0).all()
+        return np.full_like(y, share if first else 1.0 - share) if first or last else y
 
     def value(self, eta: Array, y: Array) -> Array:
         """Negative log likelihood of the label."""
@@ -79,16 +93,32 @@ class LogisticLoss:
 
 
 @dataclass(frozen=True)
-class SoftmaxLoss:
+class SoftmaxLoss(LossFacts):
     """``log sum_c exp(eta_c) - sum_c y_c eta_c`` for class indicators y.
 
     The value of a row is spread over its entries, whose sum is the loss.
     """
 
-    @property
-    def constant_curvature(self) -> bool:
-        """False."""
-        return False
+    curvature_bound: ClassVar[float | None] = 0.5
+    coupled: ClassVar[bool] = True
+
+    def noise(self, n_targets: int) -> float | None:
+        """The classes of a row share one degree of freedom less than their number."""
+        return (n_targets - 1.0) / n_targets
+
+    def indicators(self, y: Array) -> Array | None:
+        """The targets."""
+        return y
+
+    def with_pseudo_counts(
+        self, y: Array, weight: Array, offset: Array | None
+    ) -> Array:
+        """See `LossFacts`; shares of missing classes are taken from the others."""
+        missing = ~y[weight > 0].any(axis=0)
+        if not missing.any():
+            return y
+        share = HALF_EVENT / (weight.sum() + HALF_EVENT * missing.sum())
+        return np.asarray(np.where(missing, share, y * (1.0 - share * missing.sum())))
 
     def value(self, eta: Array, y: Array) -> Array:
         """Entries whose sum over classes is the negative log likelihood."""
@@ -131,13 +161,10 @@ class SoftmaxLoss:
 
 
 @dataclass(frozen=True)
-class PoissonLoss:
+class PoissonLoss(LossFacts):
     """Half Poisson deviance ``y log(y / mu) - y + mu`` with ``mu = exp(eta)``."""
 
-    @property
-    def constant_curvature(self) -> bool:
-        """False."""
-        return False
+    has_events: ClassVar[bool] = True
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
@@ -165,13 +192,8 @@ class PoissonLoss:
 
 
 @dataclass(frozen=True)
-class GammaLoss:
+class GammaLoss(LossFacts):
     """Half Gamma deviance ``log(mu / y) + y / mu - 1``, ``mu = exp(eta)``, y > 0."""
-
-    @property
-    def constant_curvature(self) -> bool:
-        """False."""
-        return False
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
@@ -199,7 +221,7 @@ class GammaLoss:
 
 
 @dataclass(frozen=True)
-class TweedieLoss:
+class TweedieLoss(LossFacts):
     """Half Tweedie deviance with a log link, variance ``mu^power``, 1 < power < 2.
 
     ::
@@ -216,11 +238,7 @@ class TweedieLoss:
     """
 
     power: float = 1.5
-
-    @property
-    def constant_curvature(self) -> bool:
-        """False."""
-        return False
+    has_events: ClassVar[bool] = True
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from skbilevel._typing import Array
 
 LinearMap = Callable[[Array], Array]
 BilinearMap = Callable[[Array, Array], Array]
+# What a missing class or event counts.
+HALF_EVENT = 0.5
 
 
 class Loss(Protocol):
@@ -45,14 +47,68 @@ class CurvedLoss(Loss, Protocol):
         """The symmetric bilinear map that is the third derivative of every row."""
 
 
+class LossFacts:
+    """What is known of a loss beside its derivatives.
+
+    The defaults hold for any loss; a subclass says what is special about it.
+
+    Attributes
+    ----------
+    constant_curvature : bool
+        See `Loss`.
+    curvature_bound : float or None
+        The largest curvature in the predictions; None if there is none.
+    coupled : bool
+        Whether the targets of a row are coupled, and a constant that is added to all
+        predictions of a row changes nothing.
+    has_events : bool
+        Whether targets count events: no finite prediction fits zeros alone.
+    """
+
+    constant_curvature: ClassVar[bool] = False
+    curvature_bound: ClassVar[float | None] = None
+    coupled: ClassVar[bool] = False
+    has_events: ClassVar[bool] = False
+
+    def noise(self, n_targets: int) -> float | None:
+        """Variance of working responses; None if it is known up to a factor only.
+
+        That of counts is not known: they vary more than Poisson's law says.
+        """
+        return None
+
+    def indicators(self, y: Array) -> Array | None:
+        """Class indicators (n, c) of targets; None if they are no classes."""
+        return None
+
+    def with_pseudo_counts(
+        self, y: Array, weight: Array, offset: Array | None
+    ) -> Array:
+        """Targets (n, t) with half a class or event where the rows have none.
+
+        The likelihood of rows that lack a class or an event is largest at a
+        probability of zero, and a held-out row that has it would cost whatever the
+        solver's tolerance makes of that. What is missing counts as half of one among
+        all rows, as under Jeffreys' prior.
+        """
+        if not self.has_events or y[weight > 0].any():
+            return y
+        shift = np.zeros_like(y) if offset is None else offset
+        expected = np.exp(shift - shift.max())
+        return np.asarray(HALF_EVENT * expected / (weight @ expected))
+
+
+def facts_of(loss: Loss) -> LossFacts:
+    """The facts of a loss; the defaults for a class that states none."""
+    return loss if isinstance(loss, LossFacts) else LossFacts()
+
+
 @dataclass(frozen=True)
-class SquaredLoss:
+class SquaredLoss(LossFacts):
     """``0.5 * (eta - y)^2``."""
 
-    @property
-    def constant_curvature(self) -> bool:
-        """True: the curvature is 1 everywhere."""
-        return True
+    constant_curvature: ClassVar[bool] = True
+    curvature_bound: ClassVar[float | None] = 1.0
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half the squared residual."""

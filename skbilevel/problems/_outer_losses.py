@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from skbilevel._typing import Array
-from skbilevel.problems._losses import LinearMap
+from skbilevel.problems._losses import LinearMap, LossFacts
 
 _TINY = 1e-300
 
@@ -39,13 +39,8 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _ClassLoss:
+class _ClassLoss(LossFacts):
     """What binary and multiclass forms share; a subclass says how scores count."""
-
-    @property
-    def constant_curvature(self) -> bool:
-        """False."""
-        return False
 
     def value(self, eta: Array, y: Array) -> Array:
         """Entries whose sum over the last axis is the loss of a row."""

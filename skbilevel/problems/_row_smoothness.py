@@ -7,8 +7,8 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.problems._linear_rows import RowSet
+from skbilevel.problems._losses import facts_of
 from skbilevel.problems._row_reader import RowBlock
-from skbilevel.problems._smoothness import curvature_bound
 
 # Rows read at once, and numbers of dense ones.
 _CHUNK, _ENTRIES = 4096, 1 << 22
@@ -16,7 +16,7 @@ _CHUNK, _ENTRIES = 4096, 1 << 22
 
 def row_smoothness(rows: RowSet) -> Array | None:
     """``max_i c scale_ik |x_i|^2`` of every task k; None without a curvature bound."""
-    bound = curvature_bound(rows.loss)
+    bound = facts_of(rows.loss).curvature_bound
     if bound is None:
         return None
     largest = np.zeros(rows.scale.shape[1])

@@ -10,21 +10,11 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import Task
 from skbilevel.problems._datafit import DataFit
-from skbilevel.problems._glm_losses import LogisticLoss, SoftmaxLoss
-from skbilevel.problems._losses import Loss, SquaredLoss
+from skbilevel.problems._losses import SquaredLoss, facts_of
 from skbilevel.problems._rows_datafit import RowsDataFit
 
 # Lanczos' largest value approaches the largest eigenvalue from below.
 _STEPS, _MARGIN = 16, 1.02
-
-
-def curvature_bound(loss: Loss) -> float | None:
-    """Largest curvature of a loss in its predictions; None where there is none."""
-    if loss.constant_curvature:
-        return 1.0
-    if isinstance(loss, LogisticLoss):
-        return 0.25
-    return 0.5 if isinstance(loss, SoftmaxLoss) else None
 
 
 def data_smoothness(tasks: Sequence[Task]) -> Array | None:
@@ -35,7 +25,8 @@ def data_smoothness(tasks: Sequence[Task]) -> Array | None:
     parts = []
     for task in tasks:
         fit = task.inner
-        bound = curvature_bound(fit.loss) if isinstance(fit, RowsDataFit) else 1.0
+        loss = fit.loss if isinstance(fit, RowsDataFit) else SquaredLoss()
+        bound = facts_of(loss).curvature_bound
         if bound is None:
             return None
         size = fit.n_features * fit.n_targets

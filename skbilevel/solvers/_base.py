@@ -264,11 +264,6 @@ def check_requires(solver: InnerSolver, fit: DataFit) -> None:
         )
 
 
-def pull_from_solution(fit: DataFit, v: Array, x: Array, b: Array) -> Array:
-    """``b - A x``, from a product with the Hessian of a quadratic data fit."""
-    return b - fit.at(x).hvp(x)
-
-
 def expand(v: Array, fit: DataFit) -> Array:
     """Variances as an array that multiplies coefficients: (p, 1) or (K, p, 1)."""
     return np.broadcast_to(v, (*fit.batch, fit.n_features))[..., None]

@@ -8,24 +8,18 @@ With ``u = b - A W = W / v`` of the inner solution, ``dW = (I - S A) (dv * u)`` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems import (
-    GCV,
     BilevelProblem,
-    Criterion,
     CriterionProblem,
     Hyperpenalty,
-    LeaveOneOut,
     Parametrization,
     Task,
     zeros,
-)
-from skbilevel.problems._closed_form_curvature import (
-    gcv_curvature,
-    leave_one_out_curvature,
 )
 from skbilevel.solvers._base import Hypergradient, InnerSolution
 
@@ -48,7 +42,11 @@ def gauss_newton(
     parametrization = problem.parametrization
     D = parametrization.jacobian(theta)
     if isinstance(problem, CriterionProblem):
-        out = _of_criterion(problem.criterion, parametrization.v(theta), D)
+        if not has_curvature(problem):
+            name = type(problem.criterion).__name__
+            raise ValueError(f"{name} has no Gauss-Newton matrix.")
+        criterion: Any = problem.criterion
+        out = criterion.curvature(parametrization.v(theta), D)
     else:
         out = np.zeros((len(theta), len(theta)))
         of_task = getattr(hypergradient, "curvature", _of_task)
@@ -63,18 +61,10 @@ def gauss_newton(
 def has_curvature(problem: BilevelProblem | CriterionProblem) -> bool:
     """Whether `gauss_newton` costs about as much as some evaluations."""
     if isinstance(problem, CriterionProblem):
-        return isinstance(problem.criterion, LeaveOneOut | GCV)
+        return hasattr(problem.criterion, "curvature")
     fit = problem.tasks[0].inner
     # Coupled classes are one system for every coordinate of theta, not one column.
     return "quadratic" in fit.provides or fit.n_targets == 1
-
-
-def _of_criterion(criterion: Criterion, v: Array, D: Array) -> Array:
-    if isinstance(criterion, LeaveOneOut):
-        return leave_one_out_curvature(criterion, v, D)
-    if isinstance(criterion, GCV):
-        return gcv_curvature(criterion, v, D)
-    raise ValueError(f"{type(criterion).__name__} has no Gauss-Newton matrix.")
 
 
 def _jacobian(task: Task, theta: Array, D: Array) -> Array:

@@ -25,9 +25,8 @@ from skbilevel import (
     BilevelTweedieCV,
 )
 from skbilevel.linear_model import (
-    _glm_guarded,
+    _guarded,
     _tuned_criterion,
-    _tuning,
 )
 from skbilevel.model_selection import _family
 from skbilevel.solvers import SABA
@@ -381,8 +380,8 @@ def test_large_regimes(estimator, monkeypatch):
     """Matrix-free guards tell their steps, and end when they are asked to."""
     for module, name in (
         (_family, "is_large"),
-        (_tuning, "is_large"),
-        (_glm_guarded, "is_large_glm"),
+        (_guarded, "is_large"),
+        (_guarded, "is_large_glm"),
     ):
         monkeypatch.setattr(module, name, lambda *args: True)
     X, y = data(estimator, 200)
@@ -404,7 +403,7 @@ def test_large_regimes(estimator, monkeypatch):
 def test_nothing_is_made_that_nobody_asks_for(params, monkeypatch):
     """Results of steps cost solves: without callbacks there is one result."""
     made = []
-    for module in (_tuned_criterion, _tuning):
+    for module in (_tuned_criterion, _guarded):
         name = "report" if module is _tuned_criterion else "report_guard"
         real = getattr(module, name)
 

@@ -9,6 +9,7 @@ SETTINGS = [
     {},
     {"cv": "loo"},
     {"cv": "gcv"},
+    {"cv": "evidence"},
     {"feature_groups": "shared"},
     {"solver": "amigo"},
     {"solver": "dual"},

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
 from skbilevel import BilevelLogisticCV, BilevelPoissonCV, BilevelRidgeCV
-from skbilevel.linear_model import _glm_guarded
+from skbilevel.linear_model import _guarded
 from skbilevel.linear_model._following import FollowedPart
 from skbilevel.model_selection import _conclusion, _guard, _large_glm_tuning, _paths
 from skbilevel.solvers import SABA, Implicit, Nested, ProjectedGradient
@@ -190,7 +190,7 @@ def test_guard_while_it_publishes(monkeypatch):
 def test_large_guard(monkeypatch):
     """Strengths of the first fold, moved to the full data."""
     X, y = make_classification(300, 8, n_informative=3, random_state=0)
-    monkeypatch.setattr(_glm_guarded, "is_large_glm", lambda *args: True)
+    monkeypatch.setattr(_guarded, "is_large_glm", lambda *args: True)
     whole = BilevelLogisticCV().fit(X, y)
     tuning = _large_glm_tuning.LargeGLMTuning
     for name, at in (("fold", 2), ("full", 1)):

@@ -36,9 +36,9 @@ FEW = Recipe(
 )
 NEAR = {"rtol": 1e-3, "atol": 1e-4}
 FAMILIES = {
-    "binary": LinearPredictor(LogisticLoss(), LogisticLoss(), None, False),
-    "classes": LinearPredictor(SoftmaxLoss(), SoftmaxLoss(), None, False),
-    "counts": LinearPredictor(PoissonLoss(), PoissonLoss(), None, True),
+    "binary": LinearPredictor(LogisticLoss(), LogisticLoss(), None),
+    "classes": LinearPredictor(SoftmaxLoss(), SoftmaxLoss(), None),
+    "counts": LinearPredictor(PoissonLoss(), PoissonLoss(), None),
 }
 
 
@@ -69,7 +69,7 @@ def make(kind, n=60, p=6, seed=0):
 def trainer_of(kind, p=6):
     rows, plan = make(kind, p=p)
     family = FAMILIES[kind]
-    glm = GLMRows(rows, family.loss, family.offset, family.dispersed)
+    glm = GLMRows(rows, family.loss, family.offset)
     return GLMTrainer(glm, plan.full)
 
 
@@ -144,7 +144,7 @@ def test_no_leak_to_the_bit(kind, p):
     found = []
     for each in (rows, replace(rows, X=X, y=y, weight=weight)):
         family = FAMILIES[kind]
-        glm = GLMRows(each, family.loss, family.offset, family.dispersed)
+        glm = GLMRows(each, family.loss, family.offset)
         trainer = GLMTrainer(glm, training)
         made = make_candidates(trainer, FEW, Strengths())
         if kind == "classes":
@@ -256,7 +256,7 @@ def test_rows_of_weight_zero_are_not_there(p):
         rng = np.random.default_rng(1)
         request = PlanRequest(50, some.width, None, rng, codes, True)
         plan = default_plan(request, 3)
-        glm = GLMRows(some, family.loss, family.offset, family.dispersed)
+        glm = GLMRows(some, family.loss, family.offset)
         recipe = Recipe(half=(), evidence=(1.0, 0.3), elastic_net=0)
         made = make_candidates(GLMTrainer(glm, plan.full), recipe, Strengths())
         assert made.family == ("shared", "evidence", "evidence")
@@ -269,7 +269,7 @@ def test_wide_sets_read_their_own_rows_and_meet_no_point_twice(monkeypatch):
     """Kernels, and evaluations of the evidence, are most of a fit where p >> n."""
     rows, plan = make("binary", p=90)
     family = FAMILIES["binary"]
-    glm = GLMRows(rows, family.loss, family.offset, family.dispersed)
+    glm = GLMRows(rows, family.loss, family.offset)
     trainer = GLMTrainer(glm, plan.outer[0])
     kernels, points = [], []
     product, evaluate = Kernels._product, KernelEvidence.value_grad_curvature
@@ -313,7 +313,7 @@ def test_rows_of_a_training_set(free, standardize, is_sparse):
         np.zeros(2),
         standardize,
     )
-    glm = GLMRows(rows, SoftmaxLoss(), None, False)
+    glm = GLMRows(rows, SoftmaxLoss(), None)
     index = np.array([7, 2, 4, 0])
     metric = np.ones(rows.n_penalized)
     if standardize:

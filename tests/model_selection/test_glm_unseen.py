@@ -5,7 +5,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skbilevel import BilevelLogisticCV, BilevelPoissonCV
-from skbilevel.model_selection._glm_unseen import with_unseen
 from skbilevel.problems import GammaLoss, LogisticLoss, PoissonLoss, SoftmaxLoss
 
 
@@ -18,22 +17,22 @@ def test_what_is_seen_stays():
         (PoissonLoss(), np.array([[0.0], [2.0]] * 3)),
         (GammaLoss(), rng.gamma(1.0, size=(6, 1))),
     ]:
-        assert with_unseen(loss, y, weight, None) is y
+        assert loss.with_pseudo_counts(y, weight, None) is y
 
 
 def test_half_of_one():
     weight = np.array([1.0, 2.0, 3.0, 0.0])
     zero = np.zeros((4, 1))
     zero[3] = 1.0  # of a row without a weight
-    assert_allclose(with_unseen(LogisticLoss(), zero, weight, None), 0.5 / 7.0)
+    assert_allclose(LogisticLoss().with_pseudo_counts(zero, weight, None), 0.5 / 7.0)
     ones = 1.0 - zero
-    assert_allclose(with_unseen(LogisticLoss(), ones, weight, None), 6.5 / 7.0)
+    assert_allclose(LogisticLoss().with_pseudo_counts(ones, weight, None), 6.5 / 7.0)
     y = np.eye(4)[[0, 0, 1, 3]]
-    found = with_unseen(SoftmaxLoss(), y, weight, None)
+    found = SoftmaxLoss().with_pseudo_counts(y, weight, None)
     assert_allclose(found[:3].sum(axis=1), 1.0)
     assert_allclose(found[:3, 2:], 0.5 / 7.0)
     offset = np.array([[0.0], [1.0], [800.0], [0.0]])
-    counts = with_unseen(PoissonLoss(), np.zeros((4, 1)), weight, offset)
+    counts = PoissonLoss().with_pseudo_counts(np.zeros((4, 1)), weight, offset)
     assert_allclose(weight @ counts, 0.5)
     assert_array_equal(counts.argmax(), 2)
 

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from skbilevel.problems._evidence import KernelEvidence, MomentEvidence
+from skbilevel.problems._evidence import (
+    EvidenceVariance,
+    KernelEvidence,
+    MomentEvidence,
+)
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import RowMoments, Swept, sweep, sweep_map
 
@@ -172,3 +176,77 @@ def test_known_noise(make_rows, setting, shape, noise):
     assert Q > 0
     if rows.n_targets == 1:
         assert_allclose(Q_term, (n - 1) * np.log(Q / n) - Q / noise, rtol=1e-8)
+
+
+def as_criterion(evidence, rows, train):
+    z, m, p = rows.dense(train), rows.n_free, rows.n_penalized
+    z = np.sqrt(rows.weight[train])[:, None] * z
+    if m:
+        z = z - z[:, :m] @ np.linalg.lstsq(z[:, :m], z, rcond=None)[0]
+    square = (z[:, m : m + p] ** 2).sum(axis=0)
+    weight = float(rows.weight[train].sum())
+    return EvidenceVariance(evidence, square, rows.n_targets, weight)
+
+
+@pytest.mark.parametrize("form", [primal, dual])
+@pytest.mark.parametrize("setting", [SETTINGS[0], SETTINGS[3]])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_criterion_of_variances(make_rows, shape, setting, form):
+    rows = make_rows(*shape, **setting)
+    criterion = as_criterion(form(rows, TRAIN), rows, TRAIN)
+    v = np.exp(point(rows.n_penalized))
+    value, grad = criterion.value_and_grad(v)
+    power = criterion.weight / (criterion.weight - 1.0)
+    expected = np.exp(power * brute_force(rows, TRAIN, np.log(v)))
+    expected *= 0.5 * rows.n_targets
+    assert_allclose(value, expected, rtol=1e-9)
+    slope = slope_of(
+        lambda x: criterion.value_and_grad(v * np.exp(x))[0], np.zeros(len(v))
+    )
+    assert abs(v * grad - slope).max() < 1e-6 * abs(slope).max()
+
+
+@pytest.mark.parametrize("form", [primal, dual])
+def test_a_variance_of_zero_has_the_slope_next_to_it(make_rows, form):
+    rows = make_rows(40, 6)
+    criterion = as_criterion(form(rows, TRAIN), rows, TRAIN)
+    v = np.exp(point(6))
+    v[2], step = 0.0, 1e-4
+    value, grad = criterion.value_and_grad(v)
+    near, far = v + step * np.eye(6)[2], v + 2 * step * np.eye(6)[2]
+    more, most = (criterion.value_and_grad(each)[0] for each in (near, far))
+    assert_allclose(grad[2], (4 * more - 3 * value - most) / (2 * step), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_curvature_of_forms(make_rows, shape):
+    """Both forms have the same positive semidefinite matrix, whatever the form."""
+    rows = make_rows(*shape, weighted=True)
+    p = rows.n_penalized
+    v, D = np.exp(point(p)), np.random.default_rng(0).standard_normal((p, 3))
+    a, b = (
+        as_criterion(each(rows, TRAIN), rows, TRAIN).curvature(v, D)
+        for each in (primal, dual)
+    )
+    assert_allclose(a, b, rtol=1e-8, atol=1e-10 * abs(a).max())
+    assert np.linalg.eigvalsh(a).min() > -1e-10 * abs(a).max()
+
+
+def test_curvature_is_the_mean_hessian(make_rows):
+    """Over targets of the model, with the noise variance that fits each of them."""
+    rows, v = make_rows(150, 3), np.array([0.01, 0.1, 1.0])
+    z, train = rows.dense(np.arange(150)), np.arange(150)
+    X = z[:, 1:4] - z[:, 1:4].mean(axis=0)
+    root = np.linalg.cholesky(np.eye(150) + (X * v) @ X.T)
+    drawn = root @ np.random.default_rng(1).standard_normal((150, 2_000))
+    rows = replace(rows, y=drawn, y_shift=np.zeros(2_000))
+    criterion = as_criterion(primal(rows, train), rows, train)
+
+    def slope(x):
+        w = v * np.exp(x)
+        return w * criterion.value_and_grad(w)[1]
+
+    h = 1e-4 * np.eye(3)
+    hessian = np.stack([(slope(e) - slope(-e)) / 2e-4 for e in h])
+    found = criterion.curvature(v, np.diag(v))
+    assert_allclose(found, hessian, atol=0.1 * abs(hessian).max())

@@ -25,7 +25,7 @@ from skbilevel import (
     BilevelRidgeCV,
     BilevelSearchCV,
 )
-from skbilevel.linear_model import _glm_guarded, _tuning
+from skbilevel.linear_model import _guarded
 from skbilevel.model_selection import _family
 from skbilevel.model_selection._criterion import OuterVector
 from skbilevel.model_selection._fold_moments import MomentFolds
@@ -438,8 +438,8 @@ def texts(n, n_words, seed=0):
 def test_every_fold_has_its_own_vocabulary(last, large, monkeypatch):
     docs, y = texts(160, 300)
     if large:
-        monkeypatch.setattr(_glm_guarded, "is_large_glm", lambda *args: True)
-        monkeypatch.setattr(_tuning, "is_large", lambda *args: True)
+        monkeypatch.setattr(_guarded, "is_large_glm", lambda *args: True)
+        monkeypatch.setattr(_guarded, "is_large", lambda *args: True)
         monkeypatch.setattr(_family, "is_large", lambda *args: True)
     search = BilevelSearchCV(make_pipeline(TfidfVectorizer(), last), cv=KFold(4))
     search.fit(docs, y)

@@ -10,7 +10,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit, zeros
-from skbilevel.problems._glm_losses import SoftmaxLoss
+from skbilevel.problems._losses import facts_of
 from skbilevel.problems._row_curvature import RowCurvature
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.solvers._base import (
@@ -220,6 +220,6 @@ class Iterate:
     def _gauge(self, d: Array) -> Array:
         """Free coefficients sum to zero over coupled classes: no prediction moves."""
         free = self.ridge.free
-        if len(free) and isinstance(self.fit.loss, SoftmaxLoss):
+        if len(free) and facts_of(self.fit.loss).coupled:
             d[free] -= d[free].mean(axis=1, keepdims=True)
         return d
