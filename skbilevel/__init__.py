@@ -47,6 +47,7 @@ _SUBMODULES = {
     "exceptions",
     "inspection",
     "linear_model",
+    "privacy",
     "problems",
     "search",
     "solvers",
