@@ -249,7 +249,7 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
         self, design: TaskDesign, tuned: TunedTasks, noise: float
     ) -> dict[str, Any]:
         """What the strengths are, and how they were found."""
-        units, penalty = design.units, tuned.penalty
+        units, penalty = design.units, tuned.chosen.penalty
         alpha, intercept_alpha = units.strengths(penalty.v)
         with np.errstate(divide="ignore"):
             deviation = np.sqrt(noise * units.weight / alpha)
@@ -266,7 +266,7 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
             ),
             "n_iter_": max(1, sum(each.n_iter for each in tuned.candidates)),
             "best_score_": -tuned.score,
-            "history_": {"value": tuned.last.values},
+            "history_": {"value": tuned.chosen.values},
             "hyperpenalty_": {
                 "family": np.array([each.family for each in tuned.candidates]),
                 "score": -tuned.loss,

@@ -73,7 +73,8 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         What may differ between tasks: nothing ("pooled"), the level ("intercept"), all
         effects with one strength, and the level with another ("two"), or every effect
         with its own ("feature"). "auto" is the guard: it leaves tasks out, adapts to
-        some of their rows, and averages the four by their errors on the others.
+        some of their rows, and takes the one of the four with the least errors on the
+        others, "two" unless another is better by half a standard error.
     common : None, str, int or array-like, default=None
         Columns with one effect for all tasks: a boolean mask, places or names. Columns
         that are constant within every task are always among them, since their effect
@@ -146,10 +147,12 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
     n_iter_ : int
         Steps of the searches on all tasks.
     history_ : dict of ndarray
-        ``value``, the criterion after every step, of the candidate that weighs most.
+        ``value``, the criterion after every step, of the chosen candidate.
     hyperpenalty_ : dict of ndarray
-        ``family``, ``score``, ``error`` (of the difference to the first), ``weight``,
-        ``alpha`` and ``intercept_alpha`` of every candidate.
+        Of every candidate: ``family``, ``score`` (minus the loss on tasks that were
+        left out, over the least loss after as many rows), ``error`` (the standard error
+        of its difference to the first), ``weight`` (1 for the chosen one), ``alpha``
+        and ``intercept_alpha``.
     n_features_in_ : int
         Number of columns seen in fit, the column ``task`` included.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -243,11 +246,11 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         with one_blas_thread():
             design, known, n_rows = self._design(X, target, counts, labels)
             tuned = tune_tasks(design, tuning)
-            solution = TaskSolution.of(design.rows.moments, tuned.penalty)
-            n_free = int((tuned.penalty.beta == 0.0).sum())
+            solution = TaskSolution.of(design.rows.moments, tuned.chosen.penalty)
+            n_free = int((tuned.chosen.penalty.beta == 0.0).sum())
             model = TaskModel.of(design.units, solution, n_free)
             coef, intercept = design.units.coefficients(solution.coefficients())
-        if not tuned.last.converged:
+        if not tuned.chosen.converged:
             warn_user(
                 f"The search for the strengths has not converged after max_iter="
                 f"{self.max_iter} steps: increase max_iter or tol.",

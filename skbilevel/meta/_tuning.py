@@ -23,7 +23,6 @@ from skbilevel.model_selection._task_folds import (
 )
 from skbilevel.model_selection._task_guard import MIN_TASKS, Guarded, TaskGuard
 from skbilevel.model_selection._task_search import FoundStrengths, TaskSearch
-from skbilevel.problems._task_solution import TaskPenalty
 
 _FOLDS = 5
 
@@ -65,9 +64,8 @@ class TaskTuning:
 
 @dataclass(frozen=True)
 class TunedTasks:
-    """Variances, and what is reported of how they were found."""
+    """Candidates, their losses on tasks left out, and which one was chosen."""
 
-    penalty: TaskPenalty
     candidates: tuple[FoundStrengths, ...]
     loss: Array
     error: Array
@@ -75,8 +73,8 @@ class TunedTasks:
     score: float
 
     @property
-    def last(self) -> FoundStrengths:
-        """The candidate with the largest weight."""
+    def chosen(self) -> FoundStrengths:
+        """The candidate that is published."""
         return self.candidates[int(np.argmax(self.weight))]
 
 
@@ -112,18 +110,13 @@ def tune_tasks(design: TaskDesign, options: TaskTuning) -> TunedTasks:
     found = search.run(family, make(np.arange(n_tasks)))
     options.tell(f"{family}: criterion {found.value:.6g}, {found.n_iter} steps")
     none = np.full(1, np.nan)
-    return TunedTasks(found.penalty, (found,), none, none, np.ones(1), found.value)
+    return TunedTasks((found,), none, none, np.ones(1), found.value)
 
 
 def _of_guard(chosen: Guarded) -> TunedTasks:
     choice = chosen.choice
     return TunedTasks(
-        chosen.penalty,
-        chosen.found,
-        choice.loss,
-        choice.error,
-        choice.weight,
-        chosen.score,
+        chosen.found, choice.loss, choice.error, choice.weight, chosen.score
     )
 
 

@@ -54,19 +54,14 @@ class TaskRows:
             self.moments, self.Z, self.y, self.weight, self.task, mask
         )
 
-    def chosen(self, ranks: Array, size: int) -> Array:
-        """Mask of supports of ``size`` rows."""
-        n_rows = np.bincount(self.task, minlength=self.moments.n_tasks)
-        limit = n_rows // 2 if size == HALF else np.full(len(n_rows), size)
-        return np.asarray(ranks < limit[self.task])
-
     def episodes(
         self, ranks: Array, size: int
     ) -> tuple[TaskMoments, TaskMoments, Array]:
         """Supports of ``size`` rows, the other rows, and which tasks have both."""
-        chosen, n_tasks = self.chosen(ranks, size), self.moments.n_tasks
-        left = np.bincount(self.task[~chosen], minlength=n_tasks)
-        return *self.held_out(chosen), left > 0
+        n_rows = np.bincount(self.task, minlength=self.moments.n_tasks)
+        limit = n_rows // 2 if size == HALF else np.full(len(n_rows), size)
+        support, query = self.held_out(ranks < limit[self.task])
+        return support, query, n_rows > limit
 
 
 def folds_of_tasks(n_tasks: int, n_folds: Folds, rng: np.random.Generator) -> Array:

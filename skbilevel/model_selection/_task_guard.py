@@ -10,8 +10,7 @@ import numpy as np
 
 from skbilevel._threads import map_threads
 from skbilevel._typing import Array
-from skbilevel.model_selection._average import Averaging, Choice, publish
-from skbilevel.model_selection._held_out import HeldOut
+from skbilevel.model_selection._average import Choice, clustered_error
 from skbilevel.model_selection._task_folds import (
     HALF,
     Folds,
@@ -20,17 +19,16 @@ from skbilevel.model_selection._task_folds import (
     folds_of_tasks,
 )
 from skbilevel.model_selection._task_search import FoundStrengths, TaskSearch
-from skbilevel.problems import SquaredLoss
 from skbilevel.problems._task_moments import each_fold, ranks_within
 from skbilevel.problems._task_solution import TaskPenalty, TaskSolution, adapted
 
 # With fewer tasks nothing can be left out.
 MIN_TASKS = 3
-# Below so many tasks a gain of less than a standard error is none, and below so many
-# the folds are drawn twice.
-_FEW_TASKS, _TWICE_BELOW = 30, 200
-# The family that others have to beat, and that the average is drawn back to.
-BASE = "two"
+# With fewer tasks than this the folds are drawn twice.
+_TWICE_BELOW = 200
+# The family that others have to beat, by so many standard errors.
+BASE, _DOUBT = "two", 0.5
+_TINY = 1e-250
 
 
 @dataclass(frozen=True)
@@ -43,16 +41,28 @@ class Guarded:
         The candidates on all tasks, the one to beat first.
     choice : Choice
         Their scores and weights.
-    penalty : TaskPenalty
-        Variances at which one model has the averaged coefficients, as far as it can.
     score : float
-        Mean squared error of the chosen ones on tasks that were left out.
+        Mean squared error of the chosen one on tasks that were left out.
     """
 
     found: tuple[FoundStrengths, ...]
     choice: Choice
-    penalty: TaskPenalty
     score: float
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Mean losses (c, e) of candidates, after supports of one size, on e tasks."""
+
+    losses: Array
+    weight: Array
+    task: Array
+
+    @property
+    def relative(self) -> Array:
+        """Over the least mean loss of a candidate."""
+        least = float((self.losses @ self.weight).min() / self.weight.sum())
+        return self.losses / max(least, _TINY)
 
 
 @dataclass(frozen=True)
@@ -97,17 +107,16 @@ class TaskGuard:
     tell: Callable[[str], None] = lambda line: None
 
     def choose(self) -> Guarded:
-        """Fit the candidates, judge them, and average."""
+        """Fit the candidates, judge them, and take one."""
         families = self._families()
         found = self.candidates(families, np.arange(self.rows.moments.n_tasks))
         for each in found:
             self.tell(f"{each.family}: criterion {each.value:.6g}")
-        few = self.rows.moments.n_tasks < _FEW_TASKS
-        choice = Averaging(doubt=1.0 if few else 0.5).choose(self._judged(found))
+        choice, score = self._chosen(self._judged(found))
         for each, loss, share in zip(found, choice.loss, choice.weight, strict=True):
-            self.tell(f"{each.family}: left-out loss {loss:.6g}, weight {share:.3f}")
-        penalty = self._averaged(found, choice.weight)
-        return Guarded(found, choice, penalty, float(choice.loss @ choice.weight))
+            chosen = " (chosen)" if share else ""
+            self.tell(f"{each.family}: relative left-out loss {loss:.6g}{chosen}")
+        return Guarded(found, choice, score)
 
     def candidates(
         self,
@@ -142,14 +151,13 @@ class TaskGuard:
             theta[-1] = base.theta[-1]
         return theta
 
-    def _judged(self, found: tuple[FoundStrengths, ...]) -> HeldOut:
-        """What the candidates predict for tasks that were left out."""
-        rows, n_tasks = self.rows, self.rows.moments.n_tasks
-        parts: list[tuple[Array, Array]] = []
+    def _judged(self, found: tuple[FoundStrengths, ...]) -> list[Episodes]:
+        """Losses of the candidates on tasks that were left out."""
+        n_tasks, out = self.rows.moments.n_tasks, []
         for repeat in range(2 if n_tasks < _TWICE_BELOW else 1):
             rng = np.random.default_rng([self.seed, repeat])
             fold = folds_of_tasks(n_tasks, self.n_folds, rng)
-            ranks = ranks_within(rows.task, n_tasks, rng)
+            ranks = ranks_within(self.rows.task, n_tasks, rng)
             fit = partial(self._without, found)
             items = [(mask,) for mask in each_fold(fold)]
             models = (
@@ -158,11 +166,26 @@ class TaskGuard:
                 else [fit(*item) for item in items]
             )
             for size in (*self.sizes, HALF):
-                parts.append(self._episodes(models, fold, ranks, size))
-        row, eta = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return HeldOut(
-            row, eta, rows.y[row, None], SquaredLoss(), 2.0, rows.weight, rows.task
-        )
+                made = self._episodes(models, fold, ranks, size)
+                out += [made] if made.weight.sum() > 0.0 else []
+        return out
+
+    def _chosen(self, judged: list[Episodes]) -> tuple[Choice, float]:
+        """The best candidate, where it is better than the first beyond doubt.
+
+        Losses are relative to the least one after supports of the same size: a percent
+        counts the same whether a task is hardly known or well.
+        """
+        losses = np.concatenate([each.relative for each in judged], axis=1)
+        weight = np.concatenate([each.weight for each in judged])
+        task = np.concatenate([each.task for each in judged])
+        loss = losses @ weight / weight.sum()
+        excess = losses - losses[0] - (loss - loss[0])[:, None]
+        error = clustered_error(excess, weight, task)
+        best = int(np.argmin(loss + _DOUBT * error))
+        chosen = (np.arange(len(loss)) == best).astype(float)
+        plain = np.concatenate([each.losses[best] for each in judged])
+        return Choice(loss, error, chosen), float(plain @ weight / weight.sum())
 
     def _pooled(self) -> bool:
         return self.n_jobs not in (None, 1)
@@ -182,45 +205,15 @@ class TaskGuard:
 
     def _episodes(
         self, models: list[tuple[LeftOut, ...]], fold: Array, ranks: Array, size: int
-    ) -> tuple[Array, Array]:
-        """Rows (m,) that are left after supports of a size, predictions (m, c, 1)."""
-        rows = self.rows
-        chosen = rows.chosen(ranks, size)
-        support, _ = rows.held_out(chosen)
-        row = np.flatnonzero(~chosen & (fold[rows.task] >= 0))
-        task = rows.task[row]
-        eta = np.empty((len(row), len(models[0]), 1))
+    ) -> Episodes:
+        """Losses on the rows that are left after supports of a size."""
+        support, query, usable = self.rows.episodes(ranks, size)
+        losses = np.zeros((len(models[0]), len(fold)))
         for k, own in enumerate(models):
-            index, here = np.flatnonzero(fold == k), np.flatnonzero(fold[task] == k)
-            few, place = support.take(index), np.searchsorted(index, task[here])
-            Z = rows.Z[row[here]]
-            for c, model in enumerate(own):
+            index = np.flatnonzero((fold == k) & usable)
+            few, rest = support.take(index), query.take(index)
+            for row, model in zip(losses, own, strict=True):
                 w = adapted(few, model.penalty, model.c)
-                eta[here, c, 0] = np.einsum("ij,ij->i", Z, w[place])
-        return row, eta
-
-    def _averaged(
-        self, found: tuple[FoundStrengths, ...], weight: Array
-    ) -> TaskPenalty:
-        """Variances of the averaged coefficients."""
-        used = [(a, each.penalty) for a, each in zip(weight, found, strict=True) if a]
-        if len(used) == 1:
-            return used[0][1]
-        moments = self.rows.moments
-        solutions = [(a, TaskSolution.of(moments, each)) for a, each in used]
-        w = sum(a * solution.coefficients() for a, solution in solutions)
-        c = sum(a * solution.centre.c for a, solution in solutions)
-        u = moments.residuals(np.asarray(w))
-        shape = self.search.columns.strengths("feature")
-        own = shape.members >= 0
-        v = np.zeros(len(own))
-        # In units in which the variances of a label are equal.
-        root = np.sqrt(shape.unit[own])
-        v[own] = shape.unit[own] * publish(
-            ((w - c)[:, own] / root).T, (u[:, own] * root).T, shape.members[own]
-        )
-        scale = np.array([each.beta for _, each in used])
-        shares = np.array([a for a, _ in used])
-        with np.errstate(divide="ignore"):
-            beta = np.exp(shares @ np.log(scale))
-        return TaskPenalty(v, beta)
+                row[index] = rest.losses(w) / np.maximum(rest.weight, 1e-300)
+        kept = np.flatnonzero(usable & (fold >= 0) & (query.weight > 0.0))
+        return Episodes(losses[:, kept], query.weight[kept], kept)
