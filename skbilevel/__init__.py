@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BilevelTweedieCV,
         to_sklearn,
     )
+    from skbilevel.meta import MetaRidge
     from skbilevel.search import BilevelSearchCV, original_columns
 
 __version__ = "0.1.0.dev0"
@@ -31,6 +32,7 @@ __all__ = [
     "BilevelRidgeClassifierCV",
     "BilevelSearchCV",
     "BilevelTweedieCV",
+    "MetaRidge",
     "__version__",
     "original_columns",
     "show_versions",
@@ -40,6 +42,7 @@ __all__ = [
 # Names of ``__all__`` come from linear_model but for these.
 _HOMES = {
     "BilevelSearchCV": "skbilevel.search",
+    "MetaRidge": "skbilevel.meta",
     "original_columns": "skbilevel.search",
     "show_versions": "skbilevel._show_versions",
 }
@@ -47,6 +50,7 @@ _SUBMODULES = {
     "exceptions",
     "inspection",
     "linear_model",
+    "meta",
     "privacy",
     "problems",
     "search",

@@ -15,6 +15,7 @@ from skbilevel import (
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
     BilevelTweedieCV,
+    MetaRidge,
 )
 
 ESTIMATORS = [
@@ -27,6 +28,7 @@ ESTIMATORS = [
     BilevelPoissonCV(),
     BilevelGammaCV(),
     BilevelTweedieCV(),
+    MetaRidge(),
 ]
 # The data of many checks are noise or a handful of rows: strengths at an end of their
 # range, words about few rows, and searches that stop at rounding, are what one should

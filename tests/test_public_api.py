@@ -54,7 +54,8 @@ ESTIMATORS = [
     for name in skbilevel.__all__
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
-    and name != "BilevelSearchCV"  # its parameters are those of GridSearchCV
+    # Their parameters are of another kind: those of GridSearchCV, and of tasks.
+    and name not in ("BilevelSearchCV", "MetaRidge")
 ]
 
 

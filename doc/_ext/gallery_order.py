@@ -20,6 +20,7 @@ READING_ORDER = (
     "plot_counts",
     "plot_time_series",
     "plot_row_groups",
+    "plot_related_tasks",
     "plot_weights",
     "plot_pipeline_search",
     "plot_callbacks",

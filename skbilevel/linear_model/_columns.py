@@ -51,8 +51,13 @@ class Groups:
         return [known[each] for each in labels]
 
 
-def unpenalized_mask(value: Any, n_features: int, names: Array | None) -> Array:
-    """Boolean mask from a mask, indices or column names."""
+def unpenalized_mask(
+    value: Any,
+    n_features: int,
+    names: Array | None,
+    parameter: str = "unpenalized",
+) -> Array:
+    """Boolean mask from a mask, indices or column names, for messages ``parameter``."""
     mask = np.zeros(n_features, dtype=bool)
     if value is None:
         return mask
@@ -62,27 +67,27 @@ def unpenalized_mask(value: Any, n_features: int, names: Array | None) -> Array:
     if array.dtype == bool:
         if array.shape != (n_features,):
             raise ValueError(
-                f"unpenalized is a mask of shape {array.shape}, but X has "
+                f"{parameter} is a mask of shape {array.shape}, but X has "
                 f"{n_features} features."
             )
         return array.copy()
     if array.dtype.kind in "iu":
         if array.min() < -n_features or array.max() >= n_features:
             raise ValueError(
-                f"unpenalized holds column {array.max()}, but X has {n_features} "
+                f"{parameter} holds column {array.max()}, but X has {n_features} "
                 "features."
             )
         mask[array] = True
         return mask
     if names is None:
         raise ValueError(
-            "unpenalized holds column names, but X has none: give indices or a mask, "
+            f"{parameter} holds column names, but X has none: give indices or a mask, "
             "call set_output(transform='pandas') of the transformers in front, or use "
             "BilevelSearchCV, which asks them for names."
         )
     unknown = sorted(set(array.tolist()) - set(names.tolist()))
     if unknown:
-        raise ValueError(f"unpenalized names columns that X does not have: {unknown}.")
+        raise ValueError(f"{parameter} names columns that X does not have: {unknown}.")
     return np.isin(names, array)
 
 

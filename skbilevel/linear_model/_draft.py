@@ -36,7 +36,8 @@ class Draft:
         new = {
             name: value
             for name, value in vars(self.model).items()
-            if is_fitted(name) and known.get(name, self) is not value
+            if (is_fitted(name) or name in self._fitted)
+            and known.get(name, self) is not value
         }
         old = vars(self._estimator).items()
         kept = {name: value for name, value in old if name not in self._fitted}

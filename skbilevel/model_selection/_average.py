@@ -82,7 +82,7 @@ class Averaging:
         loss = losses @ weight / total
         difference = losses - losses[0]
         mean = difference @ weight / total
-        error = _clustered_error(difference - mean[:, None], weight, held.units)
+        error = clustered_error(difference - mean[:, None], weight, held.units)
         score = loss + self.pessimism * error
         # A candidate that never differs from the first adds nothing to it.
         usable = error > 0
@@ -107,14 +107,14 @@ class Averaging:
     ) -> Array:
         """Move weight to the first candidate where the combination gains little."""
         mean = float(along @ weight / weight.sum())
-        error = float(_clustered_error((along - mean)[None], weight, cluster)[0])
+        error = float(clustered_error((along - mean)[None], weight, cluster)[0])
         trust = max(0.0, 1.0 - (self.doubt * error / mean) ** 2) if mean < 0 else 0.0
         out = trust * a
         out[0] += 1.0 - trust
         return np.asarray(out)
 
 
-def _clustered_error(centered: Array, weight: Array, cluster: Array) -> Array:
+def clustered_error(centered: Array, weight: Array, cluster: Array) -> Array:
     """Standard errors (c,) of weighted means of ``centered`` (c, n).
 
     With one row per cluster this is ``std / sqrt(n)`` with ``n = sum(weight)``: a

@@ -1,0 +1,331 @@
+"""The door of the estimators of related tasks: parameters, tasks, predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_random_state, check_X_y
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skbilevel._mistakes import OF_MODELS, ExplainedParameters
+from skbilevel._sklearn_compat import Interval, StrOptions, _num_samples
+from skbilevel._typing import Array
+from skbilevel._versions import Versioned
+from skbilevel._warn import warn_user
+from skbilevel.exceptions import DataWarning
+from skbilevel.linear_model._base import check_weight
+from skbilevel.linear_model._counts import RowCounts
+from skbilevel.meta._design import TaskDesign, TaskOptions
+from skbilevel.meta._labels import (
+    KnownTaskLabels,
+    read_labels,
+    shown,
+    take_column,
+)
+from skbilevel.meta._task_model import TaskModel
+from skbilevel.meta._tuning import TaskTuning, TunedTasks, read_folds
+
+# More tasks than this share of the rows look like measurements.
+_TASKS_PER_ROW = 1.0 / 1.5
+
+
+class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
+    """Common door; see the subclasses."""
+
+    _doc_link_module = "skbilevel"
+    _elsewhere: ClassVar[dict[str, str]] = {
+        **OF_MODELS,
+        "groups": "labels of the tasks go to fit(X, y, tasks=...), or give task",
+        "tasks": (
+            "labels of the tasks go to fit(X, y, tasks=...); task names the column of "
+            "X that holds them"
+        ),
+    }
+    # ``tasks`` is asked for without a word of the user.
+    __metadata_request__fit: ClassVar[dict[str, Any]] = {"tasks": True}
+    __metadata_request__predict: ClassVar[dict[str, Any]] = {"tasks": True}
+    __metadata_request__score: ClassVar[dict[str, Any]] = {"tasks": True}
+
+    coef_: Array
+    intercept_: Array
+    centre_: Array
+    tasks_: Array
+    n_rows_by_task_: Array
+    n_features_in_: int
+    _labels: KnownTaskLabels
+    _model: TaskModel
+    _has_tasks: bool
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "task": [str, Integral, None],
+        "fit_intercept": ["boolean"],
+        "strengths": [StrOptions({"auto", "pooled", "intercept", "two", "feature"})],
+        "common": [
+            "array-like",
+            str,
+            Interval(Integral, 0, None, closed="left"),
+            None,
+        ],
+        "feature_groups": ["array-like", callable, None],
+        "criterion": [StrOptions({"evidence", "new-tasks", "known-tasks"})],
+        "support_sizes": ["array-like"],
+        "centre_alpha": [Interval(Real, 0, None, closed="left"), None],
+        "unseen": [StrOptions({"centre", "error"})],
+        "cv": ["cv_object"],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        task: Any = None,
+        fit_intercept: bool = True,
+        strengths: str = "auto",
+        common: Any = None,
+        feature_groups: Any = None,
+        criterion: str = "evidence",
+        support_sizes: Any = (1, 5, 20),
+        centre_alpha: float | None = None,
+        unseen: str = "centre",
+        cv: Any = None,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.task = task
+        self.fit_intercept = fit_intercept
+        self.strengths = strengths
+        self.common = common
+        self.feature_groups = feature_groups
+        self.criterion = criterion
+        self.support_sizes = support_sizes
+        self.centre_alpha = centre_alpha
+        self.unseen = unseen
+        self.cv = cv
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _read(self, X: Any, tasks: Any, **check: Any) -> tuple[Any, Any, Any]:
+        """X without the column of tasks, y and the labels; ``reset`` is for fits."""
+        with_y, reset = "y" in check, check.pop("reset", False)
+        kinds = {"dtype": [np.float64, np.float32]}
+        if self.task is None:
+            made = validate_data(self, X, reset=reset, **kinds, **check)
+            X, y = made if with_y else (made, None)
+        else:
+            if tasks is not None:
+                raise ValueError(
+                    f"tasks are given, and task={self.task!r} names a column of X that "
+                    "holds them: leave one of the two out."
+                )
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            tasks, X = take_column(X, self.task)
+            if not with_y:
+                return (
+                    check_array(X, estimator=self, **kinds),
+                    None,
+                    read_labels(tasks, _num_samples(X)),
+                )
+            X, y = check_X_y(X, check.pop("y"), estimator=self, **kinds, **check)
+        return X, y, None if tasks is None else read_labels(tasks, len(X))
+
+    def _names(self) -> Array | None:
+        """Names of the columns that have coefficients."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is None or self.task is None:
+            return names
+        if isinstance(self.task, str):
+            return names[names != self.task]
+        return np.delete(names, self.task)
+
+    def _design(
+        self,
+        X: Array,
+        y: Array,
+        counts: RowCounts,
+        labels: list[Hashable] | None,
+        own_target: bool = True,
+    ) -> tuple[TaskDesign, KnownTaskLabels, Array]:
+        """Working rows, the labels of the tasks and the rows of each."""
+        kept: list[Hashable] = [0] * len(counts.index)
+        if labels is not None:
+            kept = [labels[i] for i in counts.index]
+        known = KnownTaskLabels.of(kept)
+        task, n_tasks = known.find(kept), len(known.places)
+        if 1 < len(task) < n_tasks / _TASKS_PER_ROW and labels is not None:
+            warn_user(
+                f"tasks has {n_tasks} labels for {len(task)} rows: most tasks have one "
+                "row. If the labels are measurements, give them as a column of X.",
+                DataWarning,
+            )
+        options = TaskOptions(
+            self.fit_intercept, self.common, self.feature_groups, self.centre_alpha
+        )
+        design = TaskDesign.of(
+            counts.take(X),
+            y,
+            counts.weight,
+            counts.unit,
+            task,
+            n_tasks,
+            self._names(),
+            options,
+            own_target,
+        )
+        return design, known, np.bincount(task, minlength=n_tasks)
+
+    def _counts(self, sample_weight: Any, X: Array) -> RowCounts:
+        return RowCounts.of(check_weight(sample_weight, X))
+
+    def _tuning(self) -> TaskTuning:
+        sizes = np.atleast_1d(np.asarray(self.support_sizes))
+        if sizes.dtype.kind not in "iu" or not sizes.size or sizes.min() < 0:
+            raise ValueError(
+                f"support_sizes={self.support_sizes!r}: give numbers of rows, 0 or "
+                "more, for instance (1, 5, 20)."
+            )
+        random = check_random_state(
+            0 if self.random_state is None else self.random_state
+        )
+        return TaskTuning(
+            self.strengths,
+            self.criterion,
+            tuple(sizes.ravel().tolist()),
+            read_folds(self.cv),
+            self.tol,
+            self.max_iter,
+            int(random.randint(np.iinfo(np.int32).max)),
+            self.n_jobs,
+            self._tell,
+        )
+
+    def _tell(self, line: str) -> None:
+        if self.verbose:
+            print(f"[{type(self).__name__}] {line}")
+
+    def _places(self, labels: list[Hashable] | None, n_rows: int) -> Array:
+        """Place of the task of every row, -1 for the centre."""
+        if labels is None:
+            if self.unseen == "error" and self._has_tasks:
+                raise ValueError(
+                    "tasks are missing, and unseen='error': give tasks=..., or set "
+                    "unseen='centre' to predict with the centre."
+                )
+            return np.full(n_rows, -1)
+        places = self._labels.find(labels)
+        if self.unseen == "error" and (places < 0).any():
+            unknown = [labels[i] for i in np.flatnonzero(places < 0)]
+            raise ValueError(
+                f"tasks holds labels that fit has not seen: {shown(unknown)}. Call "
+                "adapt with rows of these tasks, or set unseen='centre'."
+            )
+        return places
+
+    def _linear(self, X: Array, places: Array, centre_intercept: Any) -> Array:
+        """Linear predictions, row by row."""
+        out = X @ self.centre_ + centre_intercept
+        known = np.flatnonzero(places >= 0)
+        if len(known):
+            own = places[known]
+            rows = X if len(known) == len(X) else X[known]
+            out[known] = np.einsum("ij,ij->i", rows, self.coef_[own])
+            out[known] += self.intercept_[own]
+        return np.asarray(out)
+
+    def _strength_attributes(
+        self, design: TaskDesign, tuned: TunedTasks, noise: float
+    ) -> dict[str, Any]:
+        """What the strengths are, and how they were found."""
+        units, penalty = design.units, tuned.chosen.penalty
+        alpha, intercept_alpha = units.strengths(penalty.v)
+        with np.errstate(divide="ignore"):
+            deviation = np.sqrt(noise * units.weight / alpha)
+        first = int(units.intercept)
+        candidates = [units.strengths(each.penalty.v) for each in tuned.candidates]
+        found = {
+            "alpha_": alpha,
+            "intercept_alpha_": intercept_alpha,
+            "centre_alpha_": penalty.beta[first:] * units.scale**2 * units.weight,
+            "noise_variance_": noise,
+            "deviation_std_": deviation,
+            "intercept_deviation_std_": float(
+                np.sqrt(noise * units.weight / intercept_alpha)
+            ),
+            "n_iter_": max(1, sum(each.n_iter for each in tuned.candidates)),
+            "best_score_": -tuned.score,
+            "history_": {"value": tuned.chosen.values},
+            "hyperpenalty_": {
+                "family": np.array([each.family for each in tuned.candidates]),
+                "score": -tuned.loss,
+                "error": tuned.error,
+                "weight": tuned.weight,
+                "alpha": np.stack([each for each, _ in candidates]),
+                "intercept_alpha": np.array([each for _, each in candidates]),
+            },
+        }
+        if design.group_labels is not None:
+            where = [
+                np.flatnonzero(design.members == k)[0]
+                for k in range(len(design.group_labels))
+            ]
+            found["group_labels_"] = design.group_labels
+            found["group_alpha_"] = alpha[where]
+        return found
+
+    def _adaptable(
+        self, X: Any, y: Any, tasks: Any, sample_weight: Any, **check: Any
+    ) -> tuple[Array, Array, Array, list[Hashable]]:
+        """Rows, targets, weights and labels of a call of ``adapt``."""
+        check_is_fitted(self, "coef_")
+        X, y, labels = self._read(X, tasks, y=y, **check)
+        if labels is None:
+            raise ValueError(
+                "adapt needs the labels of the tasks that the rows belong to: give "
+                "tasks, a label for all rows or one per row."
+            )
+        weight = np.ones(len(X))
+        if sample_weight is not None:
+            weight = check_weight(sample_weight, X) / self._model.units.weight
+        return X, y, weight, labels
+
+    def _with_labels(self, labels: list[Hashable]) -> tuple[Self, Array]:
+        """A copy that knows the labels, and the places of the rows."""
+        known = self._labels
+        new = [each for each in dict.fromkeys(labels) if each not in known.places]
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        if new:
+            made._labels = known.widened(new)
+            made.tasks_ = made._labels.labels
+        made._has_tasks = True
+        return made, made._labels.find(labels)
+
+    def _take_in(
+        self, model: TaskModel, touched: Array, w: Array, place: Array
+    ) -> None:
+        """Publish the coefficients of tasks that have new rows."""
+        n_tasks = len(self._labels.places)
+        coef, intercept = model.units.coefficients(w)
+        more = n_tasks - len(self.coef_)
+        zeros = np.zeros((more, self.coef_.shape[1]), self.coef_.dtype)
+        self.coef_ = np.concatenate([self.coef_, zeros])
+        self.intercept_ = np.concatenate([self.intercept_, zeros[:, :1].sum(axis=1)])
+        self.coef_[touched] = coef
+        self.intercept_[touched] = intercept
+        rows = np.bincount(place, minlength=n_tasks)
+        rows[: len(self.n_rows_by_task_)] += self.n_rows_by_task_
+        self.n_rows_by_task_ = rows
+        self._model = model

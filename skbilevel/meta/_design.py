@@ -1,0 +1,193 @@
+"""Rows in working units: columns of variance one, and who may differ between tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.linear_model._columns import column_labels, unpenalized_mask
+from skbilevel.model_selection._task_folds import TaskRows
+from skbilevel.model_selection._task_search import TaskColumns
+from skbilevel.problems._task_moments import TaskMoments
+
+# Where scales differ by more than this, shared strengths count columns as if scaled.
+_SCALE_RATIO = 100.0
+# The centre is free where there are so many rows per column ...
+_ROWS_PER_COLUMN = 5.0
+# ... and the least eigenvalue of the correlations is not below this.
+_FULL_RANK = 1e-7
+
+
+@dataclass(frozen=True)
+class Units:
+    """From user units to working units and back.
+
+    Working rows are ``[1, (x - shift) / scale]`` (without the one where there is no
+    intercept), working targets ``(y - y_shift) / y_scale``. ``weight`` is the user's
+    weight over that of the fit.
+    """
+
+    intercept: bool
+    shift: Array
+    scale: Array
+    y_shift: float
+    y_scale: float
+    weight: float
+
+    @classmethod
+    def of(
+        cls, X: Array, y: Array, weight: Array, intercept: bool, unit: float
+    ) -> Units:
+        """Weighted means and standard deviations of all rows."""
+        total = weight.sum()
+        shift, y_shift = np.zeros(X.shape[1]), 0.0
+        if intercept:
+            shift, y_shift = weight @ X / total, float(weight @ y / total)
+        scale = np.sqrt(weight @ (X - shift) ** 2 / total)
+        y_scale = float(np.sqrt(weight @ (y - y_shift) ** 2 / total))
+        # A constant column, up to rounding, has no scale.
+        flat = scale <= 1e-12 * np.maximum(np.abs(X).max(axis=0), 1e-300)
+        scale = np.where(flat, 1.0, scale)
+        size = max(float(np.abs(y).max()), 1e-300)
+        return cls(
+            intercept,
+            shift,
+            scale,
+            y_shift,
+            y_scale if y_scale > 1e-12 * size else 1.0,
+            unit,
+        )
+
+    def design(self, X: Array) -> Array:
+        """Working rows (n, q)."""
+        first = int(self.intercept)
+        Z = np.ones((len(X), X.shape[1] + first))
+        np.subtract(X, self.shift, out=Z[:, first:])
+        Z[:, first:] /= self.scale
+        return Z
+
+    def target(self, y: Array) -> Array:
+        """Working targets."""
+        return (y - self.y_shift) / self.y_scale
+
+    def coefficients(self, w: Array) -> tuple[Array, Array]:
+        """Coefficients (..., p) and intercepts (...) from working ones (..., q)."""
+        first = int(self.intercept)
+        coef = self.y_scale * w[..., first:] / self.scale
+        if not first:
+            return coef, np.zeros(w.shape[:-1])
+        level = self.y_shift + self.y_scale * w[..., 0]
+        return coef, level - coef @ self.shift
+
+    def strengths(self, v: Array) -> tuple[Array, float]:
+        """Strengths of columns and of the level, from working variances."""
+        with np.errstate(divide="ignore"):
+            alpha = self.weight / np.asarray(v)
+        if not self.intercept:
+            return alpha * self.scale**2, np.inf
+        return alpha[..., 1:] * self.scale**2, float(np.asarray(alpha[..., 0]).min())
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Parameters of the estimator that say what may differ."""
+
+    fit_intercept: bool
+    common: Any
+    feature_groups: Any
+    centre_alpha: float | None
+
+
+@dataclass(frozen=True)
+class TaskDesign:
+    """Everything that a search needs: rows, columns, units; labels of the groups."""
+
+    rows: TaskRows
+    columns: TaskColumns
+    units: Units
+    group_labels: Array | None
+    members: Array | None
+
+    @classmethod
+    def of(
+        cls,
+        X: Array,
+        y: Array,
+        weight: Array,
+        unit: float,
+        task: Array,
+        n_tasks: int,
+        names: Array | None,
+        options: TaskOptions,
+        own_target: bool = True,
+    ) -> TaskDesign:
+        """From rows (n, p), targets and places of tasks (n,)."""
+        X = np.asarray(X, dtype=np.float64)
+        first = int(options.fit_intercept)
+        given = y if own_target else np.zeros(len(X))
+        units = Units.of(X, given, weight, options.fit_intercept, unit)
+        target = units.target(y) if own_target else y
+        rows = TaskRows.of(units.design(X), target, weight, task, n_tasks)
+        common = unpenalized_mask(options.common, X.shape[1], names, "common")
+        deviates = np.r_[
+            np.ones(first, bool), ~common & ~constant_within(X, task, n_tasks)
+        ]
+        deviates &= n_tasks > 1
+        labels = members = None
+        if options.feature_groups is not None:
+            every = column_labels(options.feature_groups, X.shape[1], names)
+            labels, members = np.unique(every, return_inverse=True)
+        own = np.arange(X.shape[1]) if members is None else members
+        columns = cls._columns(units, rows.moments.pooled(), deviates, own, options)
+        return cls(rows, columns, units, labels, members)
+
+    @staticmethod
+    def _columns(
+        units: Units,
+        pooled: TaskMoments,
+        deviates: Array,
+        own: Array,
+        options: TaskOptions,
+    ) -> TaskColumns:
+        first = int(units.intercept)
+        square = units.scale**2
+        varied = units.scale[np.diagonal(pooled.gram[0])[first:] > 0.0]
+        if len(varied) and varied.max() > _SCALE_RATIO * varied.min():
+            square = np.ones_like(square)
+        square = square / np.exp(np.log(square).mean())
+        beta, tuned = 1.0 / square, False
+        if options.centre_alpha is not None:
+            beta = options.centre_alpha / (units.weight * units.scale**2)
+        elif free_centre(pooled, first):
+            beta = np.zeros_like(square)
+        else:
+            tuned = True
+        return TaskColumns(
+            units.intercept,
+            deviates,
+            np.r_[np.zeros(first, int), own],
+            np.r_[np.ones(first), square],
+            np.r_[np.zeros(first), beta],
+            tuned,
+        )
+
+
+def free_centre(pooled: TaskMoments, first: int) -> bool:
+    """Whether all rows together determine the centre without a penalty."""
+    gram, n = pooled.gram[0][first:, first:], float(pooled.weight[0])
+    if n <= _ROWS_PER_COLUMN * len(gram):
+        return False
+    return bool(np.linalg.eigvalsh(gram / n).min() > _FULL_RANK)
+
+
+def constant_within(X: Array, task: Array, n_tasks: int) -> Array:
+    """Columns that have one value in all rows of a task, whichever the task."""
+    order = np.argsort(task, kind="stable")
+    sorted_X = X[order]
+    first = np.searchsorted(task[order], np.arange(n_tasks))
+    low = np.minimum.reduceat(sorted_X, first, axis=0)
+    high = np.maximum.reduceat(sorted_X, first, axis=0)
+    return np.asarray((high == low).all(axis=0))

@@ -1,0 +1,380 @@
+"""MetaRidge: ridge regression of many related tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from skbilevel._sklearn_compat import _fit_context
+from skbilevel._threads import one_blas_thread
+from skbilevel._typing import Array
+from skbilevel._warn import warn_user
+from skbilevel.linear_model._draft import Draft
+from skbilevel.linear_model._first_look import warn_of_constant
+from skbilevel.meta._base import MetaLinearModel
+from skbilevel.meta._task_model import TaskModel
+from skbilevel.meta._tuning import tune_tasks
+from skbilevel.problems._task_solution import TaskSolution
+
+_FITTED = (
+    "coef_",
+    "intercept_",
+    "centre_",
+    "centre_intercept_",
+    "tasks_",
+    "n_rows_by_task_",
+    "alpha_",
+    "intercept_alpha_",
+    "centre_alpha_",
+    "group_alpha_",
+    "group_labels_",
+    "noise_variance_",
+    "deviation_std_",
+    "intercept_deviation_std_",
+    "best_score_",
+    "n_iter_",
+    "history_",
+    "hyperpenalty_",
+    "n_features_in_",
+    "feature_names_in_",
+    "_labels",
+    "_model",
+    "_has_tasks",
+)
+
+
+class MetaRidge(RegressorMixin, MetaLinearModel):
+    """Ridge regression of many related tasks, each pulled to a common centre.
+
+    Put it where `RidgeCV` stood when rows come from many schools, patients, stores or
+    sensors, and say which column is the task. It minimizes ::
+
+        0.5 sum_i |y_i - b_i - X_i w_i|^2 + 0.5 sum_ij alpha_j (w_ij - c_j)^2
+
+    over the centre ``c`` and the coefficients ``w_i`` of every task i (the intercepts
+    ``b_i`` have a centre and a strength of their own), and learns the strengths
+    ``alpha_j`` from all tasks: how much an effect differs between them. Known tasks
+    are predicted with their own coefficients, new ones with the centre, and `adapt`
+    makes coefficients of a new task from a few of its rows.
+
+    Parameters
+    ----------
+    task : str, int or None, default=None
+        Column of X, by name or place, that holds the task of every row. Without it the
+        tasks are given as ``fit(X, y, tasks=...)``; without both there is one task.
+    fit_intercept : bool, default=True
+        Whether tasks have intercepts.
+    strengths : {"auto", "pooled", "intercept", "two", "feature"}, default="auto"
+        What may differ between tasks: nothing ("pooled"), the level ("intercept"), all
+        effects with one strength, and the level with another ("two"), or every effect
+        with its own ("feature"). "auto" is the guard: it leaves tasks out, adapts to
+        some of their rows, and takes the one of the four with the least errors on the
+        others, "two" unless another is better by half a standard error.
+    common : None, str, int or array-like, default=None
+        Columns with one effect for all tasks: a boolean mask, places or names. Columns
+        that are constant within every task are always among them, since their effect
+        cannot be told from the level.
+    feature_groups : None, array-like or callable, default=None
+        Labels of the columns, or a function that makes them of the names; columns of
+        one label share a strength where ``strengths`` is "feature" or "auto".
+    criterion : {"evidence", "new-tasks", "known-tasks"}, default="evidence"
+        What the strengths minimize: the restricted likelihood, the squared error on
+        tasks that were left out, after ``support_sizes`` of their rows (the outer loss
+        of implicit MAML), or the squared error of held-out rows of the same tasks,
+        which is not meant for new ones.
+    support_sizes : array-like of int, default=(1, 5, 20)
+        Rows that a left-out task is adapted to, in the guard and in "new-tasks".
+    centre_alpha : float or None, default=None
+        Ridge strength of the centre. None is 0 where there are more than five rows per
+        column and no column follows from the others; otherwise it is learned.
+    unseen : {"centre", "error"}, default="centre"
+        What `predict` does with a task that it does not know.
+    cv : None, int, splitter or iterable, default=None
+        Folds of tasks in the guard and in "new-tasks"; None is 5. A splitter or an
+        iterable splits the tasks in the order of ``tasks_``. In "known-tasks" folds
+        are of rows, and a splitter gets these; the guard then has five folds of tasks.
+    tol : float, default=1e-4
+        Tolerance of the search for the strengths.
+    max_iter : int, default=100
+        Largest number of steps of each search.
+    n_jobs : int or None, default=None
+        Threads over the folds of the guard.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and supports. None is a fixed seed: fits are deterministic.
+    verbose : int, default=0
+        Positive values print a line for every candidate.
+
+    Attributes
+    ----------
+    centre_ : ndarray of shape (n_features,)
+        Coefficients of the centre, without the column ``task``. float32 where X is.
+    centre_intercept_ : float
+        Intercept of the centre.
+    coef_ : ndarray of shape (n_tasks, n_features)
+        Coefficients of every task.
+    intercept_ : ndarray of shape (n_tasks,)
+        Intercept of every task.
+    tasks_ : ndarray of shape (n_tasks,)
+        Labels of the tasks, sorted where they can be; those of `adapt` follow.
+    n_rows_by_task_ : ndarray of shape (n_tasks,)
+        Rows of every task.
+    alpha_ : ndarray of shape (n_features,)
+        Strengths of the deviations in units of Ridge; inf where all tasks share an
+        effect.
+    intercept_alpha_ : float
+        Strength of the deviations of the level, which is the prediction at the mean of
+        the columns.
+    group_alpha_ : ndarray of shape (n_groups,)
+        Strengths by label; only with ``feature_groups``.
+    group_labels_ : ndarray of shape (n_groups,)
+        Their labels; only with ``feature_groups``.
+    centre_alpha_ : ndarray of shape (n_features,)
+        Strengths of the centre.
+    noise_variance_ : float
+        Variance of the target around the predictions of its task.
+    deviation_std_ : ndarray of shape (n_features,)
+        How much the effects differ between tasks: ``sqrt(noise_variance_ / alpha_)``.
+    intercept_deviation_std_ : float
+        The same of the level.
+    best_score_ : float
+        Minus the mean squared error on tasks that were left out, of the standardized
+        target; without the guard minus the criterion.
+    n_iter_ : int
+        Steps of the searches on all tasks.
+    history_ : dict of ndarray
+        ``value``, the criterion after every step, of the chosen candidate.
+    hyperpenalty_ : dict of ndarray
+        Of every candidate: ``family``, ``score`` (minus the loss on tasks that were
+        left out, over the least loss after as many rows), ``error`` (the standard error
+        of its difference to the first), ``weight`` (1 for the chosen one), ``alpha``
+        and ``intercept_alpha``.
+    n_features_in_ : int
+        Number of columns seen in fit, the column ``task`` included.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    BilevelRidgeCV : One model for all rows, with a strength per feature.
+    sklearn.linear_model.RidgeCV : One model for all rows, with one strength.
+
+    Notes
+    -----
+    Put a scaler in front: in "two" one strength for all effects means the same only
+    for columns of one scale. Where the scales differ by more than a factor of 100, it
+    counts them as if they had been scaled.
+
+    The fitted model keeps one matrix of moments per task, of shape (n_features + 1,
+    n_features + 1), from which `adapt` and ``return_std`` work.
+
+    References
+    ----------
+    A. Rajeswaran, C. Finn, S. Kakade and S. Levine, "Meta-learning with implicit
+    gradients", NeurIPS 2019. Here the centre is part of the inner problem, and the
+    strengths are outside.
+
+    H. D. Patterson and R. Thompson, "Recovery of inter-block information when block
+    sizes are unequal", Biometrika 58, 1971 (the restricted likelihood).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skbilevel import MetaRidge
+    >>> rng = np.random.default_rng(0)
+    >>> school = rng.integers(30, size=600)
+    >>> X = rng.standard_normal((600, 2))
+    >>> slope = 1 + 0.5 * rng.standard_normal(30)
+    >>> y = slope[school] * X[:, 0] + X[:, 1] + rng.standard_normal(600)
+    >>> model = MetaRidge(strengths="feature").fit(X, y, tasks=school)
+    >>> model.coef_.shape
+    (30, 2)
+    >>> model.deviation_std_.round(1)
+    array([0.3, 0.1])
+    >>> model = model.adapt(X[:5], y[:5], tasks="a new school")
+    >>> model.predict(X[:2], tasks=["a new school", 3]).shape
+    (2,)
+    """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+    ) -> MetaRidge:
+        """Learn the centre, the strengths and the coefficients of every task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        y : array-like of shape (n_samples,)
+            Target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; an integer weight counts as that many rows.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to. None is one task, or the column ``task``.
+
+        Returns
+        -------
+        self : MetaRidge
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter cannot be used; the message names it.
+        TypeError
+            If labels of tasks cannot be hashed.
+        """
+        draft = Draft(self, _FITTED)
+        draft.model._fit_copy(X, y, sample_weight, tasks)
+        draft.publish()
+        return self
+
+    def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
+        """``fit`` of a copy that nobody else sees yet."""
+        tuning = self._tuning()
+        X, y, labels = self._read(
+            X, tasks, y=y, reset=True, y_numeric=True, ensure_min_samples=2
+        )
+        counts = self._counts(sample_weight, X)
+        target = counts.take(np.asarray(y, dtype=np.float64))
+        warn_of_constant(target)
+        with one_blas_thread():
+            design, known, n_rows = self._design(X, target, counts, labels)
+            tuned = tune_tasks(design, tuning)
+            solution = TaskSolution.of(design.rows.moments, tuned.chosen.penalty)
+            n_free = int((tuned.chosen.penalty.beta == 0.0).sum())
+            model = TaskModel.of(design.units, solution, n_free)
+            coef, intercept = design.units.coefficients(solution.coefficients())
+        if not tuned.chosen.converged:
+            warn_user(
+                f"The search for the strengths has not converged after max_iter="
+                f"{self.max_iter} steps: increase max_iter or tol.",
+                ConvergenceWarning,
+            )
+        centre, centre_intercept = design.units.coefficients(model.c)
+        noise = model.noise * design.units.y_scale**2
+        self._labels, self._model = known, model
+        self._has_tasks = labels is not None
+        self.__dict__.update(
+            self._strength_attributes(design, tuned, noise),
+            coef_=coef.astype(X.dtype),
+            intercept_=intercept.astype(X.dtype),
+            centre_=centre.astype(X.dtype),
+            centre_intercept_=X.dtype.type(centre_intercept),
+            tasks_=known.labels,
+            n_rows_by_task_=n_rows,
+        )
+
+    def predict(
+        self, X: Any, *, tasks: Any = None, return_std: bool = False
+    ) -> Array | tuple[Array, Array]:
+        """Predict with the coefficients of each row's task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to; tasks that are not known, and None, are
+            predicted with the centre (``unseen="centre"``).
+        return_std : bool, default=False
+            Whether the standard deviations of the predictions are returned, too.
+
+        Returns
+        -------
+        y_mean : ndarray of shape (n_samples,)
+            Predictions.
+        y_std : ndarray of shape (n_samples,)
+            Standard deviations of a new row around them: of the noise, of what is not
+            known of the task, and of the centre. Only with ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If a task is not known and ``unseen="error"``.
+        """
+        check_is_fitted(self, "coef_")
+        X, _, labels = self._read(X, tasks)
+        places = self._places(labels, len(X))
+        mean = self._linear(X, places, self.centre_intercept_)
+        if not return_std:
+            return mean
+        if not self._has_tasks:
+            places = np.full(len(X), -1)
+        Z = self._model.units.design(np.asarray(X, dtype=np.float64))
+        variance = 1.0 + self._model.variances(Z, places)
+        return mean, np.sqrt(self.noise_variance_ * variance)
+
+    def adapt(
+        self, X: Any, y: Any, *, tasks: Any = None, sample_weight: Any = None
+    ) -> MetaRidge:
+        """Take in rows of new tasks, without another fit.
+
+        The centre and the strengths stay, so that a task costs one small linear
+        system. The coefficients of a new task are those that the centre and its rows
+        give; rows of a known task are added to those it has.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        y : array-like of shape (n_samples,)
+            Target.
+        tasks : label or array-like of shape (n_samples,), default=None
+            Which task a row belongs to, or one label for all rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        model : MetaRidge
+            A copy that knows the tasks; the estimator itself stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If there are no labels, or the data cannot be used.
+        """
+        X, y, weight, labels = self._adaptable(
+            X, y, tasks, sample_weight, y_numeric=True
+        )
+        made, place = self._with_labels(labels)
+        units = self._model.units
+        model, touched, w = self._model.with_rows(
+            units.design(np.asarray(X, dtype=np.float64)),
+            units.target(y),
+            weight,
+            place,
+            len(made._labels.places),
+        )
+        made._take_in(model, touched, w, place)
+        return made
+
+    def score(
+        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+    ) -> float:
+        """Coefficient of determination of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        y : array-like of shape (n_samples,)
+            Target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to.
+
+        Returns
+        -------
+        score : float
+            R2 of ``predict(X, tasks=tasks)``.
+        """
+        predicted = self.predict(X, tasks=tasks)
+        return float(r2_score(y, predicted, sample_weight=sample_weight))

@@ -1,0 +1,138 @@
+"""From a design and the estimator's parameters to variances of the deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel._warn import warn_user
+from skbilevel.exceptions import DataWarning
+from skbilevel.meta._design import TaskDesign
+from skbilevel.model_selection._task_folds import (
+    Folds,
+    MakeCriterion,
+    TaskRows,
+    evidence_maker,
+    known_tasks_maker,
+    new_tasks_maker,
+)
+from skbilevel.model_selection._task_guard import MIN_TASKS, Guarded, TaskGuard
+from skbilevel.model_selection._task_search import FoundStrengths, TaskSearch
+
+_FOLDS = 5
+
+
+def read_folds(cv: Any) -> Folds:
+    """Folds that ``cv`` stands for; items that are in no test set have label -1."""
+    if cv is None or isinstance(cv, Integral):
+        n_folds = _FOLDS if cv is None else int(cv)
+        if n_folds < 2:
+            raise ValueError(f"cv={cv}: give 2 folds or more.")
+        return n_folds
+
+    def label(n_items: int) -> Array:
+        items = np.zeros((n_items, 1))
+        splits = cv.split(items) if hasattr(cv, "split") else cv
+        fold = np.full(n_items, -1)
+        for k, (_, test) in enumerate(splits):
+            places = np.arange(n_items)[np.asarray(test)]
+            fold[places] = k
+        return fold
+
+    return label
+
+
+@dataclass(frozen=True)
+class TaskTuning:
+    """Parameters of the search."""
+
+    strengths: str
+    criterion: str
+    sizes: tuple[int, ...]
+    folds: Folds
+    tol: float
+    max_iter: int
+    seed: int
+    n_jobs: int | None
+    tell: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TunedTasks:
+    """Candidates, their losses on tasks left out, and which one was chosen."""
+
+    candidates: tuple[FoundStrengths, ...]
+    loss: Array
+    error: Array
+    weight: Array
+    score: float
+
+    @property
+    def chosen(self) -> FoundStrengths:
+        """The candidate that is published."""
+        return self.candidates[int(np.argmax(self.weight))]
+
+
+def tune_tasks(design: TaskDesign, options: TaskTuning) -> TunedTasks:
+    """Search the variances of one family, or of all and choose among them."""
+    rows, columns = design.rows, design.columns
+    n_rows, n_tasks = float(rows.weight.sum()), rows.moments.n_tasks
+    search = TaskSearch(
+        columns, n_rows, n_rows / n_tasks, options.tol, options.max_iter
+    )
+    make = _maker(rows, options)
+    if options.strengths == "auto" and len(columns.families()) > 1:
+        if n_tasks >= MIN_TASKS:
+            return _of_guard(
+                TaskGuard(
+                    rows,
+                    search,
+                    make,
+                    options.sizes,
+                    _of_tasks(options),
+                    options.seed,
+                    options.n_jobs,
+                    options.tell,
+                ).choose()
+            )
+        warn_user(
+            f"tasks has {n_tasks} labels, and with fewer than {MIN_TASKS} no task can "
+            "be left out to choose among strengths: strengths='two' is used. Give "
+            "strengths by name, or more tasks.",
+            DataWarning,
+        )
+    family = "two" if options.strengths == "auto" else options.strengths
+    found = search.run(family, make(np.arange(n_tasks)))
+    options.tell(f"{family}: criterion {found.value:.6g}, {found.n_iter} steps")
+    none = np.full(1, np.nan)
+    return TunedTasks((found,), none, none, np.ones(1), found.value)
+
+
+def _of_guard(chosen: Guarded) -> TunedTasks:
+    choice = chosen.choice
+    return TunedTasks(
+        chosen.found, choice.loss, choice.error, choice.weight, chosen.score
+    )
+
+
+def _of_tasks(options: TaskTuning) -> Folds:
+    """Folds of tasks; those of ``cv`` are of rows where the criterion is."""
+    given = callable(options.folds) and options.criterion == "known-tasks"
+    return _FOLDS if given else options.folds
+
+
+def _maker(rows: TaskRows, options: TaskTuning) -> MakeCriterion:
+    """The criterion that ``criterion`` names; one task knows the evidence only."""
+    rng = np.random.default_rng([options.seed, 7])
+    n_tasks, folds = rows.moments.n_tasks, options.folds
+    if options.criterion == "known-tasks" and n_tasks > 1:
+        own = folds(len(rows.y)) if callable(folds) else folds
+        return known_tasks_maker(rows, own, rng)
+    if options.criterion == "new-tasks" and n_tasks >= MIN_TASKS:
+        return new_tasks_maker(rows, options.sizes, folds, rng)
+    return evidence_maker(rows)

@@ -1,0 +1,219 @@
+"""The guard over families of strengths: tasks are left out, adapted to and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from skbilevel._threads import map_threads
+from skbilevel._typing import Array
+from skbilevel.model_selection._average import Choice, clustered_error
+from skbilevel.model_selection._task_folds import (
+    HALF,
+    Folds,
+    MakeCriterion,
+    TaskRows,
+    folds_of_tasks,
+)
+from skbilevel.model_selection._task_search import FoundStrengths, TaskSearch
+from skbilevel.problems._task_moments import each_fold, ranks_within
+from skbilevel.problems._task_solution import TaskPenalty, TaskSolution, adapted
+
+# With fewer tasks nothing can be left out.
+MIN_TASKS = 3
+# With fewer tasks than this the folds are drawn twice.
+_TWICE_BELOW = 200
+# The family that others have to beat, by so many standard errors.
+BASE, _DOUBT = "two", 0.5
+_TINY = 1e-250
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What the guard chose.
+
+    Parameters
+    ----------
+    found : tuple of FoundStrengths
+        The candidates on all tasks, the one to beat first.
+    choice : Choice
+        Their scores and weights.
+    score : float
+        Mean squared error of the chosen one on tasks that were left out.
+    """
+
+    found: tuple[FoundStrengths, ...]
+    choice: Choice
+    score: float
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Mean losses (c, e) of candidates, after supports of one size, on e tasks."""
+
+    losses: Array
+    weight: Array
+    task: Array
+
+    @property
+    def relative(self) -> Array:
+        """Over the least mean loss of a candidate."""
+        least = float((self.losses @ self.weight).min() / self.weight.sum())
+        return self.losses / max(least, _TINY)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A model of one family without the tasks of one fold."""
+
+    penalty: TaskPenalty
+    c: Array
+
+
+@dataclass(frozen=True)
+class TaskGuard:
+    """Chooses among families of strengths by tasks that were left out.
+
+    Parameters
+    ----------
+    rows : TaskRows
+        All rows.
+    search : TaskSearch
+        Searches one family.
+    make : callable
+        From places of tasks to the criterion of the search.
+    sizes : tuple of int
+        Rows of a left-out task that a model may adapt to; half of a task is tried too.
+    n_folds : int or callable
+        Folds of tasks.
+    seed : int
+        Seeds folds and supports.
+    n_jobs : int or None
+        Threads over folds.
+    tell : callable
+        Is given a line for every step.
+    """
+
+    rows: TaskRows
+    search: TaskSearch
+    make: MakeCriterion
+    sizes: tuple[int, ...]
+    n_folds: Folds
+    seed: int
+    n_jobs: int | None = None
+    tell: Callable[[str], None] = lambda line: None
+
+    def choose(self) -> Guarded:
+        """Fit the candidates, judge them, and take one."""
+        families = self._families()
+        found = self.candidates(families, np.arange(self.rows.moments.n_tasks))
+        for each in found:
+            self.tell(f"{each.family}: criterion {each.value:.6g}")
+        choice, score = self._chosen(self._judged(found))
+        for each, loss, share in zip(found, choice.loss, choice.weight, strict=True):
+            chosen = " (chosen)" if share else ""
+            self.tell(f"{each.family}: relative left-out loss {loss:.6g}{chosen}")
+        return Guarded(found, choice, score)
+
+    def candidates(
+        self,
+        families: tuple[str, ...],
+        index: Array,
+        known: tuple[FoundStrengths, ...] | None = None,
+    ) -> tuple[FoundStrengths, ...]:
+        """Search every family on some of the tasks, from where ``known`` ended."""
+        criterion = self.make(index)
+        found: list[FoundStrengths] = []
+        for k, family in enumerate(families):
+            start = None if known is None else known[k].theta
+            if start is None and family == "feature" and found:
+                start = self._spread(found[0], family)
+            found.append(self.search.run(family, criterion, start))
+        return tuple(found)
+
+    def _families(self) -> tuple[str, ...]:
+        """Those that differ, the one to beat first."""
+        every = self.search.columns.families()
+        base = BASE if BASE in every else every[-1]
+        return (base, *(each for each in every if each != base))
+
+    def _spread(self, base: FoundStrengths, family: str) -> Array:
+        """The base's variances as a start of a family with more of them."""
+        columns = self.search.columns
+        shape, old = columns.strengths(family), columns.strengths(base.family)
+        theta = np.zeros(shape.size)
+        own = shape.members >= 0
+        theta[shape.members[own]] = base.theta[old.members[own]]
+        if shape.tuned:
+            theta[-1] = base.theta[-1]
+        return theta
+
+    def _judged(self, found: tuple[FoundStrengths, ...]) -> list[Episodes]:
+        """Losses of the candidates on tasks that were left out."""
+        n_tasks, out = self.rows.moments.n_tasks, []
+        for repeat in range(2 if n_tasks < _TWICE_BELOW else 1):
+            rng = np.random.default_rng([self.seed, repeat])
+            fold = folds_of_tasks(n_tasks, self.n_folds, rng)
+            ranks = ranks_within(self.rows.task, n_tasks, rng)
+            fit = partial(self._without, found)
+            items = [(mask,) for mask in each_fold(fold)]
+            models = (
+                map_threads(fit, items, self.n_jobs)
+                if self._pooled()
+                else [fit(*item) for item in items]
+            )
+            for size in (*self.sizes, HALF):
+                made = self._episodes(models, fold, ranks, size)
+                out += [made] if made.weight.sum() > 0.0 else []
+        return out
+
+    def _chosen(self, judged: list[Episodes]) -> tuple[Choice, float]:
+        """The best candidate, where it is better than the first beyond doubt.
+
+        Losses are relative to the least one after supports of the same size: a percent
+        counts the same whether a task is hardly known or well.
+        """
+        losses = np.concatenate([each.relative for each in judged], axis=1)
+        weight = np.concatenate([each.weight for each in judged])
+        task = np.concatenate([each.task for each in judged])
+        loss = losses @ weight / weight.sum()
+        excess = losses - losses[0] - (loss - loss[0])[:, None]
+        error = clustered_error(excess, weight, task)
+        best = int(np.argmin(loss + _DOUBT * error))
+        chosen = (np.arange(len(loss)) == best).astype(float)
+        plain = np.concatenate([each.losses[best] for each in judged])
+        return Choice(loss, error, chosen), float(plain @ weight / weight.sum())
+
+    def _pooled(self) -> bool:
+        return self.n_jobs not in (None, 1)
+
+    def _without(
+        self, known: tuple[FoundStrengths, ...], mask: Array
+    ) -> tuple[LeftOut, ...]:
+        """Models of all families without the tasks of a mask."""
+        index = np.flatnonzero(~mask)
+        families = tuple(each.family for each in known)
+        found = self.candidates(families, index, known)
+        moments = self.rows.moments.take(index)
+        return tuple(
+            LeftOut(each.penalty, TaskSolution.of(moments, each.penalty).centre.c)
+            for each in found
+        )
+
+    def _episodes(
+        self, models: list[tuple[LeftOut, ...]], fold: Array, ranks: Array, size: int
+    ) -> Episodes:
+        """Losses on the rows that are left after supports of a size."""
+        support, query, usable = self.rows.episodes(ranks, size)
+        losses = np.zeros((len(models[0]), len(fold)))
+        for k, own in enumerate(models):
+            index = np.flatnonzero((fold == k) & usable)
+            few, rest = support.take(index), query.take(index)
+            for row, model in zip(losses, own, strict=True):
+                w = adapted(few, model.penalty, model.c)
+                row[index] = rest.losses(w) / np.maximum(rest.weight, 1e-300)
+        kept = np.flatnonzero(usable & (fold >= 0) & (query.weight > 0.0))
+        return Episodes(losses[:, kept], query.weight[kept], kept)

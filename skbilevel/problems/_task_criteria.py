@@ -1,0 +1,207 @@
+"""What is minimized over the variances of deviations: three criteria, closed gradients.
+
+Restricted likelihood, with ``K = sum K_i + diag(beta)``, the misfit ``R`` of the inner
+problem, N rows and f columns whose centre is not penalized::
+
+    2 N F = (N - f) log(R / (N - f)) + sum_i log det(I + S G_i S) + log det K
+            - sum over penalized columns of log beta_j
+    2 N dF/dv_j = -((N - f) / R) sum_i g_ij^2 + sum_i (K_i)_jj - sum_i (K_i K^-1 K_i)_jj
+
+where ``g_i = h_i - K_i c``. It is the evidence of a random-effects model.
+
+The two others are losses on rows that were held out. Their adjoint is the inner solve
+once more, with the slopes of the loss as right sides: for ``q_i`` the adjoint of task
+i, ``u_i = b_i - G_i w_i`` and ``r_i = f_i - G_i q_i``, ::
+
+    dF/dv_j = sum_i u_ij r_ij,   dF/dbeta_j = -c_j (q_c)_j
+
+Rajeswaran, Finn, Kakade and Levine, "Meta-learning with implicit gradients", NeurIPS
+2019, minimize the loss on tasks that were left out over the centre; here the centre
+belongs to the inner problem.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import diagonal_of
+from skbilevel.problems._task_moments import TaskMoments
+from skbilevel.problems._task_solution import (
+    Centre,
+    Eliminated,
+    TaskPenalty,
+    TaskSolution,
+    adapted,
+    centre_of,
+    eliminate,
+    shrinkage,
+)
+from skbilevel.problems._task_strengths import TaskGradient
+
+# Of the target's sum of squares, always counted as noise: without it the evidence of
+# tasks that are fitted exactly has no maximum.
+_NOISE_FLOOR = 1e-6
+_TINY = 1e-250
+
+
+class TaskCriterion(Protocol):
+    """What a search over variances minimizes.
+
+    ``in_nats`` says whether the number of rows makes a log likelihood of the value.
+    """
+
+    in_nats: ClassVar[bool]
+
+    def at(self, penalty: TaskPenalty) -> TaskGradient:
+        """Value and derivatives."""
+        ...
+
+
+@dataclass(frozen=True)
+class TaskEvidence:
+    """Restricted likelihood; ``noise`` is the noise variance where it is known."""
+
+    moments: TaskMoments
+    noise: float | None = None
+
+    # Of the value times the number of rows.
+    in_nats: ClassVar[bool] = True
+
+    def at(self, penalty: TaskPenalty) -> TaskGradient:
+        """Value and derivatives."""
+        moments, beta = self.moments, penalty.beta
+        chunks = moments.chunks()
+        parts: list[Eliminated] = []
+        gram, cross = np.zeros_like(moments.gram[0]), np.zeros_like(moments.cross[0])
+        explained = logdet = 0.0
+        for chunk in chunks:
+            part = eliminate(moments.take(chunk), penalty)
+            gram += part.gram.sum(axis=0)
+            cross += part.cross.sum(axis=0)
+            explained, logdet = explained + part.explained, logdet + part.logdet
+            if len(chunks) == 1:
+                parts.append(part)
+        yy = float(moments.yy.sum())
+        centre = centre_of(gram, cross, beta, yy, explained)
+        n, n_free = float(moments.weight.sum()), int((beta == 0.0).sum())
+        misfit, slope = self._misfit(centre.misfit, yy, n - n_free)
+        logdet += centre.logdet - float(np.log(beta[beta > 0.0]).sum())
+        grad_v = np.zeros(len(beta))
+        for chunk in chunks:
+            part = parts[0] if parts else eliminate(moments.take(chunk), penalty)
+            grad_v += _evidence_slopes(part, centre, slope)
+        grad_beta = np.zeros(len(beta))
+        own = beta > 0.0
+        spread = diagonal_of(centre.inverse)[own] - 1.0 / beta[own]
+        grad_beta[own] = slope * centre.c[own] ** 2 + spread
+        scale = 0.5 / n
+        return TaskGradient(
+            scale * (misfit + logdet), scale * grad_v, scale * grad_beta
+        )
+
+    def _misfit(self, R: float, yy: float, df: float) -> tuple[float, float]:
+        """What R adds, and its derivative."""
+        if self.noise is not None:
+            return R / self.noise, 1.0 / self.noise
+        df = max(df, 1.0)
+        R = R + _NOISE_FLOOR * yy + _TINY
+        return df * float(np.log(R / df)), df / R
+
+
+def _evidence_slopes(part: Eliminated, centre: Centre, slope: float) -> Array:
+    """Derivatives of ``2 N F`` with respect to all variances."""
+    g = part.cross - part.gram @ centre.c
+    crossed = np.matmul(centre.inverse, part.gram)
+    trace = np.einsum("ijj->j", part.gram) - np.einsum("ikj,ikj->j", part.gram, crossed)
+    return np.asarray(trace - slope * (g**2).sum(axis=0))
+
+
+@dataclass(frozen=True)
+class KnownTasks:
+    """Squared error of held-out rows of the tasks that were trained on.
+
+    ``folds`` are pairs of moments of training rows and of held-out rows.
+    """
+
+    folds: tuple[tuple[TaskMoments, TaskMoments], ...]
+
+    in_nats: ClassVar[bool] = False
+
+    def at(self, penalty: TaskPenalty) -> TaskGradient:
+        """Value and derivatives."""
+        n = sum(float(test.weight.sum()) for _, test in self.folds)
+        value, v, beta = 0.0, np.zeros_like(penalty.v), np.zeros_like(penalty.beta)
+        for train, test in self.folds:
+            solution = TaskSolution.of(train, penalty)
+            w = solution.coefficients()
+            value += 0.5 * float(test.losses(w).sum()) / n
+            f = -test.residuals(w) / n
+            part = _adjoint(solution, w, f, np.zeros_like(penalty.v))
+            v, beta = v + part.v, beta + part.beta
+        return TaskGradient(value, v, beta)
+
+
+@dataclass(frozen=True)
+class TaskEpisodes:
+    """Tasks that are left out: rows to adapt with, and rows to be judged on.
+
+    ``train`` are the places of the other tasks, ``support`` and ``query`` the moments
+    of episodes, ``task`` the task of each.
+    """
+
+    train: Array
+    support: TaskMoments
+    query: TaskMoments
+    task: Array
+
+
+@dataclass(frozen=True)
+class NewTasks:
+    """Squared error of tasks that were left out, after a few of their rows."""
+
+    moments: TaskMoments
+    folds: tuple[TaskEpisodes, ...]
+
+    in_nats: ClassVar[bool] = False
+
+    def at(self, penalty: TaskPenalty) -> TaskGradient:
+        """Value and derivatives."""
+        n = sum(float(fold.query.weight.sum()) for fold in self.folds)
+        value, v, beta = 0.0, np.zeros_like(penalty.v), np.zeros_like(penalty.beta)
+        for fold in self.folds:
+            solution = TaskSolution.of(self.moments.take(fold.train), penalty)
+            w = adapted(fold.support, penalty, solution.centre.c)
+            value += 0.5 * float(fold.query.losses(w).sum()) / n
+            f = -fold.query.residuals(w) / n
+            q = _shrunk(fold.support, penalty, f)
+            left = f - np.matmul(fold.support.gram, q[:, :, None])[:, :, 0]
+            v = v + (fold.support.residuals(w) * left).sum(axis=0)
+            none = np.zeros_like(solution.moments.cross)
+            part = _adjoint(solution, solution.coefficients(), none, left.sum(axis=0))
+            v, beta = v + part.v, beta + part.beta
+        return TaskGradient(value, v, beta)
+
+
+def _shrunk(moments: TaskMoments, penalty: TaskPenalty, f: Array) -> Array:
+    """``P_i f_i`` of all tasks, of shape (T, q)."""
+    active, out = penalty.active, np.zeros_like(f)
+    for chunk in moments.chunks():
+        P = shrinkage(moments.gram[chunk], penalty)
+        out[chunk, active] = np.matmul(P, f[chunk][:, active, None])[:, :, 0]
+    return out
+
+
+def _adjoint(solution: TaskSolution, w: Array, f: Array, extra: Array) -> TaskGradient:
+    """Derivatives of a loss with slopes ``f`` (T, q), and ``extra`` at the centre."""
+    moments, penalty, centre = solution.moments, solution.penalty, solution.centre
+    own = _shrunk(moments, penalty, f)
+    left = f - np.matmul(moments.gram, own[:, :, None])[:, :, 0]
+    q_c = centre.inverse @ (left.sum(axis=0) + extra)
+    q = q_c + _shrunk(moments, penalty, f - moments.gram @ q_c)
+    r = f - np.matmul(moments.gram, q[:, :, None])[:, :, 0]
+    v = (moments.residuals(w) * r).sum(axis=0)
+    return TaskGradient(0.0, v, -centre.c * q_c)

@@ -1,0 +1,124 @@
+"""Moments of many related tasks, one small Gram matrix per task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+
+# Temporary stacks of matrices take no more than about so many bytes each.
+_CHUNK_BYTES = 2**25
+
+
+@dataclass(frozen=True)
+class TaskMoments:
+    """Weighted sums over the rows of each of T tasks.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (T, q, q)
+        ``Z_i^T Z_i``.
+    cross : ndarray of shape (T, q)
+        ``Z_i^T y_i``.
+    yy : ndarray of shape (T,)
+        ``y_i^T y_i``.
+    weight : ndarray of shape (T,)
+        Sums of the row weights.
+    """
+
+    gram: Array
+    cross: Array
+    yy: Array
+    weight: Array
+
+    @classmethod
+    def of_rows(
+        cls, Z: Array, y: Array, weight: Array, task: Array, n_tasks: int
+    ) -> TaskMoments:
+        """From rows Z (n, q), targets, weights (n,) and places of tasks (n,)."""
+        q = Z.shape[1]
+        order = np.argsort(task, kind="stable")
+        ends = np.searchsorted(task[order], np.arange(n_tasks + 1))
+        root = np.sqrt(weight[order])
+        rows = np.empty((len(order), q + 1))
+        np.multiply(Z[order], root[:, None], out=rows[:, :q])
+        np.multiply(y[order], root, out=rows[:, q])
+        sums = np.empty((n_tasks, q + 1, q + 1))
+        for i in range(n_tasks):
+            block = rows[ends[i] : ends[i + 1]]
+            np.matmul(block.T, block, out=sums[i])
+        total = np.bincount(task, weight, minlength=n_tasks).astype(float)
+        gram = np.ascontiguousarray(sums[:, :q, :q])
+        return cls(gram, sums[:, :q, q].copy(), sums[:, q, q].copy(), total)
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks, T."""
+        return len(self.gram)
+
+    def take(self, index: Array | slice) -> TaskMoments:
+        """Some of the tasks."""
+        return TaskMoments(
+            self.gram[index], self.cross[index], self.yy[index], self.weight[index]
+        )
+
+    def minus(self, other: TaskMoments) -> TaskMoments:
+        """The same tasks without some of their rows."""
+        return TaskMoments(
+            self.gram - other.gram,
+            self.cross - other.cross,
+            np.maximum(self.yy - other.yy, 0.0),
+            np.maximum(self.weight - other.weight, 0.0),
+        )
+
+    def pooled(self) -> TaskMoments:
+        """All rows as one task."""
+        return TaskMoments(
+            self.gram.sum(axis=0)[None],
+            self.cross.sum(axis=0)[None],
+            self.yy.sum()[None],
+            self.weight.sum()[None],
+        )
+
+    def chunks(self) -> list[slice]:
+        """Slices of tasks whose matrices fit into a bounded amount of memory."""
+        size = max(1, _CHUNK_BYTES // (8 * max(1, self.gram.shape[-1]) ** 2))
+        starts = range(0, self.n_tasks, size)
+        return [slice(start, start + size) for start in starts]
+
+    def residuals(self, w: Array) -> Array:
+        """``Z_i^T (y_i - Z_i w_i)`` for coefficients (T, q), of shape (T, q)."""
+        return np.asarray(self.cross - np.matmul(self.gram, w[:, :, None])[:, :, 0])
+
+    def losses(self, w: Array) -> Array:
+        """``|y_i - Z_i w_i|^2`` for coefficients (T, q), of shape (T,)."""
+        inner = self.cross + self.residuals(w)
+        return np.asarray(np.maximum(self.yy - (w * inner).sum(axis=1), 0.0))
+
+
+def support_and_query(
+    total: TaskMoments, Z: Array, y: Array, weight: Array, task: Array, chosen: Array
+) -> tuple[TaskMoments, TaskMoments]:
+    """Moments of the chosen rows (a mask) of every task, and of the others."""
+    some = TaskMoments.of_rows(
+        Z[chosen], y[chosen], weight[chosen], task[chosen], total.n_tasks
+    )
+    return some, total.minus(some)
+
+
+def ranks_within(task: Array, n_tasks: int, rng: np.random.Generator) -> Array:
+    """Place of every row in a random order of the rows of its task."""
+    order = np.lexsort((rng.random(len(task)), task))
+    first = np.searchsorted(task[order], np.arange(n_tasks))
+    ranks = np.empty(len(task), dtype=int)
+    ranks[order] = np.arange(len(task)) - first[task[order]]
+    return ranks
+
+
+def each_fold(fold: Array) -> Iterator[Array]:
+    """Masks of the members of every fold, of labels 0, 1, ..."""
+    for k in range(int(fold.max()) + 1):
+        yield fold == k

@@ -1,0 +1,181 @@
+"""One centre and one deviation per task: the inner problem, eliminated task by task.
+
+With moments ``G_i = Z_i^T Z_i`` and ``b_i = Z_i^T y_i`` it is ::
+
+    min over c, d_i   1/2 sum_i |y_i - Z_i (c + d_i)|^2
+                      + 1/2 sum_ij d_ij^2 / v_j + 1/2 sum_j beta_j c_j^2
+
+and with ``S = diag(sqrt v)`` its solution is ::
+
+    P_i = S (I + S G_i S)^-1 S
+    c   = [sum_i (G_i - G_i P_i G_i) + diag(beta)]^-1 sum_i (b_i - G_i P_i b_i)
+    d_i = P_i (b_i - G_i c)
+
+A variance of zero means no deviation. Only columns with a positive variance enter P_i.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import (
+    diagonal_of,
+    factor_spd,
+    inverse_of_factor,
+    inverse_spd,
+    logdet_spd,
+    preconditioned,
+)
+from skbilevel.problems._task_moments import TaskMoments
+
+
+@dataclass(frozen=True)
+class TaskPenalty:
+    """Variances of deviations ``v`` (q,) and strengths ``beta`` (q,) of the centre."""
+
+    v: Array
+    beta: Array
+
+    @property
+    def active(self) -> Array:
+        """Places of the columns that have deviations."""
+        return np.flatnonzero(self.v > 0.0)
+
+
+@dataclass(frozen=True)
+class Eliminated:
+    """Tasks without their deviations: a quadratic function of the centre.
+
+    Parameters
+    ----------
+    active : ndarray of int, shape (a,)
+        Columns with deviations.
+    P : ndarray of shape (T, a, a)
+        ``S (I + S G S)^-1 S`` of these columns.
+    gram : ndarray of shape (T, q, q)
+        ``K_i = G_i - G_i P_i G_i``.
+    cross : ndarray of shape (T, q)
+        ``h_i = b_i - G_i P_i b_i``.
+    explained : float
+        ``sum_i b_i^T P_i b_i``.
+    logdet : float
+        ``sum_i log det (I + S G_i S)``.
+    """
+
+    active: Array
+    P: Array
+    gram: Array
+    cross: Array
+    explained: float
+    logdet: float
+
+
+def eliminate(moments: TaskMoments, penalty: TaskPenalty) -> Eliminated:
+    """Eliminate the deviations of a stack of tasks."""
+    active = penalty.active
+    G, b = moments.gram, moments.cross
+    if not len(active):
+        none = np.zeros((moments.n_tasks, 0, 0))
+        return Eliminated(active, none, G, b, 0.0, 0.0)
+    d = np.sqrt(penalty.v[active])
+    K = preconditioned(G[:, active[:, None], active], d)
+    P = d[:, None] * inverse_spd(K) * d
+    side = G[:, active, :]
+    own = b[:, active]
+    solved = np.matmul(P, own[:, :, None])
+    gram = G - np.matmul(side.swapaxes(1, 2), np.matmul(P, side))
+    cross = b - np.matmul(side.swapaxes(1, 2), solved)[:, :, 0]
+    explained = float((own * solved[:, :, 0]).sum())
+    return Eliminated(active, P, gram, cross, explained, float(logdet_spd(K).sum()))
+
+
+@dataclass(frozen=True)
+class Centre:
+    """The centre, and what is known at it.
+
+    Parameters
+    ----------
+    c : ndarray of shape (q,)
+        The centre.
+    inverse : ndarray of shape (q, q)
+        Inverse of ``K = sum_i K_i + diag(beta)``.
+    logdet : float
+        ``log det K``.
+    misfit : float
+        Twice the least value of the inner problem.
+    """
+
+    c: Array
+    inverse: Array
+    logdet: float
+    misfit: float
+
+
+def centre_of(
+    gram: Array, cross: Array, beta: Array, yy: float, explained: float
+) -> Centre:
+    """Solve for the centre from sums over the tasks."""
+    K = gram + np.diag(beta)
+    K = 0.5 * (K + K.T)
+    # Rounding alone must not decide about a column that is zero everywhere.
+    scale = np.sqrt(np.maximum(diagonal_of(K), 1e-300))
+    factor = factor_spd(K / scale[:, None] / scale)
+    logdet = 2.0 * float(np.log(diagonal_of(factor)).sum() + np.log(scale).sum())
+    inverse = inverse_of_factor(factor) / scale[:, None] / scale
+    c = inverse @ cross
+    return Centre(c, inverse, logdet, max(yy - explained - float(c @ cross), 0.0))
+
+
+@dataclass(frozen=True)
+class TaskSolution:
+    """The inner problem solved: ``centre``, and the stack that it was made of."""
+
+    moments: TaskMoments
+    penalty: TaskPenalty
+    centre: Centre
+
+    @classmethod
+    def of(cls, moments: TaskMoments, penalty: TaskPenalty) -> TaskSolution:
+        """Solve for the centre, chunk by chunk of the stack."""
+        q = moments.gram.shape[-1]
+        gram, cross, explained = np.zeros((q, q)), np.zeros(q), 0.0
+        for chunk in moments.chunks():
+            part = eliminate(moments.take(chunk), penalty)
+            gram += part.gram.sum(axis=0)
+            cross += part.cross.sum(axis=0)
+            explained += part.explained
+        yy = float(moments.yy.sum())
+        return cls(
+            moments, penalty, centre_of(gram, cross, penalty.beta, yy, explained)
+        )
+
+    def coefficients(self) -> Array:
+        """Coefficients ``c + d_i`` of all tasks, of shape (T, q)."""
+        return adapted(self.moments, self.penalty, self.centre.c)
+
+
+def shrinkage(gram: Array, penalty: TaskPenalty) -> Array:
+    """``P_i`` of the columns that have deviations, of shape (T, a, a)."""
+    active = penalty.active
+    d = np.sqrt(penalty.v[active])
+    if not len(active):
+        return np.zeros((len(gram), 0, 0))
+    K = preconditioned(gram[:, active[:, None], active], d)
+    return np.asarray(d[:, None] * inverse_spd(K) * d)
+
+
+def adapted(moments: TaskMoments, penalty: TaskPenalty, c: Array) -> Array:
+    """Coefficients (T, q) of tasks whose centre ``c`` is known."""
+    out = np.tile(c, (moments.n_tasks, 1))
+    active = penalty.active
+    if not len(active):
+        return out
+    for chunk in moments.chunks():
+        part = moments.take(chunk)
+        P = shrinkage(part.gram, penalty)
+        u = (part.cross - part.gram @ c)[:, active]
+        out[chunk, active] += np.matmul(P, u[:, :, None])[:, :, 0]
+    return out
