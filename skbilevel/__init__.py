@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         BilevelTweedieCV,
         to_sklearn,
     )
-    from skbilevel.meta import MetaRidge
+    from skbilevel.meta import MetaLogistic, MetaRidge
     from skbilevel.search import BilevelSearchCV, original_columns
 
 __version__ = "0.1.0.dev0"
@@ -32,6 +32,7 @@ __all__ = [
     "BilevelRidgeClassifierCV",
     "BilevelSearchCV",
     "BilevelTweedieCV",
+    "MetaLogistic",
     "MetaRidge",
     "__version__",
     "original_columns",
@@ -42,6 +43,7 @@ __all__ = [
 # Names of ``__all__`` come from linear_model but for these.
 _HOMES = {
     "BilevelSearchCV": "skbilevel.search",
+    "MetaLogistic": "skbilevel.meta",
     "MetaRidge": "skbilevel.meta",
     "original_columns": "skbilevel.search",
     "show_versions": "skbilevel._show_versions",

@@ -15,6 +15,7 @@ from skbilevel import (
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
     BilevelTweedieCV,
+    MetaLogistic,
     MetaRidge,
 )
 
@@ -28,6 +29,7 @@ ESTIMATORS = [
     BilevelPoissonCV(),
     BilevelGammaCV(),
     BilevelTweedieCV(),
+    MetaLogistic(),
     MetaRidge(),
 ]
 # The data of many checks are noise or a handful of rows: strengths at an end of their

@@ -55,7 +55,7 @@ ESTIMATORS = [
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
     # Their parameters are of another kind: those of GridSearchCV, and of tasks.
-    and name not in ("BilevelSearchCV", "MetaRidge")
+    and name not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge")
 ]
 
 

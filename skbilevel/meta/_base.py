@@ -8,11 +8,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._mistakes import OF_MODELS, ExplainedParameters
 from skbilevel._sklearn_compat import Interval, StrOptions, _num_samples
+from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
@@ -27,10 +29,40 @@ from skbilevel.meta._labels import (
     take_column,
 )
 from skbilevel.meta._task_model import TaskModel
-from skbilevel.meta._tuning import TaskTuning, TunedTasks, read_folds
+from skbilevel.meta._tuning import TaskTuning, TunedTasks, read_folds, tune_tasks
+from skbilevel.model_selection._task_folds import TaskLoss
+from skbilevel.problems._task_newton import solve
+from skbilevel.problems._task_solution import TaskSolution
 
 # More tasks than this share of the rows look like measurements.
 _TASKS_PER_ROW = 1.0 / 1.5
+
+
+# What a fit sets, in all of them.
+FITTED = (
+    "coef_",
+    "intercept_",
+    "centre_",
+    "centre_intercept_",
+    "tasks_",
+    "n_rows_by_task_",
+    "alpha_",
+    "intercept_alpha_",
+    "centre_alpha_",
+    "group_alpha_",
+    "group_labels_",
+    "deviation_std_",
+    "intercept_deviation_std_",
+    "best_score_",
+    "n_iter_",
+    "history_",
+    "hyperpenalty_",
+    "n_features_in_",
+    "feature_names_in_",
+    "_labels",
+    "_model",
+    "_has_tasks",
+)
 
 
 class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
@@ -48,6 +80,9 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
     # ``tasks`` is asked for without a word of the user.
     __metadata_request__fit: ClassVar[dict[str, Any]] = {"tasks": True}
     __metadata_request__predict: ClassVar[dict[str, Any]] = {"tasks": True}
+    __metadata_request__decision_function: ClassVar[dict[str, Any]] = {"tasks": True}
+    __metadata_request__predict_proba: ClassVar[dict[str, Any]] = {"tasks": True}
+    __metadata_request__predict_log_proba: ClassVar[dict[str, Any]] = {"tasks": True}
     __metadata_request__score: ClassVar[dict[str, Any]] = {"tasks": True}
 
     coef_: Array
@@ -59,6 +94,8 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
     _labels: KnownTaskLabels
     _model: TaskModel
     _has_tasks: bool
+    # Of the subclass.
+    _loss: ClassVar[TaskLoss]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "task": [str, Integral, None],
@@ -151,13 +188,48 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
             return names[names != self.task]
         return np.delete(names, self.task)
 
+    def _fit_tasks(
+        self, X: Array, y: Array, counts: RowCounts, labels: list[Hashable] | None
+    ) -> TaskSolution:
+        """Tune, solve and publish what all losses have; ``y`` are rows that count."""
+        tuning = self._tuning()
+        with one_blas_thread():
+            design, known, n_rows = self._design(X, y, counts, labels)
+            tuned = tune_tasks(design, tuning)
+            solution = solve(design.rows.data, tuned.chosen.penalty)
+        if not tuned.chosen.converged:
+            warn_user(
+                f"The search for the strengths has not converged after max_iter="
+                f"{self.max_iter} steps: increase max_iter or tol.",
+                ConvergenceWarning,
+            )
+        units, noise = design.units, self._noise(solution)
+        coef, intercept = units.coefficients(solution.coefficients())
+        centre, centre_intercept = units.coefficients(solution.centre.c)
+        self._labels = known
+        self._model = TaskModel.of(units, solution, noise)
+        self._has_tasks = labels is not None
+        self.__dict__.update(
+            self._strength_attributes(design, tuned, noise * units.y_scale**2),
+            coef_=coef.astype(X.dtype),
+            intercept_=intercept.astype(X.dtype),
+            centre_=centre.astype(X.dtype),
+            centre_intercept_=X.dtype.type(centre_intercept),
+            tasks_=known.labels,
+            n_rows_by_task_=n_rows,
+        )
+        return solution
+
+    def _noise(self, solution: TaskSolution) -> float:
+        """Noise variance in working units; one where the loss is in nats."""
+        return 1.0
+
     def _design(
         self,
         X: Array,
         y: Array,
         counts: RowCounts,
         labels: list[Hashable] | None,
-        own_target: bool = True,
     ) -> tuple[TaskDesign, KnownTaskLabels, Array]:
         """Working rows, the labels of the tasks and the rows of each."""
         kept: list[Hashable] = [0] * len(counts.index)
@@ -172,7 +244,11 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
                 DataWarning,
             )
         options = TaskOptions(
-            self.fit_intercept, self.common, self.feature_groups, self.centre_alpha
+            self.fit_intercept,
+            self.common,
+            self.feature_groups,
+            self.centre_alpha,
+            self._loss,
         )
         design = TaskDesign.of(
             counts.take(X),
@@ -183,7 +259,6 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
             n_tasks,
             self._names(),
             options,
-            own_target,
         )
         return design, known, np.bincount(task, minlength=n_tasks)
 
@@ -259,7 +334,6 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
             "alpha_": alpha,
             "intercept_alpha_": intercept_alpha,
             "centre_alpha_": penalty.beta[first:] * units.scale**2 * units.weight,
-            "noise_variance_": noise,
             "deviation_std_": deviation,
             "intercept_deviation_std_": float(
                 np.sqrt(noise * units.weight / intercept_alpha)
@@ -300,6 +374,19 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
         if sample_weight is not None:
             weight = check_weight(sample_weight, X) / self._model.units.weight
         return X, y, weight, labels
+
+    def _adapted(
+        self, X: Array, target: Array, weight: Array, labels: list[Hashable]
+    ) -> Self:
+        """A copy that knows the tasks of some rows."""
+        made, place = self._with_labels(labels)
+        units, n_tasks = self._model.units, len(made._labels.places)
+        touched, own = np.unique(place, return_inverse=True)
+        Z = units.design(np.asarray(X, dtype=np.float64))
+        new = self._loss.make(Z, units.target(target), weight, own, len(touched))
+        model, w = self._model.with_rows(new, touched, n_tasks)
+        made._take_in(model, touched, w, place)
+        return made
 
     def _with_labels(self, labels: list[Hashable]) -> tuple[Self, Array]:
         """A copy that knows the labels, and the places of the rows."""

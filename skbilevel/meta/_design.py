@@ -9,9 +9,8 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import column_labels, unpenalized_mask
-from skbilevel.model_selection._task_folds import TaskRows
+from skbilevel.model_selection._task_folds import SQUARED, TaskLoss, TaskRows
 from skbilevel.model_selection._task_search import TaskColumns
-from skbilevel.problems._task_moments import TaskMoments
 
 # Where scales differ by more than this, shared strengths count columns as if scaled.
 _SCALE_RATIO = 100.0
@@ -39,27 +38,22 @@ class Units:
 
     @classmethod
     def of(
-        cls, X: Array, y: Array, weight: Array, intercept: bool, unit: float
+        cls, X: Array, y: Array | None, weight: Array, intercept: bool, unit: float
     ) -> Units:
-        """Weighted means and standard deviations of all rows."""
+        """Weighted means and standard deviations of all rows; y None has none."""
         total = weight.sum()
-        shift, y_shift = np.zeros(X.shape[1]), 0.0
-        if intercept:
-            shift, y_shift = weight @ X / total, float(weight @ y / total)
+        shift = weight @ X / total if intercept else np.zeros(X.shape[1])
         scale = np.sqrt(weight @ (X - shift) ** 2 / total)
-        y_scale = float(np.sqrt(weight @ (y - y_shift) ** 2 / total))
         # A constant column, up to rounding, has no scale.
         flat = scale <= 1e-12 * np.maximum(np.abs(X).max(axis=0), 1e-300)
         scale = np.where(flat, 1.0, scale)
+        if y is None:
+            return cls(intercept, shift, scale, 0.0, 1.0, unit)
+        y_shift = float(weight @ y / total) if intercept else 0.0
+        y_scale = float(np.sqrt(weight @ (y - y_shift) ** 2 / total))
         size = max(float(np.abs(y).max()), 1e-300)
-        return cls(
-            intercept,
-            shift,
-            scale,
-            y_shift,
-            y_scale if y_scale > 1e-12 * size else 1.0,
-            unit,
-        )
+        y_scale = y_scale if y_scale > 1e-12 * size else 1.0
+        return cls(intercept, shift, scale, y_shift, y_scale, unit)
 
     def design(self, X: Array) -> Array:
         """Working rows (n, q)."""
@@ -93,12 +87,21 @@ class Units:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """Parameters of the estimator that say what may differ."""
+    """Parameters of the estimator that say what may differ, and its loss.
+
+    ``centred`` says whether the target has a mean and a scale of its own.
+    """
 
     fit_intercept: bool
     common: Any
     feature_groups: Any
     centre_alpha: float | None
+    loss: TaskLoss
+
+    @property
+    def centred(self) -> bool:
+        """Whether targets are shifted and scaled."""
+        return self.loss is SQUARED
 
 
 @dataclass(frozen=True)
@@ -122,15 +125,14 @@ class TaskDesign:
         n_tasks: int,
         names: Array | None,
         options: TaskOptions,
-        own_target: bool = True,
     ) -> TaskDesign:
         """From rows (n, p), targets and places of tasks (n,)."""
         X = np.asarray(X, dtype=np.float64)
         first = int(options.fit_intercept)
-        given = y if own_target else np.zeros(len(X))
+        given = y if options.centred else None
         units = Units.of(X, given, weight, options.fit_intercept, unit)
-        target = units.target(y) if own_target else y
-        rows = TaskRows.of(units.design(X), target, weight, task, n_tasks)
+        Z, target = units.design(X), units.target(y)
+        rows = TaskRows.of(Z, target, weight, task, n_tasks, options.loss)
         common = unpenalized_mask(options.common, X.shape[1], names, "common")
         deviates = np.r_[
             np.ones(first, bool), ~common & ~constant_within(X, task, n_tasks)
@@ -141,27 +143,29 @@ class TaskDesign:
             every = column_labels(options.feature_groups, X.shape[1], names)
             labels, members = np.unique(every, return_inverse=True)
         own = np.arange(X.shape[1]) if members is None else members
-        columns = cls._columns(units, rows.moments.pooled(), deviates, own, options)
+        gram = (Z * weight[:, None]).T @ Z / weight.sum()
+        columns = cls._columns(units, gram, weight.sum(), deviates, own, options)
         return cls(rows, columns, units, labels, members)
 
     @staticmethod
     def _columns(
         units: Units,
-        pooled: TaskMoments,
+        gram: Array,
+        n_rows: float,
         deviates: Array,
         own: Array,
         options: TaskOptions,
     ) -> TaskColumns:
         first = int(units.intercept)
         square = units.scale**2
-        varied = units.scale[np.diagonal(pooled.gram[0])[first:] > 0.0]
+        varied = units.scale[np.diagonal(gram)[first:] > 0.0]
         if len(varied) and varied.max() > _SCALE_RATIO * varied.min():
             square = np.ones_like(square)
         square = square / np.exp(np.log(square).mean())
         beta, tuned = 1.0 / square, False
         if options.centre_alpha is not None:
             beta = options.centre_alpha / (units.weight * units.scale**2)
-        elif free_centre(pooled, first):
+        elif options.centred and free_centre(gram[first:, first:], n_rows):
             beta = np.zeros_like(square)
         else:
             tuned = True
@@ -175,12 +179,14 @@ class TaskDesign:
         )
 
 
-def free_centre(pooled: TaskMoments, first: int) -> bool:
-    """Whether all rows together determine the centre without a penalty."""
-    gram, n = pooled.gram[0][first:, first:], float(pooled.weight[0])
-    if n <= _ROWS_PER_COLUMN * len(gram):
+def free_centre(gram: Array, n_rows: float) -> bool:
+    """Whether all rows together determine the centre without a penalty.
+
+    Of classes they never do: where columns separate them, coefficients are infinite.
+    """
+    if n_rows <= _ROWS_PER_COLUMN * len(gram):
         return False
-    return bool(np.linalg.eigvalsh(gram / n).min() > _FULL_RANK)
+    return bool(np.linalg.eigvalsh(gram).min() > _FULL_RANK)
 
 
 def constant_within(X: Array, task: Array, n_tasks: int) -> Array:

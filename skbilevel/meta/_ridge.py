@@ -6,46 +6,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from skbilevel._sklearn_compat import _fit_context
-from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
-from skbilevel._warn import warn_user
 from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._first_look import warn_of_constant
-from skbilevel.meta._base import MetaLinearModel
-from skbilevel.meta._task_model import TaskModel
-from skbilevel.meta._tuning import tune_tasks
+from skbilevel.meta._base import FITTED, MetaLinearModel
+from skbilevel.model_selection._task_folds import SQUARED
 from skbilevel.problems._task_solution import TaskSolution
-
-_FITTED = (
-    "coef_",
-    "intercept_",
-    "centre_",
-    "centre_intercept_",
-    "tasks_",
-    "n_rows_by_task_",
-    "alpha_",
-    "intercept_alpha_",
-    "centre_alpha_",
-    "group_alpha_",
-    "group_labels_",
-    "noise_variance_",
-    "deviation_std_",
-    "intercept_deviation_std_",
-    "best_score_",
-    "n_iter_",
-    "history_",
-    "hyperpenalty_",
-    "n_features_in_",
-    "feature_names_in_",
-    "_labels",
-    "_model",
-    "_has_tasks",
-)
 
 
 class MetaRidge(RegressorMixin, MetaLinearModel):
@@ -200,6 +170,8 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
     (2,)
     """
 
+    _loss = SQUARED
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
@@ -229,46 +201,27 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         TypeError
             If labels of tasks cannot be hashed.
         """
-        draft = Draft(self, _FITTED)
+        draft = Draft(self, (*FITTED, "noise_variance_"))
         draft.model._fit_copy(X, y, sample_weight, tasks)
         draft.publish()
         return self
 
     def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
         """``fit`` of a copy that nobody else sees yet."""
-        tuning = self._tuning()
         X, y, labels = self._read(
             X, tasks, y=y, reset=True, y_numeric=True, ensure_min_samples=2
         )
         counts = self._counts(sample_weight, X)
         target = counts.take(np.asarray(y, dtype=np.float64))
         warn_of_constant(target)
-        with one_blas_thread():
-            design, known, n_rows = self._design(X, target, counts, labels)
-            tuned = tune_tasks(design, tuning)
-            solution = TaskSolution.of(design.rows.moments, tuned.chosen.penalty)
-            n_free = int((tuned.chosen.penalty.beta == 0.0).sum())
-            model = TaskModel.of(design.units, solution, n_free)
-            coef, intercept = design.units.coefficients(solution.coefficients())
-        if not tuned.chosen.converged:
-            warn_user(
-                f"The search for the strengths has not converged after max_iter="
-                f"{self.max_iter} steps: increase max_iter or tol.",
-                ConvergenceWarning,
-            )
-        centre, centre_intercept = design.units.coefficients(model.c)
-        noise = model.noise * design.units.y_scale**2
-        self._labels, self._model = known, model
-        self._has_tasks = labels is not None
-        self.__dict__.update(
-            self._strength_attributes(design, tuned, noise),
-            coef_=coef.astype(X.dtype),
-            intercept_=intercept.astype(X.dtype),
-            centre_=centre.astype(X.dtype),
-            centre_intercept_=X.dtype.type(centre_intercept),
-            tasks_=known.labels,
-            n_rows_by_task_=n_rows,
-        )
+        self._fit_tasks(X, target, counts, labels)
+        y_scale = self._model.units.y_scale
+        self.noise_variance_ = float(self._model.noise * y_scale**2)
+
+    def _noise(self, solution: TaskSolution) -> float:
+        n_free = int((solution.penalty.beta == 0.0).sum())
+        df = float(solution.moments.weight.sum()) - n_free
+        return solution.centre.misfit / max(df, 1.0)
 
     def predict(
         self, X: Any, *, tasks: Any = None, return_std: bool = False
@@ -343,17 +296,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         X, y, weight, labels = self._adaptable(
             X, y, tasks, sample_weight, y_numeric=True
         )
-        made, place = self._with_labels(labels)
-        units = self._model.units
-        model, touched, w = self._model.with_rows(
-            units.design(np.asarray(X, dtype=np.float64)),
-            units.target(y),
-            weight,
-            place,
-            len(made._labels.places),
-        )
-        made._take_in(model, touched, w, place)
-        return made
+        return self._adapted(X, y, weight, labels)
 
     def score(
         self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None

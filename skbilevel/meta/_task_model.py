@@ -9,11 +9,12 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.meta._design import Units
 from skbilevel.problems._task_moments import TaskMoments
+from skbilevel.problems._task_newton import TaskData, settle
 from skbilevel.problems._task_solution import (
     TaskPenalty,
     TaskSolution,
     adapted,
-    shrinkage,
+    covariances,
 )
 
 
@@ -46,63 +47,50 @@ class TaskModel:
     crosses: tuple[Array, ...]
 
     @classmethod
-    def of(cls, units: Units, solution: TaskSolution, n_free: int) -> TaskModel:
+    def of(cls, units: Units, solution: TaskSolution, noise: float) -> TaskModel:
         """From the inner problem solved at the variances that were chosen."""
         moments, centre = solution.moments, solution.centre
-        df = max(float(moments.weight.sum()) - n_free, 1.0)
         return cls(
             units,
             solution.penalty,
             centre.c,
             centre.inverse,
-            centre.misfit / df,
+            noise,
             tuple(moments.gram),
             tuple(moments.cross),
         )
 
     def with_rows(
-        self, Z: Array, y: Array, weight: Array, place: Array, n_tasks: int
-    ) -> tuple[TaskModel, Array, Array]:
-        """Take rows of known and new tasks in; which tasks, and their coefficients.
+        self, new: TaskData, touched: Array, n_tasks: int
+    ) -> tuple[TaskModel, Array]:
+        """Take rows of the tasks ``touched`` in; the coefficients (T, q) of these.
 
         Places from the number of known tasks on are new ones.
         """
-        touched, own = np.unique(place, return_inverse=True)
-        new = TaskMoments.of_rows(Z, y, weight, own, len(touched))
-        grams, crosses = list(self.grams), list(self.crosses)
-        grams += [np.zeros_like(new.gram[0])] * (n_tasks - len(grams))
-        crosses += [np.zeros_like(new.cross[0])] * (n_tasks - len(crosses))
-        for k, i in enumerate(touched):
-            grams[i] = grams[i] + new.gram[k]
-            crosses[i] = crosses[i] + new.cross[k]
-        moments = TaskMoments(
+        q, known = len(self.c), len(self.grams)
+        grams = [*self.grams, *[np.zeros((q, q))] * (n_tasks - known)]
+        crosses = [*self.crosses, *[np.zeros(q)] * (n_tasks - known)]
+        none = np.zeros(len(touched))
+        old = TaskMoments(
             np.stack([grams[i] for i in touched]),
             np.stack([crosses[i] for i in touched]),
-            new.yy,
-            new.weight,
+            none,
+            none,
         )
-        w = adapted(moments, self.penalty, self.c)
+        moments = settle(new.plus(old), self.penalty, self.c)
+        for k, i in enumerate(touched):
+            grams[i], crosses[i] = moments.gram[k], moments.cross[k]
         model = replace(self, grams=tuple(grams), crosses=tuple(crosses))
-        return model, touched, w
+        return model, adapted(moments, self.penalty, self.c)
 
     def variances(self, Z: Array, place: Array) -> Array:
-        """Variances of predictions over the noise variance; place -1 is a new task.
-
-        With ``a = (I - G P) z`` it is ``z^T P z + a^T K^-1 a``: what is not known of
-        the deviation, and of the centre as far as the task's own rows leave it open.
-        """
-        out = np.empty(len(Z))
-        active = self.penalty.active
+        """Variances of predictions over the noise variance; place -1 is a new task."""
+        out, q = np.empty(len(Z)), len(self.c)
         for i in np.unique(place):
             own = place == i
-            z = Z[own]
-            if i < 0:
-                P = np.diag(self.penalty.v[active])
-                a = z
-            else:
-                G = self.grams[i]
-                P = shrinkage(G[None], self.penalty)[0]
-                a = z - (z[:, active] @ P) @ G[active]
-            spread = np.einsum("ij,jk,ik->i", z[:, active], P, z[:, active])
-            out[own] = spread + np.einsum("ij,jk,ik->i", a, self.inverse, a)
+            gram = np.zeros((q, q)) if i < 0 else self.grams[i]
+            none = np.zeros(1)
+            one = TaskMoments(gram[None], np.zeros((1, q)), none, none)
+            C = covariances(one, self.penalty, self.inverse)[0]
+            out[own] = np.einsum("ij,jk,ik->i", Z[own], C, Z[own])
         return out

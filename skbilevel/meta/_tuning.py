@@ -81,7 +81,7 @@ class TunedTasks:
 def tune_tasks(design: TaskDesign, options: TaskTuning) -> TunedTasks:
     """Search the variances of one family, or of all and choose among them."""
     rows, columns = design.rows, design.columns
-    n_rows, n_tasks = float(rows.weight.sum()), rows.moments.n_tasks
+    n_rows, n_tasks = float(rows.weight.sum()), rows.n_tasks
     search = TaskSearch(
         columns, n_rows, n_rows / n_tasks, options.tol, options.max_iter
     )
@@ -129,7 +129,7 @@ def _of_tasks(options: TaskTuning) -> Folds:
 def _maker(rows: TaskRows, options: TaskTuning) -> MakeCriterion:
     """The criterion that ``criterion`` names; one task knows the evidence only."""
     rng = np.random.default_rng([options.seed, 7])
-    n_tasks, folds = rows.moments.n_tasks, options.folds
+    n_tasks, folds = rows.n_tasks, options.folds
     if options.criterion == "known-tasks" and n_tasks > 1:
         own = folds(len(rows.y)) if callable(folds) else folds
         return known_tasks_maker(rows, own, rng)

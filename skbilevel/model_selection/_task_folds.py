@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.problems import LogisticLoss
 from skbilevel.problems._task_criteria import (
     KnownTasks,
+    LaplaceEvidence,
     NewTasks,
     TaskCriterion,
     TaskEpisodes,
@@ -19,8 +23,9 @@ from skbilevel.problems._task_moments import (
     TaskMoments,
     each_fold,
     ranks_within,
-    support_and_query,
 )
+from skbilevel.problems._task_newton import TaskData
+from skbilevel.problems._task_rows import CurvedTasks
 
 # From places of tasks to the criterion of these tasks alone.
 MakeCriterion = Callable[[Array], TaskCriterion]
@@ -31,37 +36,73 @@ HALF = -1
 
 
 @dataclass(frozen=True)
+class TaskLoss:
+    """What a loss makes of rows of tasks.
+
+    Parameters
+    ----------
+    make : callable
+        From Z, y, weights, places of tasks and their number to a stack of tasks.
+    evidence : callable
+        From a stack of tasks to their restricted likelihood.
+    unit : float
+        Factor that makes the loss of a stack the one that is reported.
+    relative : bool
+        Whether errors count relative to others, not by their size.
+    """
+
+    make: Callable[[Array, Array, Array, Array, int], TaskData]
+    evidence: Callable[[Any], TaskCriterion]
+    unit: float
+    relative: bool
+
+
+SQUARED = TaskLoss(TaskMoments.of_rows, TaskEvidence, 2.0, True)
+LOGISTIC = TaskLoss(
+    partial(CurvedTasks.of_rows, loss=LogisticLoss()), LaplaceEvidence, 1.0, False
+)
+
+
+@dataclass(frozen=True)
 class TaskRows:
-    """Rows of the working design with the place of their task, and their moments."""
+    """Rows of the working design with the place of their task, and as a stack."""
 
     Z: Array
     y: Array
     weight: Array
     task: Array
-    moments: TaskMoments
+    loss: TaskLoss
+    data: TaskData
 
     @classmethod
     def of(
-        cls, Z: Array, y: Array, weight: Array, task: Array, n_tasks: int
+        cls,
+        Z: Array,
+        y: Array,
+        weight: Array,
+        task: Array,
+        n_tasks: int,
+        loss: TaskLoss,
     ) -> TaskRows:
-        """With moments of all rows."""
-        moments = TaskMoments.of_rows(Z, y, weight, task, n_tasks)
-        return cls(Z, y, weight, task, moments)
+        """With all rows as one stack of tasks."""
+        return cls(Z, y, weight, task, loss, loss.make(Z, y, weight, task, n_tasks))
 
-    def held_out(self, mask: Array) -> tuple[TaskMoments, TaskMoments]:
-        """Moments of the rows of a mask, and of the other rows."""
-        return support_and_query(
-            self.moments, self.Z, self.y, self.weight, self.task, mask
-        )
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        return self.data.n_tasks
 
-    def episodes(
-        self, ranks: Array, size: int
-    ) -> tuple[TaskMoments, TaskMoments, Array]:
+    def part(self, mask: Array) -> TaskData:
+        """The rows of a mask as a stack of all tasks."""
+        Z, y, weight, task = self.Z[mask], self.y[mask], self.weight[mask], self.task
+        return self.loss.make(Z, y, weight, task[mask], self.n_tasks)
+
+    def episodes(self, ranks: Array, size: int) -> tuple[TaskData, TaskData, Array]:
         """Supports of ``size`` rows, the other rows, and which tasks have both."""
-        n_rows = np.bincount(self.task, minlength=self.moments.n_tasks)
+        n_rows = np.bincount(self.task, minlength=self.n_tasks)
         limit = n_rows // 2 if size == HALF else np.full(len(n_rows), size)
-        support, query = self.held_out(ranks < limit[self.task])
-        return support, query, n_rows > limit
+        few = ranks < limit[self.task]
+        return self.part(few), self.part(~few), n_rows > limit
 
 
 def folds_of_tasks(n_tasks: int, n_folds: Folds, rng: np.random.Generator) -> Array:
@@ -73,29 +114,28 @@ def folds_of_tasks(n_tasks: int, n_folds: Folds, rng: np.random.Generator) -> Ar
 
 def evidence_maker(rows: TaskRows) -> MakeCriterion:
     """Restricted likelihood of any of the tasks."""
-    return lambda index: TaskEvidence(rows.moments.take(index))
+    return lambda index: rows.loss.evidence(rows.data.take(index))
 
 
 def known_tasks_maker(
     rows: TaskRows, folds: int | Array, rng: np.random.Generator
 ) -> MakeCriterion:
-    """Squared error of rows in folds, given or such that all tasks are in most."""
+    """Loss of rows in folds, given or such that all tasks are in most."""
     if isinstance(folds, int):
-        n_tasks = rows.moments.n_tasks
         # Tasks of a single row do not all belong to the first fold.
-        first = rng.integers(folds, size=n_tasks)[rows.task]
-        folds = (ranks_within(rows.task, n_tasks, rng) + first) % folds
-    pairs = [rows.held_out(mask) for mask in each_fold(folds)]
+        first = rng.integers(folds, size=rows.n_tasks)[rows.task]
+        folds = (ranks_within(rows.task, rows.n_tasks, rng) + first) % folds
+    pairs = [(rows.part(~mask), rows.part(mask)) for mask in each_fold(folds)]
     return lambda index: KnownTasks(
-        tuple((train.take(index), test.take(index)) for test, train in pairs)
+        tuple((train.take(index), test.take(index)) for train, test in pairs)
     )
 
 
 def new_tasks_maker(
     rows: TaskRows, sizes: tuple[int, ...], n_folds: Folds, rng: np.random.Generator
 ) -> MakeCriterion:
-    """Squared error of tasks in folds, after supports of several sizes."""
-    ranks = ranks_within(rows.task, rows.moments.n_tasks, rng)
+    """Loss of tasks in folds, after supports of several sizes."""
+    ranks = ranks_within(rows.task, rows.n_tasks, rng)
     drawn = [rows.episodes(ranks, size) for size in sizes]
     seed = int(rng.integers(2**31))
 
@@ -105,20 +145,10 @@ def new_tasks_maker(
         for mask in each_fold(fold):
             own = [index[mask][usable[index[mask]]] for _, _, usable in drawn]
             pairs = list(zip(drawn, own, strict=True))
-            support = joined([s.take(k) for (s, _, _), k in pairs])
-            query = joined([q.take(k) for (_, q, _), k in pairs])
-            train = np.flatnonzero(~mask)
-            folds.append(TaskEpisodes(train, support, query, np.concatenate(own)))
-        return NewTasks(rows.moments.take(index), tuple(folds))
+            support = [few.take(k) for (few, _, _), k in pairs]
+            query = [rest.take(k) for (_, rest, _), k in pairs]
+            train, join = np.flatnonzero(~mask), type(support[0]).joined
+            folds.append(TaskEpisodes(train, join(support), join(query)))
+        return NewTasks(rows.data.take(index), tuple(folds))
 
     return make
-
-
-def joined(parts: list[TaskMoments]) -> TaskMoments:
-    """Stacks one after the other."""
-    return TaskMoments(
-        np.concatenate([part.gram for part in parts]),
-        np.concatenate([part.cross for part in parts]),
-        np.concatenate([part.yy for part in parts]),
-        np.concatenate([part.weight for part in parts]),
-    )

@@ -20,7 +20,8 @@ from skbilevel.model_selection._task_folds import (
 )
 from skbilevel.model_selection._task_search import FoundStrengths, TaskSearch
 from skbilevel.problems._task_moments import each_fold, ranks_within
-from skbilevel.problems._task_solution import TaskPenalty, TaskSolution, adapted
+from skbilevel.problems._task_newton import settle, solve
+from skbilevel.problems._task_solution import TaskPenalty, adapted
 
 # With fewer tasks nothing can be left out.
 MIN_TASKS = 3
@@ -42,7 +43,7 @@ class Guarded:
     choice : Choice
         Their scores and weights.
     score : float
-        Mean squared error of the chosen one on tasks that were left out.
+        Mean loss of the chosen one on tasks that were left out.
     """
 
     found: tuple[FoundStrengths, ...]
@@ -52,7 +53,7 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Episodes:
-    """Mean losses (c, e) of candidates, after supports of one size, on e tasks."""
+    """Mean losses (c, e) of candidates on e tasks, after supports of one size."""
 
     losses: Array
     weight: Array
@@ -109,7 +110,7 @@ class TaskGuard:
     def choose(self) -> Guarded:
         """Fit the candidates, judge them, and take one."""
         families = self._families()
-        found = self.candidates(families, np.arange(self.rows.moments.n_tasks))
+        found = self.candidates(families, np.arange(self.rows.n_tasks))
         for each in found:
             self.tell(f"{each.family}: criterion {each.value:.6g}")
         choice, score = self._chosen(self._judged(found))
@@ -153,7 +154,7 @@ class TaskGuard:
 
     def _judged(self, found: tuple[FoundStrengths, ...]) -> list[Episodes]:
         """Losses of the candidates on tasks that were left out."""
-        n_tasks, out = self.rows.moments.n_tasks, []
+        n_tasks, out = self.rows.n_tasks, []
         for repeat in range(2 if n_tasks < _TWICE_BELOW else 1):
             rng = np.random.default_rng([self.seed, repeat])
             fold = folds_of_tasks(n_tasks, self.n_folds, rng)
@@ -173,10 +174,12 @@ class TaskGuard:
     def _chosen(self, judged: list[Episodes]) -> tuple[Choice, float]:
         """The best candidate, where it is better than the first beyond doubt.
 
-        Losses are relative to the least one after supports of the same size: a percent
-        counts the same whether a task is hardly known or well.
+        Losses that are not in nats are relative to the least one after supports of the
+        same size: a percent counts the same whether a task is hardly known or well.
         """
-        losses = np.concatenate([each.relative for each in judged], axis=1)
+        own = self.rows.loss.relative
+        blocks = [each.relative if own else each.losses for each in judged]
+        losses = np.concatenate(blocks, axis=1)
         weight = np.concatenate([each.weight for each in judged])
         task = np.concatenate([each.task for each in judged])
         loss = losses @ weight / weight.sum()
@@ -197,10 +200,9 @@ class TaskGuard:
         index = np.flatnonzero(~mask)
         families = tuple(each.family for each in known)
         found = self.candidates(families, index, known)
-        moments = self.rows.moments.take(index)
+        data = self.rows.data.take(index)
         return tuple(
-            LeftOut(each.penalty, TaskSolution.of(moments, each.penalty).centre.c)
-            for each in found
+            LeftOut(each.penalty, solve(data, each.penalty).centre.c) for each in found
         )
 
     def _episodes(
@@ -208,12 +210,13 @@ class TaskGuard:
     ) -> Episodes:
         """Losses on the rows that are left after supports of a size."""
         support, query, usable = self.rows.episodes(ranks, size)
-        losses = np.zeros((len(models[0]), len(fold)))
+        losses, unit = np.zeros((len(models[0]), len(fold))), self.rows.loss.unit
         for k, own in enumerate(models):
             index = np.flatnonzero((fold == k) & usable)
             few, rest = support.take(index), query.take(index)
             for row, model in zip(losses, own, strict=True):
-                w = adapted(few, model.penalty, model.c)
-                row[index] = rest.losses(w) / np.maximum(rest.weight, 1e-300)
+                near = settle(few, model.penalty, model.c)
+                w = adapted(near, model.penalty, model.c)
+                row[index] = unit * rest.value(w) / np.maximum(rest.weight, 1e-300)
         kept = np.flatnonzero(usable & (fold >= 0) & (query.weight > 0.0))
         return Episodes(losses[:, kept], query.weight[kept], kept)

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from skbilevel._typing import Array
 from skbilevel.problems._task_criteria import TaskCriterion
 from skbilevel.problems._task_solution import TaskPenalty
-from skbilevel.problems._task_strengths import TaskStrengths
+from skbilevel.problems._task_strengths import Near, TaskStrengths
 
 FAMILIES = ("pooled", "intercept", "two", "feature")
 # How far a search goes from its start, in logarithms of variances.
@@ -129,10 +129,13 @@ class TaskSearch:
     ) -> FoundStrengths:
         scale = self._nats(criterion, shape.penalty(theta))
         values: list[float] = []
+        near: Near = ()
 
         def fun(at: Array) -> tuple[float, Array]:
+            nonlocal near
             penalty = shape.penalty(at)
-            found = criterion.at(penalty)
+            found = criterion.at(penalty, near)
+            near = found.near
             return scale * found.value, scale * shape.pulled(found, penalty)
 
         def note(intermediate_result: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is minimized over the variances of deviations: three criteria, closed gradients.
+"""What is minimized over the variances of deviations: criteria with closed gradients.
 
 Restricted likelihood, with ``K = sum K_i + diag(beta)``, the misfit ``R`` of the inner
 problem, N rows and f columns whose centre is not penalized::
@@ -9,7 +9,7 @@ problem, N rows and f columns whose centre is not penalized::
 
 where ``g_i = h_i - K_i c``. It is the evidence of a random-effects model.
 
-The two others are losses on rows that were held out. Their adjoint is the inner solve
+The others are losses on rows that were held out. Their adjoint is the inner solve
 once more, with the slopes of the loss as right sides: for ``q_i`` the adjoint of task
 i, ``u_i = b_i - G_i w_i`` and ``r_i = f_i - G_i q_i``, ::
 
@@ -30,6 +30,8 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.problems._task_moments import TaskMoments
+from skbilevel.problems._task_newton import TaskData, settle, solve
+from skbilevel.problems._task_rows import CurvedTasks
 from skbilevel.problems._task_solution import (
     Centre,
     Eliminated,
@@ -37,10 +39,11 @@ from skbilevel.problems._task_solution import (
     TaskSolution,
     adapted,
     centre_of,
+    covariances,
     eliminate,
     shrinkage,
 )
-from skbilevel.problems._task_strengths import TaskGradient
+from skbilevel.problems._task_strengths import Near, TaskGradient
 
 # Of the target's sum of squares, always counted as noise: without it the evidence of
 # tasks that are fitted exactly has no maximum.
@@ -56,8 +59,8 @@ class TaskCriterion(Protocol):
 
     in_nats: ClassVar[bool]
 
-    def at(self, penalty: TaskPenalty) -> TaskGradient:
-        """Value and derivatives."""
+    def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
+        """Value and derivatives; ``near`` is that of an earlier value."""
         ...
 
 
@@ -71,7 +74,7 @@ class TaskEvidence:
     # Of the value times the number of rows.
     in_nats: ClassVar[bool] = True
 
-    def at(self, penalty: TaskPenalty) -> TaskGradient:
+    def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
         """Value and derivatives."""
         moments, beta = self.moments, penalty.beta
         chunks = moments.chunks()
@@ -121,69 +124,100 @@ def _evidence_slopes(part: Eliminated, centre: Centre, slope: float) -> Array:
 
 
 @dataclass(frozen=True)
-class KnownTasks:
-    """Squared error of held-out rows of the tasks that were trained on.
+class LaplaceEvidence:
+    """Restricted likelihood by Laplace's approximation, of losses in nats.
 
-    ``folds`` are pairs of moments of training rows and of held-out rows.
+    With the losses' curvature at the inner solution in the place of ``G_i``, it is the
+    evidence of a unit noise variance. The curvature moves with the solution: half the
+    log determinant has slopes ``f_i`` with respect to the coefficients, and the rest is
+    the adjoint of the two criteria below.
     """
 
-    folds: tuple[tuple[TaskMoments, TaskMoments], ...]
+    data: CurvedTasks
+
+    in_nats: ClassVar[bool] = True
+
+    def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
+        """Value and derivatives."""
+        solution = solve(self.data, penalty, near[0] if near else None)
+        fixed = TaskEvidence(solution.moments, 1.0).at(penalty)
+        w = solution.coefficients()
+        spread = covariances(solution.moments, penalty, solution.centre.inverse)
+        f = self.data.bent(w, spread) / self.data.weight.sum()
+        moved = _adjoint(solution, w, f, np.zeros_like(penalty.v))
+        return TaskGradient(
+            fixed.value, fixed.v + moved.v, fixed.beta + moved.beta, (solution,)
+        )
+
+
+@dataclass(frozen=True)
+class KnownTasks:
+    """Losses of held-out rows of the tasks that were trained on.
+
+    ``folds`` are pairs of training rows and held-out rows.
+    """
+
+    folds: tuple[tuple[TaskData, TaskData], ...]
 
     in_nats: ClassVar[bool] = False
 
-    def at(self, penalty: TaskPenalty) -> TaskGradient:
+    def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
         """Value and derivatives."""
         n = sum(float(test.weight.sum()) for _, test in self.folds)
         value, v, beta = 0.0, np.zeros_like(penalty.v), np.zeros_like(penalty.beta)
-        for train, test in self.folds:
-            solution = TaskSolution.of(train, penalty)
+        solutions = []
+        for k, (train, test) in enumerate(self.folds):
+            solution = solve(train, penalty, near[k] if near else None)
             w = solution.coefficients()
-            value += 0.5 * float(test.losses(w).sum()) / n
-            f = -test.residuals(w) / n
-            part = _adjoint(solution, w, f, np.zeros_like(penalty.v))
+            value += float(test.value(w).sum()) / n
+            part = _adjoint(solution, w, test.slopes(w) / n, np.zeros_like(penalty.v))
             v, beta = v + part.v, beta + part.beta
-        return TaskGradient(value, v, beta)
+            solutions.append(solution)
+        return TaskGradient(value, v, beta, tuple(solutions))
 
 
 @dataclass(frozen=True)
 class TaskEpisodes:
     """Tasks that are left out: rows to adapt with, and rows to be judged on.
 
-    ``train`` are the places of the other tasks, ``support`` and ``query`` the moments
-    of episodes, ``task`` the task of each.
+    ``train`` are the places of the other tasks, ``support`` and ``query`` the rows of
+    episodes.
     """
 
     train: Array
-    support: TaskMoments
-    query: TaskMoments
-    task: Array
+    support: TaskData
+    query: TaskData
 
 
 @dataclass(frozen=True)
 class NewTasks:
-    """Squared error of tasks that were left out, after a few of their rows."""
+    """Losses of tasks that were left out, after a few of their rows."""
 
-    moments: TaskMoments
+    data: TaskData
     folds: tuple[TaskEpisodes, ...]
 
     in_nats: ClassVar[bool] = False
 
-    def at(self, penalty: TaskPenalty) -> TaskGradient:
+    def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
         """Value and derivatives."""
         n = sum(float(fold.query.weight.sum()) for fold in self.folds)
         value, v, beta = 0.0, np.zeros_like(penalty.v), np.zeros_like(penalty.beta)
-        for fold in self.folds:
-            solution = TaskSolution.of(self.moments.take(fold.train), penalty)
-            w = adapted(fold.support, penalty, solution.centre.c)
-            value += 0.5 * float(fold.query.losses(w).sum()) / n
-            f = -fold.query.residuals(w) / n
-            q = _shrunk(fold.support, penalty, f)
-            left = f - np.matmul(fold.support.gram, q[:, :, None])[:, :, 0]
-            v = v + (fold.support.residuals(w) * left).sum(axis=0)
+        solutions = []
+        for k, fold in enumerate(self.folds):
+            train = self.data.take(fold.train)
+            solution = solve(train, penalty, near[k] if near else None)
+            support = settle(fold.support, penalty, solution.centre.c)
+            w = adapted(support, penalty, solution.centre.c)
+            value += float(fold.query.value(w).sum()) / n
+            f = fold.query.slopes(w) / n
+            q = _shrunk(support, penalty, f)
+            left = f - np.matmul(support.gram, q[:, :, None])[:, :, 0]
+            v = v + (support.residuals(w) * left).sum(axis=0)
             none = np.zeros_like(solution.moments.cross)
             part = _adjoint(solution, solution.coefficients(), none, left.sum(axis=0))
             v, beta = v + part.v, beta + part.beta
-        return TaskGradient(value, v, beta)
+            solutions.append(solution)
+        return TaskGradient(value, v, beta, tuple(solutions))
 
 
 def _shrunk(moments: TaskMoments, penalty: TaskPenalty, f: Array) -> Array:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class TaskMoments:
     yy: Array
     weight: Array
 
+    quadratic: ClassVar[bool] = True
+
     @classmethod
     def of_rows(
         cls, Z: Array, y: Array, weight: Array, task: Array, n_tasks: int
@@ -46,10 +49,7 @@ class TaskMoments:
         rows = np.empty((len(order), q + 1))
         np.multiply(Z[order], root[:, None], out=rows[:, :q])
         np.multiply(y[order], root, out=rows[:, q])
-        sums = np.empty((n_tasks, q + 1, q + 1))
-        for i in range(n_tasks):
-            block = rows[ends[i] : ends[i + 1]]
-            np.matmul(block.T, block, out=sums[i])
+        sums = squares(rows, ends)
         total = np.bincount(task, weight, minlength=n_tasks).astype(float)
         gram = np.ascontiguousarray(sums[:, :q, :q])
         return cls(gram, sums[:, :q, q].copy(), sums[:, q, q].copy(), total)
@@ -65,22 +65,23 @@ class TaskMoments:
             self.gram[index], self.cross[index], self.yy[index], self.weight[index]
         )
 
-    def minus(self, other: TaskMoments) -> TaskMoments:
-        """The same tasks without some of their rows."""
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> TaskMoments:
+        """Stacks one after the other."""
         return TaskMoments(
-            self.gram - other.gram,
-            self.cross - other.cross,
-            np.maximum(self.yy - other.yy, 0.0),
-            np.maximum(self.weight - other.weight, 0.0),
+            np.concatenate([part.gram for part in parts]),
+            np.concatenate([part.cross for part in parts]),
+            np.concatenate([part.yy for part in parts]),
+            np.concatenate([part.weight for part in parts]),
         )
 
-    def pooled(self) -> TaskMoments:
-        """All rows as one task."""
+    def plus(self, other: TaskMoments) -> TaskMoments:
+        """The same tasks with more rows."""
         return TaskMoments(
-            self.gram.sum(axis=0)[None],
-            self.cross.sum(axis=0)[None],
-            self.yy.sum()[None],
-            self.weight.sum()[None],
+            self.gram + other.gram,
+            self.cross + other.cross,
+            self.yy + other.yy,
+            self.weight + other.weight,
         )
 
     def chunks(self) -> list[slice]:
@@ -93,20 +94,28 @@ class TaskMoments:
         """``Z_i^T (y_i - Z_i w_i)`` for coefficients (T, q), of shape (T, q)."""
         return np.asarray(self.cross - np.matmul(self.gram, w[:, :, None])[:, :, 0])
 
-    def losses(self, w: Array) -> Array:
-        """``|y_i - Z_i w_i|^2`` for coefficients (T, q), of shape (T,)."""
+    def value(self, w: Array) -> Array:
+        """``0.5 |y_i - Z_i w_i|^2`` for coefficients (T, q), of shape (T,)."""
         inner = self.cross + self.residuals(w)
-        return np.asarray(np.maximum(self.yy - (w * inner).sum(axis=1), 0.0))
+        return np.asarray(0.5 * np.maximum(self.yy - (w * inner).sum(axis=1), 0.0))
+
+    def slopes(self, w: Array) -> Array:
+        """Derivatives (T, q) of `value`."""
+        return -self.residuals(w)
+
+    def linearized(self, w: Array) -> TaskMoments:
+        """The moments themselves, whatever the coefficients."""
+        return self
 
 
-def support_and_query(
-    total: TaskMoments, Z: Array, y: Array, weight: Array, task: Array, chosen: Array
-) -> tuple[TaskMoments, TaskMoments]:
-    """Moments of the chosen rows (a mask) of every task, and of the others."""
-    some = TaskMoments.of_rows(
-        Z[chosen], y[chosen], weight[chosen], task[chosen], total.n_tasks
-    )
-    return some, total.minus(some)
+def squares(rows: Array, ends: Array) -> Array:
+    """``A_i^T A_i`` (T, k, k) of blocks ``A_i`` of rows, from an end to the next."""
+    k = rows.shape[1]
+    out = np.empty((len(ends) - 1, k, k))
+    for i in range(len(out)):
+        block = rows[ends[i] : ends[i + 1]]
+        np.matmul(block.T, block, out=out[i])
+    return out
 
 
 def ranks_within(task: Array, n_tasks: int, rng: np.random.Generator) -> Array:

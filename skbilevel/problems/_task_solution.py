@@ -179,3 +179,22 @@ def adapted(moments: TaskMoments, penalty: TaskPenalty, c: Array) -> Array:
         u = (part.cross - part.gram @ c)[:, active]
         out[chunk, active] += np.matmul(P, u[:, :, None])[:, :, 0]
     return out
+
+
+def covariances(moments: TaskMoments, penalty: TaskPenalty, inverse: Array) -> Array:
+    """Covariances (T, q, q) of coefficients, over the noise variance.
+
+    With ``L = I - P G`` it is ``P + L K^-1 L^T``: what is not known of the deviation,
+    and of the centre as far as the task's own rows leave it open. ``inverse`` is that
+    of K.
+    """
+    active, out = penalty.active, np.empty_like(moments.gram)
+    for chunk in moments.chunks():
+        G = moments.gram[chunk]
+        P = shrinkage(G, penalty)
+        L = np.tile(np.eye(G.shape[-1]), (len(G), 1, 1))
+        L[:, active] -= np.matmul(P, G[:, active])
+        C = np.matmul(np.matmul(L, inverse), L.swapaxes(1, 2))
+        C[:, active[:, None], active] += P
+        out[chunk] = C
+    return out

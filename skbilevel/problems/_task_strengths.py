@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._task_solution import TaskPenalty
+from skbilevel.problems._task_solution import TaskPenalty, TaskSolution
+
+# Inner solutions, from which those at other variances start.
+Near = tuple[TaskSolution, ...]
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,14 @@ class TaskGradient:
     """A criterion and its derivatives.
 
     ``value`` is the criterion, ``v`` (q,) its derivatives with respect to the variances
-    of the deviations, and ``beta`` (q,) to the strengths of the centre.
+    of the deviations, and ``beta`` (q,) to the strengths of the centre. ``near`` are
+    the inner solutions it was made of, where they were searched.
     """
 
     value: float
     v: Array
     beta: Array
+    near: Near = ()
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from skbilevel.problems import _task_moments
+from skbilevel.problems import LogisticLoss, _task_moments
 from skbilevel.problems._task_criteria import (
     KnownTasks,
+    LaplaceEvidence,
     NewTasks,
     TaskEpisodes,
     TaskEvidence,
@@ -15,9 +16,10 @@ from skbilevel.problems._task_moments import (
     TaskMoments,
     each_fold,
     ranks_within,
-    support_and_query,
 )
-from skbilevel.problems._task_solution import TaskPenalty, TaskSolution
+from skbilevel.problems._task_newton import settle, solve
+from skbilevel.problems._task_rows import CurvedTasks
+from skbilevel.problems._task_solution import TaskPenalty, TaskSolution, adapted
 from skbilevel.problems._task_strengths import TaskStrengths
 
 RNG = np.random.default_rng(0)
@@ -26,27 +28,52 @@ TASK = RNG.integers(0, T, N)
 Z = np.c_[np.ones(N), RNG.standard_normal((N, Q - 1))]
 Y = (Z * RNG.standard_normal((T, Q))[TASK]).sum(axis=1) + RNG.standard_normal(N)
 WEIGHT = RNG.uniform(0.5, 2.0, N)
+LABEL = (Y > 0).astype(float)
 MOMENTS = TaskMoments.of_rows(Z, Y, WEIGHT, TASK, T)
+
+
+def part(mask):
+    return TaskMoments.of_rows(Z[mask], Y[mask], WEIGHT[mask], TASK[mask], T)
 
 
 def criteria():
     ranks = ranks_within(TASK, T, np.random.default_rng(1))
-    held = [
-        support_and_query(MOMENTS, Z, Y, WEIGHT, TASK, mask)
-        for mask in each_fold(ranks % 3)
-    ]
-    few, rest = support_and_query(MOMENTS, Z, Y, WEIGHT, TASK, ranks < 4)
+    held = [(part(~mask), part(mask)) for mask in each_fold(ranks % 3)]
+    few, rest = part(ranks < 4), part(ranks >= 4)
     fold = np.arange(T) % 3
     episodes = []
     for k in range(3):
         own = np.flatnonzero(fold == k)
         train = np.flatnonzero(fold != k)
-        episodes.append(TaskEpisodes(train, few.take(own), rest.take(own), own))
+        episodes.append(TaskEpisodes(train, few.take(own), rest.take(own)))
     return {
         "evidence": TaskEvidence(MOMENTS),
         "known noise": TaskEvidence(MOMENTS, 1.0),
-        "known-tasks": KnownTasks(tuple((train, test) for test, train in held)),
+        "known-tasks": KnownTasks(tuple(held)),
         "new-tasks": NewTasks(MOMENTS, tuple(episodes)),
+        **curved_criteria(),
+    }
+
+
+def curved(mask, task=TASK):
+    rows = (Z[mask], LABEL[mask], WEIGHT[mask], task[mask])
+    return CurvedTasks.of_rows(*rows, T, LogisticLoss())
+
+
+def curved_criteria():
+    ranks = ranks_within(TASK, T, np.random.default_rng(1))
+    held = [(curved(~mask), curved(mask)) for mask in each_fold(ranks % 3)]
+    few, rest = curved(ranks < 4), curved(ranks >= 4)
+    every, fold = np.arange(T), np.arange(T) % 3
+    episodes = [
+        TaskEpisodes(every[fold != k], few.take(fold == k), rest.take(fold == k))
+        for k in range(3)
+    ]
+    whole = curved(np.ones(N, bool))
+    return {
+        "laplace": LaplaceEvidence(whole),
+        "curved known-tasks": KnownTasks(tuple(held)),
+        "curved new-tasks": NewTasks(whole, tuple(episodes)),
     }
 
 
@@ -102,3 +129,46 @@ def test_solution_and_evidence_by_dense_algebra(v):
         [v * (((TASK == i)[:, None] * X).T @ inverse @ r) for i in range(T)]
     )
     assert_allclose(solution.coefficients(), c + deviations, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("v", [[0.0] * 4, [1.0, 0.0, 0.5, 0.1], [30.0] * 4])
+def test_newton_finds_the_minimum_and_the_evidence_is_a_determinant(v):
+    penalty = TaskPenalty(np.array(v), np.array([0.0, 1.0, 1.0, 1.0]))
+    data = curved(np.ones(N, bool))
+    solution = solve(data, penalty)
+    c, w = solution.centre.c, solution.coefficients()
+    slopes, own = data.slopes(w), penalty.active
+    assert_allclose(slopes.sum(axis=0), -penalty.beta * c, atol=1e-7)
+    shrunk = (w - c)[:, own] / penalty.v[own]
+    assert_allclose(slopes[:, own], -shrunk, atol=1e-7)
+    # The Hessian in (c, d_1, ..., d_T), in units of the deviations' own variances.
+    blocks = np.zeros((Q + T * len(own),) * 2)
+    blocks[:Q, :Q] = np.diag(penalty.beta)
+    root = np.sqrt(penalty.v[own])
+    for i in range(T):
+        E = np.zeros((Q, len(blocks)))
+        E[:, :Q] = np.eye(Q)
+        E[own, Q + i * len(own) + np.arange(len(own))] = root
+        blocks += E.T @ solution.moments.gram[i] @ E
+    blocks[Q:, Q:] += np.eye(T * len(own))
+    logdet = np.linalg.slogdet(blocks)[1]
+    least = data.value(w).sum() + 0.5 * (penalty.beta * c**2).sum()
+    least += 0.5 * (shrunk**2 * penalty.v[own]).sum()
+    value = LaplaceEvidence(data).at(penalty).value
+    assert value * WEIGHT.sum() == pytest.approx(least + 0.5 * logdet, rel=1e-10)
+    near = solve(data, TaskPenalty(np.ones(Q), penalty.beta))
+    assert_allclose(solve(data, penalty, near).coefficients(), w, atol=1e-7)
+
+
+def test_a_task_alone_settles_where_it_is_in_the_joint_solution():
+    penalty = TaskPenalty(np.array([1.0, 0.0, 0.5, 0.1]), np.zeros(Q))
+    data = curved(np.ones(N, bool))
+    solution = solve(data, penalty)
+    c, w = solution.centre.c, solution.coefficients()
+    one = data.take(np.array([4]))
+    found = adapted(settle(one, penalty, c), penalty, c)
+    assert_allclose(found[0], w[4], atol=1e-7)
+    # Known moments stand for rows: those at the solution do not move it.
+    none = curved(np.zeros(N, bool), np.zeros(N, int)).take(np.array([4]))
+    twice = settle(none.plus(settle(one, penalty, c)), penalty, c)
+    assert_allclose(adapted(twice, penalty, c)[0], w[4], atol=1e-7)

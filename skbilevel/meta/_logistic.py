@@ -1,0 +1,380 @@
+"""MetaLogistic: logistic regression of many related tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from skbilevel._sklearn_compat import _fit_context
+from skbilevel._typing import Array
+from skbilevel.linear_model._classes import two_or_more_classes
+from skbilevel.linear_model._draft import Draft
+from skbilevel.meta._base import FITTED, MetaLinearModel
+from skbilevel.meta._labels import shown
+from skbilevel.model_selection._task_folds import LOGISTIC
+
+
+class MetaLogistic(ClassifierMixin, MetaLinearModel):
+    """Logistic regression of many related tasks, each pulled to a common centre.
+
+    Put it where `LogisticRegression` stood when rows come from many districts,
+    patients, stores or sensors, and say which column is the task. Two classes. It
+    minimizes, with ``p`` the logistic function of ``b_i + x w_i``, ::
+
+        - sum_i sum_rows log p[y] + 0.5 sum_ij alpha_j (w_ij - c_j)^2
+        + 0.5 sum_j beta_j c_j^2
+
+    over the centre ``c`` and the coefficients ``w_i`` of every task i (the intercepts
+    ``b_i`` have a centre and a strength of their own), and learns the strengths
+    ``alpha_j`` from all tasks: how much an effect differs between them. Known tasks
+    are predicted with their own coefficients, new ones with the centre, and `adapt`
+    makes coefficients of a new task from a few of its rows.
+
+    Parameters
+    ----------
+    task : str, int or None, default=None
+        Column of X, by name or place, that holds the task of every row. Without it the
+        tasks are given as ``fit(X, y, tasks=...)``; without both there is one task.
+    fit_intercept : bool, default=True
+        Whether tasks have intercepts.
+    strengths : {"auto", "pooled", "intercept", "two", "feature"}, default="auto"
+        What may differ between tasks: nothing ("pooled"), the level ("intercept"), all
+        effects with one strength, and the level with another ("two"), or every effect
+        with its own ("feature"). "auto" is the guard: it leaves tasks out, adapts to
+        some of their rows, and takes the one of the four with the least errors on the
+        others, "two" unless another is better by half a standard error.
+    common : None, str, int or array-like, default=None
+        Columns with one effect for all tasks: a boolean mask, places or names. Columns
+        that are constant within every task are always among them, since their effect
+        cannot be told from the level.
+    feature_groups : None, array-like or callable, default=None
+        Labels of the columns, or a function that makes them of the names; columns of
+        one label share a strength where ``strengths`` is "feature" or "auto".
+    criterion : {"evidence", "new-tasks", "known-tasks"}, default="evidence"
+        What the strengths minimize: the restricted likelihood by Laplace's
+        approximation, the log loss on tasks that were left out, after
+        ``support_sizes`` of their rows (the outer loss of implicit MAML), or the log
+        loss of held-out rows of the same tasks, which is not meant for new ones.
+    support_sizes : array-like of int, default=(1, 5, 20)
+        Rows that a left-out task is adapted to, in the guard and in "new-tasks".
+    centre_alpha : float or None, default=None
+        Strength of the centre, ``1 / C`` of LogisticRegression. None learns it.
+    unseen : {"centre", "error"}, default="centre"
+        What `predict` does with a task that it does not know.
+    cv : None, int, splitter or iterable, default=None
+        Folds of tasks in the guard and in "new-tasks"; None is 5. A splitter or an
+        iterable splits the tasks in the order of ``tasks_``. In "known-tasks" folds
+        are of rows, and a splitter gets these; the guard then has five folds of tasks.
+    tol : float, default=1e-4
+        Tolerance of the search for the strengths.
+    max_iter : int, default=100
+        Largest number of steps of each search.
+    n_jobs : int or None, default=None
+        Threads over the folds of the guard.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and supports. None is a fixed seed: fits are deterministic.
+    verbose : int, default=0
+        Positive values print a line for every candidate.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+        Labels of the rows of positive weight.
+    centre_ : ndarray of shape (n_features,)
+        Coefficients of the centre, without the column ``task``. float32 where X is.
+    centre_intercept_ : float
+        Intercept of the centre.
+    coef_ : ndarray of shape (n_tasks, n_features)
+        Coefficients of every task: log odds of the second class.
+    intercept_ : ndarray of shape (n_tasks,)
+        Intercept of every task.
+    tasks_ : ndarray of shape (n_tasks,)
+        Labels of the tasks, sorted where they can be; those of `adapt` follow.
+    n_rows_by_task_ : ndarray of shape (n_tasks,)
+        Rows of every task.
+    alpha_ : ndarray of shape (n_features,)
+        Strengths of the deviations in units of ``1 / C``; inf where all tasks share an
+        effect.
+    intercept_alpha_ : float
+        Strength of the deviations of the level, which is the log odds at the mean of
+        the columns.
+    group_alpha_ : ndarray of shape (n_groups,)
+        Strengths by label; only with ``feature_groups``.
+    group_labels_ : ndarray of shape (n_groups,)
+        Their labels; only with ``feature_groups``.
+    centre_alpha_ : ndarray of shape (n_features,)
+        Strengths of the centre, ``beta``.
+    deviation_std_ : ndarray of shape (n_features,)
+        How much the effects differ between tasks, ``sqrt(1 / alpha_)``.
+    intercept_deviation_std_ : float
+        The same of the level.
+    best_score_ : float
+        Minus the mean log loss on tasks that were left out; without the guard minus
+        the criterion.
+    n_iter_ : int
+        Steps of the searches on all tasks.
+    history_ : dict of ndarray
+        ``value``, the criterion after every step, of the chosen candidate.
+    hyperpenalty_ : dict of ndarray
+        Of every candidate: ``family``, ``score`` (minus the log loss on tasks that were
+        left out), ``error`` (the standard error of its difference to the first),
+        ``weight`` (1 for the chosen one), ``alpha`` and ``intercept_alpha``.
+    n_features_in_ : int
+        Number of columns seen in fit, the column ``task`` included.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has string column names.
+
+    See Also
+    --------
+    MetaRidge : The same for numbers.
+    BilevelLogisticCV : One model for all rows, with a strength per feature.
+    sklearn.linear_model.LogisticRegression : One model for all rows, one strength.
+
+    Notes
+    -----
+    Put a scaler in front: in "two" one strength for all effects means the same only
+    for columns of one scale. A task may have rows of one class only.
+
+    For more than two classes give the tasks as a column, ``task``, and put the model
+    into `OneVsRestClassifier`.
+
+    The fitted model keeps no rows. It keeps the log loss of every task as a quadratic
+    function that touches it at the task's coefficients; rows of a known task that
+    `adapt` takes in are added to that.
+
+    References
+    ----------
+    A. Rajeswaran, C. Finn, S. Kakade and S. Levine, "Meta-learning with implicit
+    gradients", NeurIPS 2019. Here the centre is part of the inner problem, and the
+    strengths are outside.
+
+    N. E. Breslow and D. G. Clayton, "Approximate inference in generalized linear mixed
+    models", Journal of the American Statistical Association 88, 1993 (Laplace's
+    approximation of the likelihood of random effects).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skbilevel import MetaLogistic
+    >>> rng = np.random.default_rng(0)
+    >>> store = rng.integers(30, size=900)
+    >>> X = rng.standard_normal((900, 2))
+    >>> slope = 1 + 1.5 * rng.standard_normal(30)
+    >>> score = slope[store] * X[:, 0] + X[:, 1] + rng.logistic(size=900)
+    >>> model = MetaLogistic(strengths="feature").fit(X, score > 0, tasks=store)
+    >>> model.coef_.shape
+    (30, 2)
+    >>> bool(model.deviation_std_[0] > 1 > model.deviation_std_[1])
+    True
+    >>> model = model.adapt(X[:5], score[:5] > 0, tasks="a new store")
+    >>> model.predict_proba(X[:2], tasks=["a new store", 3]).shape
+    (2, 2)
+    """
+
+    classes_: Array
+
+    _loss = LOGISTIC
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+    ) -> MetaLogistic:
+        """Learn the strengths, the centre and the coefficients of all tasks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        y : array-like of shape (n_samples,)
+            Labels of two classes, of any type.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; an integer weight counts as that many rows.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to. None is one task, or the column ``task``.
+
+        Returns
+        -------
+        self : MetaLogistic
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter cannot be used, or there are not two classes.
+        TypeError
+            If labels of tasks cannot be hashed.
+        """
+        draft = Draft(self, (*FITTED, "classes_"))
+        draft.model._fit_copy(X, y, sample_weight, tasks)
+        draft.publish()
+        return self
+
+    def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
+        """``fit`` of a copy that nobody else sees yet."""
+        X, y, labels = self._read(X, tasks, y=y, reset=True, ensure_min_samples=2)
+        check_classification_targets(y)
+        counts = self._counts(sample_weight, X)
+        self.classes_, codes = two_or_more_classes(counts.take(np.asarray(y)))
+        if len(self.classes_) > 2:
+            raise ValueError(
+                "Only binary classification is supported. y has "
+                f"{len(self.classes_)} classes: give the tasks as a column of X (task) "
+                "and put MetaLogistic into sklearn.multiclass.OneVsRestClassifier."
+            )
+        self._fit_tasks(X, codes.astype(np.float64), counts, labels)
+
+    def decision_function(self, X: Any, *, tasks: Any = None) -> Array:
+        """Log odds of the second class, with the coefficients of each row's task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to; tasks that are not known, and None, are
+            predicted with the centre (``unseen="centre"``).
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            Log odds.
+
+        Raises
+        ------
+        ValueError
+            If a task is not known and ``unseen="error"``.
+        """
+        check_is_fitted(self, "coef_")
+        X, _, labels = self._read(X, tasks)
+        return self._linear(X, self._places(labels, len(X)), self.centre_intercept_)
+
+    def predict(self, X: Any, *, tasks: Any = None) -> Array:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to, as in `decision_function`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            The label with the larger probability.
+        """
+        scores = self.decision_function(X, tasks=tasks)
+        return np.asarray(self.classes_[(scores > 0).astype(int)])
+
+    def predict_proba(self, X: Any, *, tasks: Any = None) -> Array:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to, as in `decision_function`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, 2)
+            In the order of ``classes_``; the sum of a row is 1.
+        """
+        scores = self.decision_function(X, tasks=tasks)
+        return np.column_stack([special.expit(-scores), special.expit(scores)])
+
+    def predict_log_proba(self, X: Any, *, tasks: Any = None) -> Array:
+        """Predict the logarithms of the probabilities, without rounding them to 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to, as in `decision_function`.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, 2)
+            In the order of ``classes_``.
+        """
+        scores = self.decision_function(X, tasks=tasks)
+        return np.column_stack([special.log_expit(-scores), special.log_expit(scores)])
+
+    def adapt(
+        self, X: Any, y: Any, *, tasks: Any = None, sample_weight: Any = None
+    ) -> MetaLogistic:
+        """Take in rows of new tasks, without another fit.
+
+        The centre and the strengths stay, so that a task costs a few small linear
+        systems. The coefficients of a new task are those that the centre and its rows
+        give; rows of a known task are added to what is kept of those it has.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        y : array-like of shape (n_samples,)
+            Labels, of one class or of both.
+        tasks : label or array-like of shape (n_samples,), default=None
+            Which task a row belongs to, or one label for all rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        model : MetaLogistic
+            A copy that knows the tasks; the estimator itself stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If there are no labels of tasks, a class is not known, or the data cannot
+            be used.
+        """
+        X, y, weight, labels = self._adaptable(X, y, tasks, sample_weight)
+        y = np.asarray(y)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y holds classes that fit has not seen: {shown(unknown.tolist())}; "
+                f"it has seen {shown(self.classes_.tolist())}."
+            )
+        codes = np.searchsorted(self.classes_, y).astype(np.float64)
+        return self._adapted(X, codes, weight, labels)
+
+    def score(
+        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+    ) -> float:
+        """Share of rows whose label is predicted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; with ``task`` one of the columns holds the tasks.
+        y : array-like of shape (n_samples,)
+            Labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to.
+
+        Returns
+        -------
+        score : float
+            Accuracy of ``predict(X, tasks=tasks)``.
+        """
+        predicted = self.predict(X, tasks=tasks)
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags

@@ -1,0 +1,165 @@
+"""Newton's method for one centre and the deviations of all tasks.
+
+Every step solves the inner problem of `_task_solution` on the moments of the quadratic
+that touches the losses, and goes so far along it that the objective falls. Where the
+losses are quadratic, the first step is the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.problems._task_moments import TaskMoments
+from skbilevel.problems._task_solution import TaskPenalty, TaskSolution, adapted
+
+_STEPS, _HALVINGS = 60, 40
+# A step may promise so much of the objective and be the last: the next one would gain
+# about the square of it.
+_NEAR = 1e-9
+
+
+class TaskData(Protocol):
+    """Rows of T tasks, as a sum of losses of the coefficients (T, q) of the tasks.
+
+    ``quadratic`` says whether `linearized` is the same everywhere.
+    """
+
+    quadratic: ClassVar[bool]
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        ...
+
+    @property
+    def weight(self) -> Array:
+        """Sums (T,) of the row weights."""
+        ...
+
+    def take(self, index: Array | slice) -> Self:
+        """Some of the tasks."""
+        ...
+
+    def plus(self, known: TaskMoments) -> Self:
+        """With the losses of rows of which moments are known."""
+        ...
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Stacks one after the other."""
+        ...
+
+    def value(self, w: Array) -> Array:
+        """Losses (T,)."""
+        ...
+
+    def slopes(self, w: Array) -> Array:
+        """Their derivatives (T, q)."""
+        ...
+
+    def linearized(self, w: Array) -> TaskMoments:
+        """Moments of the quadratic that touches the losses at ``w``."""
+        ...
+
+
+def solve(
+    data: TaskData, penalty: TaskPenalty, near: TaskSolution | None = None
+) -> TaskSolution:
+    """The inner problem solved, with moments at the solution.
+
+    ``near`` is a solution of the same rows at another penalty, where the search starts.
+    """
+    q = len(penalty.v)
+    c, w = np.zeros(q), np.zeros((data.n_tasks, q))
+    if near is not None and not data.quadratic:
+        c, w = near.centre.c, near.coefficients()
+    return TaskSolution.of(_minimize(data, penalty, c, w, fixed=False), penalty)
+
+
+def settle(data: TaskData, penalty: TaskPenalty, c: Array) -> TaskMoments:
+    """Moments at the coefficients that tasks have around a centre that is known."""
+    w = np.tile(c, (data.n_tasks, 1))
+    return _minimize(data, penalty, c, w, fixed=True)
+
+
+def _minimize(
+    data: TaskData, penalty: TaskPenalty, c: Array, w: Array, fixed: bool
+) -> TaskMoments:
+    """Moments at the minimum over the deviations, and over the centre if not fixed."""
+    if data.quadratic:
+        return data.linearized(w)
+    objective = _Objective(data, penalty)
+    at = _Point(c, np.where(penalty.v > 0.0, w - c, 0.0))
+    moments, before = data.linearized(at.w), objective.value(at)
+    for _ in range(_STEPS):
+        move = _newton_move(moments, penalty, at, fixed)
+        fall = -objective.slope(at, move, moments.slopes(at.w))
+        if fall <= _NEAR * (1.0 + abs(before)):
+            return data.linearized(at.moved(move, 1.0).w)
+        step = 1.0
+        for _ in range(_HALVINGS):
+            to = at.moved(move, step)
+            value = objective.value(to)
+            if value <= before - 1e-4 * step * fall:
+                break
+            step /= 2.0
+        else:  # rounding hides any progress
+            return moments
+        at, before = to, value
+        moments = data.linearized(at.w)
+    return moments
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A centre (q,) and deviations (T, q)."""
+
+    c: Array
+    d: Array
+
+    @property
+    def w(self) -> Array:
+        """Coefficients of the tasks."""
+        return np.asarray(self.c + self.d)
+
+    def moved(self, move: _Point, step: float) -> _Point:
+        """So far along a direction."""
+        return _Point(self.c + step * move.c, self.d + step * move.d)
+
+
+def _newton_move(
+    moments: TaskMoments, penalty: TaskPenalty, at: _Point, fixed: bool
+) -> _Point:
+    """From a point to the minimum of the quadratic that touches the losses there."""
+    c, w = at.c, None
+    if not fixed:
+        solution = TaskSolution.of(moments, penalty)
+        c, w = solution.centre.c, solution.coefficients()
+    w = adapted(moments, penalty, c) if w is None else w
+    return _Point(c - at.c, np.where(penalty.v > 0.0, w - c - at.d, 0.0))
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """Losses and penalty, and their slope along a direction."""
+
+    data: TaskData
+    penalty: TaskPenalty
+
+    def value(self, at: _Point) -> float:
+        """The objective."""
+        return float(self.data.value(at.w).sum()) + 0.5 * self._penalized(at, at)
+
+    def slope(self, at: _Point, move: _Point, slopes: Array) -> float:
+        """Its derivative along ``move``, from those of the losses."""
+        return float((slopes * move.w).sum()) + self._penalized(at, move)
+
+    def _penalized(self, one: _Point, other: _Point) -> float:
+        own = self.penalty.active
+        shrunk = (one.d * other.d)[:, own] / self.penalty.v[own]
+        return float(shrunk.sum() + (self.penalty.beta * one.c * other.c).sum())
