@@ -113,6 +113,7 @@ def test_pictures():
     displays = importlib.import_module("skbilevel.inspection").__all__
     assert displays == [
         "CoefficientsDisplay",
+        "DeviationsDisplay",
         "GuardPathDisplay",
         "OuterTraceDisplay",
         "StrengthsDisplay",

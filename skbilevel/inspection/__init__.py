@@ -1,12 +1,14 @@
 """Pictures of fitted models; matplotlib is imported only when one is drawn."""
 
 from skbilevel.inspection._coefficients import CoefficientsDisplay
+from skbilevel.inspection._deviations import DeviationsDisplay
 from skbilevel.inspection._guard_path import GuardPathDisplay
 from skbilevel.inspection._outer_trace import OuterTraceDisplay
 from skbilevel.inspection._strengths import StrengthsDisplay
 
 __all__ = [
     "CoefficientsDisplay",
+    "DeviationsDisplay",
     "GuardPathDisplay",
     "OuterTraceDisplay",
     "StrengthsDisplay",

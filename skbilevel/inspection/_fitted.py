@@ -61,6 +61,10 @@ def _names_of(model: Any, before: list[Pipeline], p: int) -> Array:
             names = before[-1].get_feature_names_out()
         except (AttributeError, ValueError):  # a transformer that tells no names
             names = None
+    task = getattr(model, "task", None)
+    if names is not None and task is not None:  # the column has no coefficient
+        kept = [name != task and j != task for j, name in enumerate(names)]
+        names = np.asarray(names)[kept]
     if names is None or len(names) != p:
         names = [f"x{j}" for j in range(p)]
     return np.asarray(names, dtype=object)

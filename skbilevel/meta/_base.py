@@ -52,6 +52,7 @@ FITTED = (
     "group_alpha_",
     "group_labels_",
     "deviation_std_",
+    "feature_means_",
     "intercept_deviation_std_",
     "best_score_",
     "n_iter_",
@@ -333,6 +334,7 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
         found = {
             "alpha_": alpha,
             "intercept_alpha_": intercept_alpha,
+            "feature_means_": units.shift,
             "centre_alpha_": penalty.beta[first:] * units.scale**2 * units.weight,
             "deviation_std_": deviation,
             "intercept_deviation_std_": float(

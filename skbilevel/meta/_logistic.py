@@ -114,6 +114,8 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
         How much the effects differ between tasks, ``sqrt(1 / alpha_)``.
     intercept_deviation_std_ : float
         The same of the level.
+    feature_means_ : ndarray of shape (n_features,)
+        Means of the columns, where the level is the prediction; 0 without intercepts.
     best_score_ : float
         Minus the mean log loss on tasks that were left out; without the guard minus
         the criterion.

@@ -111,6 +111,8 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         How much the effects differ between tasks: ``sqrt(noise_variance_ / alpha_)``.
     intercept_deviation_std_ : float
         The same of the level.
+    feature_means_ : ndarray of shape (n_features,)
+        Means of the columns, where the level is the prediction; 0 without intercepts.
     best_score_ : float
         Minus the mean squared error on tasks that were left out, of the standardized
         target; without the guard minus the criterion.

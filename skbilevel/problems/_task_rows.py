@@ -64,7 +64,7 @@ class CurvedTasks:
 
     @cached_property
     def _ends(self) -> Array:
-        return np.searchsorted(self.task, np.arange(self.n_tasks + 1))
+        return np.asarray(np.searchsorted(self.task, np.arange(self.n_tasks + 1)))
 
     @cached_property
     def weight(self) -> Array:
@@ -107,7 +107,7 @@ class CurvedTasks:
         )
 
     def _eta(self, w: Array) -> Array:
-        return np.einsum("ij,ij->i", self.Z, w[self.task])
+        return np.asarray(np.einsum("ij,ij->i", self.Z, w[self.task]))
 
     def _summed(self, row: Array) -> Array:
         """``sum of row * z`` over the rows of every task, of shape (T, q)."""
