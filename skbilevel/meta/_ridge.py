@@ -127,7 +127,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         and ``intercept_alpha``.
     n_features_in_ : int
         Number of columns seen in fit, the column ``task`` included.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_columns,)
         Their names, where X has string column names.
 
     See Also
