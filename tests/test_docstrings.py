@@ -87,6 +87,23 @@ def test_fitted_attributes_are_the_documented_ones(name):
     assert searched or set(CONDITIONAL) <= documented
 
 
+def test_entries_of_base_classes_are_filled_in():
+    class Stronger(skbilevel.BilevelRidgeCV):
+        """Another one.
+
+        Parameters
+        ----------
+        tol, alpha_per_target : ...
+        """
+
+    tol, own = ClassDoc(Stronger)["Parameters"]
+    assert (tol.name, tol.type) == ("tol", "float, default=1e-4")
+    assert own.desc[0].startswith("With several targets")
+    assert all(" : ..." not in getattr(skbilevel, name).__doc__ for name in ESTIMATORS)
+    with pytest.raises(LookupError, match="alpha_per_row"):
+        type("Unknown", (Stronger,), {"__doc__": "alpha_per_row : ..."})
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimator_says_what_it_minimizes_and_shows_use(name):
     doc = inspect.getdoc(getattr(skbilevel, name))

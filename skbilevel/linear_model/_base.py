@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
-    Interval,
     StrOptions,
     _check_sample_weight,
     with_callbacks,
@@ -39,6 +35,7 @@ from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._first_look import warn_of_few_rows
 from skbilevel.linear_model._following import Attributes, FollowedFit, FollowedPart
 from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.linear_model._parameters import Parameters
 from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._routing import RoutingMixin
 from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
@@ -65,86 +62,10 @@ _FITTED = (
 Search = Callable[[Any, Resampling, TuningOptions], Tuned]
 
 
-class BilevelLinearModel(
-    RoutingMixin, CallbackSupportMixin, Versioned, ExplainedParameters, BaseEstimator
-):
+class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Parameters):
     """Common door of the estimators; see the subclasses."""
 
     _doc_link_module = "skbilevel"
-
-    coef_: Array
-    alpha_: Array
-    group_alpha_: Array
-    group_labels_: Array
-    best_score_: float
-    n_iter_: int
-    # Lists of dict where targets have strengths of their own.
-    history_: Any
-    hyperpenalty_: Any
-    n_features_in_: int
-    feature_names_in_: Array
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "fit_intercept": ["boolean"],
-        "feature_groups": [StrOptions({"shared"}), "array-like", callable, None],
-        "feature_metadata": ["array-like", callable, None],
-        "unpenalized": [
-            "array-like",
-            str,
-            Interval(Integral, 0, None, closed="left"),
-            None,
-        ],
-        "hyperpenalty": [StrOptions({"auto"}), tuple, None],
-        "cv": ["cv_object", StrOptions({"loo", "gcv", "evidence"})],
-        "solver": [
-            StrOptions({"auto", "exact", *SOLVERS, *INNER, *ORACLE_SOLVERS}),
-            HasMethods(["solve"]),
-            HasMethods(["solve_oracles"]),
-        ],
-        "scoring": [str, callable, None],
-        "alpha_init": [Interval(Real, 0, None, closed="neither"), "array-like", None],
-        "alpha_bounds": [tuple, list, None],
-        "tol": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-
-    def __init__(
-        self,
-        *,
-        fit_intercept: bool = True,
-        feature_groups: Any = None,
-        feature_metadata: Any = None,
-        unpenalized: Any = None,
-        hyperpenalty: Any = "auto",
-        cv: Any = None,
-        solver: Any = "auto",
-        scoring: Any = None,
-        alpha_init: Any = None,
-        alpha_bounds: Any = None,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.fit_intercept = fit_intercept
-        self.feature_groups = feature_groups
-        self.feature_metadata = feature_metadata
-        self.unpenalized = unpenalized
-        self.hyperpenalty = hyperpenalty
-        self.cv = cv
-        self.solver = solver
-        self.scoring = scoring
-        self.alpha_init = alpha_init
-        self.alpha_bounds = alpha_bounds
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -319,7 +240,19 @@ class BilevelLinearModel(
 
 
 class BilevelGeneralizedLinearModel(BilevelLinearModel):
-    """The door for losses that are not quadratic."""
+    """The door for losses that are not quadratic.
+
+    Parameters
+    ----------
+    solver : str or solver value, default="auto"
+        "auto" chooses by the rule of the user guide, "newton-cholesky" and
+        "newton-dual" force factorizations, "newton-cg" conjugate gradients. A value
+        is used as it is. The guard has a rule of its own and takes "auto" only.
+        Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
+        minimize the validation loss itself and need ``hyperpenalty=None``.
+    alpha_bounds : tuple of two floats or None, default=None
+        Box of the strengths in these units; None is wide and scale-free.
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelLinearModel._parameter_constraints,

@@ -37,7 +37,34 @@ _LARGEST_SPAN = 100.0
 
 
 class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
-    """Common part of the estimators with a log link; see the subclasses."""
+    """Common part of the estimators with a log link; see the subclasses.
+
+    Parameters
+    ----------
+    cv : None, int, "loo", splitter or iterable, default=None
+        Under "auto" it gives the nested outer folds: None is shuffled 5-fold, twice
+        below 1000 rows; another splitter is used once, and again with another seed
+        if it takes one; "loo" is as None, but for one shared strength, which it
+        chooses alone. Otherwise it is the criterion itself: folds, a hold-out where
+        there is one split, or, for "loo", approximate leave-one-out by one Newton
+        step from the full fit.
+    scoring : str, callable or None, default=None
+        Reporting only: `score` and ``best_score_`` use it. What is optimized is
+        always the deviance.
+    alpha_init : float, array-like of shape (n_features,) or None, default=None
+        Start of the search in units of ``alpha_``; None searches the best shared
+        strength.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Coefficients; exactly 0 for removed features. float32 where X is.
+    intercept_ : float
+        Intercept.
+    best_score_ : float
+        Nested score of the published model, greater is better: ``scoring``, or minus
+        the mean half deviance. It is optimistic by the choice among the candidates.
+    """
 
     intercept_: float
 

@@ -175,9 +175,7 @@ def recipe_of(
     data: Prepared, resampling: Resampling, options: TuningOptions, plan: NestedPlan
 ) -> Recipe:
     """Which candidates the amount of data allows and pays for."""
-    # Strengths of groups need half-sampling beside the evidence for dispersed losses.
-    halves = not data.quadratic and is_dispersed(data)
-    recipe = _recipe_by_size(data, resampling, options, plan, halves)
+    recipe = _recipe_by_size(data, resampling, options, plan)
     if data.quadratic:
         return recipe
     if options.groups is None:
@@ -191,19 +189,17 @@ def recipe_of(
 
 
 def _recipe_by_size(
-    data: Prepared,
-    resampling: Resampling,
-    options: TuningOptions,
-    plan: NestedPlan,
-    halves: bool,
+    data: Prepared, resampling: Resampling, options: TuningOptions, plan: NestedPlan
 ) -> Recipe:
-    """The recipe of ridge; ``halves`` asks for half-sampling of groups."""
+    """The recipe of ridge."""
     recipe = Recipe(shared="gcv" if resampling.criterion == "gcv" else "loo")
     if resampling.features is not None:
         recipe = replace(recipe, stronger=_STRONGER)
     p, sets = data.rows.n_penalized, [plan.full, *plan.outer]
     if options.groups is not None:
-        halves = halves or options.metadata is not None or is_large(data.rows)
+        # Dispersed losses need half-sampling beside the evidence.
+        halves = (not data.quadratic and is_dispersed(data)) or is_large(data.rows)
+        halves = halves or options.metadata is not None
         recipe = recipe.for_groups(len(options.groups.labels), p, halves)
     elif options.metadata is None and not is_large(data.rows):
         recipe = recipe.for_features(in_kernels(data.rows, sets))
@@ -273,7 +269,7 @@ def plan_of(
     resampling: Resampling,
     options: TuningOptions,
 ) -> NestedPlan:
-    """Nested folds; see `PlanRequest` for the last two."""
+    """Nested folds."""
     request = PlanRequest(
         data.rows.n_rows,
         data.rows.width,
@@ -281,6 +277,7 @@ def plan_of(
         np.random.default_rng(options.seed),
         data.strata,
         not data.quadratic,
+        _tunes_on_halves(data, options),
     )
     if resampling.splits is None:
         plan = default_plan(request, resampling.n_folds)
@@ -298,6 +295,17 @@ def plan_of(
         outer=[*plan.outer, *again.outer],
         held_out=[*plan.held_out, *again.held_out],
     )
+
+
+def _tunes_on_halves(data: Prepared, options: TuningOptions) -> bool:
+    """Whether anything but the elastic net, the evidence and one strength is tuned."""
+    if options.metadata is not None or is_large(data.rows):
+        return True
+    if data.quadratic:
+        return False
+    by_target = _by_target(data, options)
+    of_groups = options.groups is not None and (is_dispersed(data) or by_target)
+    return of_groups or is_large_glm(data.rows, by_target)
 
 
 def report_guard(

@@ -41,62 +41,13 @@ class BilevelRidgeClassifierCV(
 
     Parameters
     ----------
-    fit_intercept : bool, default=True
-        Whether an unpenalized intercept is fitted.
-    feature_groups : None, "shared", array-like or callable, default=None
-        None tunes one strength per feature, "shared" one for all, an array of shape
-        (n_features,) one per distinct label; a callable makes the labels from the names
-        of the columns, or, in a BilevelSearchCV, `skbilevel.original_columns` from the
-        transformers. Labels of rows are ``groups``, which goes to the splitter.
-    feature_metadata : array-like, callable or None, default=None
-        What is known about the features, Z of shape (n_features, q):
-        ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable
-        ``f(X, y, sample_weight)`` that returns Z is evaluated on the training rows
-        of every fold, so that nothing leaks.
-    unpenalized : None, str, int or array-like, default=None
-        Columns whose strength is 0: a boolean mask, indices or column names.
-    hyperpenalty : "auto", None or tuple, default="auto"
-        "auto" is the guard: candidates from several criteria are scored by nested
-        cross-validation and averaged. None tunes the criterion of ``cv`` as it is;
-        ``("smooth", value)`` adds ``value`` times the mean squared deviation of the
-        log strengths from their mean, ``("sparse", value)`` a price on ``1/alpha``.
-    cv : None, int, "loo", "gcv", "evidence", splitter or iterable, default=None
-        Under "auto" it gives the nested outer folds: None is shuffled 5-fold, twice
-        below 1000 rows; another splitter is used once, and again with another seed
-        if it takes one; "loo" and "gcv" choose the criterion of the shared strength
-        while the nested folds stay. Otherwise it is the criterion itself; one split
-        is a hold-out. "loo" leaves out a weighted row as a whole. "evidence" is
-        the marginal likelihood, for ``hyperpenalty=None`` or a tuple.
-    solver : str or solver value, default="auto"
-        "auto" chooses by the rule of the user guide; "exact" forces factorizations,
-        "amigo" warm-started conjugate gradients. A value is used as it is.
-        The guard has a rule of its own and takes "auto" only.
-        Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
-        minimize the validation loss itself and need ``hyperpenalty=None``.
-    scoring : str, callable or None, default=None
-        Reporting only: `score` and ``best_score_`` use it. What is optimized is
-        always the squared error.
-    alpha_init : float, array-like of shape (n_features,) or None, default=None
-        Start of the search in units of Ridge; None searches the best shared strength.
-    alpha_bounds : tuple of two floats or None, default=None
-        Box of the strengths in units of Ridge; None is wide and scale-free.
+    fit_intercept, feature_groups, feature_metadata, unpenalized, hyperpenalty, cv : ...
+    solver, scoring, alpha_init, alpha_bounds : ...
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, multiplied into ``sample_weight``. "balanced" gives all
         classes the same total weight; for an indicator matrix it is the only choice,
         and the product of what it gives in each column.
-    tol : float, default=1e-4
-        Tolerance of the outer problem where ``hyperpenalty`` is not "auto"; the guard
-        takes a fixed number of steps.
-    max_iter : int, default=100
-        Largest number of outer iterations there.
-    n_jobs : int or None, default=None
-        Threads over the folds where ``hyperpenalty`` is not "auto" and they are not
-        solved as one stack.
-    random_state : int, RandomState or None, default=None
-        Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
-    verbose : int, default=0
-        Positive values print a line for every step: outer iterations, or what the guard
-        has done.
+    tol, max_iter, n_jobs, random_state, verbose : ...
 
     Attributes
     ----------
@@ -113,30 +64,14 @@ class BilevelRidgeClassifierCV(
     alpha_ : ndarray of shape (n_features,)
         Strengths in units of Ridge; inf where a feature is removed, 0 where it is
         unpenalized. ``coef_`` is the ridge solution at these strengths.
-    group_alpha_ : ndarray of shape (n_groups,)
-        Strengths by label; only with ``feature_groups``.
-    group_labels_ : ndarray of shape (n_groups,)
-        Their labels; only with ``feature_groups``. Labels that only unpenalized columns
-        have are left out; "shared" is the label 0.
+    group_alpha_, group_labels_ : ...
     best_score_ : float
         Nested score of the published model, greater is better: ``scoring``, or minus
         the mean squared error of the indicators. It is optimistic by
         the choice among the candidates.
         With ``cv="evidence"`` it is minus the evidence as a variance, in squared units
         of the target.
-    n_iter_ : int
-        Outer steps.
-    history_ : dict of ndarray
-        Course of the search, ready to plot: ``value``, ``grad_norm``, ``tol`` and
-        ``seconds`` since its start after every outer step. Under "auto" ``score`` and
-        ``weight`` of every candidate, and the ``seconds`` after which it was scored.
-    hyperpenalty_ : dict of ndarray
-        What was chosen: family, value, nested score, standard error, weight and
-        strengths of every candidate.
-    n_features_in_ : int
-        Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where X has string column names.
+    n_iter_, history_, hyperpenalty_, n_features_in_, feature_names_in_ : ...
 
     See Also
     --------

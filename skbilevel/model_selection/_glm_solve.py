@@ -94,13 +94,9 @@ class TrainingProblem:
         return Null(found.eta, mean)
 
     def rotated(self) -> RotatedRows:
-        """Columns of which no more are left than there are rows; not kept."""
+        """Columns of which no more are left than there are rows."""
         n, p = self.X.shape
-        Z = self.X
-        if p > n:
-            lam, U = np.linalg.eigh(self.kernels.plain)
-            keep = lam > 1e-12 * max(float(lam[-1]), 1e-300)
-            Z = U[:, keep] * np.sqrt(lam[keep])
+        Z = self._in_fewer_columns if p > n else self.X
         return RotatedRows(
             np.hstack([self.free, Z]),
             self.free.shape[1],
@@ -109,6 +105,13 @@ class TrainingProblem:
             self.offset,
             self.loss,
         )
+
+    @cached_property
+    def _in_fewer_columns(self) -> Array:
+        """``Z`` with ``Z Z^T = X X^T``; a path and the solution at its end use it."""
+        lam, U = np.linalg.eigh(self.kernels.plain)
+        keep = lam > 1e-12 * max(float(lam[-1]), 1e-300)
+        return np.asarray(U[:, keep] * np.sqrt(lam[keep]))
 
     def scale(self, rows: RotatedRows) -> float:
         """Largest eigenvalue of the Hessian of the loss at the null model."""
@@ -128,10 +131,9 @@ class TrainingProblem:
         """Largest weighted squared norm of a column."""
         return float((self.weight @ self.X**2).max(initial=0.0))
 
-    def solve_shared(self, v: float, rows: RotatedRows | None = None) -> State:
+    def solve_shared(self, v: float) -> State:
         """The solution at one variance for all columns."""
-        rows = self.rotated() if rows is None else rows
-        found = rows.solve(np.arange(len(self.y)), v)
+        found = self.rotated().solve(np.arange(len(self.y)), v)
         return self._state(found.T, found.eta)
 
     def _state(self, T: Array, eta: Array) -> State:

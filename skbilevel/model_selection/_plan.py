@@ -51,6 +51,8 @@ class PlanRequest:
     inner_folds : bool
         Whether shared strengths need folds inside: no closed form predicts left-out
         rows. Folds are then drawn once: a second repeat gains nothing there.
+    halves : bool
+        Whether anything is tuned on halves of the training sets.
     """
 
     n_rows: int
@@ -59,6 +61,11 @@ class PlanRequest:
     rng: np.random.Generator
     strata: Array | None = None
     inner_folds: bool = False
+    halves: bool = True
+
+    def halvings(self, rows: Array, sides: Array) -> list[Pair]:
+        """Halvings of some rows, where they are of use."""
+        return halvings(rows, sides) if self.halves else []
 
     def strata_of(self, rows: Array) -> Array | None:
         """Labels of some rows."""
@@ -79,17 +86,19 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
         for k in range(min(n_folds, n)):
             train = np.flatnonzero(label != k)
             shared = leave_one_unit_out(train, label) if request.inner_folds else None
-            outer.append(TrainingSet(train, halvings(train, sides), shared))
+            outer.append(TrainingSet(train, request.halvings(train, sides), shared))
             held_out.append(np.flatnonzero(label == k))
     cell = None
     if n >= ONE_PASS_FROM:
-        pattern = sides.T @ (1 << np.arange(len(sides)))
-        cell = label * (1 << len(sides)) + pattern
+        cell = label
+        if request.halves:
+            pattern = sides.T @ (1 << np.arange(len(sides)))
+            cell = label * (1 << len(sides)) + pattern
         if (cell.max() + 1) * 8 * request.width**2 > _CELL_BYTES:
             cell = None
     rows = np.arange(n)
     shared = leave_one_unit_out(rows, label) if request.inner_folds else None
-    full = TrainingSet(rows, halvings(rows, sides), shared)
+    full = TrainingSet(rows, request.halvings(rows, sides), shared)
     plan = NestedPlan(full, outer, held_out, cell, rows)
     return plan if cell is None else _shared_by_folds(plan, label)
 
@@ -158,7 +167,7 @@ def _inner_resamples(
             shared = _folds_inside(request, rows, own)
         if shared is not None and not shared:
             shared = halvings(rows, sides) or None
-        return TrainingSet(rows, halvings(rows, sides), shared)
+        return TrainingSet(rows, request.halvings(rows, sides), shared)
 
     return make
 

@@ -1,0 +1,206 @@
+"""The parameters that all estimators have, and what is said of them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from functools import partial
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+from sklearn.base import BaseEstimator
+
+from skbilevel._mistakes import ExplainedParameters
+from skbilevel._sklearn_compat import HasMethods, Interval, StrOptions
+from skbilevel._typing import Array
+from skbilevel.solvers import INNER, ORACLE_SOLVERS, SOLVERS
+
+_LEFT_OUT = re.compile(r"^( *)(\w+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
+
+
+class InheritedEntries:
+    """Fills in the entries ``name, other : ...`` of the docstrings of subclasses.
+
+    The text is that of the nearest base class that documents the name. It is filled in
+    when the class is made, so that `help` and documentation show it whole.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.get("__doc__")
+        if own:
+            cls.__doc__ = _LEFT_OUT.sub(partial(_filled_in, cls), own)
+
+
+def _filled_in(cls: type, match: re.Match[str]) -> str:
+    """The entries of the names of one line, indented as it is."""
+    indent, names = match.groups()
+    bases = [inspect.cleandoc(base.__doc__ or "") for base in cls.__mro__[1:]]
+    entries = [_entry(name, bases) for name in names.split(", ")]
+    return textwrap.indent("\n".join(entries), indent)
+
+
+def _entry(name: str, docs: list[str]) -> str:
+    """The first of the entries of a name: its line, and what is indented below."""
+    pattern = re.compile(rf"^{name} : (?!\.\.\.$).*(?:\n+ .*)*", re.MULTILINE)
+    for doc in docs:
+        found = pattern.search(doc)
+        if found:
+            return found.group()
+    raise LookupError(f"No base class documents {name}, which is left to them.")
+
+
+class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
+    """Those of ridge regression, and what a fit publishes.
+
+    Parameters
+    ----------
+    fit_intercept : bool, default=True
+        Whether an unpenalized intercept is fitted.
+    feature_groups : None, "shared", array-like or callable, default=None
+        None tunes one strength per feature, "shared" one for all, an array of shape
+        (n_features,) one per distinct label; a callable makes the labels from the names
+        of the columns, or, in a BilevelSearchCV, `skbilevel.original_columns` from the
+        transformers. Labels of rows are ``groups``, which goes to the splitter.
+    feature_metadata : array-like, callable or None, default=None
+        What is known about the features, Z of shape (n_features, q):
+        ``log(1/alpha) = Z beta`` plus guarded free deviations. A callable
+        ``f(X, y, sample_weight)`` that returns Z is evaluated on the training rows
+        of every fold, so that nothing leaks.
+    unpenalized : None, str, int or array-like, default=None
+        Columns whose strength is 0: a boolean mask, indices or column names.
+    hyperpenalty : "auto", None or tuple, default="auto"
+        "auto" is the guard: candidates from several criteria are scored by nested
+        cross-validation and averaged. None tunes the criterion of ``cv`` as it is;
+        ``("smooth", value)`` adds ``value`` times the mean squared deviation of the
+        log strengths from their mean, ``("sparse", value)`` a price on ``1/alpha``.
+    cv : None, int, "loo", "gcv", "evidence", splitter or iterable, default=None
+        Under "auto" it gives the nested outer folds: None is shuffled 5-fold, twice
+        below 1000 rows; another splitter is used once, and again with another seed
+        if it takes one; "loo" and "gcv" choose the criterion of the shared strength
+        while the nested folds stay. Otherwise it is the criterion itself; one split
+        is a hold-out. "loo" leaves out a weighted row as a whole. "evidence" is
+        the marginal likelihood, for ``hyperpenalty=None`` or a tuple.
+    solver : str or solver value, default="auto"
+        "auto" chooses by the rule of the user guide; "exact" forces factorizations,
+        "amigo" warm-started conjugate gradients. A value is used as it is.
+        The guard has a rule of its own and takes "auto" only.
+        Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
+        minimize the validation loss itself and need ``hyperpenalty=None``.
+    scoring : str, callable or None, default=None
+        Reporting only: `score` and ``best_score_`` use it. What is optimized is
+        always the squared error.
+    alpha_init : float, array-like of shape (n_features,) or None, default=None
+        Start of the search in units of Ridge; None searches the best shared strength.
+    alpha_bounds : tuple of two floats or None, default=None
+        Box of the strengths in units of Ridge; None is wide and scale-free.
+    tol : float, default=1e-4
+        Tolerance of the outer problem where ``hyperpenalty`` is not "auto"; the guard
+        takes a fixed number of steps.
+    max_iter : int, default=100
+        Largest number of outer iterations there.
+    n_jobs : int or None, default=None
+        Threads over the folds where ``hyperpenalty`` is not "auto" and they are not
+        solved as one stack.
+    random_state : int, RandomState or None, default=None
+        Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
+    verbose : int, default=0
+        Positive values print a line for every step: outer iterations, or what the guard
+        has done.
+
+    Attributes
+    ----------
+    group_alpha_ : ndarray of shape (n_groups,)
+        Strengths by label; only with ``feature_groups``.
+    group_labels_ : ndarray of shape (n_groups,)
+        Their labels; only with ``feature_groups``. Labels that only unpenalized columns
+        have are left out; "shared" is the label 0.
+    n_iter_ : int
+        Outer steps.
+    history_ : dict of ndarray
+        Course of the search, ready to plot: ``value``, ``grad_norm``, ``tol`` and
+        ``seconds`` since its start after every outer step. Under "auto" ``score`` and
+        ``weight`` of every candidate, and the ``seconds`` after which it was scored.
+    hyperpenalty_ : dict of ndarray
+        What was chosen: family, value, nested score, standard error, weight and
+        strengths of every candidate.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, where X has string column names.
+    """
+
+    coef_: Array
+    alpha_: Array
+    group_alpha_: Array
+    group_labels_: Array
+    best_score_: float
+    n_iter_: int
+    # Lists of dict where targets have strengths of their own.
+    history_: Any
+    hyperpenalty_: Any
+    n_features_in_: int
+    feature_names_in_: Array
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "fit_intercept": ["boolean"],
+        "feature_groups": [StrOptions({"shared"}), "array-like", callable, None],
+        "feature_metadata": ["array-like", callable, None],
+        "unpenalized": [
+            "array-like",
+            str,
+            Interval(Integral, 0, None, closed="left"),
+            None,
+        ],
+        "hyperpenalty": [StrOptions({"auto"}), tuple, None],
+        "cv": ["cv_object", StrOptions({"loo", "gcv", "evidence"})],
+        "solver": [
+            StrOptions({"auto", "exact", *SOLVERS, *INNER, *ORACLE_SOLVERS}),
+            HasMethods(["solve"]),
+            HasMethods(["solve_oracles"]),
+        ],
+        "scoring": [str, callable, None],
+        "alpha_init": [Interval(Real, 0, None, closed="neither"), "array-like", None],
+        "alpha_bounds": [tuple, list, None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        fit_intercept: bool = True,
+        feature_groups: Any = None,
+        feature_metadata: Any = None,
+        unpenalized: Any = None,
+        hyperpenalty: Any = "auto",
+        cv: Any = None,
+        solver: Any = "auto",
+        scoring: Any = None,
+        alpha_init: Any = None,
+        alpha_bounds: Any = None,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.fit_intercept = fit_intercept
+        self.feature_groups = feature_groups
+        self.feature_metadata = feature_metadata
+        self.unpenalized = unpenalized
+        self.hyperpenalty = hyperpenalty
+        self.cv = cv
+        self.solver = solver
+        self.scoring = scoring
+        self.alpha_init = alpha_init
+        self.alpha_bounds = alpha_bounds
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
