@@ -3,6 +3,7 @@
 from skbilevel.problems._bilevel import (
     BilevelProblem,
     Criterion,
+    CriterionPoint,
     CriterionProblem,
     Task,
     quadratic_task,
@@ -61,6 +62,7 @@ __all__ = [
     "ByTarget",
     "Centered",
     "Criterion",
+    "CriterionPoint",
     "CriterionProblem",
     "CurvedLoss",
     "DataFit",

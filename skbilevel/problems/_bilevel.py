@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -153,6 +153,27 @@ class BilevelProblem:
         return replace(self, tasks=stack_tasks(self.tasks))
 
 
+@dataclass(frozen=True)
+class CriterionPoint:
+    """A criterion at one ``v``.
+
+    Parameters
+    ----------
+    value : float
+        Its value.
+    grad : ndarray of shape (p,)
+        Exact gradient in ``v``.
+    curvature : callable or None
+        From ``D = dv / dtheta`` of shape (p, g) to a positive semidefinite matrix
+        (g, g) in place of the Hessian in ``theta``, where there is one. It shares the
+        factors of the value.
+    """
+
+    value: float
+    grad: Array
+    curvature: Callable[[Array], Array] | None = None
+
+
 class Criterion(Protocol):
     """An outer objective in closed form, such as leave-one-out."""
 
@@ -160,8 +181,12 @@ class Criterion(Protocol):
     def n_features(self) -> int:
         """Number of variances."""
 
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and exact gradient in ``v``."""
+    @property
+    def has_curvature(self) -> bool:
+        """Whether its points have a curvature."""
+
+    def at(self, v: Array) -> CriterionPoint:
+        """Value, gradient and curvature at ``v``."""
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,16 @@ sets the unit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import ClassVar
 
 import numpy as np
 from scipy import linalg, sparse
 
 from skbilevel._typing import Array
+from skbilevel.problems._bilevel import CriterionPoint
 from skbilevel.problems._dense_spd import (
     inverse_spd,
     logdet_spd,
@@ -49,6 +51,21 @@ _ZERO = 1e-8
 _HESSIAN_ENTRIES = 1 << 24
 # Columns that a block takes: as many as stay in the cache of a core.
 _COLUMNS = 512
+
+
+@dataclass(frozen=True)
+class EvidencePoint:
+    """The evidence of one training set: value, gradient and expected Hessian.
+
+    Derivatives are in ``log v``. ``hessian`` gives the matrix (g, g) along a derivative
+    (p, g) of ``log v``, None where it would need much memory; ``diagonal`` (p,) is that
+    of the whole matrix.
+    """
+
+    value: float
+    grad: Array
+    diagonal: Array
+    hessian: Callable[[Array], Array | None]
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,18 @@ class MomentEvidence:
         normal = leverage**2 / (2.0 * n[:, None, None])
         return LeastSquaresModel.of(value, grad, normal)
 
+    def point(self, v: Array) -> EvidencePoint:
+        """The first of the sets, at variances (p,)."""
+        model = self.at(np.log(v)[None])
+        assert model.normal is not None
+        whole = 2.0 * model.normal[0]
+        return EvidencePoint(
+            float(model.value[0]),
+            model.grad[0],
+            np.diagonal(whole),
+            lambda moved: moved.T @ whole @ moved,
+        )
+
 
 def _misfit(Q: Array, n: Array, noise: float | None) -> tuple[Array, Array]:
     """What ``Q`` adds to ``n`` times the evidence, and its derivative in Q."""
@@ -127,8 +156,15 @@ class KernelEvidence:
         grad = (leverage - v * (pulled**2 * scale).mean(axis=1)) / n
         return float(value), grad, leverage**2 / n
 
-    def expected_hessian(self, v: Array, D: Array) -> Array | None:
-        """Expected Hessian (g, g) along ``D = dv / dtheta``; None where it is large."""
+    def point(self, v: Array) -> EvidencePoint:
+        """All that is known at variances (p,)."""
+        value, grad, diagonal = self.value_grad_curvature(np.log(v))
+        hessian = partial(self._expected_hessian, v)
+        return EvidencePoint(value, grad, diagonal, hessian)
+
+    def _expected_hessian(self, v: Array, moved: Array) -> Array | None:
+        """Expected Hessian (g, g) along ``moved``; None where it is large."""
+        D = v[:, None] * moved
         n = len(self.train)
         if D.shape[1] * n * n > _HESSIAN_ENTRIES:
             return None
@@ -228,6 +264,7 @@ class EvidenceVariance:
     square: Array
     n_targets: int
     weight: float
+    has_curvature: ClassVar[bool] = True
 
     @property
     def n_features(self) -> int:
@@ -243,43 +280,27 @@ class EvidenceVariance:
     def _power(self) -> float:
         return self.weight / max(self.weight - 1.0, 1.0)
 
-    def _at(self, v: Array) -> tuple[float, Array, Array]:
-        """Value, gradient in ``log v``, and expected Hessian, a matrix or diagonal."""
-        if isinstance(self.evidence, KernelEvidence):
-            log_value, grad, hessian = self.evidence.value_grad_curvature(np.log(v))
-        else:
-            model = self.evidence.at(np.log(v)[None])
-            log_value, grad = float(model.value[0]), model.grad[0]
-            assert model.normal is not None
-            hessian = 2.0 * model.normal[0]
-        value = 0.5 * self.n_targets * float(np.exp(self._power * log_value))
-        return value, self._power * grad, self._power * hessian
-
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in ``v``."""
-        v = self._positive(v)
-        value, grad, _ = self._at(v)
-        return value, np.asarray(value * grad / v)
-
-    def curvature(self, v: Array, D: Array) -> Array:
-        """Matrix (g, g) for ``D = dv / dtheta``, with the expected Hessian of ``F``.
+    def at(self, v: Array) -> CriterionPoint:
+        """Value, gradient, and a curvature with the expected Hessian of ``F``.
 
         The noise variance follows the strengths, which takes a matrix of rank one from
         the Hessian. Where a kernel form would need much memory for all of it, its
         diagonal takes its place.
         """
         v = self._positive(v)
-        value, grad, hessian = self._at(v)
-        moved = D / v[:, None]
-        slope = moved.T @ grad
-        if isinstance(self.evidence, KernelEvidence):
-            whole, diagonal = self.evidence.expected_hessian(v, D), hessian
-            whole = None if whole is None else self._power * whole
-        else:
-            whole, diagonal = moved.T @ hessian @ moved, np.diagonal(hessian)
-        if whole is None:
-            whole = moved.T @ (diagonal[:, None] * moved)
-        else:
-            noise = moved.T @ np.sqrt(diagonal)
-            whole = whole - np.outer(noise, noise) / self.weight
-        return np.asarray(value * (whole + np.outer(slope, slope)))
+        power = self.weight / max(self.weight - 1.0, 1.0)
+        point = self.evidence.point(v)
+        value = 0.5 * self.n_targets * float(np.exp(power * point.value))
+        grad, diagonal = power * point.grad, power * point.diagonal
+
+        def curvature(D: Array) -> Array:
+            moved = D / v[:, None]
+            slope, whole = moved.T @ grad, point.hessian(moved)
+            if whole is None:
+                whole = moved.T @ (diagonal[:, None] * moved)
+            else:
+                noise = moved.T @ np.sqrt(diagonal)
+                whole = power * whole - np.outer(noise, noise) / self.weight
+            return np.asarray(value * (whole + np.outer(slope, slope)))
+
+        return CriterionPoint(value, value * grad / v, curvature)

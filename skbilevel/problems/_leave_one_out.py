@@ -25,11 +25,14 @@ the degrees of freedom of row i by ``-((B * B) D)_i``. Gauss-Newton matrices are
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.problems._bilevel import CriterionPoint
 from skbilevel.problems._datafit import QuadraticDataFit
 from skbilevel.problems._dense_spd import (
     diagonal_of,
@@ -104,6 +107,7 @@ class LeaveOneOut:
 
     rows: SweptRows
     dual: bool | None = None
+    has_curvature: ClassVar[bool] = True
 
     @property
     def n_features(self) -> int:
@@ -115,8 +119,8 @@ class LeaveOneOut:
         n, p = self.rows.design.shape
         return bool(n < p) if self.dual is None else self.dual
 
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in ``v``."""
+    def at(self, v: Array) -> CriterionPoint:
+        """Value, gradient and Gauss-Newton matrix at ``v``."""
         return self._dual(v) if self._use_dual else self._primal(v)
 
     def errors(self, v: Array) -> Array:
@@ -136,28 +140,40 @@ class LeaveOneOut:
             out[index] = (rows.target[index] - X @ point.W) / freedom
         return out
 
-    def _primal(self, v: Array) -> tuple[float, Array]:
+    def _primal(self, v: Array) -> CriterionPoint:
         rows = self.rows
         point = _Primal.at(rows.moments, v)
         T = point.columns_of_T(rows.moments.gram, slice(None))
         p, t = point.W.shape
+        total = float(rows.weight.sum())
+
+        def blocks() -> Iterator[tuple[Array, Array, Array, Array]]:
+            for index, X in rows.row_blocks():
+                B = X @ T
+                freedom = 1.0 - (B * X) @ v - rows.free_leverage[index]
+                yield X, B, freedom, rows.target[index] - X @ point.W
+
         value, linear, square = 0.0, np.zeros((p, t)), np.zeros(p)
-        for index, X in rows.row_blocks():
-            B = X @ T
-            leverage = (B * X) @ v
-            freedom = 1.0 - leverage - rows.free_leverage[index]
-            residual = rows.target[index] - X @ point.W
+        for _, B, freedom, residual in blocks():
             part = _row_terms(residual, freedom)
             value += part[0]
             linear += B.T @ part[1]
             square += (B * B).T @ part[2]
-        total = rows.weight.sum()
         grad = (square - (point.u * linear).sum(axis=1)) / total
-        return float(value / total), grad
 
-    def _dual(self, v: Array) -> tuple[float, Array]:
-        rows = self.rows
-        M = _dual_inverse(rows, v)
+        def curvature(D: Array) -> Array:
+            out = np.zeros((D.shape[1], D.shape[1]))
+            # R is known before the rows are: T R once, and products with few columns.
+            steps = [T @ (D * point.u[:, k : k + 1]) for k in range(t)]
+            for X, B, freedom, residual in blocks():
+                images = np.stack([X @ step for step in steps])
+                out += _sum_of_squares(residual, freedom, images, (B * B) @ D)
+            return out / total
+
+        return CriterionPoint(float(value / total), grad, curvature)
+
+    def _dual(self, v: Array) -> CriterionPoint:
+        rows, M = self.rows, _dual_inverse(self.rows, v)
         residual = M @ rows.target
         freedom = np.diagonal(M) - rows.free_leverage
         value, ratio, square = _row_terms(residual, freedom)
@@ -166,36 +182,13 @@ class LeaveOneOut:
             B = M @ X
             linear = (X.T @ residual) * (B.T @ ratio)
             grad[index] = (B * B).T @ square - linear.sum(axis=1)
-        total = rows.weight.sum()
-        return float(value / total), grad / total
-
-    def curvature(self, v: Array, D: Array) -> Array:
-        """Gauss-Newton matrix (g, g) for ``D = dv / dtheta`` of shape (p, g)."""
-        rows, t = self.rows, self.rows.target.shape[1]
-        g = D.shape[1]
-        out = np.zeros((g, g))
         total = float(rows.weight.sum())
-        if self._use_dual:
-            M, residual, moved = _dual_parts(rows, v)
-            images, square = np.zeros((t, len(M), g)), np.zeros((len(M), g))
-            for index, X in rows.column_blocks():
-                B = M @ X
-                square += (B * B) @ D[index]
-                for k in range(t):
-                    images[k] += B @ (D[index] * moved[index, k : k + 1])
-            freedom = np.diagonal(M) - rows.free_leverage
+
+        def curvature(D: Array) -> Array:
+            images, square = _dual_images(rows, M, residual, D)
             return _sum_of_squares(residual, freedom, images, square) / total
-        point = _Primal.at(rows.moments, v)
-        T = point.columns_of_T(rows.moments.gram, slice(None))
-        # R is known before the rows are: T R once, and products with few columns.
-        steps = [T @ (D * point.u[:, k : k + 1]) for k in range(t)]
-        for block, X in rows.row_blocks():
-            B = X @ T
-            freedom = 1.0 - (B * X) @ v - rows.free_leverage[block]
-            residual = rows.target[block] - X @ point.W
-            images = np.stack([X @ step for step in steps])
-            out += _sum_of_squares(residual, freedom, images, (B * B) @ D)
-        return out / total
+
+        return CriterionPoint(float(value / total), grad / total, curvature)
 
 
 def _row_terms(residual: Array, freedom: Array) -> tuple[float, Array, Array]:
@@ -216,14 +209,18 @@ def _sum_of_squares(
     return out
 
 
-def _dual_parts(rows: SweptRows, v: Array) -> tuple[Array, Array, Array]:
-    """``M``, residuals, and ``u = X^T r``."""
-    M = _dual_inverse(rows, v)
-    residual = M @ rows.target
-    moved = np.empty((len(v), residual.shape[1]))
+def _dual_images(
+    rows: SweptRows, M: Array, residual: Array, D: Array
+) -> tuple[Array, Array]:
+    """``B R`` (t, n, g) and ``(B * B) D`` (n, g)."""
+    n, g = len(M), D.shape[1]
+    images, square = np.zeros((residual.shape[1], n, g)), np.zeros((n, g))
     for index, X in rows.column_blocks():
-        moved[index] = X.T @ residual
-    return M, residual, moved
+        B, u = M @ X, X.T @ residual
+        square += (B * B) @ D[index]
+        for image, moved in zip(images, u.T, strict=True):
+            image += B @ (D[index] * moved[:, None])
+    return images, square
 
 
 def _dual_inverse(rows: SweptRows, v: Array) -> Array:
@@ -254,6 +251,7 @@ class GCV:
     moments: QuadraticDataFit | None = None
     free_rank: float = 0.0
     rows: SweptRows | None = None
+    has_curvature: ClassVar[bool] = True
 
     @classmethod
     def of(cls, rows: SweptRows, dual: bool | None = None) -> GCV:
@@ -270,24 +268,31 @@ class GCV:
         assert source is not None
         return source.n_features
 
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in ``v``."""
+    def at(self, v: Array) -> CriterionPoint:
+        """Value, gradient and Gauss-Newton matrix at ``v``."""
         if self.rows is not None:
             return self._dual(self.rows, v)
         assert self.moments is not None
         return self._primal(self.moments, v)
 
-    def _primal(self, moments: QuadraticDataFit, v: Array) -> tuple[float, Array]:
+    def _primal(self, moments: QuadraticDataFit, v: Array) -> CriterionPoint:
         point = _Primal.at(moments, v)
         weight = float(moments.weight_sum)
         # |r|^2 = y.y - (C + u).W, since u = C - G W.
         fit = ((moments.cross + point.u) * point.W).sum()
         rss = max(float(moments.yy.sum() - fit), 0.0)
         effective = len(v) - float(np.trace(point.inverse))
-        freedom = max(weight - self.free_rank - effective, _LEAST_FREEDOM)
         linear = (point.u * self._shrunk(moments, point)).sum(axis=1)
+
+        def moved(D: Array) -> tuple[Array, Array]:
+            T = point.columns_of_T(moments.gram, slice(None))
+            steps = [T @ (D * u[:, None]) for u in point.u.T]
+            inner = sum(step.T @ (moments.gram @ step) for step in steps)
+            along = sum(step.T @ u for step, u in zip(steps, point.u.T, strict=True))
+            return np.asarray(inner), np.asarray(along)
+
         column = _column_norms(moments, point)
-        return _gcv(weight, rss, freedom, linear, column)
+        return self._point(weight, rss, effective, linear, column, moved)
 
     def _shrunk(self, moments: QuadraticDataFit, point: _Primal) -> Array:
         """``B^T r = T^T u``."""
@@ -298,64 +303,49 @@ class GCV:
             out = np.where(d > 0, out, point.u - moments.gram @ (d * omega))
         return np.asarray(out)
 
-    def _dual(self, rows: SweptRows, v: Array) -> tuple[float, Array]:
+    def _dual(self, rows: SweptRows, v: Array) -> CriterionPoint:
         M = _dual_inverse(rows, v)
         residual = M @ rows.target
-        weight = float(rows.weight.sum())
         effective = len(M) - float(np.trace(M))
-        freedom = max(weight - self.free_rank - effective, _LEAST_FREEDOM)
         linear, column = np.empty(len(v)), np.empty(len(v))
         for index, X in rows.column_blocks():
             B = M @ X
             linear[index] = ((X.T @ residual) * (B.T @ residual)).sum(axis=1)
             column[index] = (B * B).sum(axis=0)
-        return _gcv(weight, float((residual**2).sum()), freedom, linear, column)
 
-    def curvature(self, v: Array, D: Array) -> Array:
-        """Gauss-Newton matrix (g, g) for ``D = dv / dtheta`` of shape (p, g)."""
-        g = D.shape[1]
-        inner, along = np.zeros((g, g)), np.zeros(g)
-        if self.rows is not None:
-            rows = self.rows
-            M, residual, moved = _dual_parts(rows, v)
-            images = np.zeros((residual.shape[1], len(M), g))
-            column = np.empty(len(v))
-            for index, X in rows.column_blocks():
-                B = M @ X
-                column[index] = (B * B).sum(axis=0)
-                for k, image in enumerate(images):
-                    image += B @ (D[index] * moved[index, k : k + 1])
-            for k, image in enumerate(images):
-                inner += image.T @ image
-                along += image.T @ residual[:, k]
-            weight, rss = float(rows.weight.sum()), float((residual**2).sum())
-            effective = len(M) - float(np.trace(M))
-        else:
-            moments = self.moments
-            assert moments is not None
-            point = _Primal.at(moments, v)
-            T = point.columns_of_T(moments.gram, slice(None))
-            column = (T * (moments.gram @ T)).sum(axis=0)
-            for k in range(point.u.shape[1]):
-                step = T @ (D * point.u[:, k : k + 1])
-                inner += step.T @ (moments.gram @ step)
-                along += step.T @ point.u[:, k]
-            weight = float(moments.weight_sum)
-            rss = float(moments.yy.sum() - ((moments.cross + point.u) * point.W).sum())
-            effective = len(v) - float(np.trace(point.inverse))
+        def moved(D: Array) -> tuple[Array, Array]:
+            images, _ = _dual_images(rows, M, residual, D)
+            inner = sum(image.T @ image for image in images)
+            along = sum(
+                image.T @ r for image, r in zip(images, residual.T, strict=True)
+            )
+            return np.asarray(inner), np.asarray(along)
+
+        weight, rss = float(rows.weight.sum()), float((residual**2).sum())
+        return self._point(weight, rss, effective, linear, column, moved)
+
+    def _point(
+        self,
+        weight: float,
+        rss: float,
+        effective: float,
+        linear: Array,
+        column: Array,
+        moved: Callable[[Array], tuple[Array, Array]],
+    ) -> CriterionPoint:
+        """From sums that both forms have; ``moved`` is ``(B R)^T (B R)`` and ``q``."""
         f = max(weight - self.free_rank - effective, _LEAST_FREEDOM)
-        c = D.T @ column
-        mixed = np.outer(along, c)
-        square = max(rss, 0.0) * np.outer(c, c) / f**4
-        return np.asarray(weight * (inner / f**2 - (mixed + mixed.T) / f**3 + square))
+        grad = weight * (rss * column / f - linear) / f**2
 
+        def curvature(D: Array) -> Array:
+            inner, q = moved(D)
+            c = D.T @ column
+            mixed = np.outer(q, c)
+            square = rss * np.outer(c, c) / f**4
+            out = inner / f**2 - (mixed + mixed.T) / f**3 + square
+            return np.asarray(weight * out)
 
-def _gcv(
-    weight: float, rss: float, freedom: float, linear: Array, column: Array
-) -> tuple[float, Array]:
-    value = 0.5 * weight * rss / freedom**2
-    grad = weight * (rss * column / freedom - linear) / freedom**2
-    return value, grad
+        return CriterionPoint(0.5 * weight * rss / f**2, grad, curvature)
 
 
 def _column_norms(moments: QuadraticDataFit, point: _Primal) -> Array:

@@ -8,7 +8,6 @@ With ``u = b - A W = W / v`` of the inner solution, ``dW = (I - S A) (dv * u)`` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -28,9 +27,9 @@ _ACCURACY = 1e-3
 
 
 def gauss_newton(
-    problem: BilevelProblem | CriterionProblem,
+    problem: BilevelProblem,
     theta: Array,
-    inner: Sequence[InnerSolution] = (),
+    inner: Sequence[InnerSolution],
     hypergradient: Hypergradient | None = None,
 ) -> Array:
     """Curvature (g, g) of the outer loss and its hyperpenalty.
@@ -39,29 +38,28 @@ def gauss_newton(
     A hypergradient that differentiates something else than the loss of validation
     rows at the solution brings its own ``curvature``.
     """
-    parametrization = problem.parametrization
-    D = parametrization.jacobian(theta)
-    if isinstance(problem, CriterionProblem):
-        if not has_curvature(problem):
-            name = type(problem.criterion).__name__
-            raise ValueError(f"{name} has no Gauss-Newton matrix.")
-        criterion: Any = problem.criterion
-        out = criterion.curvature(parametrization.v(theta), D)
-    else:
-        out = np.zeros((len(theta), len(theta)))
-        of_task = getattr(hypergradient, "curvature", _of_task)
-        for task, solved in zip(problem.tasks, inner, strict=True):
-            out += of_task(solved, task, _jacobian(task, theta, D))
-        out /= problem.total_weight
-    if problem.hyperpenalty is not None:
-        out += _of_penalty(problem.hyperpenalty, parametrization, theta)
-    return np.asarray(out)
+    D = problem.parametrization.jacobian(theta)
+    out = np.zeros((len(theta), len(theta)))
+    of_task = getattr(hypergradient, "curvature", _of_task)
+    for task, solved in zip(problem.tasks, inner, strict=True):
+        out += of_task(solved, task, _jacobian(task, theta, D))
+    return with_penalty(problem, theta, out / problem.total_weight)
+
+
+def with_penalty(
+    problem: BilevelProblem | CriterionProblem, theta: Array, curvature: Array
+) -> Array:
+    """The curvature of a loss with that of the hyperpenalty."""
+    if problem.hyperpenalty is None:
+        return curvature
+    more = _of_penalty(problem.hyperpenalty, problem.parametrization, theta)
+    return np.asarray(curvature + more)
 
 
 def has_curvature(problem: BilevelProblem | CriterionProblem) -> bool:
     """Whether `gauss_newton` costs about as much as some evaluations."""
     if isinstance(problem, CriterionProblem):
-        return hasattr(problem.criterion, "curvature")
+        return problem.criterion.has_curvature
     fit = problem.tasks[0].inner
     # Coupled classes are one system for every coordinate of theta, not one column.
     return "quadratic" in fit.provides or fit.n_targets == 1

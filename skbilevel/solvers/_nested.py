@@ -9,7 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem, Task
+from skbilevel.problems._bilevel import (
+    BilevelProblem,
+    CriterionPoint,
+    CriterionProblem,
+    Task,
+)
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._hyperpenalties import Hyperpenalty
 from skbilevel.problems._parametrizations import Parametrization
@@ -25,7 +30,7 @@ from skbilevel.solvers._base import (
     Status,
     TaskEval,
 )
-from skbilevel.solvers._curvature import gauss_newton
+from skbilevel.solvers._curvature import gauss_newton, with_penalty
 
 # A curvature needs few digits of the inner solutions.
 _ACCURACY = 1e-6
@@ -238,18 +243,28 @@ class DirectRun:
         self.problem = problem
         self.states: tuple[TaskState, ...] = ()
         self.counts, self.converged = Counts(), True
+        self._last: tuple[Array, CriterionPoint] | None = None
 
     def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
         problem = self.problem
-        v = problem.parametrization.v(theta)
-        value, grad_v = problem.criterion.value_and_grad(v)
-        grad = problem.parametrization.vjp(theta, grad_v)
+        point = problem.criterion.at(problem.parametrization.v(theta))
+        self._last = theta.copy(), point
+        grad = problem.parametrization.vjp(theta, point.grad)
         self.counts += Counts(n_factorizations=1, n_evaluations=1)
-        return _add_penalty(problem, theta, value, grad)
+        return _add_penalty(problem, theta, point.value, grad)
 
     def curvature(self, theta: Array) -> Array:
-        """Gauss-Newton matrix."""
-        return gauss_newton(self.problem, theta)
+        """Gauss-Newton matrix; shares the factors of the last call if it was here."""
+        problem = self.problem
+        if self._last is None or not np.array_equal(self._last[0], theta):
+            self(theta, _ACCURACY)
+        assert self._last is not None
+        curvature = self._last[1].curvature
+        if curvature is None:
+            name = type(problem.criterion).__name__
+            raise ValueError(f"{name} has no Gauss-Newton matrix.")
+        out = curvature(problem.parametrization.jacobian(theta))
+        return with_penalty(problem, theta, out)
 
 
 def _add_penalty(

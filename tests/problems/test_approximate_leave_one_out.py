@@ -86,11 +86,11 @@ def test_of_squared_errors_it_is_leave_one_out_itself(shape):
     model = _model(SquaredLoss(), *shape)
     v = np.random.default_rng(1).uniform(0.0, 0.5, shape[1])
     rows = SweptRows(model.design, model.y, model.weight, model.free)
-    value, grad = LeaveOneOut(rows).value_and_grad(v)
+    point = LeaveOneOut(rows).at(v)
     for inner in (NewtonCholesky(), NewtonDual()):
         found = _evaluate(model, v, inner)
-        np.testing.assert_allclose(found.value, value, rtol=1e-8)
-        np.testing.assert_allclose(found.grad_v[model.n_free :], grad, atol=1e-7)
+        np.testing.assert_allclose(found.value, point.value, rtol=1e-8)
+        np.testing.assert_allclose(found.grad_v[model.n_free :], point.grad, atol=1e-7)
 
 
 def test_two_classes_are_one_log_odds():

@@ -195,14 +195,13 @@ def test_criterion_of_variances(make_rows, shape, setting, form):
     rows = make_rows(*shape, **setting)
     criterion = as_criterion(form(rows, TRAIN), rows, TRAIN)
     v = np.exp(point(rows.n_penalized))
-    value, grad = criterion.value_and_grad(v)
+    here = criterion.at(v)
+    value, grad = here.value, here.grad
     power = criterion.weight / (criterion.weight - 1.0)
     expected = np.exp(power * brute_force(rows, TRAIN, np.log(v)))
     expected *= 0.5 * rows.n_targets
     assert_allclose(value, expected, rtol=1e-9)
-    slope = slope_of(
-        lambda x: criterion.value_and_grad(v * np.exp(x))[0], np.zeros(len(v))
-    )
+    slope = slope_of(lambda x: criterion.at(v * np.exp(x)).value, np.zeros(len(v)))
     assert abs(v * grad - slope).max() < 1e-6 * abs(slope).max()
 
 
@@ -212,9 +211,10 @@ def test_a_variance_of_zero_has_the_slope_next_to_it(make_rows, form):
     criterion = as_criterion(form(rows, TRAIN), rows, TRAIN)
     v = np.exp(point(6))
     v[2], step = 0.0, 1e-4
-    value, grad = criterion.value_and_grad(v)
+    here = criterion.at(v)
+    value, grad = here.value, here.grad
     near, far = v + step * np.eye(6)[2], v + 2 * step * np.eye(6)[2]
-    more, most = (criterion.value_and_grad(each)[0] for each in (near, far))
+    more, most = (criterion.at(each).value for each in (near, far))
     assert_allclose(grad[2], (4 * more - 3 * value - most) / (2 * step), rtol=1e-3)
 
 
@@ -225,7 +225,7 @@ def test_curvature_of_forms(make_rows, shape):
     p = rows.n_penalized
     v, D = np.exp(point(p)), np.random.default_rng(0).standard_normal((p, 3))
     a, b = (
-        as_criterion(each(rows, TRAIN), rows, TRAIN).curvature(v, D)
+        as_criterion(each(rows, TRAIN), rows, TRAIN).at(v).curvature(D)
         for each in (primal, dual)
     )
     assert_allclose(a, b, rtol=1e-8, atol=1e-10 * abs(a).max())
@@ -244,9 +244,9 @@ def test_curvature_is_the_mean_hessian(make_rows):
 
     def slope(x):
         w = v * np.exp(x)
-        return w * criterion.value_and_grad(w)[1]
+        return w * criterion.at(w).grad
 
     h = 1e-4 * np.eye(3)
     hessian = np.stack([(slope(e) - slope(-e)) / 2e-4 for e in h])
-    found = criterion.curvature(v, np.diag(v))
+    found = criterion.at(v).curvature(np.diag(v))
     assert_allclose(found, hessian, atol=0.1 * abs(hessian).max())

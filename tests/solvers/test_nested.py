@@ -26,6 +26,7 @@ from skbilevel.problems import (
     rows_task,
     transfer,
 )
+from skbilevel.problems import _leave_one_out as leave_one_out
 from skbilevel.problems._swept_rows import SweptRows
 from skbilevel.solvers import (
     SOLVERS,
@@ -37,6 +38,7 @@ from skbilevel.solvers import (
     resolve,
 )
 from skbilevel.solvers._krylov_path import krylov_path
+from skbilevel.solvers._nested import DirectRun
 
 
 def make_tasks(n=90, p=12, moments=True, n_folds=3, as_sparse=False, noise=False, t=1):
@@ -209,16 +211,38 @@ def test_closed_forms(kind, dual):
     assert result.value < shared.value
 
 
+@pytest.mark.parametrize("kind", ["loo", "gcv"])
+@pytest.mark.parametrize("dual", [False, True])
+def test_a_curvature_shares_the_factors_of_the_value(kind, dual, monkeypatch):
+    _, rows = make_tasks()
+    criterion = LeaveOneOut(rows, dual) if kind == "loo" else GCV.of(rows, dual)
+    run = DirectRun(CriterionProblem(criterion, GROUPS, GROUPS.bounds(0.0, 1e4)))
+    factored, factor = [], leave_one_out.factor_spd
+
+    def counted(K):
+        factored.append(len(K))
+        return factor(K)
+
+    monkeypatch.setattr(leave_one_out, "factor_spd", counted)
+    theta = np.array([0.5, 1.0, 1.5])
+    run(theta, 1e-10)
+    B = run.curvature(theta)
+    assert len(factored) == 1
+    run(theta + 1.0, 1e-10)
+    np.testing.assert_array_equal(run.curvature(theta), B)
+    assert len(factored) == 3
+
+
 def test_leave_one_out_is_n_folds():
     tasks, rows = make_tasks(n=24, n_folds=24)
     # Leave-one-out keeps strengths in sum units: fold and full data share alpha.
     tasks = tuple(Task(t.inner, t.outer, t.weight) for t in tasks)
     problem = BilevelProblem(tasks, GROUPS, GROUPS.bounds(0, 1))
     done = SOLVERS["cholesky"].evaluate(problem, np.array([0.5, 1.0, 1.5]))
-    value, grad = LeaveOneOut(rows).value_and_grad(GROUPS.v(np.array([0.5, 1.0, 1.5])))
-    np.testing.assert_allclose(done.value, value, rtol=1e-9)
+    point = LeaveOneOut(rows).at(GROUPS.v(np.array([0.5, 1.0, 1.5])))
+    np.testing.assert_allclose(done.value, point.value, rtol=1e-9)
     np.testing.assert_allclose(
-        done.grad, GROUPS.vjp(np.array([0.5, 1.0, 1.5]), grad), rtol=1e-7
+        done.grad, GROUPS.vjp(np.array([0.5, 1.0, 1.5]), point.grad), rtol=1e-7
     )
 
 
