@@ -8,14 +8,13 @@ import numpy as np
 from add_a_loss import PseudoHuberLoss, data
 from sklearn.base import RegressorMixin
 from sklearn.utils.estimator_checks import check_estimator
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel import BilevelRidgeCV
 from skbilevel._sklearn_compat import Interval, _fit_context
 from skbilevel.linear_model._base import (
     BilevelGeneralizedLinearModel,
     check_weight,
-    linear_prediction,
+    linear_predictor,
 )
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import GLMTarget, prepare_glm
@@ -83,10 +82,7 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
 
     def predict(self, X):
         """Predict targets."""
-        check_is_fitted(self)
-        types = [np.float64, np.float32]
-        X = validate_data(self, X, accept_sparse="csr", dtype=types, reset=False)
-        return linear_prediction(X, self.coef_, self.intercept_)
+        return linear_predictor(self, X)
 
 
 def scale_of(y, weight):

@@ -294,8 +294,16 @@ def check_weight(sample_weight: Any, X: Any) -> Array:
     return np.asarray(weight, dtype=np.float64)
 
 
-def linear_prediction(X: Any, coef: Array, intercept: Any) -> Array:
-    """``X @ coef.T + intercept`` for dense and sparse X."""
-    out = X @ coef.T
+def linear_predictor(model: Any, X: Any) -> Array:
+    """``X @ coef_.T + intercept_`` of a fitted estimator, X dense or sparse."""
+    check_is_fitted(model, "coef_")
+    X = validate_data(
+        model,
+        X,
+        accept_sparse=("csr", "csc"),
+        dtype=[np.float64, np.float32],
+        reset=False,
+    )
+    out = X @ model.coef_.T
     out = out.toarray() if sparse.issparse(out) else out
-    return np.asarray(out + intercept)
+    return np.asarray(out + model.intercept_)

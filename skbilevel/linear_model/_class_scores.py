@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import linear_prediction
+from skbilevel.linear_model._base import linear_predictor
 
 
 class ClassScoresMixin:
@@ -31,15 +30,7 @@ class ClassScoresMixin:
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Positive for the second of two classes; the largest one wins otherwise.
         """
-        check_is_fitted(self, "coef_")
-        X = validate_data(
-            self,
-            X,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
-        scores = linear_prediction(X, self.coef_, self.intercept_)
+        scores = linear_predictor(self, X)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> Array:

@@ -9,14 +9,13 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._sklearn_compat import _fit_context, _routing_enabled
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelGeneralizedLinearModel,
     check_weight,
-    linear_prediction,
+    linear_predictor,
 )
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import GLMTarget, prepare_glm
@@ -239,18 +238,10 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         return explained_deviance(self._power(), y, eta, weight, offset)
 
     def _linear_predictor(self, X: Any, offset: Any) -> Array:
-        check_is_fitted(self, "coef_")
-        X = validate_data(
-            self,
-            X,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
-        eta = linear_prediction(X, self.coef_, self.intercept_)
+        eta = linear_predictor(self, X)
         if offset is None:
             return eta
-        offset = check_offset(offset, X.shape[0])
+        offset = check_offset(offset, len(eta))
         return np.asarray(eta + offset.astype(eta.dtype))
 
     def _response(self, eta: Array) -> Array:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._sklearn_compat import _fit_context
 from skbilevel._threads import map_threads
@@ -16,7 +15,7 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
     check_weight,
-    linear_prediction,
+    linear_predictor,
 )
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling
@@ -262,15 +261,7 @@ class BilevelRidgeCV(
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions, in the dtype of the coefficients where X has it too.
         """
-        check_is_fitted(self, "coef_")
-        X = validate_data(
-            self,
-            X,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
-        return linear_prediction(X, self.coef_, self.intercept_)
+        return linear_predictor(self, X)
 
     def _plain_model(self) -> Any:
         return plain_ridge(self)

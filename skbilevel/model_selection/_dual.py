@@ -28,8 +28,7 @@ from skbilevel.problems._spectrum import (
     SharedStrength,
     Spectrum,
     base_leverage,
-    choose_shared,
-    refine_minimum,
+    shared_by,
 )
 from skbilevel.solvers.outer._gauss_newton import Deviations
 from skbilevel.solvers.outer._lbfgs import LimitedMemory
@@ -180,17 +179,11 @@ class KernelTrainer:
             float(self.weight[0]),
             self.rows.n_free,
         )
-        grid = spectrum.grid()
-        given = self.set.shared
-        if criterion == "gcv":
-            found = refine_minimum(grid, spectrum.gcv(grid))
-        elif given is not None:
-            weight = np.array([self.kernel_rows.weight_of(b) for _, b in given])
-            found = choose_shared(grid, self._resampled_shared(grid), weight, True)
-        else:
-            weight = self.rows.weight[train]
-            found = choose_shared(grid, spectrum.leave_one_out(grid), weight)
-        return SharedStrength.of([(*found, spectrum.ceiling())])
+        weight, resampled = self.rows.weight[train], None
+        if self.set.shared is not None:
+            pairs, resampled = self.set.shared, self._resampled_shared
+            weight = np.array([self.kernel_rows.weight_of(b) for _, b in pairs])
+        return SharedStrength.of([shared_by(spectrum, criterion, weight, resampled)])
 
     def _resampled_shared(self, grid: Array) -> Array:
         rows = self.kernel_rows

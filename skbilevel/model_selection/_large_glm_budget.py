@@ -34,8 +34,6 @@ class GLMBudget:
         Outer folds on which the full data are tuned.
     steps : tuple of int
         Evaluations on an inner hold-out, and on the outer folds.
-    curvature_steps : int
-        Conjugate-gradient steps on each derivative in the first model of the search.
     lam : float
         Weight of the mean squared departure of ``log v`` from the shared one, in
         units of the loss of the null model, where `many` rows or more are held out.
@@ -53,8 +51,6 @@ class GLMBudget:
         Largest free deviation of ``log v`` from its metadata; zero for none.
     gain : float
         Predicted gain, in units of the null loss, at which a search ends.
-    warm : bool
-        Whether evaluations start from the last solutions (for comparison only).
     trace : callable or None
         Is told every evaluated point.
     """
@@ -62,7 +58,6 @@ class GLMBudget:
     scored_rows: int = 1000
     holdouts: int = 3
     steps: tuple[int, int] = (8, 5)
-    curvature_steps: int = 5
     lam: float = 0.007
     many: float = 3000.0
     reach: tuple[float, float] = (-6.0, 4.0)
@@ -74,7 +69,6 @@ class GLMBudget:
     tol: tuple[float, float] = (1e-2, 1e-3)
     deviation: float = 0.5
     gain: float = 1e-4
-    warm: bool = True
     trace: Callable[[MetadataPoint], None] | None = None
 
     def penalty(self, held_out: float) -> float:

@@ -121,8 +121,6 @@ class MetadataSearch:
         Its limits make a solve exact or amortized.
     accuracy : tuple of float
         Tolerances of coefficients and adjoints.
-    warm : bool
-        Whether points start from the solutions of the one before.
     trace : callable or None
         Is told every point.
     box : tuple of float
@@ -135,7 +133,6 @@ class MetadataSearch:
     lam: float
     solver: NewtonCG
     accuracy: tuple[float, float] = (1e-2, 0.1)
-    warm: bool = True
     trace: Callable[[MetadataPoint], None] | None = None
     box: tuple[float, float] = (-np.inf, np.inf)
 
@@ -187,7 +184,7 @@ class MetadataSearch:
 
     def _solve(self, each: HoldOut, beta: Array, state: Any) -> Solved:
         v = each.problem.layout.variances(self.v(each, beta))
-        W, q = state if self.warm else (None, None)
+        W, q = state
         # The first adjoint is accurate: later ones have no time to mend it.
         solver = self.solver if q is not None else NewtonCG()
         inner = solver.solve(each.task.inner, v, W, tol=self.accuracy[0])

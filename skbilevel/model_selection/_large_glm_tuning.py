@@ -43,6 +43,8 @@ from skbilevel.solvers.outer._region import BallRegion
 
 # Logarithm of a start that removes a column, below the others.
 _FAR = 700.0
+# Conjugate-gradient steps on each derivative in the first model of a search.
+_CURVATURE_STEPS = 5
 
 FAMILIES = ("shared", "metadata", "deviations")
 
@@ -120,7 +122,6 @@ class LargeGLMTuning:
             budget.penalty(held_out) * null,
             budget.tuning,
             budget.accuracy,
-            budget.warm,
             budget.trace,
             self._box(np.inf),
         )
@@ -178,7 +179,7 @@ class LargeGLMTuning:
         search = self._search([holdout], shared.log_v, shared.null)
         states = [(W, None) for W in shared.states]
         point = search.at(start, states, keep=True)
-        B = search.curvature(start, point, budget.curvature_steps)
+        B = search.curvature(start, point, _CURVATURE_STEPS)
         # Linear systems are long: they are kept for this one point only.
         point = replace(point, solutions=())
         region = BallRegion(tol=budget.gain * shared.null)

@@ -36,8 +36,7 @@ from skbilevel.problems._spectrum import (
     SharedStrength,
     Spectrum,
     base_leverage,
-    choose_shared,
-    refine_minimum,
+    shared_by,
 )
 from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
 
@@ -163,16 +162,11 @@ class MomentTrainer:
         lam, Q = lam[keep], Q[:, keep]
         given = self.sets[f].shared
         spectrum = self._spectrum(f, lam, Q, criterion == "loo" and given is None)
-        grid = spectrum.grid()
-        if criterion == "gcv":
-            found = refine_minimum(grid, spectrum.gcv(grid))
-        elif given is not None:
-            weight = np.array([self.rows.weight[b].sum() for _, b in given])
-            found = choose_shared(grid, self._resampled_shared(f, grid), weight, True)
-        else:
-            weight = self.rows.weight[self.sets[f].rows]
-            found = choose_shared(grid, spectrum.leave_one_out(grid), weight)
-        return *found, spectrum.ceiling()
+        if given is None:
+            return shared_by(spectrum, criterion, self.rows.weight[self.sets[f].rows])
+        weight = np.array([self.rows.weight[b].sum() for _, b in given])
+        resampled = partial(self._resampled_shared, f)
+        return shared_by(spectrum, criterion, weight, resampled)
 
     def _spectrum(self, f: int, lam: Array, Q: Array, use_rows: bool) -> Spectrum:
         train, rows = self.train, self.rows

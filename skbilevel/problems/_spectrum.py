@@ -10,6 +10,7 @@ to the unpenalized columns. Then, with ``g = c lam / (1 + c lam)``::
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,6 +209,27 @@ def choose_shared(
     above, below = margin[first - 1], -margin[first]
     step = grid[first] - grid[first - 1]
     return float(grid[first] - step * below / (above + below)), 0
+
+
+def shared_by(
+    spectrum: Spectrum,
+    criterion: str,
+    weight: Array,
+    resampled: Callable[[Array], Array] | None = None,
+) -> tuple[float, int, float]:
+    """The best shared ``log v`` of a set, the edge it is at, and the ceiling.
+
+    By GCV; by losses (m, c) of validation sets on a grid, which ``resampled`` makes; or
+    by leave-one-out. ``weight`` (m,) is that of the sets, or of the rows.
+    """
+    grid = spectrum.grid()
+    if criterion == "gcv":
+        found = refine_minimum(grid, spectrum.gcv(grid))
+    elif resampled is not None:
+        found = choose_shared(grid, resampled(grid), weight, True)
+    else:
+        found = choose_shared(grid, spectrum.leave_one_out(grid), weight)
+    return *found, spectrum.ceiling()
 
 
 def refine_minimum(grid: Array, value: Array) -> tuple[float, int]:
