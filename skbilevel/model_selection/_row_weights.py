@@ -1,0 +1,369 @@
+"""Which weights of rows: bases, candidates along a path, and a guard that judges them.
+
+Many weights overfit few trusted rows. Three things keep them from it. The weights are a
+combination of a few columns where they can be: labels of rows, or the *agreement* of a
+row with the others, a piecewise linear function of the rank of its loss under a model
+that has not seen it. A hyperpenalty makes them equal, on a path of factors. And trusted
+rows that had no part in learning judge every point of the path: the one is taken whose
+gain over equal weights is surest, the mean gain less ``_CAUTION`` standard errors, and
+equal weights where no gain is sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+from skbilevel.problems import Design, Loss, RowsDataFit
+from skbilevel.problems._weighted_rows import (
+    EqualWeights,
+    TrustedRows,
+    WeightedRows,
+    row_weights_problem,
+)
+from skbilevel.solvers import (
+    LBFGSB,
+    ConjugateGradient,
+    DirectSolve,
+    DoubleLoop,
+    ImplicitGradient,
+    Newton,
+    minimize_bilevel,
+)
+
+# Factors of the hyperpenalty, from nearly equal weights to free ones.
+FACTORS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+# Price of another strength beside that of unequal weights, and how far it may go.
+_DRIFT, _FARTHEST = 0.1, 1e3
+# No combination of columns changes a weight by more than this factor.
+_SPREAD = 30.0
+# Standard errors by which a gain over equal weights has to be positive.
+_CAUTION = 2.0
+# Ranks at which the function of the loss has a value of its own.
+_KNOTS = 5
+# Each round orders the rows by a model with the weights of the one before.
+_ROUNDS = 2
+_TOL, _MAX_ITER, _ACCURACY = 2e-3, 25, 1e-6
+# Strengths of the first look, in units of the columns' mean variance.
+_STRENGTHS = 10.0 ** np.arange(1.0, -6.5, -0.5)
+
+Split = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class TrustedTasks:
+    """Rows, and which of them are trusted where.
+
+    Parameters
+    ----------
+    design : Design
+        All rows; ``n_free`` unpenalized columns in front.
+    y : ndarray of shape (n, t)
+        Targets, or indicators of classes.
+    weight : ndarray of shape (n,)
+        Prior weights: numbers of rows.
+    loss : Loss
+        Inside and outside.
+    splits : list of (train, trusted)
+        One for a mask; those of a splitter.
+    folds : list of (train, valid)
+        Folds of the training rows, each in one ``valid``: they order rows by losses of
+        models that have not seen them.
+    parts : list of ndarray
+        Parts of the trusted rows, each judged by what was learned from the others. With
+        several splits their trusted rows are the parts.
+    n_free : int
+        Number of unpenalized columns.
+    """
+
+    design: Design
+    y: Array
+    weight: Array
+    loss: Loss
+    splits: list[Split]
+    folds: list[Split]
+    parts: list[Array]
+    n_free: int
+
+    def fit_of(self, rows: Array, factors: Array | float = 1.0) -> RowsDataFit:
+        """The loss of some rows."""
+        weight = np.zeros(len(self.weight))
+        weight[rows] = (self.weight * factors)[rows]
+        return RowsDataFit(self.design, self.y, weight, None, self.loss)
+
+    @cached_property
+    def weighted(self) -> Array:
+        """Rows that get weights: those that are a training row anywhere."""
+        return np.unique(np.concatenate([train for train, _ in self.splits]))
+
+    @cached_property
+    def train(self) -> list[RowsDataFit]:
+        """Training rows of every split."""
+        return [self.fit_of(train) for train, _ in self.splits]
+
+    def judged(self) -> list[tuple[list[int], list[Array], int, Array]]:
+        """Splits and trusted rows to learn from, a split and rows to judge by."""
+        if len(self.splits) == 1:
+            trusted = self.splits[0][1]
+            rest = [np.setdiff1d(trusted, part) for part in self.parts]
+            pairs = zip(rest, self.parts, strict=True)
+            return [([0], [learn], 0, part) for learn, part in pairs]
+        out = []
+        for k, (_, trusted) in enumerate(self.splits):
+            others = [j for j in range(len(self.splits)) if j != k]
+            out.append((others, [self.splits[j][1] for j in others], k, trusted))
+        return out
+
+
+@dataclass(frozen=True)
+class RowWeights:
+    """What a search has found.
+
+    Parameters
+    ----------
+    factors : ndarray of shape (n,)
+        What prior weights are multiplied with: at most one, and one for rows that have
+        no weight of their own.
+    alpha : float
+        Strength beside the mean of the loss over the weights.
+    losses : ndarray of shape (n,)
+        Loss of every row that got a weight, under a model that has not seen it; NaN for
+        the others.
+    theta : ndarray
+        Logarithms of the strength and of the weights of the columns of the basis.
+    path : dict of ndarray
+        ``factor``, ``gain`` and ``standard_error`` of every candidate of the last round.
+    chosen : int
+        Its place in the path; 0 are equal weights.
+    """
+
+    factors: Array
+    alpha: float
+    losses: Array
+    theta: Array
+    path: dict[str, Array]
+    chosen: int
+
+
+def learn_row_weights(tasks: TrustedTasks, basis: Any = None) -> RowWeights:
+    """Search the weights of rows.
+
+    Parameters
+    ----------
+    tasks : TrustedTasks
+        The rows.
+    basis : ndarray or sparse array of shape (n, g) or None
+        Columns whose combination is the logarithm of the weights; None makes the
+        agreement, once more with the weights of the first round.
+    """
+    unit = float(tasks.design.column_squares(tasks.weight)[tasks.n_free :].mean())
+    unit = unit / float(tasks.weight.sum()) or 1.0
+    log_alpha, losses = _first_look(tasks, np.log(unit * _STRENGTHS))
+    tasks = _in_units_of_noise(tasks, losses)
+    factors, theta, reference = np.ones(len(tasks.weight)), None, None
+    for round_ in range(_ROUNDS if basis is None else 1):
+        if round_:
+            losses = cross_fitted(tasks, factors, theta[0])[0]
+        columns = agreement(tasks, losses) if basis is None else basis
+        penalty = EqualWeights(0.0, _shares(tasks, columns), log_alpha, _DRIFT)
+        path, gains, errors, reference = _judged_path(
+            tasks, columns, penalty, reference
+        )
+        chosen = int(np.argmax(gains - _CAUTION * errors))
+        theta = path[chosen]
+        factors = _factors(tasks, columns, theta)
+        if chosen == 0:
+            break
+    losses = cross_fitted(tasks, factors, theta[0])[0]
+    table = {"factor": np.array([np.inf, *FACTORS])}
+    table |= {"gain": gains, "standard_error": errors}
+    return RowWeights(factors, float(np.exp(theta[0])), losses, theta, table, chosen)
+
+
+def agreement(tasks: TrustedTasks, losses: Array) -> Array:
+    """Hat functions of the rank of a row's loss, (n, _KNOTS); zero for other rows.
+
+    Ranks count weights, and rows of the same loss have the same.
+    """
+    rows = tasks.weighted
+    values, place = np.unique(losses[rows], return_inverse=True)
+    mass = np.bincount(place, tasks.weight[rows], len(values))
+    rank = ((np.cumsum(mass) - 0.5 * mass) / mass.sum())[place]
+    knots = np.linspace(0.0, 1.0, _KNOTS)
+    columns = np.zeros((len(losses), _KNOTS))
+    for k, unit in enumerate(np.eye(_KNOTS)):
+        columns[rows, k] = np.interp(rank, knots, unit)
+    return columns
+
+
+def indicators(codes: Array) -> sparse.csr_array:
+    """One column per label; rows of a negative code have no weight of their own."""
+    rows = np.flatnonzero(codes >= 0)
+    shape = (len(codes), int(codes.max()) + 1)
+    return sparse.csr_array((np.ones(len(rows)), (rows, codes[rows])), shape=shape)
+
+
+def cross_fitted(
+    tasks: TrustedTasks,
+    factors: Array,
+    log_alpha: float,
+    start: Sequence[Array] | None = None,
+) -> tuple[Array, list[Array]]:
+    """Losses of training rows under models of the other folds, and these models."""
+    losses, models = np.full(len(tasks.weight), np.nan), []
+    for k, (train, valid) in enumerate(tasks.folds):
+        fit = tasks.fit_of(train, factors)
+        W = _model(tasks, fit, log_alpha, None if start is None else start[k])
+        losses[valid] = _row_losses(tasks, W, valid)
+        models.append(W)
+    return losses, models
+
+
+def _first_look(tasks: TrustedTasks, log_alphas: Array) -> tuple[float, Array]:
+    """The strength that serves equal weights best, and losses of rows there."""
+    best, found, models = np.inf, (float(log_alphas[0]), np.empty(0)), None
+    worse, rows = 0, tasks.weighted
+    for log_alpha in log_alphas:
+        losses, models = cross_fitted(tasks, np.ones(()), log_alpha, models)
+        value = tasks.weight[rows] @ losses[rows]
+        worse = worse + 1 if value >= best else 0
+        if worse == 0:
+            best, found = value, (float(log_alpha), losses)
+        if worse == 2:
+            break
+    return found
+
+
+def _in_units_of_noise(tasks: TrustedTasks, losses: Array) -> TrustedTasks:
+    """Targets of a squared loss in units in which a row's loss is a half.
+
+    Factors of the hyperpenalty then mean the same as for a log likelihood.
+    """
+    if not tasks.loss.constant_curvature:
+        return tasks
+    rows = tasks.weighted
+    mean = float(np.average(losses[rows], weights=tasks.weight[rows]))
+    scale = np.sqrt(2.0 * mean) if mean > 0.0 else 1.0
+    return replace(tasks, y=tasks.y / scale)
+
+
+def _model(
+    tasks: TrustedTasks, fit: RowsDataFit, log_alpha: float, start: Array | None
+) -> Array:
+    """Coefficients of one weighted fit, flat."""
+    inner = WeightedRows((fit,), np.zeros((len(tasks.weight), 0)), tasks.n_free)
+    theta = np.array([log_alpha])
+    start = np.zeros(inner.size) if start is None else start
+    first = float(np.linalg.norm(inner.at(theta, np.zeros(inner.size)).grad))
+    return _solve(inner, theta, start, _ACCURACY * first)
+
+
+def _solve(inner: WeightedRows, theta: Array, w: Array, threshold: float) -> Array:
+    solver = Newton(max_iter=100)
+    rng = np.random.default_rng(0)
+    return solver.solve(inner, theta, w, threshold=threshold, rng=rng).w
+
+
+def _row_losses(tasks: TrustedTasks, w: Array, rows: Array) -> Array:
+    """Losses of some rows."""
+    eta = tasks.design.matvec(w.reshape(tasks.design.shape[1], -1))
+    return np.asarray(tasks.loss.value(eta[rows], tasks.y[rows]).sum(axis=1))
+
+
+def _shares(tasks: TrustedTasks, basis: Any) -> Array:
+    """Shares of the weighted rows that each column has."""
+    rows = tasks.weighted
+    mass = np.asarray(basis[rows].T @ tasks.weight[rows])
+    return np.asarray(mass / mass.sum())
+
+
+def _factors(tasks: TrustedTasks, basis: Any, theta: Array) -> Array:
+    """Factors of all rows; the largest is one, and so are those of trusted rows."""
+    rows = tasks.weighted
+    u = np.asarray(basis[rows] @ theta[1:])
+    factors = np.ones(len(tasks.weight))
+    factors[rows] = np.exp(u - u.max())
+    return factors
+
+
+def _path(
+    tasks: TrustedTasks,
+    train: Sequence[RowsDataFit],
+    trusted: Sequence[RowsDataFit],
+    basis: Any,
+    penalty: EqualWeights,
+) -> list[Array]:
+    """Outer variables at equal weights, and along the factors, each from the last."""
+    problem = row_weights_problem(
+        train,
+        trusted,
+        basis,
+        penalty,
+        spread=_SPREAD,
+        drift=_FARTHEST,
+        n_free=tasks.n_free,
+    )
+    dense = "dense_hessian" in problem.inner.provides
+    adjoint = ImplicitGradient(DirectSolve() if dense else ConjugateGradient())
+    solver = DoubleLoop(Newton(), adjoint, LBFGSB())
+    thetas = [problem.theta0]
+    for factor in FACTORS:
+        outer = TrustedRows(tuple(trusted), replace(penalty, factor=factor))
+        result = minimize_bilevel(
+            replace(problem, outer=outer),
+            solver,
+            theta0=thetas[-1],
+            tol=_TOL,
+            max_iter=_MAX_ITER,
+            final_tol=None,
+        )
+        problem = replace(problem, w0=result.w)
+        thetas.append(result.theta)
+    return thetas
+
+
+def _judged_path(
+    tasks: TrustedTasks, basis: Any, penalty: EqualWeights, reference: Array | None
+) -> tuple[list[Array], Array, Array, Array]:
+    """The path of all trusted rows, gains of its points and their standard errors.
+
+    Gains are over ``reference``, losses of equal weights; None takes those of this path.
+    """
+    losses, weights = [], []
+    for learn, trusted, judge, rows in tasks.judged():
+        train = [tasks.train[k] for k in learn]
+        thetas = _path(tasks, train, [tasks.fit_of(r) for r in trusted], basis, penalty)
+        losses.append(_judge(tasks, tasks.train[judge], basis, thetas, rows))
+        weights.append(tasks.weight[rows])
+    table, weight = np.concatenate(losses, axis=1), np.concatenate(weights)
+    reference = table[0] if reference is None else reference
+    gain = reference - table
+    total = weight.sum()
+    mean = gain @ weight / total
+    square = (gain - mean[:, None]) ** 2 @ weight / total
+    everything = [tasks.fit_of(trusted) for _, trusted in tasks.splits]
+    path = _path(tasks, tasks.train, everything, basis, penalty)
+    return path, mean, np.sqrt(square / total), reference
+
+
+def _judge(
+    tasks: TrustedTasks,
+    train: RowsDataFit,
+    basis: Any,
+    thetas: Sequence[Array],
+    rows: Array,
+) -> Array:
+    """Losses (c, m) of rows under the models of a split at several points."""
+    out, w = [], None
+    for theta in thetas:
+        factors = np.asarray(np.exp(basis @ theta[1:]))
+        fit = replace(train, weight=train.weight * factors)
+        w = _model(tasks, fit, theta[0], w)
+        out.append(_row_losses(tasks, w, rows))
+    return np.array(out)
