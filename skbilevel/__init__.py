@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         to_sklearn,
     )
     from skbilevel.meta import MetaLogistic, MetaRidge
-    from skbilevel.search import BilevelSearchCV, original_columns
+    from skbilevel.search import BilevelSearchCV, SampleWeightsCV, original_columns
 
 __version__ = "0.1.0.dev0"
 
@@ -34,6 +34,7 @@ __all__ = [
     "BilevelTweedieCV",
     "MetaLogistic",
     "MetaRidge",
+    "SampleWeightsCV",
     "__version__",
     "original_columns",
     "show_versions",
@@ -45,6 +46,7 @@ _HOMES = {
     "BilevelSearchCV": "skbilevel.search",
     "MetaLogistic": "skbilevel.meta",
     "MetaRidge": "skbilevel.meta",
+    "SampleWeightsCV": "skbilevel.search",
     "original_columns": "skbilevel.search",
     "show_versions": "skbilevel._show_versions",
 }

@@ -198,13 +198,11 @@ class WeightedRowsPoint:
     def hessian(self) -> Array:
         """The Hessian; tasks are blocks of it."""
         _, p, t = self.rows.shape
-        zero = np.zeros((1, p, t))
         blocks = [_dense_hessian(point).reshape(p * t, p * t) for point in self._points]
-        penalty = np.empty((p * t, p * t))
-        for k in range(p * t):
-            unit = zero.copy()
-            unit.reshape(-1)[k] = 1.0
-            penalty[k] = self._penalty_times(unit).reshape(-1)
+        penalty = np.diag(np.repeat(self._strength, t))
+        if t > 1:
+            free = self.rows.n_free * t
+            penalty[:free, :free] += np.kron(np.eye(self.rows.n_free), np.full((t, t), 1 / t))
         return np.asarray(linalg.block_diag(*(block + penalty for block in blocks)))
 
     def cross(self, d: Array) -> Array:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -31,11 +33,26 @@ def refitted_has(name: str) -> Any:
 
 
 class RefittedMixin:
-    """Methods and attributes of ``best_estimator_``."""
+    """Methods, tags and attributes of an estimator that is fitted inside."""
 
     estimator: Any
     refit: bool | str
     best_estimator_: Any
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        sub = get_tags(self.estimator)
+        tags.estimator_type = sub.estimator_type
+        tags.classifier_tags = deepcopy(sub.classifier_tags)
+        tags.regressor_tags = deepcopy(sub.regressor_tags)
+        tags.target_tags = deepcopy(sub.target_tags)
+        tags.input_tags.sparse = sub.input_tags.sparse
+        return tags
+
+    def _set_best(self, estimator: Any) -> None:
+        self.best_estimator_ = estimator
+        if hasattr(estimator, "feature_names_in_"):
+            self.feature_names_in_ = estimator.feature_names_in_
 
     @available_if(refitted_has("predict"))
     def predict(self, X: Any) -> Any:

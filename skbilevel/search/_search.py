@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from copy import deepcopy
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -200,16 +199,6 @@ class BilevelSearchCV(
         self.cv = cv
         self.verbose = verbose
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        sub = get_tags(self.estimator)
-        tags.estimator_type = sub.estimator_type
-        tags.classifier_tags = deepcopy(sub.classifier_tags)
-        tags.regressor_tags = deepcopy(sub.regressor_tags)
-        tags.target_tags = deepcopy(sub.target_tags)
-        tags.input_tags.sparse = sub.input_tags.sparse
-        return tags
-
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, **params: Any) -> BilevelSearchCV:
         """Search the strengths, and refit the estimator with the best ones.
@@ -289,11 +278,6 @@ class BilevelSearchCV(
             value = found.values[found.chosen]
             self._set_best(tuned.refitted(value))
             self.refit_time_ = tuned.seconds[0] + time.perf_counter() - start
-
-    def _set_best(self, estimator: Any) -> None:
-        self.best_estimator_ = estimator
-        if hasattr(estimator, "feature_names_in_"):
-            self.feature_names_in_ = estimator.feature_names_in_
 
     def _set_results(self, tuned: TunedChain, found: Candidates, metric: str) -> None:
         name = f"{tuned.chain.prefix}{tuned.step.parameter or 'alpha'}"

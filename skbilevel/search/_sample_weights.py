@@ -1,0 +1,352 @@
+"""SampleWeightsCV: weights of rows, learned from rows that are trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.utils import check_array, check_random_state, column_or_1d, indexable
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from skbilevel._mistakes import ExplainedParameters
+from skbilevel._sklearn_compat import (
+    HasMethods,
+    StrOptions,
+    _fit_context,
+    _num_samples,
+    _routing_enabled,
+    process_routing,
+)
+from skbilevel._threads import one_blas_thread
+from skbilevel._typing import Array
+from skbilevel._versions import Versioned
+from skbilevel.linear_model._base import check_weight
+from skbilevel.linear_model._classes import indicators as class_columns
+from skbilevel.linear_model._classes import two_or_more_classes
+from skbilevel.linear_model._counts import RowCounts
+from skbilevel.linear_model._draft import Draft, is_fitted
+from skbilevel.model_selection._row_weights import (
+    RowWeights,
+    TrustedTasks,
+    indicators,
+    learn_row_weights,
+)
+from skbilevel.problems import (
+    Centered,
+    Headed,
+    LogisticLoss,
+    Loss,
+    SoftmaxLoss,
+    SquaredLoss,
+    as_design,
+)
+from skbilevel.search._chain import Chain
+from skbilevel.search._refitted import RefittedMixin, refitted_has
+from skbilevel.search._trusted import (
+    judging_parts,
+    label_codes,
+    ordering_folds,
+    split_by_cv,
+    split_by_mask,
+    trusted_mask,
+)
+
+_ELSEWHERE = {
+    "trusted": "the mask goes to fit(X, y, trusted=...)",
+    "labels": "labels of rows go to fit(X, y, labels=...)",
+    "groups": "labels of rows that stay together go to fit(X, y, groups=...)",
+    "sample_weight": "weights that are known go to fit(X, y, sample_weight=...)",
+    "alpha": "the strength is learned together with the weights; leave it out",
+    "C": "the strength is learned together with the weights; leave it out",
+}
+
+
+class SampleWeightsCV(
+    RefittedMixin, MetaEstimatorMixin, Versioned, ExplainedParameters, BaseEstimator
+):
+    """TODO."""
+
+    _doc_link_module = "skbilevel"
+    _elsewhere = _ELSEWHERE
+    _unnamed = "trusted"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "estimator": [HasMethods(["fit"])],
+        "by": [StrOptions({"auto", "agreement", "label", "row"})],
+        "cv": ["cv_object"],
+        "refit": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        by: str = "auto",
+        cv: Any = 5,
+        refit: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.by = by
+        self.cv = cv
+        self.refit = refit
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output, tags.target_tags.single_output = False, True
+        if tags.classifier_tags is not None:
+            tags.classifier_tags.multi_label = False
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        trusted: Any = None,
+        labels: Any = None,
+        **params: Any,
+    ) -> SampleWeightsCV:
+        """TODO."""
+        draft = Draft(self, [name for name in vars(self) if is_fitted(name)])
+        draft.model._fit(X, y, sample_weight, trusted, labels, params)
+        draft.publish()
+        return self
+
+    def _fit(
+        self, X: Any, y: Any, given: Any, trusted: Any, labels: Any, params: Any
+    ) -> None:
+        chain = Chain.of(self.estimator)
+        _check_takes_weights(chain.last)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        X, y = indexable(X, y)
+        y = column_or_1d(y, warn=True)
+        own, split_params = self._routed(params)
+        heads, features = chain.fit_transform(X, y, own)
+        columns = check_array(
+            features,
+            accept_sparse=("csr", "csc"),
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+            estimator=self,
+        )
+        weight = check_weight(given, columns)
+        counts = RowCounts.of(weight)
+        prior = np.zeros(len(y))
+        prior[counts.index] = counts.weight
+        target = _Target.of(y, is_classifier(self.estimator), prior)
+        splits, seed = self._splits(X, y, trusted, target, prior > 0, split_params)
+        tasks = TrustedTasks(
+            _design(columns, prior, chain.last),
+            target.Y,
+            prior,
+            target.loss,
+            splits,
+            ordering_folds(splits, target.codes, seed),
+            judging_parts(splits, target.codes, seed),
+            int(getattr(chain.last, "fit_intercept", True)),
+        )
+        names, basis = self._basis(labels, tasks)
+        with one_blas_thread():
+            found = learn_row_weights(tasks, basis)
+        self._publish(found, weight, counts, names)
+        if self.refit:
+            last = _with_strength(clone(chain.last), self.alpha_)
+            last.fit(features, y, sample_weight=self.sample_weight_)
+            self._set_best(chain.assemble(heads, last))
+
+    def _routed(self, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Metadata of the estimator and of the splitter."""
+        if not _routing_enabled():
+            unknown = sorted(set(params) - {"groups"})
+            if unknown:
+                raise ValueError(
+                    f"fit got metadata {unknown} that it cannot use; without metadata "
+                    "routing no more is passed on "
+                    "(sklearn.set_config(enable_metadata_routing=True))."
+                )
+            return {}, params
+        routed = process_routing(self, "fit", **params)
+        split = routed.get("splitter", {"split": {}})["split"]
+        return dict(routed.estimator.fit), dict(split)
+
+    def _splits(
+        self, X: Any, y: Any, trusted: Any, target: _Target, counted: Array, params: Any
+    ) -> tuple[list[tuple[Array, Array]], int]:
+        """Rows to weigh and rows that judge, and a seed for what is drawn."""
+        random = check_random_state(
+            0 if self.random_state is None else self.random_state
+        )
+        seed = int(random.randint(np.iinfo(np.int32).max))
+        if trusted is None:
+            cv = 5 if self.cv is None else self.cv
+            codes = target.codes
+            return split_by_cv(cv, X, y, codes, counted, seed, params), seed
+        splits = split_by_mask(trusted_mask(trusted, len(y)), counted)
+        target.check_trusted(splits[0][1])
+        return splits, seed
+
+    def _basis(self, labels: Any, tasks: TrustedTasks) -> tuple[Array | None, Any]:
+        """Labels and the columns whose combination the weights are."""
+        by = self.by
+        if by == "auto":
+            by = "agreement" if labels is None else "label"
+        if (by == "label") != (labels is not None):
+            raise ValueError(
+                f"by={self.by!r}, but labels are "
+                f"{'missing' if labels is None else 'given'}: by='label' needs "
+                "fit(X, y, labels=...), one for every row, and nothing else takes them."
+            )
+        n = len(tasks.weight)
+        if by == "agreement":
+            return None, None
+        if by == "label":
+            names, codes = label_codes(labels, n, tasks.weighted)
+            return names, indicators(codes)
+        codes = np.full(n, -1)
+        codes[tasks.weighted] = np.arange(len(tasks.weighted))
+        return None, indicators(codes)
+
+    def _publish(
+        self, found: RowWeights, weight: Array, counts: RowCounts, names: Any
+    ) -> None:
+        self.sample_weight_ = weight * found.factors
+        self.row_loss_ = found.losses
+        known = np.flatnonzero(np.isfinite(found.losses))
+        self.ranking_ = known[np.argsort(-found.losses[known], kind="stable")]
+        self.alpha_ = float(found.alpha * self.sample_weight_.sum())
+        self.hyperpenalty_ = found.path
+        self.best_index_ = found.chosen
+        if names is not None:
+            self.labels_ = names
+            u = found.theta[1:]
+            self.label_weight_ = np.exp(u - u.max())
+
+    @property
+    def _fitted_once(self) -> bool:
+        return hasattr(self, "sample_weight_")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._fitted_once
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """TODO."""
+        refitted_has("fit")(self)
+        check_is_fitted(self)
+        more = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return float(self.best_estimator_.score(X, y, **more))
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Metadata routing: weights, mask and labels for itself, the rest below.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            What ``fit`` passes on to the estimator and to the splitter.
+        """
+        fit = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router.add(estimator=self.estimator, method_mapping=fit)
+        if hasattr(self.cv, "split"):
+            split = MethodMapping().add(caller="fit", callee="split")
+            router.add(splitter=self.cv, method_mapping=split)
+        return router
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What the model that finds weights predicts.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n, t)
+        Indicators of classes, or targets of unit variance.
+    loss : Loss
+        Its loss.
+    codes : ndarray of shape (n,)
+        Classes of rows, which folds share out evenly; zeros for a regression.
+    classes : ndarray or None
+        Their labels.
+    """
+
+    Y: Array
+    loss: Loss
+    codes: Array
+    classes: Array | None
+
+    @classmethod
+    def of(cls, y: Array, classifier: bool, weight: Array) -> _Target:
+        """From the targets of all rows; those without a weight are not looked at."""
+        codes, counted = np.zeros(len(y), dtype=int), weight > 0
+        if not classifier:
+            y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+            y = y - np.average(y, weights=weight)
+            scale = float(np.sqrt(np.average(y**2, weights=weight))) or 1.0
+            return cls((y / scale)[:, None], SquaredLoss(), codes, None)
+        check_classification_targets(y)
+        classes, codes[counted] = two_or_more_classes(y[counted])
+        Y = class_columns(codes, len(classes)).astype(np.float64)
+        loss: Loss = LogisticLoss() if len(classes) == 2 else SoftmaxLoss()
+        return cls(Y, loss, codes, classes)
+
+    def check_trusted(self, rows: Array) -> None:
+        """Raise where trusted rows cannot tell classes apart."""
+        if self.classes is not None and len(np.unique(self.codes[rows])) < 2:
+            only = self.classes[self.codes[rows[0]]]
+            raise ValueError(
+                f"All trusted rows are of the class {only!r}; rows of at least two "
+                "classes are needed to judge a classifier."
+            )
+
+
+def _check_takes_weights(last: Any) -> None:
+    if not has_fit_parameter(last, "sample_weight"):
+        raise TypeError(
+            f"{type(last).__name__} takes no sample_weight in fit, which learned weights "
+            "need; choose another estimator."
+        )
+
+
+def _tuned(last: Any) -> bool:
+    """Whether the strength of the last step is the one that is learned."""
+    if isinstance(last, LogisticRegression):
+        l2 = last.penalty in ("deprecated", "l2") and not last.l1_ratio
+        return bool(l2)
+    return type(last) is Ridge
+
+
+def _with_strength(last: Any, alpha: float) -> Any:
+    if not _tuned(last):
+        return last
+    if isinstance(last, Ridge):
+        return last.set_params(alpha=alpha)
+    return last.set_params(C=1.0 / alpha)
+
+
+def _design(X: Any, weight: Array, last: Any) -> Headed:
+    """Columns as the last step sees them; scaled ones for a model of another kind."""
+    design, total = as_design(X), weight.sum()
+    mean = design.column_sums(weight) / total
+    if not getattr(last, "fit_intercept", True):
+        mean = np.zeros_like(mean)
+    square = Centered(design, mean, np.ones_like(mean)).column_squares(weight) / total
+    scale = np.ones_like(mean)
+    if not _tuned(last):
+        scale = np.sqrt(np.where(square > 1e-24 * (1.0 + mean**2), square, 1.0))
+    m = int(getattr(last, "fit_intercept", True))
+    dense = X if sparse.issparse(X) else np.asarray(X, dtype=np.float64)
+    return Headed(Centered(as_design(dense), mean, scale), np.ones((X.shape[0], m)))
