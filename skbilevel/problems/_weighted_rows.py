@@ -36,7 +36,7 @@ trusted ones; the mean over weights, the basis and the hyperpenalty are this pac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -47,6 +47,7 @@ from scipy import linalg
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
+from skbilevel.problems._smoothness import curvature_bound
 
 # Up to so many unknowns of a task its Hessian is an array.
 _DENSE_UP_TO = 400
@@ -106,13 +107,44 @@ class WeightedRows:
     n_free: int = 1
 
     n_rows = 0
-    smoothness = None
 
     @property
     def provides(self) -> frozenset[str]:
-        """The Hessian, where it is small."""
-        dense = self.size <= _DENSE_UP_TO
-        return frozenset({"dense_hessian"} if dense else ())
+        """A bound on the curvature, and the Hessian where it is small."""
+        words = {
+            "dense_hessian": self.size <= _DENSE_UP_TO,
+            "smoothness": curvature_bound(self.fits[0].loss) is not None,
+        }
+        return frozenset(word for word, given in words.items() if given)
+
+    @property
+    def smoothness(self) -> Callable[[Array], Array] | None:
+        """The trace of the data's part, which is above its largest eigenvalue.
+
+        It costs no product with X, and this is a problem for Newton's method.
+        """
+        bound = curvature_bound(self.fits[0].loss)
+        if bound is None:
+            return None
+        _, p, t = self.shape
+
+        def of(theta: Array) -> Array:
+            factors, strength = self.factors(theta), np.full(p, np.exp(theta[0]))
+            # The held mean of the intercepts of several classes has curvature one.
+            strength[: self.n_free] = float(t > 1)
+            weights = [fit.weight * factors for fit in self.fits]
+            traces = [bound * (each @ self._squares) / each.sum() for each in weights]
+            return np.concatenate([np.repeat(x + strength, t) for x in traces])
+
+        return of
+
+    @cached_property
+    def _squares(self) -> Array:
+        """Squared norms of the rows."""
+        out = np.zeros(self.basis.shape[0])
+        for rows, block in self.fits[0].design.iter_blocks():
+            out[rows] = np.einsum("ij,ij->i", block, block)
+        return out
 
     @property
     def shape(self) -> tuple[int, int, int]:

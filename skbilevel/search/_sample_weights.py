@@ -39,6 +39,7 @@ from skbilevel.model_selection._row_weights import (
 )
 from skbilevel.problems import (
     Centered,
+    Design,
     Headed,
     LogisticLoss,
     Loss,
@@ -57,6 +58,8 @@ from skbilevel.search._trusted import (
     trusted_mask,
 )
 
+# Up to so many entries X is copied in the units of the search: products cost less.
+_COPIED = 1 << 22
 _ELSEWHERE = {
     "trusted": "the mask goes to fit(X, y, trusted=...)",
     "labels": "labels of rows go to fit(X, y, labels=...)",
@@ -337,7 +340,7 @@ def _with_strength(last: Any, alpha: float) -> Any:
     return last.set_params(C=1.0 / alpha)
 
 
-def _design(X: Any, weight: Array, last: Any) -> Headed:
+def _design(X: Any, weight: Array, last: Any) -> Design:
     """Columns as the last step sees them; scaled ones for a model of another kind."""
     design, total = as_design(X), weight.sum()
     mean = design.column_sums(weight) / total
@@ -347,6 +350,7 @@ def _design(X: Any, weight: Array, last: Any) -> Headed:
     scale = np.ones_like(mean)
     if not _tuned(last):
         scale = np.sqrt(np.where(square > 1e-24 * (1.0 + mean**2), square, 1.0))
-    m = int(getattr(last, "fit_intercept", True))
-    dense = X if sparse.issparse(X) else np.asarray(X, dtype=np.float64)
-    return Headed(Centered(as_design(dense), mean, scale), np.ones((X.shape[0], m)))
+    free = np.ones((X.shape[0], int(getattr(last, "fit_intercept", True))))
+    if sparse.issparse(X) or X.size > _COPIED:
+        return Headed(Centered(design, mean, scale), free)
+    return as_design(np.hstack([free, (np.asarray(X, dtype=float) - mean) / scale]))
