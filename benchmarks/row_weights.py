@@ -4,8 +4,8 @@
     python benchmarks/row_weights.py --half confirm --rule "what is frozen"
     python benchmarks/row_weights.py --flips 0 --half choose
 
-Binary classification sets of at least 600 rows, cut to 2,000, a few 70/30 splits. Of the
-training rows 5 % at random are trusted; of the others a share, 30 %, has its label
+Binary classification sets of at least 600 rows, cut to 2,000, a few 70/30 splits. Of
+the training rows 5 % at random are trusted; of the others a share, 30 %, has its label
 flipped. Test rows are clean. Figures are log losses of test rows:
 
 - *all*: `LogisticRegressionCV` (log loss) on all training rows, the trusted among them;
@@ -14,8 +14,8 @@ flipped. Test rows are clean. Figures are log losses of test rows:
 - *weights*: ``SampleWeightsCV(LogisticRegression())``.
 
 *Gap* is the share of the way from *all* to *clean*. *Area* is that under the curve of
-the ranking of flipped rows by ``row_loss_``; *best area* ranks them by the losses of the
-*clean* model. Rules were chosen on the half *choose* of the sets (see ``_halves.py``);
+the ranking of flipped rows by ``row_loss_``; *best area* ranks them by the losses of
+the *clean* model. Rules were chosen on the half *choose* of the sets (see ``_halves.py``);
 the half *confirm* was looked at once, with a line in ``confirm_log.md``.
 ``SKBILEVEL_DATA`` names the folder of the data sets.
 """

@@ -234,7 +234,9 @@ class WeightedRowsPoint:
         penalty = np.diag(np.repeat(self._strength, t))
         if t > 1:
             free = self.rows.n_free * t
-            penalty[:free, :free] += np.kron(np.eye(self.rows.n_free), np.full((t, t), 1 / t))
+            penalty[:free, :free] += np.kron(
+                np.eye(self.rows.n_free), np.full((t, t), 1 / t)
+            )
         return np.asarray(linalg.block_diag(*(block + penalty for block in blocks)))
 
     def cross(self, d: Array) -> Array:

@@ -73,7 +73,126 @@ _ELSEWHERE = {
 class SampleWeightsCV(
     RefittedMixin, MetaEstimatorMixin, Versioned, ExplainedParameters, BaseEstimator
 ):
-    """TODO."""
+    """Learn weights of rows from trusted rows, and refit any estimator with them.
+
+    Put it around an estimator where some labels are wrong, or some sources of rows
+    worse than others, and where the rows of a small part can be trusted. With losses
+    ``l_i`` of a linear model (the log loss of classes, the squared loss of a
+    regression), it learns weights ``s_i`` and one strength ``a`` together::
+
+        min over s, a of    mean over trusted rows j of  l_j(w(s, a))
+                            + factor * variance of log s + ...
+        w(s, a) = argmin_w  sum_i s_i l_i(w) / sum_i s_i + 0.5 a |w|^2
+
+    by the hypergradient: one adjoint solve gives ``d/ds_i`` for all rows. Then it fits
+    the estimator, of whatever kind, with ``sample_weight_``.
+
+    So many weights would overfit few trusted rows. By default the logarithm of a weight is
+    a piecewise linear function, with five values, of the row's *agreement* with the
+    others: the rank of its loss under models that have not seen it. A hyperpenalty
+    pulls weights towards equal ones, and a guard chooses its factor: trusted rows that
+    had no part in learning judge, and equal weights stay unless a gain is sure.
+
+    Parameters
+    ----------
+    estimator : estimator or Pipeline
+        What is refitted; ``fit`` of its last step takes ``sample_weight``. The strength of
+        a last step `Ridge`, or `LogisticRegression` with an L2 penalty, is the one that
+        was learned; other estimators are fitted as they are. Transformers of a Pipeline
+        are fitted on all rows, once and without weights.
+    by : {"auto", "agreement", "label", "row"}, default="auto"
+        What has a weight: "label" every label of ``labels``, "row" every row by itself,
+        "agreement" see above. "auto" is "label" where ``fit`` is given labels, and
+        "agreement" elsewhere.
+    cv : None, int, splitter or iterable, default=None
+        Where ``fit`` is given no mask, validation rows of these splits are trusted, and
+        their training rows are weighed; None is 3 folds. Wrong labels are among the
+        judges then: it serves sources of different quality, not flipped labels.
+    refit : bool, default=True
+        Whether the estimator is refitted; False leaves it at weights and a ranking.
+    random_state : int, RandomState or None, default=None
+        Seeds the folds. None is a fixed seed: fits are deterministic.
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_samples,)
+        Learned weights times those that were given. Weights that were learned are at
+        most one, which is that of trusted rows.
+    row_loss_ : ndarray of shape (n_samples,)
+        Loss of every row that was weighed under a model, with these weights, that has
+        not seen it; in units of its mean for a regression. NaN for trusted rows of a
+        mask, and rows of weight zero.
+    ranking_ : ndarray of int of shape (n_weighed,)
+        Rows that were weighed, the most suspicious first: by falling ``row_loss_``.
+    alpha_ : float
+        Strength that was learned, in the unit of `Ridge`: beside half the sum of squares
+        of the coefficients stands the sum over rows of weighted losses. ``C`` of
+        `LogisticRegression` is its inverse.
+    hyperpenalty_ : dict of ndarray
+        Candidates: ``factor`` of the hyperpenalty (infinite for equal weights), ``gain``
+        on trusted rows over equal weights and ``sure_gain``, by which the guard chose.
+    best_index_ : int
+        The chosen one; 0 are equal weights.
+    labels_ : ndarray of shape (n_labels,)
+        Labels of the rows that were weighed; only with labels.
+    label_weight_ : ndarray of shape (n_labels,)
+        Their weights, the largest of them one; only with labels.
+    best_estimator_ : estimator
+        The refitted estimator; only with ``refit``, as are the next three.
+    n_features_in_ : int
+        Number of features of X.
+    classes_ : ndarray of shape (n_classes,)
+        Labels of classes; only of classifiers.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features; only where X has them.
+
+    See Also
+    --------
+    BilevelLogisticCV : Strengths of features in place of weights of rows.
+    BilevelSearchCV : Strengths of the last step of a pipeline.
+
+    Notes
+    -----
+    The loss is divided by the sum of weights. Divided by the number of rows it would
+    shrink beside the penalty where weights fall, and leaving out wrong rows would be
+    punished by stronger regularization.
+
+    What a trusted row is worth: the guard asks for two standard errors, so that with
+    fewer than about 50 trusted rows it often keeps equal weights where others would
+    have been better. It is a linear model that finds the weights; what it cannot
+    fit looks suspicious, and the ranking is no better than that model.
+
+    References
+    ----------
+    L. Franceschi, M. Donini, P. Frasconi, M. Pontil, "Forward and reverse
+    gradient-based hyperparameter optimization", ICML 2017 (data hyper-cleaning).
+
+    M. Ren, W. Zeng, B. Yang, R. Urtasun, "Learning to reweight examples for robust deep
+    learning", ICML 2018 (one weight per row by the gradient on trusted rows).
+
+    J. Shu et al., "Meta-Weight-Net: learning an explicit mapping for sample weighting",
+    NeurIPS 2019 (weights as a function of the loss).
+
+    Examples
+    --------
+    A third of the labels is flipped; one row in ten is known to be right.
+
+    >>> import numpy as np
+    >>> from sklearn.datasets import make_classification
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skbilevel import SampleWeightsCV
+    >>> X, y = make_classification(600, 8, n_informative=4, random_state=0)
+    >>> rng = np.random.default_rng(0)
+    >>> trusted = rng.random(600) < 0.1
+    >>> wrong = ~trusted & (rng.random(600) < 0.33)
+    >>> given = np.where(wrong, 1 - y, y)
+    >>> model = SampleWeightsCV(LogisticRegression()).fit(X, given, trusted=trusted)
+    >>> weight = model.sample_weight_
+    >>> bool(weight[wrong].mean() < 0.5 * weight[~wrong].mean())
+    True
+    >>> bool(wrong[model.ranking_[:100]].mean() > 0.9)
+    True
+    """
 
     _doc_link_module = "skbilevel"
     _elsewhere = _ELSEWHERE
@@ -92,7 +211,7 @@ class SampleWeightsCV(
         estimator: Any,
         *,
         by: str = "auto",
-        cv: Any = 5,
+        cv: Any = None,
         refit: bool = True,
         random_state: Any = None,
     ) -> None:
@@ -120,7 +239,38 @@ class SampleWeightsCV(
         labels: Any = None,
         **params: Any,
     ) -> SampleWeightsCV:
-        """TODO."""
+        """Learn the weights, and refit the estimator with them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes. The last one gets numbers, dense or sparse.
+        y : array-like of shape (n_samples,)
+            Class labels of a classifier, numbers elsewhere.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights that are known; an integer weight counts as that many rows, a weight
+            of zero as none. Learned weights multiply them.
+        trusted : array-like of bool of shape (n_samples,), default=None
+            Mask of the rows whose targets are right. They judge, and have the largest
+            weight in the refit; the weights of the others are learned. None takes the
+            validation rows of ``cv``.
+        labels : array-like of shape (n_samples,), default=None
+            Source, annotator or batch of every row: one weight per label.
+        **params : dict
+            ``groups`` for a splitter. Under metadata routing, what was requested.
+
+        Returns
+        -------
+        self : SampleWeightsCV
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If the last step takes no ``sample_weight``.
+        ValueError
+            If the data or a parameter cannot be used; the message names it.
+        """
         draft = Draft(self, [name for name in vars(self) if is_fitted(name)])
         draft.model._fit(X, y, sample_weight, trusted, labels, params)
         draft.publish()
@@ -196,7 +346,7 @@ class SampleWeightsCV(
         )
         seed = int(random.randint(np.iinfo(np.int32).max))
         if trusted is None:
-            cv = 5 if self.cv is None else self.cv
+            cv = 3 if self.cv is None else self.cv
             codes = target.codes
             return split_by_cv(cv, X, y, codes, counted, seed, params), seed
         splits = split_by_mask(trusted_mask(trusted, len(y)), counted)
@@ -239,15 +389,26 @@ class SampleWeightsCV(
             u = found.theta[1:]
             self.label_weight_ = np.exp(u - u.max())
 
-    @property
-    def _fitted_once(self) -> bool:
+    def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "sample_weight_")
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return self._fitted_once
-
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """TODO."""
+        """Score predictions as the estimator does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+        y : array-like of shape (n_samples,)
+            True targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Greater is better.
+        """
         refitted_has("fit")(self)
         check_is_fitted(self)
         more = {} if sample_weight is None else {"sample_weight": sample_weight}
