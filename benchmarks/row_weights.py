@@ -15,8 +15,9 @@ flipped. Test rows are clean. Figures are log losses of test rows:
 
 *Gap* is the share of the way from *all* to *clean*. *Area* is that under the curve of
 the ranking of flipped rows by ``row_loss_``; *best area* ranks them by the losses of
-the *clean* model. Rules were chosen on the half *choose* of the sets (see ``_halves.py``);
-the half *confirm* was looked at once, with a line in ``confirm_log.md``.
+the *clean* model. Rules were chosen on the half *choose* of the sets (see
+``_halves.py``); the half *confirm* was looked at once, with a line in
+``confirm_log.md``.
 ``SKBILEVEL_DATA`` names the folder of the data sets.
 """
 

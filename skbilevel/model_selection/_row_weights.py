@@ -59,7 +59,7 @@ _KNOTS = 5
 _ROUNDS = 2
 _TOL, _MAX_ITER, _ACCURACY = 2e-3, 25, 1e-6
 # Strengths of the first look, in units of the columns' mean variance.
-_STRENGTHS = 10.0 ** np.arange(1.0, -6.5, -0.5)
+_STRENGTHS = 10.0 ** np.arange(1.0, -8.5, -0.5)
 
 Split = tuple[Array, Array]
 
@@ -241,11 +241,12 @@ def cross_fitted(
 
 def _first_look(tasks: TrustedTasks, log_alphas: Array) -> tuple[float, Array]:
     """The strength that serves equal weights best, and losses of rows there."""
-    best, found, models = np.inf, (float(log_alphas[0]), np.empty(0)), None
+    found, models = (float(log_alphas[0]), np.empty(0)), None
+    best = np.inf
     worse, rows = 0, tasks.weighted
     for log_alpha in log_alphas:
         losses, models = cross_fitted(tasks, np.ones(()), log_alpha, models)
-        value = tasks.weight[rows] @ losses[rows]
+        value = float(tasks.weight[rows] @ losses[rows])
         worse = worse + 1 if value >= best else 0
         if worse == 0:
             best, found = value, (float(log_alpha), losses)
@@ -336,7 +337,8 @@ def _walk(
             max_iter=_MAX_ITER,
             final_tol=None,
         )
-        problem = replace(problem, w0=result.w, theta0=result.theta)
+        w0 = problem.w0 if result.w is None else result.w
+        problem = replace(problem, w0=w0, theta0=result.theta)
         yield result.theta
 
 

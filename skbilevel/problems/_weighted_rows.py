@@ -9,14 +9,14 @@
         sum_i s_ki l_i(b + x_i W) / sum_i s_ki + 0.5 exp(rho) |W|^2
     s_ki = r_ki exp((Phi c)_i)
 
-with losses ``l_i`` of rows, one task k for a mask of trusted rows and one for each split
-of a splitter, prior weights ``r_ki`` of its training rows and ``t_kj`` of its trusted
-rows. A weight is the exponential of a combination of columns of a basis ``Phi`` (n, g):
+with losses ``l_i`` of rows, one task k for a mask of trusted rows and one for each
+split of a splitter, prior weights ``r_ki`` of its training rows and ``t_kj`` of its
+trusted rows. A weight is the exponential of a combination of columns of a basis ``Phi`` (n, g):
 indicators of labels give one weight per label, the identity one per row.
 
 The loss is divided by the sum of the *weights*. Divided by the number of rows, it would
-shrink beside the penalty as soon as weights fall, and weights of zero for all wrong rows
-would then be a stronger regularization, not a cleaner data set.
+shrink beside the penalty as soon as weights fall, and weights of zero for all wrong
+rows would then be a stronger regularization, not a cleaner data set.
 
 With ``G = sum_i s_i l_i' / sum_i s_i`` and the adjoint ``g_ww q = f_w`` of a task, ::
 
@@ -30,8 +30,8 @@ weights are multiplied by one number.
 
 M. Ren, W. Zeng, B. Yang, R. Urtasun, "Learning to reweight examples for robust deep
 learning", ICML 2018, and L. Franceschi et al., "Forward and reverse gradient-based
-hyperparameter optimization", ICML 2017 (data hyper-cleaning), learn weights of rows from
-trusted ones; the mean over weights, the basis and the hyperpenalty are this package's.
+hyperparameter optimization", ICML 2017 (data hyper-cleaning), learn weights of rows
+from trusted ones; the mean over weights, the basis and the hyperpenalty are this package's.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ class WeightedRowsPoint:
     def _penalty_times(self, D: Array) -> Array:
         """The penalty's Hessian times D (K, p, t).
 
-        With several classes the unpenalized rows have one direction more that changes no
-        probability, the same number for all classes. Their mean is held at zero.
+        With several classes the unpenalized rows have one direction more that changes
+        no probability, the same number for all classes. Their mean is held at zero.
         """
         out = self._strength * D
         if self.rows.shape[2] > 1:

@@ -19,7 +19,6 @@ from skbilevel._sklearn_compat import (
     HasMethods,
     StrOptions,
     _fit_context,
-    _num_samples,
     _routing_enabled,
     process_routing,
 )
@@ -87,8 +86,8 @@ class SampleWeightsCV(
     by the hypergradient: one adjoint solve gives ``d/ds_i`` for all rows. Then it fits
     the estimator, of whatever kind, with ``sample_weight_``.
 
-    So many weights would overfit few trusted rows. By default the logarithm of a weight is
-    a piecewise linear function, with five values, of the row's *agreement* with the
+    So many weights would overfit few trusted rows. By default the logarithm of a weight
+    is a piecewise linear function, with five values, of the row's *agreement* with the
     others: the rank of its loss under models that have not seen it. A hyperpenalty
     pulls weights towards equal ones, and a guard chooses its factor: trusted rows that
     had no part in learning judge, and equal weights stay unless a gain is sure.
@@ -96,8 +95,8 @@ class SampleWeightsCV(
     Parameters
     ----------
     estimator : estimator or Pipeline
-        What is refitted; ``fit`` of its last step takes ``sample_weight``. The strength of
-        a last step `Ridge`, or `LogisticRegression` with an L2 penalty, is the one that
+        What is refitted; ``fit`` of its last step takes ``sample_weight``. The strength
+        of a last step `Ridge`, or `LogisticRegression` with an L2 penalty, is the one that
         was learned; other estimators are fitted as they are. Transformers of a Pipeline
         are fitted on all rows, once and without weights.
     by : {"auto", "agreement", "label", "row"}, default="auto"
@@ -125,12 +124,12 @@ class SampleWeightsCV(
     ranking_ : ndarray of int of shape (n_weighed,)
         Rows that were weighed, the most suspicious first: by falling ``row_loss_``.
     alpha_ : float
-        Strength that was learned, in the unit of `Ridge`: beside half the sum of squares
-        of the coefficients stands the sum over rows of weighted losses. ``C`` of
+        Strength that was learned, in the unit of `Ridge`: it stands beside the sum over
+        rows of weighted losses. ``C`` of
         `LogisticRegression` is its inverse.
     hyperpenalty_ : dict of ndarray
-        Candidates: ``factor`` of the hyperpenalty (infinite for equal weights), ``gain``
-        on trusted rows over equal weights and ``sure_gain``, by which the guard chose.
+        Candidates: ``factor`` of the hyperpenalty (infinite for equal weights),
+        ``gain`` on trusted rows over equal weights and ``sure_gain``, by which the guard chose.
     best_index_ : int
         The chosen one; 0 are equal weights.
     labels_ : ndarray of shape (n_labels,)
@@ -480,8 +479,8 @@ class _Target:
 def _check_takes_weights(last: Any) -> None:
     if not has_fit_parameter(last, "sample_weight"):
         raise TypeError(
-            f"{type(last).__name__} takes no sample_weight in fit, which learned weights "
-            "need; choose another estimator."
+            f"{type(last).__name__} takes no sample_weight in fit, which learned "
+            "weights need; choose another estimator."
         )
 
 

@@ -19,8 +19,8 @@ def trusted_mask(trusted: Any, n_rows: int) -> Array:
     mask = np.asarray(trusted)
     if mask.shape != (n_rows,):
         raise ValueError(
-            f"trusted has shape {mask.shape}, but X has {n_rows} rows; give a mask with "
-            "one True or False for every row."
+            f"trusted has shape {mask.shape}, but X has {n_rows} rows; give a mask "
+            "with one True or False for every row."
         )
     if mask.dtype != bool:
         if mask.dtype.kind not in "iufO" or not np.isin(mask, (0, 1)).all():
@@ -54,6 +54,7 @@ def split_by_cv(
     """Splits of a number of folds, a splitter or an iterable."""
     rows = np.flatnonzero(counted)
     if isinstance(cv, Integral):
+        cv = int(cv)
         if cv < 2:
             raise ValueError(f"cv={cv} folds: at least 2 are needed.")
         if len(rows) < cv:
@@ -61,7 +62,7 @@ def split_by_cv(
                 f"cv={cv} folds are more than the n_samples={len(rows)} rows of "
                 "positive weight; give a smaller cv."
             )
-        return folds_of(rows, codes[rows], int(cv), seed)
+        return folds_of(rows, codes[rows], cv, seed)
     pairs = cv.split(X, y, **params) if hasattr(cv, "split") else cv
     splits = []
     for train, valid in pairs:
