@@ -11,8 +11,8 @@
 
 with losses ``l_i`` of rows, one task k for a mask of trusted rows and one for each
 split of a splitter, prior weights ``r_ki`` of its training rows and ``t_kj`` of its
-trusted rows. A weight is the exponential of a combination of columns of a basis ``Phi`` (n, g):
-indicators of labels give one weight per label, the identity one per row.
+trusted rows. A weight is the exponential of a combination of columns of a basis ``Phi``
+(n, g): indicators of labels give one weight per label, the identity one per row.
 
 The loss is divided by the sum of the *weights*. Divided by the number of rows, it would
 shrink beside the penalty as soon as weights fall, and weights of zero for all wrong
@@ -31,7 +31,8 @@ weights are multiplied by one number.
 M. Ren, W. Zeng, B. Yang, R. Urtasun, "Learning to reweight examples for robust deep
 learning", ICML 2018, and L. Franceschi et al., "Forward and reverse gradient-based
 hyperparameter optimization", ICML 2017 (data hyper-cleaning), learn weights of rows
-from trusted ones; the mean over weights, the basis and the hyperpenalty are this package's.
+from trusted ones; the mean over weights, the basis and the hyperpenalty are this
+package's.
 """
 
 from __future__ import annotations

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils import check_array, check_random_state, column_or_1d, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
@@ -26,8 +22,6 @@ from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.linear_model._base import check_weight
-from skbilevel.linear_model._classes import indicators as class_columns
-from skbilevel.linear_model._classes import two_or_more_classes
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._draft import Draft, is_fitted
 from skbilevel.model_selection._row_weights import (
@@ -35,16 +29,6 @@ from skbilevel.model_selection._row_weights import (
     TrustedTasks,
     indicators,
     learn_row_weights,
-)
-from skbilevel.problems import (
-    Centered,
-    Design,
-    Headed,
-    LogisticLoss,
-    Loss,
-    SoftmaxLoss,
-    SquaredLoss,
-    as_design,
 )
 from skbilevel.search._chain import Chain
 from skbilevel.search._refitted import RefittedMixin, refitted_has
@@ -56,9 +40,13 @@ from skbilevel.search._trusted import (
     split_by_mask,
     trusted_mask,
 )
+from skbilevel.search._weight_model import (
+    WeightTarget,
+    check_takes_weights,
+    weighed_design,
+    with_strength,
+)
 
-# Up to so many entries X is copied in the units of the search: products cost less.
-_COPIED = 1 << 22
 _ELSEWHERE = {
     "trusted": "the mask goes to fit(X, y, trusted=...)",
     "labels": "labels of rows go to fit(X, y, labels=...)",
@@ -96,9 +84,9 @@ class SampleWeightsCV(
     ----------
     estimator : estimator or Pipeline
         What is refitted; ``fit`` of its last step takes ``sample_weight``. The strength
-        of a last step `Ridge`, or `LogisticRegression` with an L2 penalty, is the one that
-        was learned; other estimators are fitted as they are. Transformers of a Pipeline
-        are fitted on all rows, once and without weights.
+        of a last step `Ridge`, or `LogisticRegression` with an L2 penalty, is the one
+        that was learned; other estimators are fitted as they are. Transformers of a
+        Pipeline are fitted on all rows, once and without weights.
     by : {"auto", "agreement", "label", "row"}, default="auto"
         What has a weight: "label" every label of ``labels``, "row" every row by itself,
         "agreement" see above. "auto" is "label" where ``fit`` is given labels, and
@@ -129,7 +117,8 @@ class SampleWeightsCV(
         `LogisticRegression` is its inverse.
     hyperpenalty_ : dict of ndarray
         Candidates: ``factor`` of the hyperpenalty (infinite for equal weights),
-        ``gain`` on trusted rows over equal weights and ``sure_gain``, by which the guard chose.
+        ``gain`` on trusted rows over equal weights and ``sure_gain``, by which the
+        guard chose.
     best_index_ : int
         The chosen one; 0 are equal weights.
     labels_ : ndarray of shape (n_labels,)
@@ -279,7 +268,7 @@ class SampleWeightsCV(
         self, X: Any, y: Any, given: Any, trusted: Any, labels: Any, params: Any
     ) -> None:
         chain = Chain.of(self.estimator)
-        _check_takes_weights(chain.last)
+        check_takes_weights(chain.last)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
@@ -300,10 +289,10 @@ class SampleWeightsCV(
         counts = RowCounts.of(weight)
         prior = np.zeros(len(y))
         prior[counts.index] = counts.weight
-        target = _Target.of(y, is_classifier(self.estimator), prior)
+        target = WeightTarget.of(y, is_classifier(self.estimator), prior)
         splits, seed = self._splits(X, y, trusted, target, prior > 0, split_params)
         tasks = TrustedTasks(
-            _design(columns, prior, chain.last),
+            weighed_design(columns, prior, chain.last),
             target.Y,
             prior,
             target.loss,
@@ -317,7 +306,7 @@ class SampleWeightsCV(
             found = learn_row_weights(tasks, basis)
         self._publish(found, weight, counts, names)
         if self.refit:
-            last = _with_strength(clone(chain.last), self.alpha_)
+            last = with_strength(clone(chain.last), self.alpha_)
             last.fit(features, y, sample_weight=self.sample_weight_)
             self._set_best(chain.assemble(heads, last))
 
@@ -337,7 +326,13 @@ class SampleWeightsCV(
         return dict(routed.estimator.fit), dict(split)
 
     def _splits(
-        self, X: Any, y: Any, trusted: Any, target: _Target, counted: Array, params: Any
+        self,
+        X: Any,
+        y: Any,
+        trusted: Any,
+        target: WeightTarget,
+        counted: Array,
+        params: Any,
     ) -> tuple[list[tuple[Array, Array]], int]:
         """Rows to weigh and rows that judge, and a seed for what is drawn."""
         random = check_random_state(
@@ -428,89 +423,3 @@ class SampleWeightsCV(
             split = MethodMapping().add(caller="fit", callee="split")
             router.add(splitter=self.cv, method_mapping=split)
         return router
-
-
-@dataclass(frozen=True)
-class _Target:
-    """What the model that finds weights predicts.
-
-    Parameters
-    ----------
-    Y : ndarray of shape (n, t)
-        Indicators of classes, or targets of unit variance.
-    loss : Loss
-        Its loss.
-    codes : ndarray of shape (n,)
-        Classes of rows, which folds share out evenly; zeros for a regression.
-    classes : ndarray or None
-        Their labels.
-    """
-
-    Y: Array
-    loss: Loss
-    codes: Array
-    classes: Array | None
-
-    @classmethod
-    def of(cls, y: Array, classifier: bool, weight: Array) -> _Target:
-        """From the targets of all rows; those without a weight are not looked at."""
-        codes, counted = np.zeros(len(y), dtype=int), weight > 0
-        if not classifier:
-            y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-            y = y - np.average(y, weights=weight)
-            scale = float(np.sqrt(np.average(y**2, weights=weight))) or 1.0
-            return cls((y / scale)[:, None], SquaredLoss(), codes, None)
-        check_classification_targets(y)
-        classes, codes[counted] = two_or_more_classes(y[counted])
-        Y = class_columns(codes, len(classes)).astype(np.float64)
-        loss: Loss = LogisticLoss() if len(classes) == 2 else SoftmaxLoss()
-        return cls(Y, loss, codes, classes)
-
-    def check_trusted(self, rows: Array) -> None:
-        """Raise where trusted rows cannot tell classes apart."""
-        if self.classes is not None and len(np.unique(self.codes[rows])) < 2:
-            only = self.classes[self.codes[rows[0]]]
-            raise ValueError(
-                f"All trusted rows are of the class {only!r}; rows of at least two "
-                "classes are needed to judge a classifier."
-            )
-
-
-def _check_takes_weights(last: Any) -> None:
-    if not has_fit_parameter(last, "sample_weight"):
-        raise TypeError(
-            f"{type(last).__name__} takes no sample_weight in fit, which learned "
-            "weights need; choose another estimator."
-        )
-
-
-def _tuned(last: Any) -> bool:
-    """Whether the strength of the last step is the one that is learned."""
-    if isinstance(last, LogisticRegression):
-        l2 = last.penalty in ("deprecated", "l2") and not last.l1_ratio
-        return bool(l2)
-    return type(last) is Ridge
-
-
-def _with_strength(last: Any, alpha: float) -> Any:
-    if not _tuned(last):
-        return last
-    if isinstance(last, Ridge):
-        return last.set_params(alpha=alpha)
-    return last.set_params(C=1.0 / alpha)
-
-
-def _design(X: Any, weight: Array, last: Any) -> Design:
-    """Columns as the last step sees them; scaled ones for a model of another kind."""
-    design, total = as_design(X), weight.sum()
-    mean = design.column_sums(weight) / total
-    if not getattr(last, "fit_intercept", True):
-        mean = np.zeros_like(mean)
-    square = Centered(design, mean, np.ones_like(mean)).column_squares(weight) / total
-    scale = np.ones_like(mean)
-    if not _tuned(last):
-        scale = np.sqrt(np.where(square > 1e-24 * (1.0 + mean**2), square, 1.0))
-    free = np.ones((X.shape[0], int(getattr(last, "fit_intercept", True))))
-    if sparse.issparse(X) or X.size > _COPIED:
-        return Headed(Centered(design, mean, scale), free)
-    return as_design(np.hstack([free, (np.asarray(X, dtype=float) - mean) / scale]))
