@@ -54,8 +54,9 @@ ESTIMATORS = [
     for name in skbilevel.__all__
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
-    # Their parameters are of another kind: those of GridSearchCV, and of tasks.
-    and name not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge")
+    # Their parameters are of another kind: those of GridSearchCV, of tasks, of rows.
+    and name
+    not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge", "SampleWeightsCV")
 ]
 
 

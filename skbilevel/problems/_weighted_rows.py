@@ -46,9 +46,9 @@ import numpy as np
 from scipy import linalg
 
 from skbilevel._typing import Array
+from skbilevel.problems._losses import facts_of
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
-from skbilevel.problems._smoothness import curvature_bound
 
 # Up to so many unknowns of a task its Hessian is an array.
 _DENSE_UP_TO = 400
@@ -114,7 +114,7 @@ class WeightedRows:
         """A bound on the curvature, and the Hessian where it is small."""
         words = {
             "dense_hessian": self.size <= _DENSE_UP_TO,
-            "smoothness": curvature_bound(self.fits[0].loss) is not None,
+            "smoothness": facts_of(self.fits[0].loss).curvature_bound is not None,
         }
         return frozenset(word for word, given in words.items() if given)
 
@@ -124,7 +124,7 @@ class WeightedRows:
 
         It costs no product with X, and this is a problem for Newton's method.
         """
-        bound = curvature_bound(self.fits[0].loss)
+        bound = facts_of(self.fits[0].loss).curvature_bound
         if bound is None:
             return None
         _, p, t = self.shape
