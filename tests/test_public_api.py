@@ -55,8 +55,7 @@ ESTIMATORS = [
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
     # Their parameters are of another kind: those of GridSearchCV, of tasks, of rows.
-    and name
-    not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge", "SampleWeightsCV")
+    and name not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge", "SampleWeightsCV")
 ]
 
 

@@ -51,6 +51,8 @@ _DRIFT, _FARTHEST = 0.1, 1e3
 _SPREAD = 30.0
 # Standard errors by which a gain over equal weights has to be positive.
 _CAUTION = 2.0
+# The same among points whose gain is positive by that.
+_CHOICE = 0.5
 # Points of the path behind the surest one before it is left.
 _PATIENCE = 2
 # Ranks at which the function of the loss has a value of its own.
@@ -176,7 +178,9 @@ def learn_row_weights(tasks: TrustedTasks, basis: Any = None) -> RowWeights:
     unit = unit / float(tasks.weight.sum()) or 1.0
     log_alpha, losses = _first_look(tasks, np.log(unit * _STRENGTHS))
     tasks = _in_units_of_noise(tasks, losses)
-    best = _Found(np.array([log_alpha]), np.ones(len(tasks.weight)), [_Point(0.0, 0.0)])
+    best = _Found(
+        np.array([log_alpha]), np.ones(len(tasks.weight)), [_Point(0.0, 0.0, 0.0)]
+    )
     for round_ in range(_ROUNDS if basis is None else 1):
         if round_:
             losses = cross_fitted(tasks, best.factors, best.theta[0])[0]
@@ -355,11 +359,13 @@ class _Point:
 
     gain: float
     sure: float
+    likely: float
 
 
 def _surest(path: Sequence[_Point]) -> int:
-    """Place of the point whose gain is surest; the first are equal weights."""
-    return int(np.argmax([point.sure for point in path]))
+    """Place of the best point whose gain is sure; the first are equal weights."""
+    likely = [point.likely if point.sure > 0.0 else 0.0 for point in path]
+    return int(np.argmax(likely))
 
 
 @dataclass(frozen=True)
@@ -408,12 +414,12 @@ def _gain(tasks: TrustedTasks, gains: Array, weight: Array) -> _Point:
     total = float(weight.sum())
     mean = float(weight @ seen) / total
     error = np.sqrt(float(weight @ (seen - mean) ** 2) / total / total)
-    sure = mean - _CAUTION * error
+    lowest = mean
     if not tasks.loss.constant_curvature:
         share = 1.0 / (total + 2.0)
         other = float(weight @ feared) / total
-        sure = min(sure, (1.0 - share) * mean + share * other - _CAUTION * error)
-    return _Point(mean, float(sure))
+        lowest = min(mean, (1.0 - share) * mean + share * other)
+    return _Point(mean, lowest - _CAUTION * error, lowest - _CHOICE * error)
 
 
 def _seen_and_feared(tasks: TrustedTasks, w: Array, rows: Array) -> Array:
