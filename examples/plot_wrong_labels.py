@@ -49,7 +49,8 @@ model.fit(X, given, trusted=checked)
 rest = ~checked
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
 for name, rows in {"right": rest & ~wrong, "wrong": wrong}.items():
-    axes[0].plot(model.row_loss_[rows], model.sample_weight_[rows], ".", label=name)
+    loss, weight = model.row_loss_[rows], model.sample_weight_[rows]
+    axes[0].plot(loss, weight, ".", label=name)
 axes[0].set(xlabel="loss of a row left out", ylabel="learned weight")
 axes[0].legend(title="label")
 found = np.cumsum(wrong[model.ranking_])
