@@ -3,10 +3,11 @@
     python benchmarks/row_weights_peers.py
 
 needs cleanlab 2.9, in an environment of its own. Ten per cent of the rows are made
-wrong at random: labels of breast cancer flipped, targets of diabetes moved up or down by
-three standard deviations. cleanlab flags rows (five folds, a logistic or linear
-regression behind a scaler). ``SampleWeightsCV`` knows that 5 % of the rows, none of them
-wrong, can be trusted, and ranks the others; as many of them count as cleanlab flags.
+wrong at random: labels of breast cancer flipped, targets of diabetes moved up or down
+by three standard deviations. cleanlab flags rows (five folds, a logistic or linear
+regression behind a scaler). ``SampleWeightsCV`` knows that 5 % of the rows, none of
+them wrong, can be trusted, and ranks the others; as many of them count as cleanlab
+flags.
 """
 
 import argparse

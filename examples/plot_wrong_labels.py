@@ -43,8 +43,8 @@ model.fit(X, given, trusted=checked)
 # %%
 # Weights and losses
 # ------------------
-# A weight is a function of how well a row agrees with models that have not seen it. What
-# that function should look like, the checked rows decide.
+# A weight is a function of how well a row agrees with models that have not seen it.
+# What that function should look like, the checked rows decide.
 
 rest = ~checked
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
