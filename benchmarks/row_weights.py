@@ -4,7 +4,7 @@
     python benchmarks/row_weights.py --half confirm --rule "what is frozen"
     python benchmarks/row_weights.py --flips 0 --half choose
 
-Binary classification sets of at least 600 rows, cut to 2,000, a few 70/30 splits. Of
+Binary classification sets of at least 600 rows, cut to 2,000, two 70/30 splits. Of
 the training rows 5 % at random are trusted; of the others a share, 30 %, has its label
 flipped. Test rows are clean. Figures are log losses of test rows:
 
@@ -131,7 +131,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sets", nargs="*", default=[])
-    parser.add_argument("--splits", type=int, default=0, help="default: 3")
+    parser.add_argument("--splits", type=int, default=0, help="default: 2")
     parser.add_argument("--flips", type=float, default=0.3)
     parser.add_argument("--rule", default="", help="what is frozen, for confirm")
     parser.add_argument("--store", type=Path, help="JSON file for the figures")
@@ -145,7 +145,7 @@ def main() -> None:
     runs: dict[str, list[dict[str, float]]] = {}
     for name in names:
         runs[name] = [
-            measure(name, split, args.flips) for split in range(args.splits or 3)
+            measure(name, split, args.flips) for split in range(args.splits or 2)
         ]
         print(name, summary({name: runs[name]})[name], flush=True)
     rows = summary(runs)
