@@ -34,13 +34,7 @@ class RoutingMixin:
         """Splits and groups from ``cv`` and the metadata of ``fit``."""
         params = {key: value for key, value in params.items() if value is not None}
         if not _routing_enabled():
-            unknown = sorted(set(params) - {"groups"})
-            if unknown:
-                raise ValueError(
-                    f"fit got metadata {unknown} that it cannot use; without metadata "
-                    "routing no more is passed on "
-                    "(sklearn.set_config(enable_metadata_routing=True))."
-                )
+            refuse_unrouted(params)
             return read_resampling(self, params, X, y, given)
         routed = route(self, "fit", given, params)
         if not hasattr(self.cv, "split"):
@@ -76,6 +70,17 @@ class RoutingMixin:
                 .add(caller="score", callee="score"),
             )
         return router
+
+
+def refuse_unrouted(params: dict[str, Any]) -> None:
+    """Raise where ``fit`` got metadata other than groups, without metadata routing."""
+    unknown = sorted(set(params) - {"groups"})
+    if unknown:
+        raise ValueError(
+            f"fit got metadata {unknown} that it cannot use; without metadata "
+            "routing no more is passed on "
+            "(sklearn.set_config(enable_metadata_routing=True))."
+        )
 
 
 def route(owner: Any, method: str, sample_weight: Any, params: dict[str, Any]) -> Any:

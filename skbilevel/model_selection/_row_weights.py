@@ -4,9 +4,9 @@ Many weights overfit few trusted rows. Three things keep them from it. The weigh
 combination of a few columns where they can be: labels of rows, or the *agreement* of a
 row with the others, a piecewise linear function of the rank of its loss under a model
 that has not seen it. A hyperpenalty makes them equal, on a path of factors. And trusted
-rows that had no part in learning judge every point of the path: the one is taken whose
-gain over equal weights is surest, the mean gain less ``_CAUTION`` standard errors, and
-equal weights where no gain is sure.
+rows that had no part in learning judge every point of the path. Equal weights stay
+unless a gain over them is sure, which is positive after ``_CAUTION`` standard errors
+are taken off; among such points the best is taken, after ``_CHOICE`` standard errors.
 
 A few dozen rows do not show how bad a wrong prediction of high probability can be:
 weights that sharpen all predictions look better on every one of them. So classes are
@@ -47,6 +47,8 @@ from skbilevel.solvers import (
 FACTORS = (1.0, 0.2, 0.05, 0.01, 0.002)
 # Price of another strength beside that of unequal weights, and how far it may go.
 _DRIFT, _FARTHEST = 0.1, 1e3
+# Mean loss of targets of unit variance that counts as noise at least.
+_LEAST_NOISE = 1e-8
 # No combination of columns changes a weight by more than this factor.
 _SPREAD = 30.0
 # Standard errors by which a gain over equal weights has to be positive.
@@ -270,7 +272,8 @@ def _in_units_of_noise(tasks: TrustedTasks, losses: Array) -> TrustedTasks:
         return tasks
     rows = tasks.weighted
     mean = float(np.average(losses[rows], weights=tasks.weight[rows]))
-    scale = np.sqrt(2.0 * mean) if mean > 0.0 else 1.0
+    # Targets have unit variance: what a perfect model leaves of it is rounding.
+    scale = np.sqrt(2.0 * max(mean, _LEAST_NOISE))
     return replace(tasks, y=tasks.y / scale)
 
 

@@ -24,6 +24,7 @@ from skbilevel._versions import Versioned
 from skbilevel.linear_model._base import check_weight
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._draft import Draft, is_fitted
+from skbilevel.linear_model._routing import refuse_unrouted
 from skbilevel.model_selection._row_weights import (
     RowWeights,
     TrustedTasks,
@@ -68,7 +69,7 @@ class SampleWeightsCV(
     regression), it learns weights ``s_i`` and one strength ``a`` together::
 
         min over s, a of    mean over trusted rows j of  l_j(w(s, a))
-                            + factor * variance of log s + ...
+                            + factor * (variance of log s + 0.1 * (log a - log a_0)^2)
         w(s, a) = argmin_w  sum_i s_i l_i(w) / sum_i s_i + 0.5 a |w|^2
 
     by the hypergradient: one adjoint solve gives ``d/ds_i`` for all rows. Then it fits
@@ -78,7 +79,8 @@ class SampleWeightsCV(
     is a piecewise linear function, with five values, of the row's *agreement* with the
     others: the rank of its loss under models that have not seen it. A hyperpenalty
     pulls weights towards equal ones, and a guard chooses its factor: trusted rows that
-    had no part in learning judge, and equal weights stay unless a gain is sure.
+    had no part in learning judge, and equal weights stay unless a gain is sure. The
+    strength ``a_0``, where the search starts, serves equal weights best.
 
     Parameters
     ----------
@@ -148,7 +150,8 @@ class SampleWeightsCV(
     What a trusted row is worth: the guard asks for two standard errors, so that with
     fewer than about 50 trusted rows it often keeps equal weights where others would
     have been better. It is a linear model that finds the weights; what it cannot
-    fit looks suspicious, and the ranking is no better than that model.
+    fit looks suspicious, and the ranking is no better than that model. A
+    ``class_weight`` of the estimator counts in the refit alone.
 
     References
     ----------
@@ -304,7 +307,7 @@ class SampleWeightsCV(
         names, basis = self._basis(labels, tasks)
         with one_blas_thread():
             found = learn_row_weights(tasks, basis)
-        self._publish(found, weight, counts, names)
+        self._publish(found, weight, names)
         if self.refit:
             last = with_strength(clone(chain.last), self.alpha_)
             last.fit(features, y, sample_weight=self.sample_weight_)
@@ -313,13 +316,7 @@ class SampleWeightsCV(
     def _routed(self, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Metadata of the estimator and of the splitter."""
         if not _routing_enabled():
-            unknown = sorted(set(params) - {"groups"})
-            if unknown:
-                raise ValueError(
-                    f"fit got metadata {unknown} that it cannot use; without metadata "
-                    "routing no more is passed on "
-                    "(sklearn.set_config(enable_metadata_routing=True))."
-                )
+            refuse_unrouted(params)
             return {}, params
         routed = process_routing(self, "fit", **params)
         split = routed.get("splitter", {"split": {}})["split"]
@@ -368,9 +365,7 @@ class SampleWeightsCV(
         codes[tasks.weighted] = np.arange(len(tasks.weighted))
         return None, indicators(codes)
 
-    def _publish(
-        self, found: RowWeights, weight: Array, counts: RowCounts, names: Any
-    ) -> None:
+    def _publish(self, found: RowWeights, weight: Array, names: Any) -> None:
         self.sample_weight_ = weight * found.factors
         self.row_loss_ = found.losses
         known = np.flatnonzero(np.isfinite(found.losses))
