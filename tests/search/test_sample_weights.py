@@ -51,7 +51,7 @@ def binary():
 
 
 @parametrize_with_checks(
-    [SampleWeightsCV(Ridge()), SampleWeightsCV(LogisticRegression())]
+    [SampleWeightsCV(Ridge()), SampleWeightsCV(LogisticRegression(), cv=2)]
 )
 def test_scikit_learn(estimator, check):
     check(estimator)
