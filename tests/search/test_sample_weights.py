@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import (
 from skbilevel import SampleWeightsCV
 
 
-def flipped(n=500, share=0.3, n_classes=2, seed=0):
+def flipped(n=500, share=0.3, n_classes=2, seed=0, known=0.15):
     """Rows to fit and rows to test; of the first some are trusted and some wrong."""
     X, y = make_classification(
         n + 500,
@@ -37,7 +37,7 @@ def flipped(n=500, share=0.3, n_classes=2, seed=0):
         random_state=seed,
     )
     rng = np.random.default_rng(seed)
-    trusted = rng.random(n) < 0.15
+    trusted = rng.random(n) < known
     wrong = ~trusted & (rng.random(n) < share)
     given = np.where(wrong, (y[:n] + rng.integers(1, n_classes, n)) % n_classes, y[:n])
     return X[:n], given, trusted, wrong, X[n:], y[n:]
@@ -173,7 +173,7 @@ def test_splits_judge_sources_without_a_mask():
 
 
 def test_one_weight_per_row():
-    X, y, trusted, wrong, *_ = flipped(n=250)
+    X, y, trusted, wrong, *_ = flipped(n=400, known=0.4)
     model = SampleWeightsCV(LogisticRegression(), by="row")
     model.fit(X, y, trusted=trusted)
     weight = model.sample_weight_
