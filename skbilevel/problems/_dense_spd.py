@@ -56,22 +56,18 @@ def inverse_of_factor(L: Array) -> Array:
 
 def inverse_spd(K: Array) -> Array:
     """Inverse of a stack (..., p, p) of well conditioned matrices ``I + PSD``."""
+    return inverse_and_logdet(K)[0]
+
+
+def inverse_and_logdet(K: Array) -> tuple[Array, Array]:
+    """The same inverses, and log determinants (...), from one factor of each."""
     p = K.shape[-1]
     if p < _LOOP_FROM:
-        return np.linalg.inv(K)
-    stack = K.reshape(-1, p, p)
-    out = np.stack([inverse_of_factor(factor_spd(each.copy())) for each in stack])
-    return out.reshape(K.shape)
-
-
-def logdet_spd(K: Array) -> Array:
-    """Log determinants of a stack of symmetric positive definite matrices."""
-    try:
-        factor = np.linalg.cholesky(K)
-    except np.linalg.LinAlgError:
-        stack = K.reshape(-1, *K.shape[-2:])
-        factor = np.stack([factor_spd(each.copy()) for each in stack]).reshape(K.shape)
-    return np.asarray(2.0 * np.log(diagonal_of(factor)).sum(axis=-1))
+        return np.linalg.inv(K), np.asarray(np.linalg.slogdet(K)[1])
+    factors = [factor_spd(each.copy()) for each in K.reshape(-1, p, p)]
+    inverse = np.stack([inverse_of_factor(each) for each in factors])
+    logdet = [2.0 * np.log(diagonal_of(each)).sum() for each in factors]
+    return inverse.reshape(K.shape), np.reshape(logdet, K.shape[:-2])
 
 
 def preconditioned(gram: Array, d: Array) -> Array:

@@ -31,8 +31,7 @@ from scipy import linalg, sparse
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import CriterionPoint
 from skbilevel.problems._dense_spd import (
-    inverse_spd,
-    logdet_spd,
+    inverse_and_logdet,
     preconditioned,
 )
 from skbilevel.problems._kernel import KernelRows, dual_factor
@@ -91,13 +90,13 @@ class MomentEvidence:
         n = self.train.weight if self.unit is None else self.unit
         d = np.exp(0.5 * log_v)
         K = preconditioned(self.train.gram, d)
-        inverse = inverse_spd(K)
+        inverse, logdet = inverse_and_logdet(K)
         scaled = d[..., None] * self.train.cross
         omega = inverse @ scaled
         Q = np.maximum(self.train.yy - (scaled * omega).sum(axis=-2), 0.0)
         Q = Q + _NOISE_FLOOR * self.train.yy + _TINY
         misfit, slope = _misfit(Q, n[:, None], self.noise)
-        value = (misfit.mean(axis=-1) + logdet_spd(K)) / n
+        value = (misfit.mean(axis=-1) + logdet) / n
         quad = (omega**2 * slope[:, None, :]).mean(axis=-1)
         index = np.arange(K.shape[-1])
         grad = (1.0 - inverse[..., index, index] - quad) / n[:, None]

@@ -24,9 +24,9 @@ from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import (
     diagonal_of,
     factor_spd,
+    inverse_and_logdet,
     inverse_of_factor,
     inverse_spd,
-    logdet_spd,
     preconditioned,
 )
 from skbilevel.problems._task_moments import TaskMoments
@@ -82,14 +82,15 @@ def eliminate(moments: TaskMoments, penalty: TaskPenalty) -> Eliminated:
         return Eliminated(active, none, G, b, 0.0, 0.0)
     d = np.sqrt(penalty.v[active])
     K = preconditioned(G[:, active[:, None], active], d)
-    P = d[:, None] * inverse_spd(K) * d
+    inverse, logdet = inverse_and_logdet(K)
+    P = d[:, None] * inverse * d
     side = G[:, active, :]
     own = b[:, active]
     solved = np.matmul(P, own[:, :, None])
     gram = G - np.matmul(side.swapaxes(1, 2), np.matmul(P, side))
     cross = b - np.matmul(side.swapaxes(1, 2), solved)[:, :, 0]
     explained = float((own * solved[:, :, 0]).sum())
-    return Eliminated(active, P, gram, cross, explained, float(logdet_spd(K).sum()))
+    return Eliminated(active, P, gram, cross, explained, float(logdet.sum()))
 
 
 @dataclass(frozen=True)

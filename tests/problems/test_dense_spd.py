@@ -7,9 +7,9 @@ from numpy.testing import assert_allclose
 from skbilevel.problems._dense_spd import (
     diagonal_of,
     factor_spd,
+    inverse_and_logdet,
     inverse_of_factor,
     inverse_spd,
-    logdet_spd,
 )
 
 ORDERS = (
@@ -43,7 +43,15 @@ def test_rounding_that_makes_a_matrix_indefinite(stack, order):
     diagonal_of(K)[...] -= 1e-12 * np.trace(K)
     L = np.tril(factor_spd(order(K.copy())))
     assert_allclose(L @ L.T, K, atol=1e-8 * abs(K).max())
-    assert np.isfinite(logdet_spd(order(np.stack([K, stack[1]])))).all()
+    assert np.isfinite(inverse_and_logdet(order(np.stack([K, stack[1]])))[1]).all()
+
+
+@pytest.mark.parametrize("size", [3, 50])
+def test_log_determinants(stack, size):
+    K = stack[:, :size, :size]
+    inverse, logdet = inverse_and_logdet(K)
+    assert_allclose(logdet, np.linalg.slogdet(K)[1], rtol=1e-12)
+    assert_allclose(inverse @ K, np.broadcast_to(np.eye(size), K.shape), atol=1e-10)
 
 
 def test_what_is_no_matrix_of_numbers():
