@@ -114,16 +114,10 @@ class BarrierCertificate(Certificate):
             raise ValueError(f"margin={self.margin!r} must be at least zero.")
         for name in ("start", "unsafe"):
             boxes = getattr(self, name)
-            if len(boxes) == 0 or not all(self._inside(each) for each in boxes):
+            if len(boxes) == 0 or not all(self.box.contains(each) for each in boxes):
                 raise ValueError(f"{name} must be a list of boxes inside the box.")
         for condition in self.conditions:
             raised(condition.degrees, self.degree, self.dynamics.n_states)
-
-    def _inside(self, part: Box) -> bool:
-        return len(part.sides) == len(self.box.sides) and all(
-            whole.low <= side.low and side.high <= whole.high
-            for side, whole in zip(part.sides, self.box.sides, strict=True)
-        )
 
     @property
     def normal(self) -> None:

@@ -1,9 +1,9 @@
 """Bernstein form: bounds of polynomials on boxes.
 
-On [a, b] a polynomial of degree d is a sum of ``c_i B_i`` with Bernstein's polynomials
-``B_i >= 0``, whose sum is one. So its values lie between the smallest and the largest
-``c_i``, and the first and the last ``c_i`` are its values at the ends. The power ``x^m``
-has::
+On [a, b] a polynomial of degree d is a sum of ``c_i B_i`` with Bernstein's
+polynomials ``B_i >= 0``, whose sum is one. So its values lie between the smallest and
+the largest ``c_i``, and the first and the last ``c_i`` are its values at the ends. The
+power ``x^m`` has::
 
     c_i = sum_{k <= min(i, m)} C(m, k) a^(m-k) (b-a)^k C(i, k) / C(d, k)
 
@@ -107,9 +107,7 @@ def bernstein_coefficients(
         matrices.append(matrix)
         bottom *= its_bottom
     scaled = along_axes(tensor, matrices)
-    result = np.empty(scaled.shape, dtype=object)
-    result.flat = [Fraction(top, bottom) for top in scaled.flat]
-    return result
+    return _like([Fraction(top, bottom) for top in scaled.flat], scaled)
 
 
 def enclosure(polynomial: Polynomial, box: Box) -> Interval:
@@ -142,8 +140,14 @@ def enclosure(polynomial: Polynomial, box: Box) -> Interval:
 def _integers(fractions: Array) -> tuple[Array, int]:
     """Return integers and the common denominator: they multiply without gcds."""
     bottom = lcm(*(value.denominator for value in fractions.flat))
-    integers: Any = np.empty(fractions.shape, dtype=object)
-    integers.flat = [
+    integers = [
         value.numerator * (bottom // value.denominator) for value in fractions.flat
     ]
-    return integers, bottom
+    return _like(integers, fractions), bottom
+
+
+def _like(values: list[Any], model: Array) -> Array:
+    """Return Python numbers as an array of a given shape."""
+    result = np.empty(model.size, dtype=object)
+    result[:] = values
+    return result.reshape(model.shape)

@@ -1,9 +1,9 @@
 """Signs on tiles, as linear inequalities for the coefficients of a certificate.
 
 A condition is that a polynomial of the states and the uncertain numbers, linear in the
-coefficients beta of the certificate and affine in theta, is positive on a list of tiles.
-Its Bernstein coefficients are as linear. Rows are divided by the scale of their tile
-(one, or its squared radius), so that one slack c fits all of them::
+coefficients beta of the certificate and affine in theta, is positive on a list of
+tiles. Its Bernstein coefficients are as linear. Rows are divided by the scale of their
+tile (one, or its squared radius), so that one slack c fits all of them::
 
     A(theta) beta + c >= b,     A(theta) = A_0 + sum_j theta_j A_j
 """

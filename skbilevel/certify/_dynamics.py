@@ -1,4 +1,4 @@
-"""Controlled systems: polynomials in the state, the controller and uncertain numbers."""
+"""Controlled systems: polynomials in states, controller and uncertain numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Parameter(Protocol):
 
 @dataclass(frozen=True)
 class SineRatio:
-    """The number ``g sin(x_i) / x_i`` with an uncertain factor g, for states |x_i| <= 3.
+    """The number ``g sin(x_i) / x_i`` with an uncertain factor g, for ``|x_i| <= 3``.
 
     With it a sine is a polynomial: ``g sin(x_i) = s x_i``.
 
@@ -158,7 +158,7 @@ class Dynamics:
         return tuple(zero + rate for rate in self.polynomial(self.rule))
 
     def by_theta(self, polynomial: Polynomial, what: str) -> tuple[Polynomial, ...]:
-        """Return the constant and the factor of every theta, in the variables (x, s)."""
+        """Return the constant and the factor of every theta, in (x, s)."""
         found = polynomial.by_tail(self.n_known)
         if any(sum(tail) > 1 for tail in found):
             raise ValueError(f"{what} is not affine in theta.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from numbers import Integral
 from typing import Any
 
@@ -83,7 +83,7 @@ class Interval:
             return [self]
         step = (self.high - self.low) / n
         ends = [self.low + i * step for i in range(n)] + [self.high]
-        return [Interval(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [Interval(a, b) for a, b in pairwise(ends)]
 
 
 @dataclass(frozen=True, init=False)
@@ -125,6 +125,13 @@ class Box:
     def squared_radius(self) -> Fraction:
         """Largest squared distance from the origin."""
         return sum((max(s.low**2, s.high**2) for s in self.sides), Fraction(0))
+
+    def contains(self, other: Box) -> bool:
+        """Whether the other box, with as many sides, is a part of this one."""
+        return len(other.sides) == len(self.sides) and all(
+            whole.low <= side.low and side.high <= whole.high
+            for side, whole in zip(other.sides, self.sides, strict=True)
+        )
 
     def cut(self, n: int) -> list[Box]:
         """Return a grid of tiles, every side in n equal parts."""

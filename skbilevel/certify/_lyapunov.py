@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -157,21 +158,26 @@ class LyapunovCertificate(Certificate):
         """Tiles of the box without the square."""
         axes = [self._intervals(side) for side in self.box.sides]
         tiles = (Box.of(sides) for sides in product(*axes))
-        return tuple(tile for tile in tiles if tile != self.inner)
+        return tuple(tile for tile in tiles if not self.inner.contains(tile))
 
     def _intervals(self, side: Interval) -> list[Interval]:
+        """Return intervals that fill a side; their width falls with the distance."""
         r = exact(self.inner_radius)
+        ratio = float(min(-side.low, side.high) / r) ** (1 / self.tiles)
 
         def ends(reach: Fraction) -> list[Fraction]:
-            ratio = float(reach / r) ** (1 / self.tiles)
+            factor = float(reach / r) ** (1 / self.tiles)
             # Rounded ends are as good as others: they only have to meet.
-            between = [
-                exact(round(float(r) * ratio**i, 6)) for i in range(1, self.tiles)
-            ]
-            return [r, *between, reach]
+            between = (float(r) * factor**i for i in range(1, self.tiles))
+            return [r, *(exact(f"{end:.9g}") for end in between), reach]
 
-        grid = [-end for end in reversed(ends(-side.low))] + ends(side.high)
-        return [Interval(a, b) for a, b in zip(grid[:-1], grid[1:], strict=True)]
+        left, right = ends(-side.low), ends(side.high)
+        middle = Interval(-r, r).cut(min(ceil(2 / (ratio - 1)), 4 * self.tiles))
+        return [
+            *(Interval(-b, -a) for a, b in pairwise(left)),
+            *middle,
+            *(Interval(a, b) for a, b in pairwise(right)),
+        ]
 
     @cached_property
     def conditions(self) -> tuple[Condition, ...]:

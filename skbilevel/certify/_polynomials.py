@@ -116,7 +116,7 @@ class Polynomial:
         terms = {}
         for e, c in self.terms.items():
             if e[variable]:
-                lower = e[:variable] + (e[variable] - 1,) + e[variable + 1 :]
+                lower = (*e[:variable], e[variable] - 1, *e[variable + 1 :])
                 terms[lower] = c * e[variable]
         return Polynomial(terms, self.n_variables)
 

@@ -32,7 +32,7 @@ class Slack:
         c*. Below zero there is a certificate, up to rounding: ask for a margin, and
         for a proof.
     grad : ndarray of shape (n_theta,)
-        Its derivative by the envelope theorem, a slope of one piece where it has a kink.
+        Its derivative by the envelope theorem; of one piece where it has a kink.
     beta : ndarray of shape (len(template),)
         Coefficients of the certificate.
     n_constraints : int

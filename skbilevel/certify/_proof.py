@@ -66,7 +66,7 @@ def positive(
     ranges: Callable[[Box], Box],
     depth: int,
 ) -> Positivity:
-    """Look at Bernstein coefficients; cut tiles with a bad one, up to ``depth`` times."""
+    """Look at Bernstein coefficients; cut tiles with bad ones, ``depth`` times."""
     smallest, count = None, 0
     waiting = [(tile, 0) for tile in tiles]
     while waiting:

@@ -65,20 +65,21 @@ class Rollout:
         return evaluator([*values, *(v.diff(j) for v in values for j in range(n))])
 
     def __call__(self, theta: Any) -> tuple[float, Array]:
-        """Return J and its gradient of shape (n_theta,)."""
+        """Return J and its gradient; infinity and zero where a trajectory overflows."""
         theta = np.asarray(theta, dtype=float)
         starts = np.atleast_2d(np.asarray(self.starts, dtype=float))
         n, d = self.dynamics.n_states, self.dynamics.n_theta
         # A row of states and the cost, with derivatives in theta as further columns.
         begin = np.zeros((len(starts), n + 1, 1 + d))
         begin[:, :n, 0] = starts
-        end = runge_kutta(
-            lambda y: self._rates(theta, y),
-            begin,
-            self.horizon / self.n_steps,
-            self.n_steps,
-        )[-1]
-        mean = end[:, n].mean(axis=0)
+        step = self.horizon / self.n_steps
+        with np.errstate(over="ignore", invalid="ignore"):
+            path = runge_kutta(
+                lambda y: self._rates(theta, y), begin, step, self.n_steps
+            )
+        mean = path[-1, :, n].mean(axis=0)
+        if not np.isfinite(mean).all():
+            return np.inf, np.zeros(d)
         return float(mean[0]), mean[1:]
 
     def _rates(self, theta: Array, y: Array) -> Array:

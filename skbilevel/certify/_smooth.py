@@ -1,7 +1,7 @@
 """The slack of a certificate as a smooth, strongly convex inner problem.
 
-The program's value is ``min over beta of max_i z_i``, ``z = b - A(theta) beta``. With the
-maximum smoothed and a small quadratic term it has one solution, smooth in theta::
+The program's value is ``min over beta of max_i z_i``, ``z = b - A(theta) beta``. With
+the maximum smoothed and a small quadratic term it has one solution, smooth in theta::
 
     g(theta, w) = tau log sum_i exp(z_i / tau) + kappa/2 |w|^2,   beta = beta_0 + B w
 
@@ -30,9 +30,18 @@ class _At:
     """What is needed of z at one (theta, w)."""
 
     M: Array  # z falls by M dw
-    z_theta: Array  # (n, d)
     share: Array  # softmax of z / tau
     slack: float
+
+    @property
+    def mean(self) -> Array:
+        """The mean of M."""
+        return np.asarray(self.share @ self.M)
+
+    def spread(self, d: Array) -> Array:
+        """How the shares change, times -tau, with a step of w."""
+        moved = self.M @ d
+        return np.asarray(self.share * (moved - self.share @ moved))
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,6 @@ class SmoothSlack:
         total = weights.sum()
         return _At(
             M=at_theta @ self._plane[1],
-            z_theta=-np.einsum("nkj,k->nj", A[:, :, 1:], beta),
             share=weights / total,
             slack=float(self.temperature * (top + np.log(total))),
         )
@@ -107,59 +115,61 @@ class SmoothSlack:
         """Return the smoothed maximum of z; below zero beta(w) is a certificate."""
         return self._at(theta, w).slack
 
+    def _by_theta(self, weights: Array, beta: Array) -> Array:
+        """Return the derivative in theta of ``weights . z`` at a fixed direction."""
+        moved = (weights @ self._rows[0].reshape(len(weights), -1)).reshape(
+            len(beta), -1
+        )
+        return np.asarray(-beta @ moved[:, 1:])
+
     @property
     def inner(self) -> InnerOracles:
         """g and its derivatives."""
         tau, kappa = self.temperature, self.curvature
         basis = self._plane[1]
-        factors = self._rows[0][:, :, 1:]
 
         def hvp(theta: Array, w: Array, d: Array) -> Array:
             here = self._at(theta, w)
-            moved = here.M @ d
-            spread = here.share * (moved - here.share @ moved)
-            return np.asarray(here.M.T @ spread / tau + kappa * d)
+            return np.asarray(here.M.T @ here.spread(d) / tau + kappa * d)
 
         def cross(theta: Array, w: Array, d: Array) -> Array:
             here = self._at(theta, w)
-            moved = here.M @ d
-            spread = here.share * (moved - here.share @ moved)
-            direct = np.einsum("n,nkj,k->j", here.share, factors, basis @ d)
-            return np.asarray(-direct - here.z_theta.T @ spread / tau)
+            through_shares = self._by_theta(here.spread(d), self.beta(w)) / tau
+            return self._by_theta(here.share, basis @ d) - through_shares
 
         def hessian(theta: Array, w: Array) -> Array:
-            return np.column_stack([hvp(theta, w, d) for d in np.eye(len(w))])
+            here = self._at(theta, w)
+            second = (here.M.T * here.share) @ here.M - np.outer(here.mean, here.mean)
+            return np.asarray(second / tau + kappa * np.eye(len(w)))
 
         return InnerOracles(
             value=lambda theta, w: self.slack(theta, w) + 0.5 * kappa * w @ w,
-            grad=lambda theta, w: self._grad(theta, w) + kappa * w,
+            grad=lambda theta, w: -self._at(theta, w).mean + kappa * w,
             hvp=hvp,
             cross=cross,
             hessian=hessian,
         )
 
-    def _grad(self, theta: Array, w: Array) -> Array:
-        here = self._at(theta, w)
-        return np.asarray(-here.M.T @ here.share)
-
     def outer(self, cost: Cost, weight: float, margin: float) -> OuterOracles:
         """Return ``cost(theta) + weight/2 max(0, slack(theta, w) + margin)^2``."""
 
-        def excess(here: _At) -> float:
-            return max(0.0, here.slack + margin)
+        def push(here: _At) -> float:
+            return weight * max(0.0, here.slack + margin)
 
         def grad_theta(theta: Array, w: Array) -> Array:
             here = self._at(theta, w)
-            slope = here.z_theta.T @ here.share
-            return np.asarray(cost(theta)[1] + weight * excess(here) * slope)
+            slope = self._by_theta(here.share, self.beta(w))
+            return np.asarray(cost(theta)[1] + push(here) * slope)
+
+        def grad(theta: Array, w: Array) -> Array:
+            here = self._at(theta, w)
+            return -push(here) * here.mean
 
         return OuterOracles(
             value=lambda theta, w: (
-                cost(theta)[0] + 0.5 * weight * excess(self._at(theta, w)) ** 2
+                cost(theta)[0] + 0.5 * push(self._at(theta, w)) ** 2 / weight
             ),
-            grad=lambda theta, w: (
-                weight * excess(self._at(theta, w)) * self._grad(theta, w)
-            ),
+            grad=grad,
             grad_theta=grad_theta,
         )
 
