@@ -24,6 +24,12 @@ class Parameter(Protocol):
     def range_on(self, tile: Box) -> Interval:
         """An exact enclosure of its values for states in the tile."""
 
+    def values(self, x: Array, where: float) -> Array:
+        """Values at states (m, n), in double precision, at a share of the range."""
+
+    def slopes(self, x: Array, where: float) -> Array:
+        """Derivatives of the values in the states, (m, n)."""
+
 
 @dataclass(frozen=True)
 class SineRatio:
@@ -70,6 +76,21 @@ class SineRatio:
         low, high = _sine_ratio(far)[0], _sine_ratio(near)[1]
         ends = [g * r for g in (self.gain.low, self.gain.high) for r in (low, high)]
         return Interval(min(ends), max(ends))
+
+    def values(self, x: Array, where: float) -> Array:
+        """The number at states x, with g at a share of its range."""
+        factor = self.gain.values(x, where)
+        return np.asarray(factor * np.sinc(x[..., self.axis] / np.pi))
+
+    def slopes(self, x: Array, where: float) -> Array:
+        """Its derivative; close to zero the first term of the series."""
+        angle = x[..., self.axis]
+        small = np.abs(angle) < 1e-3
+        safe = np.where(small, 1.0, angle)
+        slope = (np.cos(angle) - np.sinc(angle / np.pi)) / safe
+        result = np.zeros_like(x)
+        result[..., self.axis] = np.where(small, -angle / 3, slope)
+        return result * self.gain.values(x, where)[..., None]
 
 
 def _sine_ratio(x: Fraction) -> tuple[Fraction, Fraction]:
@@ -195,28 +216,11 @@ class Dynamics:
 
     def point(self, theta: Any, x: Array, where: float) -> Array:
         """Return (x, s, theta) with parameters at a share of their ranges."""
-        numbers = [value_of(each, x, where)[0] for each in self.parameters]
+        numbers = [each.values(x, where) for each in self.parameters]
         tail = np.broadcast_to(
             np.asarray(theta, dtype=float), (*x.shape[:-1], self.n_theta)
         )
         return np.concatenate([x, *(n[..., None] for n in numbers), tail], axis=-1)
-
-
-def value_of(parameter: Parameter, x: Array, where: float) -> tuple[Array, Array]:
-    """Return a parameter and its derivative in the states, in double precision."""
-    slope = np.zeros_like(x)
-    side = parameter.gain if isinstance(parameter, SineRatio) else parameter
-    assert isinstance(side, Interval)
-    factor = float(side.low) + where * float(side.high - side.low)
-    if not isinstance(parameter, SineRatio):
-        return np.full(x.shape[:-1], factor), slope
-    angle = x[..., parameter.axis]
-    ratio = np.sinc(angle / np.pi)
-    safe = np.where(np.abs(angle) < 1e-3, 1.0, angle)
-    slope[..., parameter.axis] = factor * np.where(
-        np.abs(angle) < 1e-3, -angle / 3, (np.cos(angle) - ratio) / safe
-    )
-    return factor * ratio, slope
 
 
 def simulate(

@@ -9,6 +9,10 @@ from itertools import pairwise, product
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
+from skbilevel._typing import Array
+
 Number = Any  # int, float, Fraction, Decimal, str, or a scalar of numpy
 
 
@@ -76,6 +80,15 @@ class Interval:
     def range_on(self, tile: Box) -> Interval:
         """Itself: an uncertain constant has the same range on every tile."""
         return self
+
+    def values(self, x: Array, where: float) -> Array:
+        """One number for all states: a share of the way from low to high."""
+        low, high = float(self.low), float(self.high)
+        return np.full(x.shape[:-1], low + where * (high - low))
+
+    def slopes(self, x: Array, where: float) -> Array:
+        """It does not depend on the states."""
+        return np.zeros_like(x)
 
     def cut(self, n: int) -> list[Interval]:
         """Return n parts of equal width; a single point stays one."""

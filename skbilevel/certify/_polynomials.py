@@ -58,15 +58,16 @@ class Polynomial:
         object.__setattr__(self, "terms", kept)
         object.__setattr__(self, "n_variables", int(n_variables))
 
-    def _same(self, other: Any) -> Polynomial:
-        if not isinstance(other, Polynomial):
-            return Polynomial({(0,) * self.n_variables: other}, self.n_variables)
-        if other.n_variables != self.n_variables:
-            raise ValueError(
-                f"A polynomial in {self.n_variables} variables meets one in "
-                f"{other.n_variables}."
-            )
-        return other
+    def _same(self, other: Polynomial | Number) -> Polynomial:
+        """Return a number as a polynomial, and refuse other variables."""
+        if isinstance(other, Polynomial):
+            if other.n_variables != self.n_variables:
+                raise ValueError(
+                    f"A polynomial in {self.n_variables} variables meets one in "
+                    f"{other.n_variables}."
+                )
+            return other
+        return Polynomial({(0,) * self.n_variables: other}, self.n_variables)
 
     def __add__(self, other: Any) -> Polynomial:
         terms = dict(self.terms)

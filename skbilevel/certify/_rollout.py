@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.certify._dynamics import Dynamics, Rule, runge_kutta, value_of
+from skbilevel.certify._dynamics import Dynamics, Rule, runge_kutta
 from skbilevel.certify._polynomials import evaluator
 
 
@@ -89,7 +89,7 @@ class Rollout:
         slopes = numbers[:, n + 1 :].reshape(len(x), n + 1, -1)
         by_state = slopes[:, :, :n].copy()
         for i, parameter in enumerate(self.dynamics.parameters):
-            moved = value_of(parameter, x, self.where)[1]
+            moved = parameter.slopes(x, self.where)
             by_state += slopes[:, :, n + i, None] * moved[:, None, :]
         by_theta = by_state @ y[:, :n, 1:] + slopes[:, :, known:]
         return np.concatenate([numbers[:, : n + 1, None], by_theta], axis=2)
