@@ -13,7 +13,9 @@ In several variables the transformation is applied along one axis after the othe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from math import comb, lcm
 from typing import Any
 
@@ -91,23 +93,7 @@ def bernstein_coefficients(
     >>> bernstein_coefficients(x**2 - x + 1, Box([0], [1])).tolist()
     [Fraction(1, 1), Fraction(1, 2), Fraction(1, 1)]
     """
-    if polynomial.n_variables != len(box.sides):
-        raise ValueError(
-            f"The polynomial has {polynomial.n_variables} variables, the box "
-            f"{len(box.sides)} sides."
-        )
-    needed = polynomial.degrees
-    degrees = needed if degrees is None else tuple(degrees)
-    if any(d < n for d, n in zip(degrees, needed, strict=True)):
-        raise ValueError(f"degrees={degrees} are too low; {needed} are needed.")
-    tensor, bottom = _integers(power_tensor(polynomial, degrees))
-    matrices = []
-    for side, degree in zip(box.sides, degrees, strict=True):
-        matrix, its_bottom = _integers(power_matrix(side, degree))
-        matrices.append(matrix)
-        bottom *= its_bottom
-    scaled = along_axes(tensor, matrices)
-    return _like([Fraction(top, bottom) for top in scaled.flat], scaled)
+    return BernsteinForm(polynomial, degrees).on(box)
 
 
 def enclosure(polynomial: Polynomial, box: Box) -> Interval:
@@ -135,6 +121,46 @@ def enclosure(polynomial: Polynomial, box: Box) -> Interval:
     """
     coefficients = bernstein_coefficients(polynomial, box).ravel()
     return Interval(min(coefficients), max(coefficients))
+
+
+@dataclass(frozen=True)
+class BernsteinForm:
+    """A polynomial that is looked at on many boxes, which share sides."""
+
+    polynomial: Polynomial
+    degrees: Sequence[int] | None = None
+    _made: dict[tuple[Interval, int], tuple[Array, int]] = field(default_factory=dict)
+
+    @cached_property
+    def _powers(self) -> tuple[tuple[int, ...], Array, int]:
+        """Degrees, and coefficients of powers as integers with their denominator."""
+        needed = self.polynomial.degrees
+        degrees = needed if self.degrees is None else tuple(self.degrees)
+        if any(d < n for d, n in zip(degrees, needed, strict=True)):
+            raise ValueError(f"degrees={degrees} are too low; {needed} are needed.")
+        return degrees, *_integers(power_tensor(self.polynomial, degrees))
+
+    def _matrix(self, side: Interval, degree: int) -> tuple[Array, int]:
+        key = side, degree
+        if key not in self._made:
+            self._made[key] = _integers(power_matrix(side, degree))
+        return self._made[key]
+
+    def on(self, box: Box) -> Array:
+        """Return the coefficients on a box, as fractions."""
+        if self.polynomial.n_variables != len(box.sides):
+            raise ValueError(
+                f"The polynomial has {self.polynomial.n_variables} variables, the box "
+                f"{len(box.sides)} sides."
+            )
+        degrees, powers, bottom = self._powers
+        matrices = []
+        for side, degree in zip(box.sides, degrees, strict=True):
+            matrix, its_bottom = self._matrix(side, degree)
+            matrices.append(matrix)
+            bottom *= its_bottom
+        scaled = along_axes(powers, matrices)
+        return _like([Fraction(top, bottom) for top in scaled.flat], scaled)
 
 
 def _integers(fractions: Array) -> tuple[Array, int]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.certify._bernstein import bernstein_coefficients
+from skbilevel.certify._bernstein import BernsteinForm
 from skbilevel.certify._certificate import (
     Certificate,
     check_template,
@@ -249,10 +249,10 @@ class LyapunovCertificate(Certificate):
             Sublevel sets ``V <= l`` with a smaller l are inside the box.
         """
         beta = exact_vector(beta, len(self.template), "beta")
-        V = combine(beta, self.template)
+        V = BernsteinForm(combine(beta, self.template))
         return Fraction(
             min(
-                min(bernstein_coefficients(V, piece).flat)
+                min(V.on(piece).flat)
                 for face in self.box.faces()
                 for piece in face.cut(pieces)
             )

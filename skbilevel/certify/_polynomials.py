@@ -58,7 +58,7 @@ class Polynomial:
         object.__setattr__(self, "terms", kept)
         object.__setattr__(self, "n_variables", int(n_variables))
 
-    def _same(self, other: Polynomial | Number) -> Polynomial:
+    def _same(self, other: object) -> Polynomial:
         """Return a number as a polynomial, and refuse other variables."""
         if isinstance(other, Polynomial):
             if other.n_variables != self.n_variables:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.certify._bernstein import bernstein_coefficients
+from skbilevel.certify._bernstein import BernsteinForm, bernstein_coefficients
 from skbilevel.certify._conditions import Condition
 from skbilevel.certify._exact import Box
 from skbilevel.certify._polynomials import Exponents, Polynomial
@@ -67,11 +67,12 @@ def positive(
     depth: int,
 ) -> Positivity:
     """Look at Bernstein coefficients; cut tiles with bad ones, ``depth`` times."""
+    form = BernsteinForm(polynomial)
     smallest, count = None, 0
     waiting = [(tile, 0) for tile in tiles]
     while waiting:
         tile, cuts = waiting.pop()
-        least = min(bernstein_coefficients(polynomial, ranges(tile)).flat)
+        least = min(form.on(ranges(tile)).flat)
         if least <= 0 and cuts < depth:
             waiting += [(half, cuts + 1) for half in tile.cut(2)]
             continue

@@ -51,17 +51,17 @@ def test_a_safe_controller_is_proved(certificate):
 
 def test_unsafe_controllers_are_never_proved(certificate):
     rng = np.random.default_rng(1)
-    starts = rng.uniform([1, -0.5], [2, 0.5], (100, 2))
+    starts = rng.uniform([1, -0.5], [2, 0.5], (50, 2))
     unsafe = 0
-    for theta in rng.uniform([0, -1], [6, 2], (60, 2)):
-        path = simulate(certificate.dynamics, theta, starts, 8.0, 400)
+    for theta in rng.uniform([0, -1], [6, 2], (30, 2)):
+        path = simulate(certificate.dynamics, theta, starts, 8.0, 200)
         inside = np.logical_and.accumulate((np.abs(path) <= 2).all(axis=2))
         hit = (path >= [-1.3, -1.5]).all(axis=2) & (path <= [-0.3, -0.5]).all(axis=2)
         if (inside & hit).any():
             unsafe += 1
             beta = certificate.solve(theta).beta
             assert not certificate.prove(theta, beta, depth=1).holds
-    assert unsafe >= 10
+    assert unsafe >= 5
 
 
 def test_wrong_certificates_are_refused(certificate):
@@ -93,7 +93,7 @@ def test_with_the_boundary_unsafe_the_box_is_not_left():
     )
     (x,) = variables(1)
     B = [-2, 0, 1]  # B = x^2 - 2, by the order of the template
-    assert [list(m.terms)[0] for m in certificate.template] == [(0,), (1,), (2,)]
+    assert [next(iter(m.terms)) for m in certificate.template] == [(0,), (1,), (2,)]
     assert (x**2 - 2).at([2]) > 0
     assert certificate.prove([-1], B).holds
     assert not certificate.prove([1], B).holds
@@ -104,7 +104,7 @@ def test_with_the_boundary_unsafe_the_box_is_not_left():
     [
         ({"margin": -1}, "margin=-1"),
         ({"tiles": 0}, "tiles=0"),
-        ({"degree": 1}, "at least 4 is needed"),
+        ({"degree": 1}, "at least 2 is needed"),
         ({"start": []}, "start must be a list of boxes"),
         ({"unsafe": [Box([-3, 0], [0, 1])]}, "unsafe must be a list of boxes"),
         ({"unsafe": [Box([0], [1])]}, "unsafe must be a list of boxes"),

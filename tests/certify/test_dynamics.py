@@ -31,7 +31,7 @@ def test_sine_ratio_is_rounded_outwards():
 
 
 def test_sine_ratio_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="reaches 3.5"):
+    with pytest.raises(ValueError, match=r"reaches 3\.5"):
         SineRatio(0).range_on(Box([0], [3.5]))
     with pytest.raises(ValueError, match="below zero"):
         SineRatio(0, Interval(-1, 1))
