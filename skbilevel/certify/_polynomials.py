@@ -91,7 +91,7 @@ class Polynomial:
         return self + -self._same(other)
 
     def __rsub__(self, other: Any) -> Polynomial:
-        return -self + other
+        return self._same(other) + -self
 
     __radd__ = __add__
     __rmul__ = __mul__
