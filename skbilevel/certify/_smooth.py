@@ -139,8 +139,9 @@ class SmoothSlack:
 
         def hessian(theta: Array, w: Array) -> Array:
             here = self._at(theta, w)
-            second = (here.M.T * here.share) @ here.M - np.outer(here.mean, here.mean)
-            return np.asarray(second / tau + kappa * np.eye(len(w)))
+            centred = here.M - here.mean
+            second = (centred.T * here.share) @ centred / tau
+            return np.asarray(second + kappa * np.eye(len(w)))
 
         return InnerOracles(
             value=lambda theta, w: self.slack(theta, w) + 0.5 * kappa * w @ w,
@@ -200,7 +201,7 @@ class SmoothSlack:
         margin : float, default=1e-3
             By how much the slack is asked to be below zero.
         bounds : tuple, default=(-inf, inf)
-            Box of theta.
+            Box of theta; costs of simulations need one, as they overflow far away.
 
         Returns
         -------
