@@ -22,7 +22,7 @@ the paper. Constraint: SLSQP under ``c* <= -0.001`` from the regulator (PJ: from
 controller), with the envelope as its gradient. Smooth: the same start, with the
 smoothed slack through `minimize_bilevel` (temperature 0.002, curvature 0.001, weight
 1e4, gains up to 40). Every last theta is judged by the linear program and, with its
-beta, by the proof in exact arithmetic. ``|x|`` is the largest component after 20 s over
+beta, by the proof in exact arithmetic. "Largest x" is the largest component after 20 s over
 all starts and both ends of the uncertain numbers, in a simulation that ends at 50;
 "reached" says whether one of 500 random starts gets into the unsafe square within 10 s.
 
@@ -319,7 +319,7 @@ def main() -> None:
         rows, course, thetas = race(case, weights)
         drawn = drawn or (case, thetas)
         parts.append(f"## Pendulum: {name}")
-        parts.append(markdown([*head, "|x|", *spent], rows))
+        parts.append(markdown([*head, "largest x", *spent], rows))
         parts.append("The growing penalty, from the plain controller:")
         parts.append(markdown(["weight", "cost", "c*"], course))
     rows, course, _ = race(barrier, weights)
