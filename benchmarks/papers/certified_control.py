@@ -8,7 +8,7 @@ Protocol. Two systems of the paper, with controllers that are linear in theta:
 * pendulum upright, m = l = 1, damping 0.1, gravity anywhere in [9, 10.5], torque
   ``-(t1 x1 + t2 x2 + t3 x1^3)``, box ``|x_i| <= 1``, a quadratic Lyapunov function;
 * PJ, ``x1' = a1 x2, x2' = a2 x1^3 + u``, ``u = -(t1 x1 + t2 x2)``, a1 in [0.9, 1.1], a2
-  in [0.3, 0.37], box ``|x_i| <= 2``, a barrier of degree two. The discs of the  paper,
+  in [0.3, 0.37], box ``|x_i| <= 2``, a barrier of degree two. The discs of the paper,
   start and unsafe, are enclosed by squares.
 
 The cost is the mean over starts of the integral of ``|x|^2`` (PJ: ``x1^2``) and of the
@@ -22,8 +22,8 @@ the paper. Constraint: SLSQP under ``c* <= -0.001`` from the regulator (PJ: from
 controller), with the envelope as its gradient. Smooth: the same start, with the
 smoothed slack through `minimize_bilevel` (temperature 0.002, curvature 0.001, weight
 1e4, gains up to 40). Every last theta is judged by the linear program and, with its
-beta, by the proof in exact arithmetic. "Largest x" is the largest component after 20 s over
-all starts and both ends of the uncertain numbers, in a simulation that ends at 50;
+beta, by the proof in exact arithmetic. "Largest x" is the largest component after 20 s
+over all starts and both ends of the uncertain numbers, in a simulation that ends at 50;
 "reached" says whether one of 500 random starts gets into the unsafe square within 10 s.
 
 Agrees with the paper: the plain policies fail (the pendulum diverges, PJ reaches what
@@ -32,7 +32,8 @@ is the cheap part of an iteration.
 
 Does not agree: with a growing penalty from the plain policy, the search ends at
 controllers without a certificate. The slack is neither smooth nor convex in theta, and
-where no barrier exists it is flat. From a controller that has a certificate the
+where no barrier exists it is flat; the figure shows the ridge between the plain
+controller and those with a certificate. From a controller that has a certificate the
 pendulum gets a better one both ways. For PJ, SLSQP leaves the controllers that have one
 in its first steps, and can't come back from the flat part; the smooth problem ends with
 a proof. A failure proves nothing. Times are not comparable, as the hardware differs,
@@ -288,14 +289,15 @@ def refinements(grids: Sequence[int]) -> list[list[Any]]:
 def draw(case: Case, thetas: dict[str, np.ndarray]) -> Any:
     """Return slack and cost on the way from the plain to other controllers."""
     figure, (left, right) = new_figure(2)
-    for name in ("start with a certificate", "constraint"):
+    ends = {"start with a certificate": "regulator", "smooth": "joint controller"}
+    for name, label in ends.items():
         way = np.linspace(0, 1, 60)
         points = [(1 - t) * thetas["plain"] + t * thetas[name] for t in way]
         slacks = [case.certificate.solve(each).slack for each in points]
-        left.plot(way, slacks, label=f"from plain to: {name}")
+        left.plot(way, slacks, label=f"from plain to the {label}")
         right.plot(way, [case.cost(each)[0] for each in points])
     left.axhline(0.0, color="0.5", linewidth=0.8)
-    left.set(xlabel="share of the way", ylabel="slack c*", ylim=(None, 0.2))
+    left.set(xlabel="share of the way", ylabel="slack c*", ylim=(-0.2, 0.8))
     right.set(xlabel="share of the way", ylabel="cost")
     left.legend()
     return figure
