@@ -51,6 +51,7 @@ _HOMES = {
     "show_versions": "skbilevel._show_versions",
 }
 _SUBMODULES = {
+    "certify",
     "exceptions",
     "inspection",
     "linear_model",

@@ -10,7 +10,15 @@ import pytest
 PAPERS = Path(__file__).parents[1] / "benchmarks" / "papers"
 
 
-SCRIPTS = ("ai_sarah", "amigo", "pzobo", "shine", "soba_saba", "srkcd")
+SCRIPTS = (
+    "ai_sarah",
+    "amigo",
+    "certified_control",
+    "pzobo",
+    "shine",
+    "soba_saba",
+    "srkcd",
+)
 
 
 @pytest.mark.slow

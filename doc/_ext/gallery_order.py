@@ -27,6 +27,7 @@ READING_ORDER = (
     "plot_callbacks",
     "plot_solvers",
     "plot_data_sources",
+    "plot_certified_controller",
 )
 
 
