@@ -366,7 +366,10 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
     ) -> tuple[Array, Array, Array, list[Hashable]]:
         """Rows, targets, weights and labels of a call of ``adapt``."""
         check_is_fitted(self, "coef_")
-        X, y, labels = self._read(X, tasks, y=y, **check)
+        if self._is_plain(X, y):
+            labels = None if tasks is None else read_labels(tasks, len(X))
+        else:
+            X, y, labels = self._read(X, tasks, y=y, **check)
         if labels is None:
             raise ValueError(
                 "adapt needs the labels of the tasks that the rows belong to: give "
@@ -389,6 +392,21 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
         model, w = self._model.with_rows(new, touched, n_tasks)
         made._take_in(model, touched, w, place)
         return made
+
+    def _is_plain(self, X: Any, y: Any) -> bool:
+        """Whether X and y are arrays that no check would change.
+
+        The checks of scikit-learn take longer than a task of a few rows.
+        """
+        if self.task is not None or hasattr(self, "feature_names_in_"):
+            return False
+        if type(X) is not np.ndarray or type(y) is not np.ndarray:
+            return False
+        shaped = X.shape == (len(y), self.n_features_in_) and y.ndim == 1
+        kinds = X.dtype in (np.float64, np.float32) and y.dtype.kind in "biuf"
+        if not (shaped and kinds and len(y)):
+            return False
+        return bool(np.isfinite(X).all() and np.isfinite(y).all())
 
     def _with_labels(self, labels: list[Hashable]) -> tuple[Self, Array]:
         """A copy that knows the labels, and the places of the rows."""
