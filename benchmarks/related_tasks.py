@@ -1,4 +1,4 @@
-"""Related tasks: ``MetaRidge`` and ``MetaLogistic`` beside pooled models and models of each task.
+"""Related tasks: ``MetaRidge`` and ``MetaLogistic`` beside models of all and of each.
 
 ``python benchmarks/related_tasks.py`` prints the tables of the page of results. 30 % of
 the tasks are new: models do not see them, adapt to m of their rows and are judged on
@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from _data import loader
@@ -225,8 +226,9 @@ def classes(n_splits: int) -> None:
     for seed in range(n_splits):
         train, known, fresh, rank = split(rows, seed)
         n_tasks = int(rows.task.max()) + 1
-        for name in ("LogisticRegressionCV", "one-hot"):
-            shape = (lambda r: one_hot(r, n_tasks)) if name == "one-hot" else plain
+        peers = {"LogisticRegressionCV": plain, "one-hot": one_hot}
+        for name, shaped in peers.items():
+            shape = partial(shaped, n_tasks=n_tasks)
             model = LogisticRegressionCV(Cs=20).fit(shape(train), train.y > 0.0)
             for place, (_, rest) in places(known, fresh, rank).items():
                 sums[name, place].append(
@@ -250,7 +252,7 @@ def classes(n_splits: int) -> None:
         print(f"| {method} | " + " | ".join(cells) + " |")
 
 
-def plain(rows: Rows) -> np.ndarray:
+def plain(rows: Rows, n_tasks: int) -> np.ndarray:
     """Columns alone."""
     return rows.X
 

@@ -10,7 +10,7 @@ import pytest
 PAPERS = Path(__file__).parents[1] / "benchmarks" / "papers"
 
 
-SCRIPTS = ("ai_sarah", "amigo", "pzobo", "shine", "soba_saba", "srkcd")
+SCRIPTS = ("ai_sarah", "amigo", "imaml", "pzobo", "shine", "soba_saba", "srkcd")
 
 
 @pytest.mark.slow
