@@ -28,7 +28,24 @@ components of the classes to learn from, scaled to variance one; a class of an e
 is a task, with targets 1 and 0. Ways are permuted, so that the centre says nothing:
 only strengths are learned. Ten splits of the classes, 100 episodes each; means.
 
-CLAIMS
+Agrees with the paper: the meta-gradient needs no path. With 20 steps of conjugate
+gradients it is somewhat better than differentiation through the steps, whose memory
+grows with their number, and the first-order gradient has an error that no number of
+steps removes.
+
+Qualifies it: five steps of conjugate gradients, the number of the released code, leave
+an error of more than half of the gradient here, whatever the number of inner steps, and
+the descent on sinusoids then goes up. With accurate systems it comes down, and ends
+where the centre alone is: 300 steps of 0.01 change no logarithm of a strength by more
+than 3, and the strengths are what these tasks need. `MetaRidge` solves for the centre
+and searches the strengths alone, with second-order steps; with the loss of the paper as
+its criterion, one strength per feature is best.
+
+Not comparable: accuracies on digits with those on Omniglot (99.5 % and 99.7 % for one
+and five images of five classes in the paper). Strengths per feature do not carry over
+from five digits to five others here: with one image they are worse than a shared
+strength, with five better. The prototype behind this package saw gains of 18 points on
+the characters of Omniglot, where there are 170 classes to learn from instead of five.
 
 Reference: A. Rajeswaran, C. Finn, S. Kakade, S. Levine (2019). Meta-learning with
 implicit gradients. NeurIPS.
