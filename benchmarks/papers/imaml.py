@@ -36,9 +36,9 @@ steps removes.
 Qualifies it: five steps of conjugate gradients, the number of the released code, leave
 an error of more than half of the gradient here, whatever the number of inner steps, and
 the descent on sinusoids then goes up. With accurate systems it comes down, and ends
-where the centre alone is: 300 steps of 0.01 change no logarithm of a strength by more
+near the error of the centre alone: 300 steps of 0.01 change no logarithm of a strength by more
 than 3, and the strengths are what these tasks need. `MetaRidge` solves for the centre
-and searches the strengths alone, with second-order steps; with the loss of the paper as
+and searches the strengths alone, by quasi-Newton steps; with the loss of the paper as
 its criterion, one strength per feature is best.
 
 Not comparable: accuracies on digits with those on Omniglot (99.5 % and 99.7 % for one
@@ -389,6 +389,7 @@ def main() -> None:
             markdown(
                 ["method", *steps], [[name, *median(e)] for name, e in errors.items()]
             ),
+            "![Error of the meta-gradient](../_static/papers/imaml.png)",
             "## Sinusoids: mean squared error on new tasks",
             table(waves, ["5 rows", "10 rows", "CPU seconds"], median),
             "## Digits of new classes: accuracy among three, percent",
