@@ -36,10 +36,10 @@ steps removes.
 Qualifies it: five steps of conjugate gradients, the number of the released code, leave
 an error of more than half of the gradient here, whatever the number of inner steps, and
 the descent on sinusoids then goes up. With accurate systems it comes down, and ends
-near the error of the centre alone: 300 steps of 0.01 change no logarithm of a strength by more
-than 3, and the strengths are what these tasks need. `MetaRidge` solves for the centre
-and searches the strengths alone, by quasi-Newton steps; with the loss of the paper as
-its criterion, one strength per feature is best.
+near the error of the centre alone: 300 steps of 0.01 change no logarithm of a strength
+by more than 3, and the strengths are what these tasks need. `MetaRidge` solves for the
+centre and searches the strengths alone, by quasi-Newton steps; with the loss of the
+paper as its criterion, one strength per feature is best.
 
 Not comparable: accuracies on digits with those on Omniglot (99.5 % and 99.7 % for one
 and five images of five classes in the paper). Strengths per feature do not carry over
