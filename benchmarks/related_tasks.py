@@ -1,4 +1,4 @@
-"""Related tasks: ``MetaRidge`` beside pooled models and models of each task.
+"""Related tasks: ``MetaRidge`` and ``MetaLogistic`` beside models of all and of each.
 
 ``python benchmarks/related_tasks.py`` prints the tables of the page of results. 30 % of
 the tasks are new: models do not see them, adapt to m of their rows and are judged on
@@ -13,13 +13,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from _data import loader
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
-from skbilevel import MetaRidge
+from skbilevel import MetaLogistic, MetaRidge
 
 SETS = (
     "ames_housing",
@@ -29,6 +31,7 @@ SETS = (
     "parkinsons_telemonitoring",
     "school_ilea",
 )
+CLASSES = "contraception_districts"
 AMES = [
     *("Lot_Frontage", "Lot_Area", "Year_Built", "Year_Remod_Add", "Total_Bsmt_SF"),
     *("First_Flr_SF", "Second_Flr_SF", "Gr_Liv_Area", "Full_Bath", "Half_Bath"),
@@ -161,10 +164,11 @@ def main() -> None:
     """Print a table per set, and the figures that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="*", default=SETS)
-    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--splits", type=int, default=5)
     options = parser.parse_args()
     every = {name: table(name, options.splits) for name in options.sets}
     summarize(every)
+    classes(options.splits)
 
 
 def table(name: str, n_splits: int) -> dict[tuple[str, str], float]:
@@ -213,6 +217,52 @@ def summarize(every: dict[str, dict[tuple[str, str], float]]) -> None:
             cells = " | ".join(f"{ratio:+.3f}" for ratio in ratios)
             print(f"| {name} | {place} | {cells} |")
     print(f"\nmean log ratio to the best peer, m = 0 left out: {np.mean(to_peer):+.3f}")
+
+
+def classes(n_splits: int) -> None:
+    """Print log losses on the set with two classes."""
+    rows = load_tasks(CLASSES)
+    sums: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for seed in range(n_splits):
+        train, known, fresh, rank = split(rows, seed)
+        n_tasks = int(rows.task.max()) + 1
+        peers = {"LogisticRegressionCV": plain, "one-hot": one_hot}
+        for name, shaped in peers.items():
+            shape = partial(shaped, n_tasks=n_tasks)
+            model = LogisticRegressionCV(Cs=20).fit(shape(train), train.y > 0.0)
+            for place, (_, rest) in places(known, fresh, rank).items():
+                sums[name, place].append(
+                    log_loss(rest.y > 0.0, model.predict_proba(shape(rest)))
+                )
+        for family in ("auto", *FAMILIES):
+            model = MetaLogistic(strengths=family)
+            model.fit(train.X, train.y > 0.0, tasks=train.task)
+            name = "MetaLogistic()" if family == "auto" else family
+            for place, (few, rest) in places(known, fresh, rank).items():
+                own = model
+                if len(few.y):
+                    own = model.adapt(few.X, few.y > 0.0, tasks=few.task)
+                proba = own.predict_proba(rest.X, tasks=rest.task)
+                sums[name, place].append(log_loss(rest.y > 0.0, proba))
+    print(f"\n{CLASSES}: {rows.X.shape}, {rows.task.max() + 1} tasks, log loss")
+    columns = ["known", *map(str, SIZES)]
+    print("| method | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    for method in dict.fromkeys(method for method, _ in sums):
+        cells = [f"{np.mean(sums[method, c]):.4f}" for c in columns]
+        print(f"| {method} | " + " | ".join(cells) + " |")
+
+
+def plain(rows: Rows, n_tasks: int) -> np.ndarray:
+    """Columns alone."""
+    return rows.X
+
+
+def places(known: Rows, fresh: Rows, rank: np.ndarray) -> dict[str, tuple[Rows, Rows]]:
+    """Rows to adapt to and to judge by, of known tasks and of new ones."""
+    out = {"known": (known.take(np.zeros(len(known.y), bool)), known)}
+    for m in SIZES:
+        out[f"{m}"] = fresh.take(rank < m), fresh.take(rank >= m)
+    return out
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import mean_squared_error
 
 from skbilevel import MetaRidge
+from skbilevel.inspection import DeviationsDisplay
 
 rng = np.random.default_rng(0)
 N_SCHOOLS, N_PUPILS = 60, 40
@@ -34,6 +35,8 @@ known = school < 40
 model = MetaRidge().fit(X[known], y[known], tasks=school[known])
 pooled = RidgeCV(np.logspace(-3, 3, 13)).fit(X[known], y[known])
 print("effects differ by", model.deviation_std_.round(2), "the truth:", differs)
+DeviationsDisplay.from_estimator(model, feature_names=["hours", "age", "sex"])
+plt.show()
 
 # %%
 # The other 20 are adapted to with a few pupils, and judged on the last 20.

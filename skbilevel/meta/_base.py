@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._mistakes import OF_MODELS, ExplainedParameters
-from skbilevel._sklearn_compat import Interval, StrOptions, _num_samples
+from skbilevel._mistakes import OF_MODELS
+from skbilevel._sklearn_compat import _num_samples
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
@@ -28,6 +26,7 @@ from skbilevel.meta._labels import (
     shown,
     take_column,
 )
+from skbilevel.meta._parameters import TaskParameters
 from skbilevel.meta._task_model import TaskModel
 from skbilevel.meta._tuning import TaskTuning, TunedTasks, read_folds, tune_tasks
 from skbilevel.model_selection._task_folds import TaskLoss
@@ -66,7 +65,7 @@ FITTED = (
 )
 
 
-class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
+class MetaLinearModel(Versioned, TaskParameters):
     """Common door; see the subclasses."""
 
     _doc_link_module = "skbilevel"
@@ -86,75 +85,11 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
     __metadata_request__predict_log_proba: ClassVar[dict[str, Any]] = {"tasks": True}
     __metadata_request__score: ClassVar[dict[str, Any]] = {"tasks": True}
 
-    coef_: Array
-    intercept_: Array
-    centre_: Array
-    tasks_: Array
-    n_rows_by_task_: Array
-    n_features_in_: int
     _labels: KnownTaskLabels
     _model: TaskModel
     _has_tasks: bool
     # Of the subclass.
     _loss: ClassVar[TaskLoss]
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "task": [str, Integral, None],
-        "fit_intercept": ["boolean"],
-        "strengths": [StrOptions({"auto", "pooled", "intercept", "two", "feature"})],
-        "common": [
-            "array-like",
-            str,
-            Interval(Integral, 0, None, closed="left"),
-            None,
-        ],
-        "feature_groups": ["array-like", callable, None],
-        "criterion": [StrOptions({"evidence", "new-tasks", "known-tasks"})],
-        "support_sizes": ["array-like"],
-        "centre_alpha": [Interval(Real, 0, None, closed="left"), None],
-        "unseen": [StrOptions({"centre", "error"})],
-        "cv": ["cv_object"],
-        "tol": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-
-    def __init__(
-        self,
-        *,
-        task: Any = None,
-        fit_intercept: bool = True,
-        strengths: str = "auto",
-        common: Any = None,
-        feature_groups: Any = None,
-        criterion: str = "evidence",
-        support_sizes: Any = (1, 5, 20),
-        centre_alpha: float | None = None,
-        unseen: str = "centre",
-        cv: Any = None,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.task = task
-        self.fit_intercept = fit_intercept
-        self.strengths = strengths
-        self.common = common
-        self.feature_groups = feature_groups
-        self.criterion = criterion
-        self.support_sizes = support_sizes
-        self.centre_alpha = centre_alpha
-        self.unseen = unseen
-        self.cv = cv
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _read(self, X: Any, tasks: Any, **check: Any) -> tuple[Any, Any, Any]:
         """X without the column of tasks, y and the labels; ``reset`` is for fits."""
@@ -366,7 +301,10 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
     ) -> tuple[Array, Array, Array, list[Hashable]]:
         """Rows, targets, weights and labels of a call of ``adapt``."""
         check_is_fitted(self, "coef_")
-        X, y, labels = self._read(X, tasks, y=y, **check)
+        if self._is_plain(X, y):
+            labels = None if tasks is None else read_labels(tasks, len(X))
+        else:
+            X, y, labels = self._read(X, tasks, y=y, **check)
         if labels is None:
             raise ValueError(
                 "adapt needs the labels of the tasks that the rows belong to: give "
@@ -389,6 +327,21 @@ class MetaLinearModel(Versioned, ExplainedParameters, BaseEstimator):
         model, w = self._model.with_rows(new, touched, n_tasks)
         made._take_in(model, touched, w, place)
         return made
+
+    def _is_plain(self, X: Any, y: Any) -> bool:
+        """Whether X and y are arrays that no check would change.
+
+        The checks of scikit-learn take longer than a task of a few rows.
+        """
+        if self.task is not None or hasattr(self, "feature_names_in_"):
+            return False
+        if type(X) is not np.ndarray or type(y) is not np.ndarray:
+            return False
+        shaped = X.shape == (len(y), self.n_features_in_) and y.ndim == 1
+        kinds = X.dtype in (np.float64, np.float32) and y.dtype.kind in "biuf"
+        if not (shaped and kinds and len(y)):
+            return False
+        return bool(np.isfinite(X).all() and np.isfinite(y).all())
 
     def _with_labels(self, labels: list[Hashable]) -> tuple[Self, Array]:
         """A copy that knows the labels, and the places of the rows."""

@@ -34,101 +34,40 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
     Parameters
     ----------
-    task : str, int or None, default=None
-        Column of X, by name or place, that holds the task of every row. Without it the
-        tasks are given as ``fit(X, y, tasks=...)``; without both there is one task.
-    fit_intercept : bool, default=True
-        Whether tasks have intercepts.
-    strengths : {"auto", "pooled", "intercept", "two", "feature"}, default="auto"
-        What may differ between tasks: nothing ("pooled"), the level ("intercept"), all
-        effects with one strength, and the level with another ("two"), or every effect
-        with its own ("feature"). "auto" is the guard: it leaves tasks out, adapts to
-        some of their rows, and takes the one of the four with the least errors on the
-        others, "two" unless another is better by half a standard error.
-    common : None, str, int or array-like, default=None
-        Columns with one effect for all tasks: a boolean mask, places or names. Columns
-        that are constant within every task are always among them, since their effect
-        cannot be told from the level.
-    feature_groups : None, array-like or callable, default=None
-        Labels of the columns, or a function that makes them of the names; columns of
-        one label share a strength where ``strengths`` is "feature" or "auto".
-    criterion : {"evidence", "new-tasks", "known-tasks"}, default="evidence"
-        What the strengths minimize: the restricted likelihood, the squared error on
-        tasks that were left out, after ``support_sizes`` of their rows (the outer loss
-        of implicit MAML), or the squared error of held-out rows of the same tasks,
-        which is not meant for new ones.
-    support_sizes : array-like of int, default=(1, 5, 20)
-        Rows that a left-out task is adapted to, in the guard and in "new-tasks".
-    centre_alpha : float or None, default=None
-        Ridge strength of the centre. None is 0 where there are more than five rows per
-        column and no column follows from the others; otherwise it is learned.
-    unseen : {"centre", "error"}, default="centre"
-        What `predict` does with a task that it does not know.
-    cv : None, int, splitter or iterable, default=None
-        Folds of tasks in the guard and in "new-tasks"; None is 5. A splitter or an
-        iterable splits the tasks in the order of ``tasks_``. In "known-tasks" folds
-        are of rows, and a splitter gets these; the guard then has five folds of tasks.
-    tol : float, default=1e-4
-        Tolerance of the search for the strengths.
-    max_iter : int, default=100
-        Largest number of steps of each search.
-    n_jobs : int or None, default=None
-        Threads over the folds of the guard.
-    random_state : int, RandomState or None, default=None
-        Seeds folds and supports. None is a fixed seed: fits are deterministic.
-    verbose : int, default=0
-        Positive values print a line for every candidate.
+    task, fit_intercept, strengths, common, feature_groups, criterion : ...
+    support_sizes, centre_alpha, unseen, cv, tol, max_iter, n_jobs : ...
+    random_state, verbose : ...
 
     Attributes
     ----------
-    centre_ : ndarray of shape (n_features,)
-        Coefficients of the centre, without the column ``task``. float32 where X is.
-    centre_intercept_ : float
-        Intercept of the centre.
+    centre_, centre_intercept_ : ...
     coef_ : ndarray of shape (n_tasks, n_features)
         Coefficients of every task.
-    intercept_ : ndarray of shape (n_tasks,)
-        Intercept of every task.
-    tasks_ : ndarray of shape (n_tasks,)
-        Labels of the tasks, sorted where they can be; those of `adapt` follow.
-    n_rows_by_task_ : ndarray of shape (n_tasks,)
-        Rows of every task.
+    intercept_, tasks_, n_rows_by_task_ : ...
     alpha_ : ndarray of shape (n_features,)
         Strengths of the deviations in units of Ridge; inf where all tasks share an
         effect.
     intercept_alpha_ : float
         Strength of the deviations of the level, which is the prediction at the mean of
         the columns.
-    group_alpha_ : ndarray of shape (n_groups,)
-        Strengths by label; only with ``feature_groups``.
-    group_labels_ : ndarray of shape (n_groups,)
-        Their labels; only with ``feature_groups``.
+    group_alpha_, group_labels_ : ...
     centre_alpha_ : ndarray of shape (n_features,)
         Strengths of the centre.
     noise_variance_ : float
         Variance of the target around the predictions of its task.
     deviation_std_ : ndarray of shape (n_features,)
         How much the effects differ between tasks: ``sqrt(noise_variance_ / alpha_)``.
-    intercept_deviation_std_ : float
-        The same of the level.
-    feature_means_ : ndarray of shape (n_features,)
-        Means of the columns, where the level is the prediction; 0 without intercepts.
+    intercept_deviation_std_, feature_means_ : ...
     best_score_ : float
         Minus the mean squared error on tasks that were left out, of the standardized
         target; without the guard minus the criterion.
-    n_iter_ : int
-        Steps of the searches on all tasks.
-    history_ : dict of ndarray
-        ``value``, the criterion after every step, of the chosen candidate.
+    n_iter_, history_ : ...
     hyperpenalty_ : dict of ndarray
         Of every candidate: ``family``, ``score`` (minus the loss on tasks that were
         left out, over the least loss after as many rows), ``error`` (the standard error
         of its difference to the first), ``weight`` (1 for the chosen one), ``alpha``
         and ``intercept_alpha``.
-    n_features_in_ : int
-        Number of columns seen in fit, the column ``task`` included.
-    feature_names_in_ : ndarray of shape (n_columns,)
-        Their names, where X has string column names.
+    n_features_in_, feature_names_in_ : ...
 
     See Also
     --------

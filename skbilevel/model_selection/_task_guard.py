@@ -16,6 +16,7 @@ from skbilevel.model_selection._task_folds import (
     Folds,
     MakeCriterion,
     TaskRows,
+    evidence_maker,
     folds_of_tasks,
 )
 from skbilevel.model_selection._task_search import FoundStrengths, TaskSearch
@@ -86,6 +87,8 @@ class TaskGuard:
         Searches one family.
     make : callable
         From places of tasks to the criterion of the search.
+    by_evidence : bool
+        Whether that is the evidence; other criteria are searched from where it ends.
     sizes : tuple of int
         Rows of a left-out task that a model may adapt to; half of a task is tried too.
     n_folds : int or callable
@@ -101,6 +104,7 @@ class TaskGuard:
     rows: TaskRows
     search: TaskSearch
     make: MakeCriterion
+    by_evidence: bool
     sizes: tuple[int, ...]
     n_folds: Folds
     seed: int
@@ -110,7 +114,10 @@ class TaskGuard:
     def choose(self) -> Guarded:
         """Fit the candidates, judge them, and take one."""
         families = self._families()
-        found = self.candidates(families, np.arange(self.rows.n_tasks))
+        every, near = np.arange(self.rows.n_tasks), None
+        if not self.by_evidence:
+            near = self.candidates(families, every, make=evidence_maker(self.rows))
+        found = self.candidates(families, every, near)
         for each in found:
             self.tell(f"{each.family}: criterion {each.value:.6g}")
         choice, score = self._chosen(self._judged(found))
@@ -124,9 +131,10 @@ class TaskGuard:
         families: tuple[str, ...],
         index: Array,
         known: tuple[FoundStrengths, ...] | None = None,
+        make: MakeCriterion | None = None,
     ) -> tuple[FoundStrengths, ...]:
         """Search every family on some of the tasks, from where ``known`` ended."""
-        criterion = self.make(index)
+        criterion = (make or self.make)(index)
         found: list[FoundStrengths] = []
         for k, family in enumerate(families):
             start = None if known is None else known[k].theta

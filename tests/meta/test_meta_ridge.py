@@ -263,3 +263,44 @@ def test_the_criterion_is_that_of_ridge_with_one_strength_per_label():
     pooled = BilevelRidgeCV(feature_groups="shared").fit(X, Y)
     model = MetaRidge().fit(X, Y, tasks=TASK)
     assert model.score(X, Y, tasks=TASK) > pooled.score(X, Y)
+
+
+def test_a_random_intercept_has_the_variances_of_a_mixed_model():
+    mixed = pytest.importorskip("statsmodels.regression.mixed_linear_model")
+    design = np.c_[np.ones(N), X]
+    found = mixed.MixedLM(Y, design, groups=TASK).fit()
+    model = MetaRidge(strengths="intercept", tol=1e-8).fit(X, Y, tasks=TASK)
+    variance = model.intercept_deviation_std_**2
+    assert variance == pytest.approx(float(found.cov_re[0, 0]), rel=1e-3)
+    assert model.noise_variance_ == pytest.approx(found.scale, rel=1e-3)
+    assert_allclose(model.centre_, found.fe_params[1:], rtol=1e-4)
+
+
+def test_large_variances_are_models_of_each_task():
+    slopes = 100.0 * SLOPES
+    y = (X * slopes[TASK]).sum(axis=1) + 1e-3 * RNG.standard_normal(N)
+    model = MetaRidge(strengths="feature").fit(X, y, tasks=TASK)
+    for i in (0, 7):
+        own = LinearRegression().fit(X[TASK == i], y[TASK == i])
+        assert_allclose(model.coef_[i], own.coef_, rtol=1e-3, atol=1e-2)
+
+
+def test_order_of_rows_and_tasks_changes_nothing():
+    order = RNG.permutation(N)
+    plain = MetaRidge(strengths="feature").fit(X, Y, tasks=TASK)
+    model = MetaRidge(strengths="feature").fit(X[order], Y[order], tasks=-TASK[order])
+    expected = plain.predict(X, tasks=TASK)
+    assert_allclose(model.predict(X, tasks=-TASK), expected, rtol=1e-5)
+
+
+def test_plain_arrays_are_adapted_to_like_all_others():
+    model = MetaRidge(strengths="two").fit(X, Y, tasks=TASK)
+    fast = model.adapt(X[:5], Y[:5], tasks="new")
+    slow = model.adapt(X[:5].tolist(), Y[:5].tolist(), tasks="new")
+    assert_allclose(fast.coef_, slow.coef_, rtol=1e-12)
+    with pytest.raises(ValueError, match="NaN"):
+        model.adapt(np.full((1, P), np.nan), Y[:1], tasks="new")
+    with pytest.raises(ValueError, match="features"):
+        model.adapt(X[:5, :2], Y[:5], tasks="new")
+    with pytest.raises(ValueError, match="239 labels"):
+        model.adapt(X, Y, tasks=TASK[1:])

@@ -1,0 +1,162 @@
+"""``MetaRidge`` beside mixed models of other packages, in one run.
+
+``python benchmarks/mixed_models.py`` needs statsmodels, and gpboost where it is to be
+measured; neither belongs to the environment of this package. 30 % of the rows of every
+task are held out. Columns that statsmodels could not tell from others are left out for
+all, since it raises on them. Figures are mean squared errors of the standardized
+target and seconds of a fit, means over splits; "no" counts fits that statsmodels called
+not converged. ``SKBILEVEL_DATA`` names the folder of the data sets.
+"""
+
+import argparse
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+from related_tasks import Rows, load_tasks
+from sklearn.preprocessing import StandardScaler
+
+from skbilevel import MetaRidge
+
+SETS = ("ames_housing", "exam_schools", "hsb82_maths")
+# A column that others explain up to this share of its variance is left out.
+_ALIASED = 1e-6
+
+
+def independent(X: np.ndarray) -> np.ndarray:
+    """Places of columns that do not follow from those before them."""
+    kept: list[int] = []
+    Z = np.ones((len(X), 1))
+    for j in range(X.shape[1]):
+        rest = X[:, j] - Z @ np.linalg.lstsq(Z, X[:, j])[0]
+        if rest @ rest > _ALIASED * len(X):
+            kept.append(j)
+            Z = np.c_[Z, X[:, j]]
+    return np.array(kept)
+
+
+def split(rows: Rows, seed: int) -> tuple[Rows, Rows]:
+    """Standardized rows to learn from, and held-out rows of the same tasks."""
+    rng = np.random.default_rng(seed)
+    held_out = rng.random(len(rows.y)) < 0.3
+    train = ~held_out
+    X = StandardScaler().fit(rows.X[train]).transform(rows.X)
+    X = X[:, independent(X[train])]
+    y = (rows.y - rows.y[train].mean()) / rows.y[train].std()
+    rows = Rows(X, y, rows.task)
+    known = held_out & np.isin(rows.task, rows.task[train])
+    return rows.take(train), rows.take(known)
+
+
+def meta(strengths: str) -> Callable[[Rows, Rows], tuple[np.ndarray, bool]]:
+    """One of our models."""
+
+    def predict(train: Rows, test: Rows) -> tuple[np.ndarray, bool]:
+        model = MetaRidge(strengths=strengths).fit(train.X, train.y, tasks=train.task)
+        return model.predict(test.X, tasks=test.task), True
+
+    return predict
+
+
+def mixed(slopes: bool) -> Callable[[Rows, Rows], tuple[np.ndarray, bool]]:
+    """MixedLM of statsmodels with random intercepts, or random slopes as well.
+
+    Slopes are of columns that vary within tasks, with a full covariance.
+    """
+
+    def predict(train: Rows, test: Rows) -> tuple[np.ndarray, bool]:
+        from statsmodels.regression.mixed_linear_model import MixedLM
+
+        own = np.zeros(0, int)
+        if slopes:
+            tasks = np.unique(train.task)
+            flat = [train.X[train.task == t].std(axis=0) > 1e-9 for t in tasks]
+            own = np.flatnonzero(np.any(flat, axis=0))
+
+        def designs(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+            Z = np.c_[np.ones(len(rows.y)), rows.X]
+            return Z, Z[:, np.r_[0, 1 + own]]
+
+        Z, U = designs(train)
+        found = MixedLM(train.y, Z, groups=train.task, exog_re=U).fit()
+        Z, U = designs(test)
+        effects = {t: np.asarray(e) for t, e in found.random_effects.items()}
+        own_part = [u @ effects[t] for u, t in zip(U, test.task, strict=True)]
+        return Z @ found.fe_params + np.array(own_part), bool(found.converged)
+
+    return predict
+
+
+def boosted(train: Rows, test: Rows) -> tuple[np.ndarray, bool]:
+    """GPModel of gpboost with random intercepts and slopes, one variance each."""
+    import gpboost
+
+    def designs(rows: Rows) -> np.ndarray:
+        return np.c_[np.ones(len(rows.y)), rows.X]
+
+    q = train.X.shape[1]
+    model = gpboost.GPModel(
+        group_data=train.task,
+        group_rand_coef_data=train.X,
+        ind_effect_group_rand_coef=[1] * q,
+        likelihood="gaussian",
+    )
+    model.fit(y=train.y, X=designs(train))
+    found = model.predict(
+        group_data_pred=test.task,
+        group_rand_coef_data_pred=test.X,
+        X_pred=designs(test),
+    )
+    return np.asarray(found["mu"]), True
+
+
+METHODS = {
+    "MetaRidge()": meta("auto"),
+    'MetaRidge("intercept")': meta("intercept"),
+    'MetaRidge("feature")': meta("feature"),
+    "MixedLM, intercept": mixed(False),
+    "MixedLM, slopes": mixed(True),
+    "GPModel, slopes": boosted,
+}
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", nargs="*", default=SETS)
+    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--splits", type=int, default=2)
+    options = parser.parse_args()
+    print("| set (rows x columns, tasks) | method | error | seconds | no |")
+    print("|---|---|---|---|---|")
+    for name in options.sets:
+        rows = load_tasks(name)
+        found: dict[str, list[tuple[float, float, bool]]] = defaultdict(list)
+        for seed in range(options.splits):
+            train, test = split(rows, seed)
+            for method in options.methods:
+                found[method].append(measured(METHODS[method], train, test))
+        shape = f"{len(rows.y):,} x {train.X.shape[1]}, {rows.task.max() + 1}"
+        for method, runs in found.items():
+            error, seconds, done = np.mean(runs, axis=0)
+            failed = round((1.0 - done) * len(runs))
+            cells = f"{error:.4f} | {seconds:.2f} | {failed or ''} |"
+            print(f"| {name} ({shape}) | {method} | {cells}", flush=True)
+
+
+def measured(
+    method: Callable[[Rows, Rows], tuple[np.ndarray, bool]], train: Rows, test: Rows
+) -> tuple[float, float, bool]:
+    """Error and seconds of a fit and its predictions, and whether it converged."""
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        predicted, done = method(train, test)
+    spent = time.perf_counter() - start
+    return float(np.mean((test.y - predicted) ** 2)), spent, done
+
+
+if __name__ == "__main__":
+    main()
