@@ -1,0 +1,90 @@
+"""What is done to rows by public numbers alone: bounds, units, norms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+
+
+@dataclass(frozen=True)
+class Box:
+    """Bounds of columns, chosen without a look at the rows.
+
+    Columns are clipped to them and brought to [-1, 1]. Where the bounds contain zero,
+    zero stays zero, so that sparse columns stay sparse; elsewhere the middle becomes
+    zero.
+
+    Parameters
+    ----------
+    low, high : ndarray of shape (p,)
+        Bounds.
+    """
+
+    low: Array
+    high: Array
+
+    @property
+    def centre(self) -> Array:
+        """What becomes zero."""
+        return np.where(self.has_zero, 0.0, (self.low + self.high) / 2.0)
+
+    @property
+    def half(self) -> Array:
+        """What becomes one."""
+        return np.maximum(self.high - self.centre, self.centre - self.low)
+
+    @property
+    def has_zero(self) -> Array:
+        """Whether zero stays zero."""
+        return (self.low <= 0.0) & (self.high >= 0.0)
+
+    def clip(self, X: Any) -> Any:
+        """Rows with entries inside of the bounds."""
+        if not sparse.issparse(X):
+            return np.clip(X, self.low, self.high)
+        X = sparse.csr_array(X, copy=True)
+        X.data = np.clip(X.data, self.low[X.indices], self.high[X.indices])
+        return X
+
+    def units(self, X: Any) -> Any:
+        """Clipped rows in units of the bounds."""
+        X = self.clip(X)
+        if not sparse.issparse(X):
+            return (X - self.centre) / self.half
+        X.data = X.data / self.half[X.indices]
+        return X
+
+
+def shrunk(X: Any, norm: float) -> Any:
+    """Rows shortened to a norm, where they are longer."""
+    if np.isinf(norm):
+        return X
+    size = row_norms(X)
+    factor = np.minimum(1.0, norm / np.maximum(size, 1e-300))
+    if sparse.issparse(X):
+        return sparse.csr_array(sparse.diags_array(factor) @ X)
+    return X * factor[:, None]
+
+
+def row_norms(X: Any) -> Array:
+    """Euclidean norms of rows."""
+    if sparse.issparse(X):
+        return np.sqrt(np.asarray(X.multiply(X).sum(axis=1)).reshape(-1))
+    return np.sqrt(np.einsum("ij,ij->i", X, X))
+
+
+def working_rows(X: Any, shift: Array, factor: Array, intercept: bool) -> Any:
+    """Rows ``(1, (x - shift) factor)``; sparse ones are not shifted."""
+    if sparse.issparse(X):
+        out = sparse.csr_array(X @ sparse.diags_array(factor))
+        if intercept:
+            one = sparse.csr_array(np.ones((X.shape[0], 1)))
+            out = sparse.csr_array(sparse.hstack([one, out], format="csr"))
+        return out
+    out = (X - shift) * factor
+    return np.hstack([np.ones((len(out), 1)), out]) if intercept else out

@@ -1,0 +1,259 @@
+"""From rows in units of public bounds to coefficients with a ledger."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+from skbilevel.privacy._bounds import shrunk, working_rows
+from skbilevel.privacy._budget import Budget
+from skbilevel.privacy._descents import (
+    STEPS,
+    Descended,
+    Objective,
+    coordinate_descent,
+    gradient_descent,
+    noisy_moments,
+    preconditioned,
+    stochastic_descent,
+)
+from skbilevel.privacy._lasso import lasso_of_moments
+from skbilevel.privacy._ledger import PrivacyLedger, Release
+from skbilevel.privacy._noise import Randomness
+from skbilevel.privacy._releases import PrivateRows
+from skbilevel.privacy._strengths import Spectrum, tune
+
+# Share of the budget that moments of columns take.
+_SCALE_SHARE = 0.15
+# Columns are divided by this power of their standard deviation: half way between the
+# units of the bounds and unit variance. Rare indicators would get long rows at 1.
+_POWER = 0.5
+# Rows are shortened to the root of so many mean squares of them.
+_ROW_SIZE = 1.5
+
+
+@dataclass(frozen=True)
+class PrivatePlan:
+    """How a private fit is done; nothing here may depend on the rows.
+
+    Parameters
+    ----------
+    loss : Loss
+        Squared loss with targets in [-1, 1], or logistic loss with targets 0 and 1.
+    budget : Budget
+        The guarantee.
+    solver : {"moments", "preconditioned", "dp-cd", "dp-gd", "dp-sgd"}
+        The algorithm.
+    n_passes : int or None
+        Steps or passes; None is the solver's default.
+    intercept, scale : bool
+        Whether there is a constant column; whether columns get noisy scales.
+    last_only : bool
+        Whether noise is counted for the last iterate alone ("dp-gd").
+    penalty : "auto", "tuned" or ndarray of shape (p,)
+        Strengths in units of the bounds and of a sum over rows.
+    l1 : bool
+        Whether they multiply absolute values instead of squares.
+    members : ndarray of int of shape (p,) or None
+        Labels of columns that share a tuned strength.
+    """
+
+    loss: Any
+    budget: Budget
+    solver: str
+    n_passes: int | None = None
+    intercept: bool = True
+    scale: bool = True
+    last_only: bool = False
+    penalty: Any = "auto"
+    l1: bool = False
+    members: Array | None = None
+
+    @property
+    def steps(self) -> int:
+        """Number of steps or passes."""
+        return STEPS.get(self.solver, 1) if self.n_passes is None else self.n_passes
+
+
+@dataclass(frozen=True)
+class PrivateFit:
+    """What leaves a fit.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (p,)
+        Coefficients, in units of the bounds.
+    intercept : float
+        Intercept.
+    penalty : ndarray of shape (p,)
+        Strengths, in units of the bounds.
+    ledger : PrivacyLedger
+        All releases.
+    """
+
+    coef: Array
+    intercept: float
+    penalty: Array
+    ledger: PrivacyLedger
+
+
+@dataclass(frozen=True)
+class _Working:
+    """Working rows ``(1, (x - shift) factor)``, and what making them released."""
+
+    rows: PrivateRows
+    shift: Array
+    factor: Array
+    squares: Array
+    budget: Budget
+    releases: tuple[Release, ...] = ()
+
+    @property
+    def largest(self) -> float:
+        """Mean of squared norms of rows, as noisy moments or bounds tell."""
+        return float(min(self.squares.sum(), self.rows.norm**2))
+
+
+def private_fit(
+    X: Any, y: Array, norm: float, plan: PrivatePlan, noise: Randomness
+) -> PrivateFit:
+    """Fit a linear model of which coefficients and ledger are all that is published.
+
+    Parameters
+    ----------
+    X : ndarray or CSR array of shape (n, p)
+        Rows with entries in [-1, 1] and norms of at most ``norm``.
+    y : ndarray of shape (n,)
+        Targets: in [-1, 1], or 0 and 1 for classes.
+    norm : float
+        Bound on the norm of a row.
+    plan : PrivatePlan
+        How it is done.
+    noise : Randomness
+        Where noise comes from.
+    """
+    rows = PrivateRows(X, y, norm, noise)
+    work = _working(rows, plan)
+    objective, auto = _objective(plan, work)
+    done, penalty = _descend(plan, work, objective)
+    head = int(plan.intercept)
+    coef = done.w[head:] * work.factor
+    intercept = float(done.w[0] - work.shift @ coef) if head else 0.0
+    ledger = PrivacyLedger((*work.releases, *done.releases))
+    strengths = penalty[head:] / (work.factor if plan.l1 else work.factor**2)
+    return PrivateFit(coef, intercept, strengths if auto else plan.penalty, ledger)
+
+
+def _working(rows: PrivateRows, plan: PrivatePlan) -> _Working:
+    """Rows with scales and lengths from noisy moments of columns, or from bounds."""
+    p, budget = rows.n_columns, plan.budget
+    ones, zeros = np.ones(p), np.zeros(p)
+    head = np.ones(int(plan.intercept))
+    if not plan.scale:
+        norm = math.hypot(rows.norm, len(head))
+        X = working_rows(rows.X, zeros, ones, plan.intercept)
+        made = replace(rows, X=X, norm=math.inf if budget.free else norm)
+        return _Working(made, zeros, ones, np.append(head, ones), budget)
+    mean, square, sd, release = rows.column_moments(budget.multiplier(_SCALE_SHARE))
+    budget, floor = budget.without(_SCALE_SHARE), max(sd, 1e-12)
+    square = np.clip(square, 0.0, 1.0)
+    if plan.solver == "dp-cd":
+        # Coordinates have steps and clips of their own: columns stay as they are.
+        X = working_rows(rows.X, zeros, ones, plan.intercept)
+        made = replace(rows, X=X, norm=math.hypot(rows.norm, len(head)))
+        squares = np.append(head, np.maximum(square, floor))
+        return _Working(made, zeros, ones, squares, budget, (release,))
+    centred = plan.intercept and not sparse.issparse(rows.X)
+    shift = np.clip(mean, -1.0, 1.0) if centred else zeros
+    variance = np.maximum(square - shift**2, 0.0)
+    factor = np.maximum(variance, floor) ** (-0.5 * _POWER)
+    squares = np.append(head, variance * factor**2)
+    norm = _row_norm(squares, head, shift, factor)
+    X = working_rows(rows.X, shift, factor, plan.intercept)
+    if budget.free:
+        norm = math.inf
+    made = PrivateRows(shrunk(X, norm), rows.y, norm, rows.noise)
+    return _Working(made, shift, factor, squares, budget, (release,))
+
+
+def _row_norm(squares: Array, head: Array, shift: Array, factor: Array) -> float:
+    """Length to which rows are shortened; never more than the bounds allow."""
+    most = float(head.sum() + (((1.0 + abs(shift)) * factor) ** 2).sum())
+    usual = float(head.sum() + _ROW_SIZE * squares[len(head) :].sum())
+    return math.sqrt(min(most, max(usual, 1e-12)))
+
+
+def _objective(plan: PrivatePlan, work: _Working) -> tuple[Objective, bool]:
+    """Penalties in working units; None where noise or tuning decides."""
+    if isinstance(plan.penalty, str):
+        return Objective(plan.loss), True
+    head = np.zeros(int(plan.intercept))
+    factor = work.factor if plan.l1 else work.factor**2
+    penalty = np.append(head, plan.penalty * factor)
+    if plan.l1:
+        return Objective(plan.loss, lasso=penalty), False
+    return Objective(plan.loss, ridge=penalty), False
+
+
+def _descend(
+    plan: PrivatePlan, work: _Working, objective: Objective
+) -> tuple[Descended, Array]:
+    """Coefficients, and the penalty (q,) that they belong to."""
+    rows, budget, steps = work.rows, work.budget, plan.steps
+    given = objective.lasso if plan.l1 else objective.ridge
+    none = np.zeros(rows.n_columns)
+    if plan.solver == "moments":
+        return _from_moments(plan, work, objective)
+    if plan.solver == "preconditioned":
+        done = preconditioned(rows, objective, budget, steps)
+    elif plan.solver == "dp-cd":
+        done = coordinate_descent(
+            rows, objective, budget, plan.n_passes, squares=work.squares
+        )
+    elif plan.solver == "dp-gd":
+        done = gradient_descent(
+            rows,
+            objective,
+            budget,
+            steps,
+            largest=work.largest,
+            last_only=plan.last_only,
+        )
+    else:
+        done = stochastic_descent(
+            rows,
+            objective,
+            budget,
+            steps,
+            largest=work.largest,
+            before=PrivacyLedger(work.releases),
+        )
+    return done, none if given is None else given
+
+
+def _from_moments(
+    plan: PrivatePlan, work: _Working, objective: Objective
+) -> tuple[Descended, Array]:
+    """One release of second moments; all else is a function of them."""
+    budget = work.budget
+    moments, release = noisy_moments(
+        work.rows, objective, budget.multiplier(budget.left)
+    )
+    head = np.zeros(int(plan.intercept))
+    if plan.l1:
+        w, penalty = lasso_of_moments(moments, objective.lasso, len(head))
+    elif isinstance(plan.penalty, str) and plan.penalty == "tuned":
+        tuned = tune(moments, plan.intercept, plan.members)
+        w, penalty = tuned.w, np.append(head, tuned.penalty)
+    else:
+        spectrum = Spectrum.of(moments)
+        w = spectrum.solver(objective.ridge)(moments.cross)
+        penalty = objective.ridge
+        if penalty is None:
+            penalty = np.full(len(w), spectrum.level)
+    return Descended(w, (release,)), penalty

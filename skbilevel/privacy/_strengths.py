@@ -1,0 +1,163 @@
+"""Strengths and coefficients from noisy moments: functions of them, and so free.
+
+The noisy cross moments of a linear model are ``b = G w + e`` with noise e of covariance
+``C = sigma^2 G + s^2 I``: what the targets leave unexplained, and what was added. So
+``0.5 (b - G w)^T C^-1 (b - G w)`` is the log likelihood of w, a `QuadraticDataFit` like
+any other, with ``G C^-1 G`` and ``G C^-1 b`` in place of moments. It has a known noise
+variance of one, and the evidence of this package chooses strengths on it without rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel.privacy._releases import NoisyMoments
+from skbilevel.problems import (
+    CriterionProblem,
+    FeatureStrengths,
+    GroupStrengths,
+    Parametrization,
+    QuadraticDataFit,
+)
+from skbilevel.problems._evidence import MomentEvidence
+from skbilevel.problems._moments import Swept, sweep, sweep_map
+from skbilevel.solvers import minimize_bilevel
+
+# The log of variances times the likelihood's curvature stays between these.
+_LOWEST, _HIGHEST = -14.0, 14.0
+_TOL, _MAX_ITER = 1e-6, 200
+# Share of the variance of the targets that is always noise.
+_NOISE_FLOOR = 1e-4
+# Share of the mean eigenvalue below which a direction counts as absent.
+_ABSENT = 1e-12
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvectors of noisy second moments; eigenvalues that noise made negative are 0.
+
+    ``level`` is how large an eigenvalue of noise alone is.
+    """
+
+    values: Array
+    vectors: Array
+    level: float
+
+    @classmethod
+    def of(cls, moments: NoisyMoments) -> Spectrum:
+        """Positive part of the matrix."""
+        values, vectors = np.linalg.eigh(moments.gram)
+        level = moments.noise * math.sqrt(len(values))
+        floor = _ABSENT * max(float(np.abs(values).mean()), 1e-300)
+        return cls(np.maximum(values, 0.0), vectors, max(level, floor))
+
+    def solver(self, penalty: Array | None) -> Callable[[Array], Array]:
+        """The inverse of the matrix plus ``penalty``, by default of ``level``."""
+        if penalty is None:
+            weight = 1.0 / (self.values + self.level)
+            return lambda g: np.asarray(self.vectors @ (weight * (self.vectors.T @ g)))
+        matrix = (self.vectors * self.values) @ self.vectors.T
+        matrix[np.diag_indices(len(matrix))] += penalty
+        return _least_norm_inverse(matrix)
+
+
+def _least_norm_inverse(matrix: Array) -> Callable[[Array], Array]:
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > _ABSENT * max(values[-1], 1e-300)
+    weight = np.where(kept, 1.0 / np.where(kept, values, 1.0), 0.0)
+    return lambda g: np.asarray(vectors @ (weight * (vectors.T @ g)))
+
+
+def residual_variance(moments: NoisyMoments, w: Array) -> float:
+    """Mean square of what ``w`` leaves unexplained, never below a small share."""
+    left = (moments.yy - float(moments.cross @ w)) / moments.n_rows
+    total = max(moments.yy / moments.n_rows, 0.0)
+    return min(max(left, _NOISE_FLOOR), max(total, _NOISE_FLOOR))
+
+
+def likelihood(moments: NoisyMoments, intercept: bool) -> tuple[Swept, float]:
+    """The likelihood of coefficients as swept moments, and the residual variance."""
+    spectrum = Spectrum.of(moments)
+    w = spectrum.solver(None)(moments.cross)
+    sigma2 = residual_variance(moments, w)
+    # Noise of the gram matrix reaches the cross moments through the coefficients.
+    added = moments.cross_noise**2 + 0.5 * moments.noise**2 * float(w @ w)
+    values = spectrum.values
+    safe = np.maximum(sigma2 * values + added, 1e-300)
+    rotated = spectrum.vectors.T @ moments.cross
+    q = len(values)
+    joint = np.empty((q + 1, q + 1))
+    joint[:q, :q] = (spectrum.vectors * (values**2 / safe)) @ spectrum.vectors.T
+    joint[:q, q] = joint[q, :q] = spectrum.vectors @ (values / safe * rotated)
+    joint[q, q] = float((rotated**2 / safe).sum())
+    n_free = int(intercept)
+    weight = np.asarray(float(moments.n_rows))
+    free = sweep_map(joint, n_free)
+    return sweep(joint, n_free, q - n_free, weight, free), sigma2
+
+
+@dataclass(frozen=True)
+class NoisyEvidence:
+    """Evidence of strengths given noisy moments, as a criterion of variances."""
+
+    fit: QuadraticDataFit
+
+    @property
+    def n_features(self) -> int:
+        """Number of variances."""
+        return self.fit.n_features
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in ``v``."""
+        fit = self.fit
+        n = np.asarray(fit.weight_sum)[None]
+        swept = Swept(
+            fit.gram[None], fit.cross[None], fit.yy[None], np.empty((1, 0, 0)), n
+        )
+        at = MomentEvidence(swept, noise=1.0).at(np.log(v)[None])
+        return float(at.value[0]), np.asarray(at.grad[0] / v)
+
+
+@dataclass(frozen=True)
+class TunedMoments:
+    """Strengths tuned on noisy moments, and the coefficients that belong to them.
+
+    Parameters
+    ----------
+    w : ndarray of shape (q,)
+        Coefficients, that of the constant column first where there is one.
+    penalty : ndarray of shape (p,)
+        Strengths of the other columns, in units of a sum of squared residuals.
+    """
+
+    w: Array
+    penalty: Array
+
+
+def tune(
+    moments: NoisyMoments, intercept: bool, members: Array | None
+) -> TunedMoments:
+    """Maximize the evidence of strengths, one for each column or label of columns."""
+    swept, sigma2 = likelihood(moments, intercept)
+    fit = QuadraticDataFit(swept.gram, swept.cross, swept.yy, swept.weight)
+    p = fit.n_features
+    unit = p / max(float(np.trace(fit.gram)), 1e-300)
+    lowest, highest = unit * math.exp(_LOWEST), unit * math.exp(_HIGHEST)
+    how: Parametrization = FeatureStrengths(p, lowest)
+    if members is not None:
+        how = GroupStrengths(members, lowest)
+    bounds = how.bounds(lowest, highest)
+    problem = CriterionProblem(NoisyEvidence(fit), how, bounds)
+    start = 0.5 * (bounds[0] + bounds[1])
+    found = minimize_bilevel(problem, theta0=start, tol=_TOL, max_iter=_MAX_ITER)
+    v = how.v(found.theta)
+    matrix = fit.gram + np.diag(1.0 / v)
+    w = np.linalg.solve(matrix, fit.cross)[:, 0]
+    if intercept:
+        w = np.append(swept.free[0, p:] - swept.free[0, :p] @ w, w)
+    return TunedMoments(w, sigma2 / v)
