@@ -17,6 +17,9 @@ if TYPE_CHECKING:
         BilevelRidgeClassifierCV,
         BilevelRidgeCV,
         BilevelTweedieCV,
+        DPLasso,
+        DPLogistic,
+        DPRidge,
         to_sklearn,
     )
     from skbilevel.meta import MetaLogistic, MetaRidge
@@ -32,6 +35,9 @@ __all__ = [
     "BilevelRidgeClassifierCV",
     "BilevelSearchCV",
     "BilevelTweedieCV",
+    "DPLasso",
+    "DPLogistic",
+    "DPRidge",
     "MetaLogistic",
     "MetaRidge",
     "SampleWeightsCV",

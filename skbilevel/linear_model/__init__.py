@@ -9,6 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skbilevel.linear_model._dp_lasso import DPLasso
+    from skbilevel.linear_model._dp_logistic import DPLogistic
+    from skbilevel.linear_model._dp_ridge import DPRidge
     from skbilevel.linear_model._export import to_sklearn
     from skbilevel.linear_model._gamma import BilevelGammaCV
     from skbilevel.linear_model._logistic import BilevelLogisticCV
@@ -24,6 +27,9 @@ __all__ = [
     "BilevelRidgeCV",
     "BilevelRidgeClassifierCV",
     "BilevelTweedieCV",
+    "DPLasso",
+    "DPLogistic",
+    "DPRidge",
     "to_sklearn",
 ]
 
@@ -34,6 +40,9 @@ _HOMES = {
     "BilevelRidgeCV": "_ridge",
     "BilevelRidgeClassifierCV": "_ridge_classifier",
     "BilevelTweedieCV": "_tweedie",
+    "DPLasso": "_dp_lasso",
+    "DPLogistic": "_dp_logistic",
+    "DPRidge": "_dp_ridge",
     "to_sklearn": "_export",
 }
 

@@ -36,12 +36,13 @@ class Box:
     @property
     def half(self) -> Array:
         """What becomes one."""
-        return np.maximum(self.high - self.centre, self.centre - self.low)
+        larger = np.maximum(self.high - self.centre, self.centre - self.low)
+        return np.asarray(larger)
 
     @property
     def has_zero(self) -> Array:
         """Whether zero stays zero."""
-        return (self.low <= 0.0) & (self.high >= 0.0)
+        return np.asarray((self.low <= 0.0) & (self.high >= 0.0))
 
     def clip(self, X: Any) -> Any:
         """Rows with entries inside of the bounds."""
@@ -74,8 +75,10 @@ def shrunk(X: Any, norm: float) -> Any:
 def row_norms(X: Any) -> Array:
     """Euclidean norms of rows."""
     if sparse.issparse(X):
-        return np.sqrt(np.asarray(X.multiply(X).sum(axis=1)).reshape(-1))
-    return np.sqrt(np.einsum("ij,ij->i", X, X))
+        squares = np.asarray(X.multiply(X).sum(axis=1)).reshape(-1)
+    else:
+        squares = np.einsum("ij,ij->i", X, X)
+    return np.asarray(np.sqrt(squares))
 
 
 def working_rows(X: Any, shift: Array, factor: Array, intercept: bool) -> Any:

@@ -192,9 +192,10 @@ def _objective(plan: PrivatePlan, work: _Working) -> tuple[Objective, bool]:
     """Penalties in working units; None where noise or tuning decides."""
     if isinstance(plan.penalty, str):
         return Objective(plan.loss), True
-    head = np.zeros(int(plan.intercept))
-    factor = work.factor if plan.l1 else work.factor**2
-    penalty = np.append(head, plan.penalty * factor)
+    penalty = plan.penalty * (work.factor if plan.l1 else work.factor**2)
+    # Strong convexity needs a penalty in every direction.
+    constant = float(penalty.min()) if plan.last_only else 0.0
+    penalty = np.append(np.full(int(plan.intercept), constant), penalty)
     if plan.l1:
         return Objective(plan.loss, lasso=penalty), False
     return Objective(plan.loss, ridge=penalty), False
@@ -253,7 +254,7 @@ def _from_moments(
     else:
         spectrum = Spectrum.of(moments)
         w = spectrum.solver(objective.ridge)(moments.cross)
-        penalty = objective.ridge
-        if penalty is None:
-            penalty = np.full(len(w), spectrum.level)
+        penalty = np.full(len(w), spectrum.level)
+        if objective.ridge is not None:
+            penalty = objective.ridge
     return Descended(w, (release,)), penalty

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.special import ndtri
 
 from skbilevel._typing import Array
 from skbilevel.privacy._releases import NoisyMoments
 from skbilevel.privacy._strengths import Spectrum, residual_variance
 
 _MAX_SWEEPS, _TOL = 1000, 1e-8
+# Probability that any of the columns that tell nothing gets a coefficient.
+_FALSE_FINDING = 0.1
 
 
 def lasso_of_moments(
@@ -48,7 +51,8 @@ def lasso_of_moments(
 
 
 def _universal(moments: NoisyMoments, w: Array, gram: Array) -> Array:
-    """``sqrt(2 log q)`` standard deviations of every cross moment."""
+    """What cross moments of columns that tell nothing rarely exceed."""
     sampling = residual_variance(moments, w) * np.diagonal(gram)
     added = moments.cross_noise**2 + 0.5 * moments.noise**2 * float(w @ w)
-    return np.sqrt(2.0 * math.log(max(len(w), 2)) * (sampling + added))
+    often = float(-ndtri(0.5 * _FALSE_FINDING / len(w)))
+    return np.asarray(often * np.sqrt(sampling + added))

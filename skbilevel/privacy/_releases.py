@@ -63,7 +63,7 @@ class NoisyMoments:
     n_rows: int
 
 
-def mean_sensitivity(clip: Any, n_rows: int) -> Any:
+def mean_sensitivity(clip: Any, n_rows: float) -> Any:
     """Sensitivity of a mean of vectors of norm ``clip``."""
     return 2.0 * clip / n_rows
 
@@ -111,15 +111,15 @@ class PrivateRows:
 
     @cached_property
     def _norms(self) -> Array:
-        return np.maximum(row_norms(self.X), 1e-300)
+        return np.asarray(np.maximum(row_norms(self.X), 1e-300))
 
     def _noisy(self, value: Any, sensitivity: Any, multiplier: float) -> Array:
         """The value with noise; without a multiplier the value itself."""
-        value = np.asarray(value, dtype=float)
+        exact: Array = np.asarray(value, dtype=float)
         if multiplier == 0.0:
-            return value
-        drawn = self.noise.normal(value.shape)
-        return np.asarray(value + multiplier * sensitivity * drawn)
+            return exact
+        drawn = self.noise.normal(exact.shape)
+        return np.asarray(exact + multiplier * sensitivity * drawn)
 
     def column_moments(self, multiplier: float) -> tuple[Array, Array, float, Release]:
         """Means and mean squares of columns in [-1, 1], and sd of their noise."""
@@ -159,10 +159,8 @@ class PrivateRows:
     def _slopes(self, loss: Loss, eta: Array, clip: float) -> Array:
         """Derivatives of the loss, clipped so that no gradient is longer."""
         slope = loss.grad(eta, self.y)
-        if math.isinf(clip):
-            return slope
         limit = clip / self._norms
-        return np.clip(slope, -limit, limit)
+        return np.asarray(np.clip(slope, -limit, limit))
 
     def gradient(self, loss: Loss, w: Array, clip: float, multiplier: float) -> Array:
         """Mean of clipped gradients at ``w``."""

@@ -139,9 +139,7 @@ class TunedMoments:
     penalty: Array
 
 
-def tune(
-    moments: NoisyMoments, intercept: bool, members: Array | None
-) -> TunedMoments:
+def tune(moments: NoisyMoments, intercept: bool, members: Array | None) -> TunedMoments:
     """Maximize the evidence of strengths, one for each column or label of columns."""
     swept, sigma2 = likelihood(moments, intercept)
     fit = QuadraticDataFit(swept.gram, swept.cross, swept.yy, swept.weight)

@@ -1,0 +1,271 @@
+"""The door of the private estimators: public bounds, a budget, one private fit."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, estimator_html_repr
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skbilevel._mistakes import OF_MODELS, ExplainedParameters
+from skbilevel._sklearn_compat import Interval, StrOptions
+from skbilevel._threads import one_blas_thread
+from skbilevel._typing import Array
+from skbilevel._versions import Versioned
+from skbilevel.privacy import PrivacyLedger
+from skbilevel.privacy._bounds import Box, shrunk
+from skbilevel.privacy._budget import Budget
+from skbilevel.privacy._fit import PrivateFit, PrivatePlan, private_fit
+from skbilevel.privacy._noise import randomness
+from skbilevel.privacy._statement import statement, statement_html
+
+_LARGEST_DELTA = 1e-6
+_AGAIN = (
+    "every further look at the rows costs privacy that no ledger of this fit would "
+    "count; leave it out, and fit once"
+)
+_REFUSED = {
+    "sample_weight": (
+        "a weight multiplies what one row can change, and the noise is for rows that "
+        "count once; leave it out, or repeat no row and weight none"
+    ),
+    "warm_start": _AGAIN,
+    "partial_fit": _AGAIN,
+    "class_weight": (
+        "weights of classes multiply what one row can change; leave it out, and move "
+        "the threshold of decision_function"
+    ),
+    "tol": "stopping early would depend on the rows; n_passes sets the steps",
+    "max_iter": "n_passes sets the number of steps, which must not depend on the rows",
+    "cv": "folds look at the rows again; alpha='auto' needs no second look",
+    "C": "give alpha = 1 / C",
+}
+
+
+class PrivateLinearModel(Versioned, ExplainedParameters, BaseEstimator):
+    """Common door of the private estimators; see the subclasses."""
+
+    _doc_link_module = "skbilevel"
+    _elsewhere: ClassVar[dict[str, str]] = OF_MODELS | _REFUSED
+    _unnamed: ClassVar[str] = "C"
+    # What solver="auto" stands for.
+    _best: ClassVar[str] = "preconditioned"
+    _l1: ClassVar[bool] = False
+
+    epsilon: float
+    delta: float | None
+    feature_bounds: Any
+    row_norm: Any
+    scale: bool
+    alpha: Any
+    fit_intercept: bool
+    solver: str
+    n_passes: Any
+    accountant: str
+    random_state: Any
+
+    n_features_in_: int
+    feature_names_in_: Array
+    privacy_ledger_: PrivacyLedger
+    privacy_statement_: str
+    delta_: float
+    _seeded: bool
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "epsilon": [Interval(Real, 0, None, closed="right")],
+        "delta": [Interval(Real, 0, 1, closed="neither"), None],
+        "feature_bounds": [tuple, list],
+        "row_norm": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "scale": ["boolean"],
+        "fit_intercept": ["boolean"],
+        "n_passes": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        # On a handful of rows noise is all there is to see.
+        for kind in (tags.classifier_tags, tags.regressor_tags):
+            if kind is not None:
+                kind.poor_score = True
+        return tags
+
+    @property
+    def partial_fit(self) -> Any:
+        """Refused, with the reason."""
+        raise AttributeError(f"{type(self).__name__} has no partial_fit: {_AGAIN}.")
+
+    def _validate(self, X: Any, y: Any, refused: dict[str, Any], **how: Any) -> Any:
+        """Data as arrays; the only errors that depend on values are scikit-learn's."""
+        for name in refused:
+            reason = self._elsewhere.get(name, "it is not a parameter of fit")
+            raise TypeError(f"fit() does not take {name}: {reason}.")
+        X, y = validate_data(
+            self, X, y, accept_sparse=("csr", "csc"), dtype=np.float64, **how
+        )
+        return sparse.csr_array(X) if sparse.issparse(X) else X, y
+
+    def _box(self) -> Box:
+        low, high = _pair("feature_bounds", self.feature_bounds, self.n_features_in_)
+        return Box(low, high)
+
+    def _checked_box(self, X: Any) -> Box:
+        box = self._box()
+        if sparse.issparse(X) and not box.has_zero.all():
+            raise ValueError(
+                "feature_bounds must contain 0 where X is sparse: the middle of other "
+                "bounds would take the place of zeros, and nothing would stay sparse."
+            )
+        return box
+
+    def _budget(self, n_rows: int) -> Budget:
+        """Epsilon and delta; the default of delta depends on the number of rows."""
+        delta = self.delta
+        if delta is None:
+            delta = min(_LARGEST_DELTA, 1.0 / n_rows**2)
+        elif delta >= 1.0 / n_rows:
+            raise ValueError(
+                f"delta={delta} must be below 1 / n_samples = {1.0 / n_rows:.3g}: at "
+                "that size publishing one row at random would count as private."
+            )
+        return Budget(float(self.epsilon), float(delta))
+
+    def _strengths(self, box: Box, n_rows: int, target_half: float) -> Any:
+        """``alpha`` in units of the bounds and of a sum over rows."""
+        if isinstance(self.alpha, str):
+            return self.alpha
+        alpha = np.asarray(self.alpha, dtype=float)
+        if alpha.shape not in ((), (self.n_features_in_,)):
+            raise ValueError(
+                f"alpha has shape {alpha.shape}; give one number, or one for each of "
+                f"{self.n_features_in_} features."
+            )
+        if not (np.isfinite(alpha) & (alpha >= 0.0)).all():
+            raise ValueError("alpha must be finite and not negative.")
+        alpha = np.broadcast_to(alpha, (self.n_features_in_,))
+        return alpha * self._unit(box, n_rows, target_half)
+
+    def _unit(self, box: Box, n_rows: int, target_half: float) -> Array:
+        """What ``alpha`` is multiplied with in units of the bounds."""
+        if self._l1:
+            return n_rows / (box.half * target_half)
+        return 1.0 / box.half**2
+
+    def _chosen_solver(self) -> str:
+        return self._best if self.solver == "auto" else self.solver
+
+    def _check_accountant(self, solver: str) -> bool:
+        """Whether the last iterate alone is counted."""
+        if getattr(self, "accountant", "exact") == "exact":
+            return False
+        if solver != "dp-gd" or isinstance(self.alpha, str):
+            raise ValueError(
+                "accountant='last-iterate' holds for full-batch steps of fixed length "
+                "on a strongly convex objective: set solver='dp-gd' and alpha to a "
+                "positive number."
+            )
+        if not np.min(self.alpha) > 0.0:
+            raise ValueError("accountant='last-iterate' needs a positive alpha.")
+        return True
+
+    def _fit_privately(
+        self,
+        X: Any,
+        y: Array,
+        loss: Any,
+        target_half: float = 1.0,
+        members: Array | None = None,
+    ) -> tuple[PrivateFit, Array]:
+        """One private fit: coefficients in units of the features, and the rest.
+
+        ``y`` has the units of the loss; ``target_half`` are those of the targets.
+        """
+        box, n = self._checked_box(X), int(X.shape[0])
+        budget, solver = self._budget(n), self._chosen_solver()
+        norm = math.sqrt(self.n_features_in_)
+        if not isinstance(self.row_norm, str):
+            norm = min(norm, float(self.row_norm))
+        plan = PrivatePlan(
+            loss,
+            budget,
+            solver,
+            n_passes=None if isinstance(self.n_passes, str) else int(self.n_passes),
+            intercept=self.fit_intercept,
+            scale=self.scale,
+            last_only=self._check_accountant(solver),
+            penalty=self._strengths(box, n, target_half),
+            l1=self._l1,
+            members=members,
+        )
+        with one_blas_thread():
+            rows = shrunk(box.units(X), norm)
+            found = private_fit(rows, y, norm, plan, randomness(self._seed()))
+        coef = found.coef * target_half / box.half
+        self._publish(found, budget, box, n, target_half)
+        return found, coef
+
+    def _publish(
+        self, found: PrivateFit, budget: Budget, box: Box, n: int, half: float
+    ) -> None:
+        self.alpha_ = found.penalty / self._unit(box, n, half)
+        self.privacy_ledger_ = found.ledger
+        self.delta_ = budget.delta
+        self.epsilon_ = found.ledger.epsilon(budget.delta)
+        self.mu_ = found.ledger.mu
+        self._seeded = self.random_state is not None
+        self.privacy_statement_ = statement(found.ledger, self.delta_, self._seeded)
+
+    def _seed(self) -> int | None:
+        if self.random_state is None:
+            return None
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        generator = check_random_state(self.random_state)
+        return int(generator.randint(np.iinfo(np.int32).max))
+
+    def _clipped(self, X: Any) -> Any:
+        """Rows to predict, inside of the bounds of the features."""
+        check_is_fitted(self, "coef_")
+        X = validate_data(
+            self, X, accept_sparse=("csr", "csc"), dtype=np.float64, reset=False
+        )
+        return self._checked_box(X).clip(X)
+
+    def _repr_html_(self) -> str:
+        """The view of scikit-learn; once fitted, the guarantee below it."""
+        html = str(estimator_html_repr(self))
+        if hasattr(self, "privacy_ledger_"):
+            html += statement_html(self.privacy_ledger_, self.delta_, self._seeded)
+        return html
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """The same for notebooks."""
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+
+def _pair(name: str, bounds: Any, size: int | None) -> tuple[Array, Array]:
+    """Lower and upper bounds of shape (size,), or () where ``size`` is None."""
+    shape = () if size is None else (size,)
+    try:
+        low, high = (np.asarray(each, dtype=float) for each in bounds)
+        low, high = np.broadcast_to(low, shape), np.broadcast_to(high, shape)
+    except (TypeError, ValueError):
+        what = "two numbers" if size is None else f"two numbers or arrays ({size},)"
+        raise ValueError(f"{name} must be a pair (low, high) of {what}.") from None
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError(f"{name} must be finite.")
+    if not (low < high).all():
+        raise ValueError(f"{name} must have low < high.")
+    return low, high
+
+
+def target_range(bounds: Any) -> tuple[float, float]:
+    """Middle and half of the width of bounds of the targets."""
+    low, high = _pair("target_bounds", bounds, None)
+    return float(low + high) / 2.0, float(high - low) / 2.0
