@@ -90,10 +90,6 @@ class PrivateLinearModel(Versioned, ExplainedParameters, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        # On a handful of rows noise is all there is to see.
-        for kind in (tags.classifier_tags, tags.regressor_tags):
-            if kind is not None:
-                kind.poor_score = True
         return tags
 
     @property

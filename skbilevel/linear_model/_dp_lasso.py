@@ -158,6 +158,12 @@ class DPLasso(RegressorMixin, PrivateLinearModel):
         self.n_passes = n_passes
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # On a handful of rows noise is all there is to see.
+        tags.regressor_tags.poor_score = True
+        return tags
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, **refused: Any) -> DPLasso:
         """Fit the coefficients and write the ledger.

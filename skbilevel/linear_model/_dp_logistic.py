@@ -171,6 +171,8 @@ class DPLogistic(ClassifierMixin, PrivateLinearModel):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
+        # On a handful of rows noise is all there is to see.
+        tags.classifier_tags.poor_score = True
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -224,8 +226,8 @@ class DPLogistic(ClassifierMixin, PrivateLinearModel):
         if not (second | (y == classes[0])).all():
             raise ValueError(
                 "Unknown label type: y has labels that are not in classes="
-                f"{tuple(classes.tolist())}. Only classifiers of two classes are "
-                "offered, and the labels are a parameter: set classes to them."
+                f"{tuple(classes.tolist())}. Only binary classification is supported, "
+                "and the two labels are a parameter: set classes to them."
             )
         return np.asarray(second, dtype=float)
 
