@@ -49,6 +49,8 @@ OWN_PARAMETERS = {
     "BilevelRidgeClassifierCV": {"class_weight": None},
     "BilevelTweedieCV": {"power": 1.5},
 }
+# Parameters of theirs stand in linear_model/test_dp.py.
+PRIVATE = ("DPLasso", "DPLogistic", "DPRidge")
 ESTIMATORS = [
     value
     for name in skbilevel.__all__
@@ -56,6 +58,8 @@ ESTIMATORS = [
     and issubclass(value, BaseEstimator)
     # Their parameters are of another kind: those of GridSearchCV, of tasks, of rows.
     and name not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge", "SampleWeightsCV")
+    # Their parameters are of another kind: those of GridSearchCV, of tasks, of privacy.
+    and name not in ("BilevelSearchCV", "MetaRidge", *PRIVATE)
 ]
 
 

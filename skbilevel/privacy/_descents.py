@@ -18,7 +18,7 @@ from skbilevel.privacy._ledger import PrivacyLedger, Release
 from skbilevel.privacy._releases import CoordinateRows, NoisyMoments, PrivateRows
 from skbilevel.privacy._strengths import Spectrum, residual_variance
 from skbilevel.problems import Loss
-from skbilevel.problems._smoothness import curvature_bound
+from skbilevel.problems._losses import facts_of
 
 # Default numbers of steps or passes: the noise grows with their square root.
 STEPS = {"preconditioned": 10, "dp-gd": 50, "dp-cd": 200, "dp-sgd": 20}
@@ -58,14 +58,14 @@ class Objective:
     @property
     def curvature(self) -> float:
         """Largest curvature of the loss in its predictions."""
-        bound = curvature_bound(self.loss)
+        bound = facts_of(self.loss).curvature_bound
         assert bound is not None
         return bound
 
     @property
     def squared(self) -> bool:
         """Whether second moments tell all about the rows."""
-        return self.loss.constant_curvature
+        return facts_of(self.loss).constant_curvature
 
     def signed(self, y: Array) -> Array:
         """Targets in [-1, 1]."""

@@ -24,7 +24,7 @@ from skbilevel.problems import (
     Parametrization,
     QuadraticDataFit,
 )
-from skbilevel.problems._evidence import MomentEvidence
+from skbilevel.problems._evidence import EvidenceVariance, MomentEvidence
 from skbilevel.problems._moments import Swept, sweep, sweep_map
 from skbilevel.solvers import minimize_bilevel
 
@@ -101,26 +101,19 @@ def likelihood(moments: NoisyMoments, intercept: bool) -> tuple[Swept, float]:
     return sweep(joint, n_free, q - n_free, weight, free), sigma2
 
 
-@dataclass(frozen=True)
-class NoisyEvidence:
-    """Evidence of strengths given noisy moments, as a criterion of variances."""
-
-    fit: QuadraticDataFit
-
-    @property
-    def n_features(self) -> int:
-        """Number of variances."""
-        return self.fit.n_features
-
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in ``v``."""
-        fit = self.fit
-        n = np.asarray(fit.weight_sum)[None]
-        swept = Swept(
-            fit.gram[None], fit.cross[None], fit.yy[None], np.empty((1, 0, 0)), n
-        )
-        at = MomentEvidence(swept, noise=1.0).at(np.log(v)[None])
-        return float(at.value[0]), np.asarray(at.grad[0] / v)
+def noisy_evidence(swept: Swept) -> EvidenceVariance:
+    """The evidence of strengths given a likelihood whose noise variance is one."""
+    one = Swept(
+        swept.gram[None],
+        swept.cross[None],
+        swept.yy[None],
+        swept.free[None],
+        swept.weight[None],
+    )
+    # In this unit the misfit is at most one, and its exponential finite.
+    unit = max(float(swept.weight), float(swept.yy.sum()))
+    evidence = MomentEvidence(one, noise=1.0, unit=np.array([unit]))
+    return EvidenceVariance(evidence, np.diagonal(swept.gram), 1, unit)
 
 
 @dataclass(frozen=True)
@@ -150,7 +143,7 @@ def tune(moments: NoisyMoments, intercept: bool, members: Array | None) -> Tuned
     if members is not None:
         how = GroupStrengths(members, lowest)
     bounds = how.bounds(lowest, highest)
-    problem = CriterionProblem(NoisyEvidence(fit), how, bounds)
+    problem = CriterionProblem(noisy_evidence(swept), how, bounds)
     start = 0.5 * (bounds[0] + bounds[1])
     found = minimize_bilevel(problem, theta0=start, tol=_TOL, max_iter=_MAX_ITER)
     v = how.v(found.theta)
