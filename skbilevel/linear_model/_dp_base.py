@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -109,7 +110,7 @@ class PrivateLinearModel(Versioned, ExplainedParameters, BaseEstimator):
 
     def _box(self) -> Box:
         low, high = _pair("feature_bounds", self.feature_bounds, self.n_features_in_)
-        return Box(low, high)
+        return Box(low, high, self.fit_intercept)
 
     def _checked_box(self, X: Any) -> Box:
         box = self._box()
@@ -261,7 +262,29 @@ def _pair(name: str, bounds: Any, size: int | None) -> tuple[Array, Array]:
     return low, high
 
 
-def target_range(bounds: Any) -> tuple[float, float]:
-    """Middle and half of the width of bounds of the targets."""
-    low, high = _pair("target_bounds", bounds, None)
-    return float(low + high) / 2.0, float(high - low) / 2.0
+@dataclass(frozen=True)
+class TargetBox:
+    """Bounds of the targets, and the units in which they are in [-1, 1]."""
+
+    low: float
+    high: float
+    centre: float
+
+    @classmethod
+    def of(cls, bounds: Any, centred: bool) -> TargetBox:
+        """From the parameter; without an intercept zero stays zero."""
+        low, high = map(float, _pair("target_bounds", bounds, None))
+        return cls(low, high, (low + high) / 2.0 if centred else 0.0)
+
+    @property
+    def half(self) -> float:
+        """What becomes one."""
+        return max(self.high - self.centre, self.centre - self.low)
+
+    def clip(self, y: Array) -> Array:
+        """Targets inside of the bounds."""
+        return np.clip(y, self.low, self.high)
+
+    def units(self, y: Array) -> Array:
+        """Clipped targets in units of the bounds."""
+        return (self.clip(y) - self.centre) / self.half

@@ -5,13 +5,12 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
 from sklearn.base import RegressorMixin
 
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import linear_prediction
-from skbilevel.linear_model._dp_base import PrivateLinearModel, target_range
+from skbilevel.linear_model._dp_base import PrivateLinearModel, TargetBox
 from skbilevel.problems import SquaredLoss
 
 
@@ -75,8 +74,10 @@ class DPLasso(RegressorMixin, PrivateLinearModel):
         Intercept.
     alpha_ : ndarray of shape (n_features,)
         Strengths in units of ``alpha``; a function of the noisy releases.
-    epsilon_, delta_ : float
-        The guarantee of everything that is published here.
+    epsilon_ : float
+        Epsilon of everything that is published here.
+    delta_ : float
+        Its delta.
     mu_ : float
         Its Gaussian-DP parameter; NaN for "dp-sgd", which is counted by Renyi bounds.
     privacy_ledger_ : PrivacyLedger
@@ -192,13 +193,15 @@ class DPLasso(RegressorMixin, PrivateLinearModel):
             about the rows which the guarantee does not cover: clean them before.
         """
         X, y = self._validate(X, y, refused, y_numeric=True)
-        middle, half = target_range(self.target_bounds)
-        box = self._checked_box(X)
-        y = (np.clip(y, middle - half, middle + half) - middle) / half
-        found, coef = self._fit_privately(X, y, SquaredLoss(), half)
+        targets = TargetBox.of(self.target_bounds, self.fit_intercept)
+        found, coef = self._fit_privately(
+            X, targets.units(y), SquaredLoss(), targets.half
+        )
         self.coef_ = coef
-        intercept = middle + half * found.intercept - box.centre @ coef
-        self.intercept_ = float(intercept) if self.fit_intercept else 0.0
+        self.intercept_ = 0.0
+        if self.fit_intercept:
+            intercept = targets.centre + targets.half * found.intercept
+            self.intercept_ = float(intercept - self._box().centre @ coef)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -214,6 +217,5 @@ class DPLasso(RegressorMixin, PrivateLinearModel):
         y : ndarray of shape (n_samples,)
             Predictions.
         """
-        middle, half = target_range(self.target_bounds)
         out = linear_prediction(self._clipped(X), self.coef_, self.intercept_)
-        return np.clip(out, middle - half, middle + half)
+        return TargetBox.of(self.target_bounds, self.fit_intercept).clip(out)

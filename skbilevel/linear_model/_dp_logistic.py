@@ -82,8 +82,10 @@ class DPLogistic(ClassifierMixin, PrivateLinearModel):
         The parameter ``classes``.
     alpha_ : ndarray of shape (n_features,)
         Strengths in units of ``alpha``; a function of the noisy releases.
-    epsilon_, delta_ : float
-        The guarantee of everything that is published here.
+    epsilon_ : float
+        Epsilon of everything that is published here.
+    delta_ : float
+        Its delta.
     mu_ : float
         Its Gaussian-DP parameter; NaN for "dp-sgd", which is counted by Renyi bounds.
     privacy_ledger_ : PrivacyLedger

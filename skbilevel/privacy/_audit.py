@@ -106,6 +106,18 @@ def audit(
     ------
     ValueError
         If the data sets differ in more than one row or in shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skbilevel import DPRidge
+    >>> from skbilevel.privacy import audit
+    >>> X, y = np.zeros((4, 1)), np.zeros(4)
+    >>> X[0], y[0] = 1.0, 1.0
+    >>> other = -y
+    >>> model = DPRidge(epsilon=1.0, delta=1e-6, scale=False, solver="moments")
+    >>> audit(model, ((X, y), (X, other)), n_runs=200, random_state=0).refuted
+    False
     """
     pair = neighbours() if callable(neighbours) else neighbours
     pair = _checked_pair(pair)

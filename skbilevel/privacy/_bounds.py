@@ -23,15 +23,20 @@ class Box:
     ----------
     low, high : ndarray of shape (p,)
         Bounds.
+    centred : bool, default=True
+        False leaves zero at zero for all columns: without an intercept nothing can
+        make up for a shift.
     """
 
     low: Array
     high: Array
+    centred: bool = True
 
     @property
     def centre(self) -> Array:
         """What becomes zero."""
-        return np.where(self.has_zero, 0.0, (self.low + self.high) / 2.0)
+        stays = self.has_zero | (not self.centred)
+        return np.where(stays, 0.0, (self.low + self.high) / 2.0)
 
     @property
     def half(self) -> Array:
@@ -41,7 +46,7 @@ class Box:
 
     @property
     def has_zero(self) -> Array:
-        """Whether zero stays zero."""
+        """Whether zero is inside of the bounds."""
         return np.asarray((self.low <= 0.0) & (self.high >= 0.0))
 
     def clip(self, X: Any) -> Any:
