@@ -95,14 +95,12 @@ def _bank() -> PrivateSet:
 
 
 def _bike() -> PrivateSet:
-    X, y, info = loader().load("bike_hourly")
-    names = [str(each) for each in info["feature_names"]]
-    frame = pd.DataFrame(X, columns=names)
+    frame, y, _ = loader().load("bike_hourly")
+    norm = np.sqrt(float(frame.shape[1]))
     categories = ["season", "mnth", "hr", "weekday", "weathersit"]
     frame[categories] = frame[categories].astype(int)
     Z = pd.get_dummies(frame, columns=categories, dtype=float).to_numpy()
     low, high = _indicators(Z, {})
-    norm = np.sqrt(float(len(names)))
     return PrivateSet("bike_hourly", Z, y, low, high, norm, (0.0, 1000.0), None)
 
 

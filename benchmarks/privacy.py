@@ -118,7 +118,9 @@ def run_electricity(args: argparse.Namespace) -> None:
     """Relative error of the training loss at epsilon 1, nothing tuned."""
     X, y, _ = loader().load("electricity")
     scaled = StandardScaler().fit_transform(X)
-    cases = {"raw": (X, (0.0, 7.0)), "standardized": (scaled, (-5.0, 5.0))}
+    low, high = np.zeros(X.shape[1]), np.ones(X.shape[1])
+    low[1], high[1] = 1.0, 7.0  # the day of the week; all else is a share
+    cases = {"raw": (X, (low, high)), "standardized": (scaled, (-5.0, 5.0))}
     solvers = {
         "dp-cd": {"solver": "dp-cd"},
         "dp-gd": {"solver": "dp-gd", "scale": False},

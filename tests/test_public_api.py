@@ -120,6 +120,7 @@ def test_pictures():
         "DeviationsDisplay",
         "GuardPathDisplay",
         "OuterTraceDisplay",
+        "PrivacyDisplay",
         "StrengthsDisplay",
     ]
 

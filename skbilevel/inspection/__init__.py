@@ -4,6 +4,7 @@ from skbilevel.inspection._coefficients import CoefficientsDisplay
 from skbilevel.inspection._deviations import DeviationsDisplay
 from skbilevel.inspection._guard_path import GuardPathDisplay
 from skbilevel.inspection._outer_trace import OuterTraceDisplay
+from skbilevel.inspection._privacy import PrivacyDisplay
 from skbilevel.inspection._strengths import StrengthsDisplay
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "DeviationsDisplay",
     "GuardPathDisplay",
     "OuterTraceDisplay",
+    "PrivacyDisplay",
     "StrengthsDisplay",
 ]

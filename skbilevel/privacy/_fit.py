@@ -35,6 +35,8 @@ _SCALE_SHARE = 0.15
 _POWER = 0.5
 # Rows are shortened to the root of so many mean squares of them.
 _ROW_SIZE = 1.5
+# Mean squares below this count as this.
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -159,15 +161,17 @@ def _working(rows: PrivateRows, plan: PrivatePlan) -> _Working:
         X = working_rows(rows.X, zeros, ones, plan.intercept)
         made = replace(rows, X=X, norm=math.inf if budget.free else norm)
         return _Working(made, zeros, ones, np.append(head, ones), budget)
-    mean, square, sd, release = rows.column_moments(budget.multiplier(_SCALE_SHARE))
-    budget, floor = budget.without(_SCALE_SHARE), max(sd, 1e-12)
-    square = np.clip(square, 0.0, 1.0)
+    multiplier = budget.multiplier(_SCALE_SHARE)
+    budget = budget.without(_SCALE_SHARE)
     if plan.solver == "dp-cd":
         # Coordinates have steps and clips of their own: columns stay as they are.
+        square, sd, release = rows.column_squares(multiplier)
         X = working_rows(rows.X, zeros, ones, plan.intercept)
         made = replace(rows, X=X, norm=math.hypot(rows.norm, len(head)))
-        squares = np.append(head, np.maximum(square, floor))
+        squares = np.append(head, np.clip(square, max(sd, _LEAST), 1.0))
         return _Working(made, zeros, ones, squares, budget, (release,))
+    mean, square, sd, release = rows.column_moments(multiplier)
+    square, floor = np.clip(square, 0.0, 1.0), max(sd, _LEAST)
     centred = plan.intercept and not sparse.issparse(rows.X)
     shift = np.clip(mean, -1.0, 1.0) if centred else zeros
     variance = np.maximum(square - shift**2, 0.0)

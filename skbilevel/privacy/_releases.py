@@ -73,6 +73,11 @@ def column_sensitivity(n_columns: int, norm: float) -> float:
     return math.sqrt(min(4.0 * n_columns, 2.0 * _COLUMN_PAIR * norm**2))
 
 
+def square_sensitivity(n_columns: int, norm: float) -> float:
+    """Sensitivity of mean squares alone: two squares differ by the larger at most."""
+    return math.sqrt(min(float(n_columns), 2.0 * norm**2))
+
+
 def moment_sensitivity(norm: float) -> float:
     """Sensitivity of the sum of ``r r^T``."""
     return math.sqrt(2.0) * norm**2
@@ -130,6 +135,15 @@ class PrivateRows:
         noisy = self._noisy(value, sensitivity, multiplier)
         release = Release("moments of columns", sensitivity, multiplier)
         return noisy[0], noisy[1], multiplier * sensitivity, release
+
+    def column_squares(self, multiplier: float) -> tuple[Array, float, Release]:
+        """Mean squares of columns in [-1, 1], and sd of their noise."""
+        n, p = self.X.shape
+        square = self.X.multiply(self.X) if sparse.issparse(self.X) else self.X**2
+        size = square_sensitivity(p, self.norm) / n
+        noisy = self._noisy(_column_sums(square) / n, size, multiplier)
+        release = Release("squares of columns", size, multiplier)
+        return noisy, multiplier * size, release
 
     def second_moments(
         self, target_scale: float, targets: Array, multiplier: float

@@ -16,6 +16,7 @@ from skbilevel.privacy._releases import (
     column_sensitivity,
     mean_sensitivity,
     moment_sensitivity,
+    square_sensitivity,
 )
 from skbilevel.problems import LogisticLoss, SquaredLoss
 
@@ -42,6 +43,9 @@ def test_columns_change_no_more_than_their_sensitivity(norm):
     largest = np.sqrt(((both[:, None] - both[None]) ** 2).sum(axis=-1)).max()
     bound = column_sensitivity(P, norm)
     assert largest <= bound
+    squares = rows**2
+    largest_square = ((squares[:, None] - squares[None]) ** 2).sum(axis=-1).max()
+    assert largest_square <= square_sensitivity(P, norm) ** 2
     if norm == np.sqrt(P):
         assert largest == pytest.approx(bound)  # opposite corners
 
