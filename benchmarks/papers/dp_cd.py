@@ -1,0 +1,155 @@
+"""DP-CD: private coordinate descent beside private gradient descent.
+
+    python benchmarks/papers/dp_cd.py
+    python benchmarks/papers/dp_cd.py --quick
+
+Protocol. Epsilon 1, delta 1 / n^2, seeds 0 to {LAST}, medians. Relative error of the
+training objective to its minimum without noise: logistic regression on electricity
+(45,312 x 8) and the lasso with strength 0.01 of a target of unit bounds on California
+housing (20,640 x 8). "raw" are columns in units of bounds that somebody would write
+down, "standardized" have unit variance and bounds of five. Nothing is tuned: clips,
+steps and smoothness constants come from the package's rules, smoothness constants of
+coordinate descent from 15 % of the budget.
+
+What agrees with the paper. On raw columns coordinate descent ends far below gradient
+descent at equal privacy, {GAIN} times on electricity: every coefficient has its own
+step and its own noise. More passes help until their noise outweighs them.
+
+What does not. The paper chooses clips and passes with hindsight; its figures were not
+at hand in numbers, so none of them is claimed here, and no hindsight is offered.
+Without it a private preconditioner with ten noisy gradients, which is the default of
+the package, is better on raw columns, too ({PRE} on electricity).
+
+Reference: P. Mangold, A. Bellet, J. Salmon, M. Tommasi (2022). Differentially private
+coordinate descent for composite empirical risk minimization. ICML.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import Lasso, LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from _common import (
+    markdown,
+    median,
+    options,
+    write_figure,
+    write_page,
+)
+from _private_sets import private_set
+from _report import new_figure
+from privacy import electricity, mean_loss
+
+from skbilevel import DPLasso, DPLogistic
+
+ALPHA = 0.01
+PASSES = (10, 50, 200)
+SEEDS = 10
+
+
+def logistic_errors(Z: Any, y: Any, bounds: Any, seeds: int, **how: Any) -> Any:
+    """Median relative error of the training loss."""
+    best = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(Z, y)
+    least = mean_loss(Z, y, best)
+    delta = 1.0 / len(y) ** 2
+    return median(
+        [
+            mean_loss(Z, y, model.fit(Z, y)) / least - 1.0
+            for model in (
+                DPLogistic(1.0, delta, feature_bounds=bounds, random_state=s, **how)
+                for s in range(seeds)
+            )
+        ]
+    )
+
+
+def lasso_errors(Z: Any, y: Any, bounds: Any, seeds: int, **how: Any) -> Any:
+    """The same of the lasso."""
+
+    def objective(coef: Any, intercept: float) -> float:
+        residual = y - Z @ coef - intercept
+        return float(0.5 * (residual**2).mean() + ALPHA * abs(coef).sum())
+
+    best = Lasso(ALPHA, tol=1e-8, max_iter=100_000).fit(Z, y)
+    least = objective(best.coef_, best.intercept_)
+    models = (
+        DPLasso(
+            1.0,
+            1.0 / len(y) ** 2,
+            feature_bounds=bounds,
+            alpha=ALPHA,
+            random_state=seed,
+            **how,
+        ).fit(Z, y)
+        for seed in range(seeds)
+    )
+    return median([objective(m.coef_, m.intercept_) / least - 1.0 for m in models])
+
+
+def cases(quick: bool) -> Any:
+    """Name, rows, targets, bounds and the function of errors."""
+    for kind, Z, y, bounds in electricity():
+        rows = slice(None, None, 20 if quick else 1)
+        yield f"electricity, {kind}", Z[rows], y[rows], bounds, logistic_errors
+    data = private_set("california")
+    y = (data.y - 250_000.0) / 250_000.0
+    one = (-1.0, 1.0)
+    Z = data.units()
+    rows = slice(None, None, 20 if quick else 1)
+    yield "California, raw", Z[rows], y[rows], one, lasso_errors
+    scaled = np.clip(StandardScaler().fit_transform(Z), -5.0, 5.0)
+    yield "California, standardized", scaled[rows], y[rows], (-5.0, 5.0), lasso_errors
+
+
+def main() -> None:
+    """Print the table and, without --quick, write the page."""
+    args = options(__doc__)
+    seeds = 2 if args.quick else SEEDS
+    rows, curves, found = [], {}, {}
+    for name, Z, y, bounds, errors in cases(args.quick):
+        curve = []
+        for passes in PASSES[:1] if args.quick else PASSES:
+            value = errors(Z, y, bounds, seeds, solver="dp-cd", n_passes=passes)
+            curve.append(value)
+            rows.append([name, "dp-cd", passes, value])
+        curves[name] = curve
+        for steps in (50,) if args.quick else (50, 200):
+            how = {"solver": "dp-gd", "scale": False, "n_passes": steps}
+            value = errors(Z, y, bounds, seeds, **how)
+            found[name, "dp-gd"] = min(value, found.get((name, "dp-gd"), np.inf))
+            rows.append([name, "dp-gd", steps, value])
+        best = "preconditioned" if errors is logistic_errors else "moments"
+        found[name, best] = errors(Z, y, bounds, seeds, solver=best)
+        rows.append([name, best, "", found[name, best]])
+    header = ["data", "solver", "passes or steps", "relative error"]
+    print(markdown(header, rows))
+    if args.quick:
+        return
+    figure, ax = new_figure(6.4, 3.6)
+    for name, curve in curves.items():
+        ax.loglog(PASSES, curve, "o-", label=name)
+    ax.set_xlabel("passes of dp-cd")
+    ax.set_ylabel("relative error")
+    ax.legend(frameon=False)
+    write_figure(args.out, "dp_cd", figure)
+    raw = "electricity, raw"
+    facts = {
+        "{LAST}": SEEDS - 1,
+        "{GAIN}": f"{found[raw, 'dp-gd'] / min(curves[raw]):.0f}",
+        "{PRE}": f"{found[raw, 'preconditioned']:.4f} beside {min(curves[raw]):.4f}",
+    }
+    text = (__doc__ or "").split("--quick\n", 1)[1]
+    for key, value in facts.items():
+        text = text.replace(key, str(value))
+    picture = "![Error against passes](../_static/papers/dp_cd.png)"
+    table = markdown(header, rows)
+    write_page(args.out, "dp_cd", f"# DP-CD\n{text}\n{picture}\n\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()
