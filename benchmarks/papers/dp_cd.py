@@ -130,7 +130,7 @@ def main() -> None:
     print(markdown(header, rows))
     if args.quick:
         return
-    figure, ax = new_figure(6.4, 3.6)
+    figure, ax = new_figure()
     for name, curve in curves.items():
         ax.loglog(PASSES, curve, "o-", label=name)
     ax.set_xlabel("passes of dp-cd")

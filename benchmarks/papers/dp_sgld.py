@@ -15,9 +15,9 @@ What agrees with the paper. With K = epochs the formula gives the published epsi
 one.
 
 What does not. With K = updates it gives {THEOREM}, and the exact value for linear
-losses is {DIRECT}: "epsilon = 1" is not what these settings have, and is not repeated here. A
-step of the proof averages what a row changes over random batches inside a Renyi bound,
-which does not hold for noise as small as this. The package therefore counts Poisson
+losses is {DIRECT}: "epsilon = 1" is not what these settings have, and is not repeated
+here. A step of the proof averages what a row changes over random batches inside a Renyi
+bound, which does not hold for noise as small as this. The package therefore counts Poisson
 batches by the subsampled Gaussian mechanism and offers a bound on the last iterate for
 full batches alone, where it is exact for quadratic losses.
 
