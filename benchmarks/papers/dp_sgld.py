@@ -15,11 +15,11 @@ What agrees with the paper. With K = epochs the formula gives the published epsi
 one.
 
 What does not. With K = updates it gives {THEOREM}, and the exact value for linear
-losses is {DIRECT}: "epsilon = 1" is not what these settings have, and is not repeated
-here. A step of the proof averages what a row changes over random batches inside a Renyi
-bound, which does not hold for noise as small as this. The package therefore counts Poisson
-batches by the subsampled Gaussian mechanism and offers a bound on the last iterate for
-full batches alone, where it is exact for quadratic losses.
+losses is {DIRECT}: "epsilon = 1" is not what these settings have, and is not
+repeated here. A step of the proof averages what a row changes over random batches
+inside a Renyi bound, which does not hold for noise as small as this. The package
+therefore counts Poisson batches by the subsampled Gaussian mechanism, and offers a
+bound on the last iterate for full batches alone, exact for quadratic losses.
 
 The second table has one full-batch step of mu = 1/20 repeated 1,000 times, delta 1e-6:
 the formula is above plain composition where eta lambda K is small. The third one has
