@@ -1,7 +1,8 @@
 """Sets of people's and hourly data, with bounds that need no look at the rows.
 
 Bounds are what somebody who knows the columns would write down: a place in California,
-the hours of a week, an age. They were chosen before any private fit and not changed.
+the hours of a week, an age. One of them was changed after a look at results: gains of
+capital in adult ended at 100,000 first, which cost one point of accuracy at epsilon 1.
 Indicators are 0 or 1, and one of those of a category is 1, so that k categories
 and m numbers make rows of norm sqrt(k + m) at most, in units of the bounds.
 """
