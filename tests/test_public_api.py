@@ -56,10 +56,10 @@ ESTIMATORS = [
     for name in skbilevel.__all__
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
-    # Their parameters are of another kind: those of GridSearchCV, of tasks, of rows.
+    # Their parameters are of another kind: those of GridSearchCV, of tasks, of rows,
+    # of privacy.
     and name not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge", "SampleWeightsCV")
-    # Their parameters are of another kind: those of GridSearchCV, of tasks, of privacy.
-    and name not in ("BilevelSearchCV", "MetaRidge", *PRIVATE)
+    and name not in PRIVATE
 ]
 
 
