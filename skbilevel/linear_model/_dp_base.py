@@ -72,6 +72,8 @@ class PrivateLinearModel(Versioned, ExplainedParameters, BaseEstimator):
 
     n_features_in_: int
     feature_names_in_: Array
+    coef_: Array
+    intercept_: Any
     privacy_ledger_: PrivacyLedger
     privacy_statement_: str
     delta_: float
@@ -226,13 +228,14 @@ class PrivateLinearModel(Versioned, ExplainedParameters, BaseEstimator):
         generator = check_random_state(self.random_state)
         return int(generator.randint(np.iinfo(np.int32).max))
 
-    def _clipped(self, X: Any) -> Any:
-        """Rows to predict, inside of the bounds of the features."""
+    def _linear_predictor(self, X: Any) -> Array:
+        """Linear predictions of rows that are clipped to the bounds of the features."""
         check_is_fitted(self, "coef_")
         X = validate_data(
             self, X, accept_sparse=("csr", "csc"), dtype=np.float64, reset=False
         )
-        return self._checked_box(X).clip(X)
+        X = self._checked_box(X).clip(X)
+        return np.asarray(X @ self.coef_.T + self.intercept_)
 
     def _repr_html_(self) -> str:
         """The view of scikit-learn; once fitted, the guarantee below it."""

@@ -11,7 +11,6 @@ from sklearn.base import ClassifierMixin
 
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import linear_prediction
 from skbilevel.linear_model._dp_base import PrivateLinearModel
 from skbilevel.problems import LogisticLoss
 
@@ -246,8 +245,7 @@ class DPLogistic(ClassifierMixin, PrivateLinearModel):
         scores : ndarray of shape (n_samples,)
             Positive for the second class.
         """
-        X = self._clipped(X)
-        return linear_prediction(X, self.coef_, self.intercept_)[:, 0]
+        return np.asarray(self._linear_predictor(X)[:, 0])
 
     def predict(self, X: Any) -> Array:
         """Predict class labels.

@@ -10,7 +10,6 @@ from sklearn.base import RegressorMixin
 
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import linear_prediction
 from skbilevel.linear_model._dp_base import PrivateLinearModel, TargetBox
 from skbilevel.problems import SquaredLoss
 
@@ -247,7 +246,7 @@ class DPRidge(RegressorMixin, PrivateLinearModel):
         y : ndarray of shape (n_samples,)
             Predictions.
         """
-        out = linear_prediction(self._clipped(X), self.coef_, self.intercept_)
+        out = self._linear_predictor(X)
         return TargetBox.of(self.target_bounds, self.fit_intercept).clip(out)
 
     def _chosen_solver(self) -> str:
