@@ -135,7 +135,11 @@ LAYERS = (
         "fit, predict, attributes  |  pictures",
         "know scikit-learn",
     ),
-    ("model_selection", "rows: folds, halves, candidates, choice", "the guard"),
+    (
+        "model_selection  |  privacy",
+        "rows: folds, candidates, choice  |  noise",
+        "the guard  |  the ledger",
+    ),
     ("solvers", "iterations: inner, adjoint, outer", "numpy and scipy only"),
     ("problems", "losses, data fits, strengths, derivatives", "no iterations"),
 )

@@ -57,3 +57,6 @@ display = PrivacyDisplay.from_estimator(model, X, y)
 
 # %%
 # At epsilon 1 the model predicts almost as well as one without noise.
+
+at_one = float(np.median(display.scores[list(display.epsilons).index(1.0)]))
+print(f"Privacy at epsilon 1 costs {display.baseline - at_one:.2f} of R2.")
