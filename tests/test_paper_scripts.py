@@ -10,16 +10,7 @@ import pytest
 PAPERS = Path(__file__).parents[1] / "benchmarks" / "papers"
 
 
-SCRIPTS = (
-    "ai_sarah",
-    "amigo",
-    "dp_cd",
-    "dp_sgld",
-    "pzobo",
-    "shine",
-    "soba_saba",
-    "srkcd",
-)
+SCRIPTS = sorted(path.stem for path in PAPERS.glob("[a-z]*.py"))
 
 
 @pytest.mark.slow
