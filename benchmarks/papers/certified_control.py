@@ -157,7 +157,7 @@ def pj(price: float, horizon: float) -> Case:
 
     def reached(theta: np.ndarray) -> str:
         for where in (0, 1):
-            path = simulate(system, theta, many, 10, 500, where=where)
+            path = simulate(system, theta, many, 10, 250, where=where)
             inside = np.logical_and.accumulate((np.abs(path) <= 2).all(axis=2))
             low, high = np.array(unsafe, dtype=float).reshape(2, 2)
             if (inside & (path >= low).all(axis=2) & (path <= high).all(axis=2)).any():
@@ -195,7 +195,7 @@ def penalized(case: Case, theta: np.ndarray, weights: Sequence[float]) -> Any:
     return theta, course, steps
 
 
-def constrained(case: Case) -> tuple[np.ndarray, int]:
+def constrained(case: Case, steps: int) -> tuple[np.ndarray, int]:
     """Return theta of SLSQP, and its steps."""
     found = minimize(
         case.cost,
@@ -203,21 +203,24 @@ def constrained(case: Case) -> tuple[np.ndarray, int]:
         jac=True,
         method="SLSQP",
         constraints=[case.certificate.constraint(MARGIN)],
+        options={"maxiter": steps},
     )
     return found.x, found.nit
 
 
-def smoothed(case: Case) -> tuple[np.ndarray, int]:
+def smoothed(case: Case, steps: int) -> tuple[np.ndarray, int]:
     """Return theta of the smooth problem, and the outer steps."""
     smooth = case.certificate.smooth(2e-3, 1e-3)
     problem = smooth.problem(
         case.cost, case.certified, weight=WEIGHT, margin=MARGIN, bounds=(-40, 40)
     )
-    found = minimize_bilevel(problem, tol=1e-5)
+    found = minimize_bilevel(problem, tol=1e-5, max_iter=steps)
     return found.theta, found.n_iter
 
 
-def race(case: Case, weights: Sequence[float]) -> tuple[list[Any], list[Any], Any]:
+def race(
+    case: Case, weights: Sequence[float], most: int
+) -> tuple[list[Any], list[Any], Any]:
     """Return a row for every method, the course of the penalty, and all thetas."""
     rows, thetas = [], {}
 
@@ -240,7 +243,7 @@ def race(case: Case, weights: Sequence[float]) -> tuple[list[Any], list[Any], An
     judge("penalty from plain", theta, steps, began)
     for name, search in (("constraint", constrained), ("smooth", smoothed)):
         began = process_time()
-        judge(name, *search(case), began)
+        judge(name, *search(case, most), began)
     return rows, course, thetas
 
 
@@ -307,7 +310,7 @@ def main() -> None:
     """Run everything, print tables, write the page."""
     args = options(__doc__)
     quick = args.quick
-    weights = (1e2,) if quick else (1.0, 1e2, 1e4)
+    weights, most = ((1e2,), 5) if quick else ((1.0, 1e2, 1e4), 100)
     lyapunov = {
         "price 0.3, horizon 0.5": pendulum(0.3, 0.5, 3 if quick else 6),
         "price 1, horizon 1": pendulum(1.0, 1.0, 3 if quick else 6),
@@ -318,13 +321,13 @@ def main() -> None:
     parts = ["# Certified control", (__doc__ or "").split("\n\n", 2)[2].strip(), FIGURE]
     drawn = None
     for name, case in list(lyapunov.items())[: 1 if quick else None]:
-        rows, course, thetas = race(case, weights)
+        rows, course, thetas = race(case, weights, most)
         drawn = drawn or (case, thetas)
         parts.append(f"## Pendulum: {name}")
         parts.append(markdown([*head, "largest x", *spent], rows))
         parts.append("The growing penalty, from the plain controller:")
         parts.append(markdown(["weight", "cost", "c*"], course))
-    rows, course, _ = race(barrier, weights)
+    rows, course, _ = race(barrier, weights, most)
     parts += ["## PJ: price 0.3, horizon 0.5"]
     parts.append(markdown([*head, "reached", *spent], rows))
     parts.append("The growing penalty, from the plain controller:")

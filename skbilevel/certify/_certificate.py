@@ -67,7 +67,8 @@ class Certificate(ABC):
         ValueError
             If theta is not a finite vector of the right length.
         RuntimeError
-            If the linear solver gives up, which happens at extreme scales.
+            If the program is infeasible, as for a template of tiny members, or the
+            linear solver gives up, which happens at extreme scales.
         """
         return self.program.solve(np.asarray(theta, dtype=float))
 

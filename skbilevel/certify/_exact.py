@@ -48,7 +48,7 @@ def exact(value: Number) -> Fraction:
             return Fraction(int(value))
         top, bottom = value.as_integer_ratio()
         return Fraction(int(top), int(bottom))
-    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+    except (AttributeError, ArithmeticError, TypeError, ValueError) as error:
         raise ValueError(f"{value!r} is not a finite number.") from error
 
 

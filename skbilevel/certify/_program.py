@@ -112,6 +112,6 @@ class Program:
         if solution.x is None:
             raise RuntimeError(
                 f"The linear program has no solution ({solution.message}) "
-                "Bring theta and the box to a scale of about one."
+                "Bring theta, box and members of the template to a scale of one."
             )
         return solution

@@ -134,7 +134,9 @@ def inner_bound(polynomial: Polynomial, square: Box, known: Box) -> Fraction:
             else:
                 share = Fraction(1, 1 if i == j else 2)
                 taken_off += share * abs(c) * r ** (degree - 2)
-        bounds.append(eigenvalue_bound(form) - taken_off)
+        for i in range(n):
+            form[i, i] -= taken_off
+        bounds.append(eigenvalue_bound(form))
     return min(bounds)
 
 
@@ -164,13 +166,15 @@ def _in_states(
 def eigenvalue_bound(form: Array) -> Fraction:
     """Return a lower bound of the eigenvalues of a symmetric matrix of fractions.
 
-    Gershgorin's discs begin; bisection follows, with an exact test of definiteness.
+    Zero begins, or Gershgorin's discs; bisection follows, with an exact test of
+    definiteness.
     """
     n = len(form)
     discs = [
         form[i, i] - sum(abs(form[i, j]) for j in range(n) if j != i) for i in range(n)
     ]
-    low, high = min(discs) - 1, min(form[i, i] for i in range(n))
+    low = Fraction(0) if positive_definite(form, Fraction(0)) else min(discs) - 1
+    high = min(form[i, i] for i in range(n))
     for _ in range(24):
         middle = (low + high) / 2
         if positive_definite(form, middle):

@@ -208,6 +208,8 @@ class SmoothSlack:
         problem : OracleProblem
             An ordinary one; it starts at the solution of the linear program.
         """
+        if not weight > 0:
+            raise ValueError(f"weight={weight!r} must be positive.")
         theta0 = np.asarray(theta0, dtype=float)
         return OracleProblem(
             self.inner,

@@ -159,9 +159,9 @@ def test_a_margin_that_is_negative_by_next_to_nothing_is_refused():
         system = Dynamics(lambda x, theta, s, a=a: [x[0] * a], 1, 0)
         certificate = LyapunovCertificate(system, quadratic(1), Box([-1], [1]))
         proof = certificate.prove([], [1])
-        # Near the origin bisection ends at 2^-24: the tiny true one is refused, too.
+        assert proof.holds is holds
         assert (proof.smallest_coefficient > 0) is holds
-        assert not proof.holds
+        assert (proof.inner_eigenvalue > 0) is holds
 
 
 def test_a_violation_in_the_square_around_the_origin_is_refused():
@@ -179,7 +179,55 @@ def test_a_violation_in_the_square_around_the_origin_is_refused():
     assert not proof.holds
 
 
+@pytest.mark.parametrize("k", [19, 21])
+def test_terms_of_higher_degree_count_near_the_origin(k):
+    # V falls where k |x| < 1: in the whole square of half side 0.05, or not.
+    system = Dynamics(lambda x, theta, s: [-x[0] + k * x[0] ** 2], 1, 0)
+    box = Box(["-0.051"], ["0.051"])
+    proof = LyapunovCertificate(system, quadratic(1), box, tiles=1).prove([], [1])
+    assert proof.holds is (k == 19)
+    # The smallest value of (2 x^2 - 2 k x^3) / x^2 there, up to the bisection.
+    exact = 2 - 2 * k * Fraction(1, 20)
+    assert exact - Fraction(1, 10**5) < proof.inner_eigenvalue <= exact
+
+
+def test_three_states():
+    def rule(x, theta, s):
+        a, b, c = x
+        return b / 4 - a, s[0] * c / 2 - b, a**2 * c / 8 - s[0] * b / 2 - theta[0] * c
+
+    system = Dynamics(rule, 3, 1, [Interval(1, 2)])
+    box = Box([-1] * 3, [1] * 3)
+    certificate = LyapunovCertificate(system, quadratic(3), box, "0.2", tiles=1)
+    # V = |x|^2, the coupling by s cancels.
+    beta = [int(max(*each.terms) == 2) for each in certificate.template]
+    assert certificate.prove([1.0], beta, depth=2).holds
+    # On the axis of the third state V stands still for theta = 0.
+    for theta in (0.0, -0.1):
+        assert not certificate.prove([theta], beta, depth=2).holds
+
+
+def test_a_certificate_at_the_last_bit():
+    # dx/dt = (theta - 1) x: one is refused, one ulp below is proved.
+    system = Dynamics(lambda x, theta, s: [x[0] * (theta[0] - 1)], 1, 1)
+    found = LyapunovCertificate(system, quadratic(1), Box([-1], [1]), tiles=2)
+    assert found.prove([np.nextafter(1.0, 0.0)], [1]).holds
+    assert not found.prove([1.0], [1]).holds
+    assert not found.prove([np.nextafter(1.0, 2.0)], [1]).holds
+
+
+def test_a_program_without_a_solution():
+    # Coefficients up to one cannot make squares of a thousandth add up to one.
+    (x,) = variables(1)
+    system = Dynamics(lambda x, theta, s: [-x[0]], 1, 0)
+    tiny = LyapunovCertificate(system, [x**2 / 1000], Box([-1], [1]))
+    with pytest.raises(RuntimeError, match="members of the template"):
+        tiny.solve([])
+    assert tiny.prove([], [1]).holds  # a proof does not ask for a scale
+
+
 def test_unstable_controllers_are_never_proved(certificate):
+    certificate = replace(certificate, tiles=2)
     rng = np.random.default_rng(2)
     seen = 0
     while seen < 100:

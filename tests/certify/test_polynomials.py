@@ -43,7 +43,7 @@ def test_a_float_is_the_binary_number_that_it_is():
     assert exact(np.int64(2**62)) * 4 == 2**64  # numpy's own integers overflow
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, "one", None, 1j, [1]])
+@pytest.mark.parametrize("value", [np.nan, np.inf, "one", "1/0", None, 1j, [1]])
 def test_what_is_no_number(value):
     with pytest.raises(ValueError, match="not a finite number"):
         exact(value)

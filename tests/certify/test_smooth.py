@@ -118,3 +118,8 @@ def test_the_constraint_of_slsqp(certificate, cost, lqr, central_differences):
 def test_bad_input(certificate, name):
     with pytest.raises(ValueError, match=f"{name} must be positive"):
         certificate.smooth(**{name: 0.0})
+
+
+def test_a_weight_is_positive(certificate, lqr):
+    with pytest.raises(ValueError, match="weight=0 must be positive"):
+        certificate.smooth().problem(lambda t: (0.0, 0 * t), lqr, weight=0)
