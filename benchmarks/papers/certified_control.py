@@ -17,30 +17,31 @@ price times the square of the torque, up to a horizon. The pendulum starts at th
 points of its start square.
 
 Plain: the cost alone, by L-BFGS from zero (PJ: from the safe controller). Penalty: cost
-and ``weight max(0, c*)^2 / 2`` with a growing weight, from the plain controller, as in
-the paper. Constraint: SLSQP under ``c* <= -0.001`` from the regulator (PJ: from a safe
-controller), with the envelope as its gradient. Smooth: the same start, with the
-smoothed slack through `minimize_bilevel` (temperature 0.002, curvature 0.001, weight
-1e4, gains up to 40). Every last theta is judged by the linear program and, with its
-beta, by the proof in exact arithmetic. "Largest x" is the largest component after 20 s
-over all starts and both ends of the uncertain numbers, in a simulation that ends at 50;
-"reached" says whether one of 500 random starts gets into the unsafe square within 10 s.
+and ``weight max(0, c* + 0.001)^2 / 2`` with a growing weight, as in the paper, from
+zero and from the plain controller. Constraint: SLSQP under ``c* <= -0.001`` from the
+regulator (PJ: from a safe controller), with the envelope as its gradient. Smooth: the
+same start, with the smoothed slack through `minimize_bilevel` (temperature 0.002,
+curvature 0.001, weight 1e4, gains up to 40). Every last theta is judged by the linear
+program and, with its beta, by the proof in exact arithmetic. "Largest x" is the largest
+component after 20 s over all starts and both ends of the uncertain numbers, in a
+simulation that ends at 50; "reached" says whether one of 500 random starts gets into
+the unsafe square within 10 s.
 
 Agrees with the paper: the plain policies fail (the pendulum diverges, PJ reaches what
 is unsafe); certificates of degree two are enough for both systems; the linear program
 is the cheap part of an iteration.
 
-Does not agree: with a growing penalty from the plain policy, the search ends at
-controllers without a certificate. The slack is neither smooth nor convex in theta, and
-where no barrier exists it is flat; the figure shows the ridge between the plain
-controller and those with a certificate. From a controller that has a certificate the
-pendulum gets a better one both ways. For PJ, SLSQP leaves the controllers that have one
-in its first steps, and can't come back from the flat part; the smooth problem ends with
-a proof. A failure proves nothing. Times are not comparable, as the hardware differs,
-and so do the programs: theirs come from Handelman's products and are differentiated by
-another library, ours are in Bernstein form and need no derivative but the envelope. Not
-tried: lane keeping, and attitude control, whose six states need a number of tiles that
-a grid does not have.
+Does not agree: with a growing penalty, from zero or from the plain policy, the search
+ends at controllers without a certificate. The slack is neither smooth nor convex in
+theta, and where no barrier exists it is flat; the figure shows the ridge between the
+plain controller and those with a certificate. From a controller that has a certificate
+the pendulum gets a better one both ways. For PJ, SLSQP leaves the controllers that have
+one in its first steps, and can't come back from the flat part; the smooth problem ends
+with a proof. A failure proves nothing. Times are not comparable, as the hardware
+differs, and so do the programs: theirs come from Handelman's products and are
+differentiated by another library, ours are in Bernstein form and need no derivative but
+the envelope. Not tried: lane keeping, and attitude control, whose six states need a
+number of tiles that a grid does not have.
 
 The joint controller of the pendulum is barely stiffer than gravity, so that it decays
 slowly; the proof holds all the same. What is claimed of the pendulum: every sublevel
@@ -238,9 +239,10 @@ def race(
     plain = minimize(case.cost, case.first, jac=True, method="L-BFGS-B")
     judge("plain", plain.x, plain.nit, began)
     judge("start with a certificate", case.certified, 0, began)
-    began = process_time()
-    theta, course, steps = penalized(case, plain.x, weights)
-    judge("penalty from plain", theta, steps, began)
+    for name, start in (("zero", 0 * plain.x), ("plain", plain.x)):
+        began = process_time()
+        theta, course, steps = penalized(case, start, weights)
+        judge(f"penalty from {name}", theta, steps, began)
     for name, search in (("constraint", constrained), ("smooth", smoothed)):
         began = process_time()
         judge(name, *search(case, most), began)

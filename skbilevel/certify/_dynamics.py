@@ -127,7 +127,7 @@ class Dynamics:
         Length of theta, the vector of the controller.
     parameters : sequence of Interval or SineRatio, default=()
         Ranges of s. An interval is a number that nobody knows, and that may change in
-        time.
+        time. Bounds are sharpest where f is affine in it.
 
     Raises
     ------

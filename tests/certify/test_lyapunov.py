@@ -191,6 +191,16 @@ def test_terms_of_higher_degree_count_near_the_origin(k):
     assert exact - Fraction(1, 10**5) < proof.inner_eigenvalue <= exact
 
 
+@pytest.mark.parametrize(("high", "holds"), [("0.7", True), ("0.71", False)])
+def test_an_uncertain_number_may_be_squared(high, holds):
+    # dx/dt = (s^2 - 1/2) x, and the square of 0.71 is more than one half.
+    half = Fraction(1, 2)
+    rule = lambda x, theta, s: [x[0] * (s[0] ** 2 - half)]  # noqa: E731
+    system = Dynamics(rule, 1, 0, [Interval(0, high)])
+    certificate = LyapunovCertificate(system, quadratic(1), Box([-1], [1]))
+    assert certificate.prove([], [1]).holds is holds
+
+
 def test_three_states():
     def rule(x, theta, s):
         a, b, c = x
