@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,14 +17,13 @@ from skbilevel.certify._conditions import Condition, raised
 from skbilevel.certify._dynamics import Dynamics
 from skbilevel.certify._exact import Box, Number, exact
 from skbilevel.certify._polynomials import Polynomial
-from skbilevel.certify._proof import Proof, prove_conditions
+from skbilevel.certify._proof import NOTHING, Proof, prove_conditions
 
 CLAIM = (
     "No trajectory that starts in a start box reaches an unsafe box before it leaves "
     "the box, for the stated model and parameter interval, in continuous time; the box "
     "itself need not be invariant."
 )
-NOTHING = "Nothing is claimed: the proof failed, which proves nothing either."
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class BarrierCertificate(Certificate):
     tiles : int, default=8
         Parts of every side of the box.
     degree : int or None, default=None
-        Of the Bernstein forms in every state; None is the lowest possible one.
+        Of the program's Bernstein forms in every state; None is the lowest possible.
 
     Raises
     ------
@@ -114,7 +113,8 @@ class BarrierCertificate(Certificate):
             raise ValueError(f"margin={self.margin!r} must be at least zero.")
         for name in ("start", "unsafe"):
             boxes = getattr(self, name)
-            if len(boxes) == 0 or not all(self.box.contains(each) for each in boxes):
+            listed = isinstance(boxes, Sequence) and len(boxes) > 0
+            if not listed or not all(self.box.contains(each) for each in boxes):
                 raise ValueError(f"{name} must be a list of boxes inside the box.")
         for condition in self.conditions:
             raised(condition.degrees, self.degree, self.dynamics.n_states)
@@ -134,23 +134,22 @@ class BarrierCertificate(Certificate):
         for member, own in zip(self.template, wide, strict=True):
             constant, *factors = self.dynamics.along(member)
             flow.append((own * self.rate - constant, *(-each for each in factors)))
-        ranges = self.dynamics.with_ranges
+        few = max(1, self.tiles // 4)
 
         def condition(
-            parts: Any, offset: Polynomial, boxes: Sequence[Box]
+            parts: Iterable[tuple[Polynomial, ...]],
+            boxes: Sequence[Box],
+            pieces: int,
+            offset: Polynomial = nothing,
         ) -> Condition:
-            n = self.tiles if boxes == [self.box] else max(1, self.tiles // 4)
-            tiles = tuple(tile for each in boxes for tile in each.cut(n))
-            return Condition(tuple(parts), offset, tiles, ranges)
+            tiles = tuple(tile for each in boxes for tile in each.cut(pieces))
+            return Condition(tuple(parts), offset, tiles, self.dynamics.with_ranges)
 
+        margin = nothing + exact(self.margin)
         return (
-            condition([(-own, *rest) for own in wide], nothing, list(self.start)),
-            condition(
-                [(own, *rest) for own in wide],
-                nothing + exact(self.margin),
-                list(self.unsafe),
-            ),
-            condition(flow, nothing, [self.box]),
+            condition(((-own, *rest) for own in wide), self.start, few),
+            condition(((own, *rest) for own in wide), self.unsafe, few, margin),
+            condition(flow, [self.box], self.tiles),
         )
 
     def prove(self, theta: Any, beta: Any, *, depth: int = 3) -> Proof:

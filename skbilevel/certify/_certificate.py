@@ -119,7 +119,7 @@ def check_template(template: Sequence[Polynomial], n_states: int, box: Box) -> N
 
 def check_tiles(tiles: int) -> None:
     """Refuse empty grids."""
-    if not isinstance(tiles, int) or tiles < 1:
+    if not isinstance(tiles, int | np.integer) or tiles < 1:
         raise ValueError(f"tiles={tiles!r} must be an integer of at least 1.")
 
 

@@ -24,14 +24,13 @@ from skbilevel.certify._conditions import Condition, raised
 from skbilevel.certify._dynamics import Dynamics
 from skbilevel.certify._exact import Box, Interval, Number, exact
 from skbilevel.certify._polynomials import Polynomial, combine, variables
-from skbilevel.certify._proof import Proof, inner_bound, prove_conditions
+from skbilevel.certify._proof import NOTHING, Proof, inner_bound, prove_conditions
 
 CLAIM = (
     "Every sublevel set of V inside the box is invariant and decays, for the stated "
     "model and parameter interval, in continuous time; the box itself need not be "
     "invariant."
 )
-NOTHING = "Nothing is claimed: the proof failed, which proves nothing either."
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class LyapunovCertificate(Certificate):
     tiles : int, default=6
         Intervals of every half axis outside of the square, geometric towards it.
     degree : int or None, default=None
-        Of the Bernstein forms in every state; None is the lowest possible one.
+        Of the program's Bernstein forms in every state; None is the lowest possible.
 
     Raises
     ------

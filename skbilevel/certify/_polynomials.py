@@ -49,7 +49,12 @@ class Polynomial:
     __array_ufunc__ = None
 
     def __init__(self, terms: Mapping[Exponents, Number], n_variables: int) -> None:
-        if any(len(e) != n_variables or min(e, default=0) < 0 for e in terms):
+        for e in terms:
+            whole = all(
+                isinstance(power, int | np.integer) and power >= 0 for power in e
+            )
+            if whole and len(e) == n_variables:
+                continue
             raise ValueError(
                 f"Exponents must be {n_variables} integers of at least zero."
             )

@@ -15,6 +15,8 @@ from skbilevel.certify._conditions import Condition
 from skbilevel.certify._exact import Box
 from skbilevel.certify._polynomials import Exponents, Polynomial
 
+NOTHING = "Nothing is claimed: the proof failed, which proves nothing either."
+
 
 @dataclass(frozen=True)
 class Proof:

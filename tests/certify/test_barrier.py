@@ -106,6 +106,7 @@ def test_with_the_boundary_unsafe_the_box_is_not_left():
         ({"tiles": 0}, "tiles=0"),
         ({"degree": 1}, "at least 2 is needed"),
         ({"start": []}, "start must be a list of boxes"),
+        ({"start": START}, "start must be a list of boxes"),
         ({"unsafe": [Box([-3, 0], [0, 1])]}, "unsafe must be a list of boxes"),
         ({"unsafe": [Box([0], [1])]}, "unsafe must be a list of boxes"),
         ({"template": monomials(1, 0, 2)}, "template must have polynomials in 2"),

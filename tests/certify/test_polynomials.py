@@ -145,6 +145,7 @@ def test_boxes():
         (lambda: Box([0], [1, 2]), "of one length"),
         (lambda: Box([], []), "at least 1"),
         (lambda: Polynomial({(1,): 1}, 2), "2 integers"),
+        (lambda: Polynomial({(1.5,): 1}, 1), "1 integers"),
         (lambda: Polynomial({(-1,): 1}, 1), "at least zero"),
         (lambda: variables(2)[0] + variables(3)[0], "meets one in 3"),
         (lambda: variables(1)[0] ** 0.5, "is an integer"),
