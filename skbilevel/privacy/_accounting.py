@@ -251,7 +251,7 @@ def subsampled_rdp(
     noise: float,
     steps: int = 1,
     *,
-    orders: Sequence[int] = ORDERS,
+    orders: Sequence[int] | None = None,
     neighbours: str = "replace",
 ) -> Array:
     """Bound the Renyi divergence of noisy sums over Poisson batches.
@@ -269,8 +269,8 @@ def subsampled_rdp(
         row can add (the clipping norm, not twice of it).
     steps : int, default=1
         Number of steps.
-    orders : sequence of int, default=ORDERS
-        Integers above 1.
+    orders : sequence of int, default=None
+        Integers above 1; `ORDERS` where None is given.
     neighbours : {"replace", "add"}, default="replace"
         Data sets that replace one row, or that have one row more or less.
 
@@ -308,7 +308,7 @@ def subsampled_rdp(
     _check("steps", steps, steps >= 1, "at least 1")
     if neighbours not in ("replace", "add"):
         raise ValueError(f"neighbours={neighbours!r}; give 'replace' or 'add'.")
-    a = np.asarray(orders)
+    a = np.asarray(ORDERS if orders is None else orders)
     if a.dtype.kind not in "iu" or (a < 2).any():
         raise ValueError("orders must be integers above 1.")
     if rate == 0.0:
@@ -336,7 +336,9 @@ def _sampled(rate: float, noise: float, order: int) -> float:
     return max(float(logsumexp(terms)), 0.0) / (order - 1)
 
 
-def rdp_epsilon(rdp: Array, delta: float, *, orders: Sequence[int] = ORDERS) -> float:
+def rdp_epsilon(
+    rdp: Array, delta: float, *, orders: Sequence[int] | None = None
+) -> float:
     """Convert Renyi divergences to the epsilon at a delta.
 
     Parameters
@@ -345,8 +347,8 @@ def rdp_epsilon(rdp: Array, delta: float, *, orders: Sequence[int] = ORDERS) -> 
         Bounds; those of several releases are added.
     delta : float
         Above 0 and below 1.
-    orders : sequence of int, default=ORDERS
-        Orders of ``rdp``.
+    orders : sequence of int, default=None
+        Orders of ``rdp``; `ORDERS` where None is given.
 
     Returns
     -------
@@ -372,7 +374,8 @@ def rdp_epsilon(rdp: Array, delta: float, *, orders: Sequence[int] = ORDERS) -> 
     5.222
     """
     _check("delta", delta, 0.0 < delta < 1.0, "above 0 and below 1")
-    a, r = np.asarray(orders, dtype=float), np.asarray(rdp, dtype=float)
+    a = np.asarray(ORDERS if orders is None else orders, dtype=float)
+    r = np.asarray(rdp, dtype=float)
     if a.shape != r.shape:
         raise ValueError(f"rdp has shape {r.shape}, but there are {len(a)} orders.")
     value = r + np.log1p(-1.0 / a) - (math.log(delta) + np.log(a)) / (a - 1.0)
