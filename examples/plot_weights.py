@@ -69,7 +69,8 @@ for values in zip(*R2.values(), strict=True):
     ax.plot(values, "o-", color="tab:blue", alpha=0.5)
 ax.plot([np.mean(values) for values in R2.values()], "ks-", label="mean")
 ax.set_xticks(range(3), list(R2))
-ax.set(ylabel="R2 of the true signal", xlim=(-0.3, 2.3))
+ax.set_title("Weights for poor rows are better than leaving them out")
+ax.set(ylabel="R2 of the true signal (higher is better)", xlim=(-0.3, 2.3))
 ax.legend()
 plt.show()
 
