@@ -241,8 +241,9 @@ class _Point:
         """Shares by which single coordinates lower the ratio."""
         parts = np.split(index, np.arange(_BLOCK, len(index), _BLOCK))
         after = [self.steps(part, plain=True)[1] for part in parts]
-        share: Array = 1.0 - np.concatenate(after) / self.value if self.value else 0.0
-        return np.maximum(share, 0.0)
+        # A ratio of zero is as low as it gets.
+        lowest = np.concatenate(after) / (self.value or np.inf)
+        return np.maximum(1.0 - lowest if self.value else lowest, 0.0)
 
     def _candidates(self, A: Lines, B: Lines, parametric: float | None) -> Array:
         """Stationary points of the pieces, breaks, zero, and two far points."""

@@ -9,6 +9,7 @@ SETTINGS = [
     {},
     {"cv": "loo"},
     {"cv": "gcv"},
+    {"cv": "gcv", "solver": "fcd"},
     {"cv": "evidence"},
     {"feature_groups": "shared"},
     {"solver": "amigo"},

