@@ -180,7 +180,8 @@ class GramColumns:
 
     def __init__(self, X: Any) -> None:
         self._X: Any = sparse.csc_matrix(X) if sparse.issparse(X) else np.asarray(X)
-        squares = self._X.multiply(self._X) if sparse.issparse(X) else self._X**2
+        thin = sparse.issparse(X)
+        squares: Any = self._X.multiply(self._X) if thin else self._X**2
         self.diagonal = np.asarray(squares.sum(axis=0), dtype=float).ravel()
         self._known: dict[int, Array] = {}
 
