@@ -8,7 +8,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS, Nested
+from skbilevel.solvers import (
+    CRITERION_SOLVERS,
+    INNER,
+    NEWTON,
+    ORACLE_SOLVERS,
+    SOLVERS,
+    Nested,
+)
 from skbilevel.solvers._registry import DESCRIPTIONS
 from skbilevel.solvers._structured import _RELATIVE
 
@@ -53,6 +60,9 @@ def estimator_support(name: str) -> dict[str, str]:
     """For both estimators "yes", "no", or the name of the solver that is meant."""
     if name in ("auto", "exact"):
         return dict.fromkeys(FITS, "yes")
+    if name in CRITERION_SOLVERS:
+        words = FITS.items()
+        return {each: "yes" if "quadratic" in fit else "no" for each, fit in words}
     if name not in structured():
         works = requirements(name) <= ORACLES
         return dict.fromkeys(FITS, "yes" if works else "no")
@@ -72,7 +82,8 @@ def table() -> str:
         ["name", "what it is", "needs", *FITS, "rows are", "paper"],
         ["---"] * (5 + len(FITS)),
     ]
-    names = dict.fromkeys(["auto", "exact", *structured(), *ORACLE_SOLVERS])
+    known = [*structured(), *CRITERION_SOLVERS, *ORACLE_SOLVERS]
+    names = dict.fromkeys(["auto", "exact", *known])
     for name in names:
         about = DESCRIPTIONS[name]
         needs = ", ".join(NEEDS[word] for word in sorted(requirements(name)))
@@ -80,7 +91,7 @@ def table() -> str:
             [
                 f'`"{name}"`',
                 about.what,
-                needs or "nothing",
+                needs or ("GCV" if name in CRITERION_SOLVERS else "nothing"),
                 *estimator_support(name).values(),
                 "drawn" if about.stochastic else "all used",
                 about.paper,

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import HasMethods, Interval, StrOptions
 from skbilevel._typing import Array
-from skbilevel.solvers import INNER, ORACLE_SOLVERS, SOLVERS
+from skbilevel.solvers import CRITERION_SOLVERS, INNER, ORACLE_SOLVERS, SOLVERS
 
 _LEFT_OUT = re.compile(r"^( *)(\w+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
 
@@ -88,6 +88,7 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         The guard has a rule of its own and takes "auto" only.
         Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
         minimize the validation loss itself and need ``hyperpenalty=None``.
+        "fcd" minimizes ``cv="gcv"`` exactly over one strength at a time.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the squared error.
@@ -156,7 +157,16 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         "hyperpenalty": [StrOptions({"auto"}), tuple, None],
         "cv": ["cv_object", StrOptions({"loo", "gcv", "evidence"})],
         "solver": [
-            StrOptions({"auto", "exact", *SOLVERS, *INNER, *ORACLE_SOLVERS}),
+            StrOptions(
+                {
+                    "auto",
+                    "exact",
+                    *SOLVERS,
+                    *INNER,
+                    *CRITERION_SOLVERS,
+                    *ORACLE_SOLVERS,
+                }
+            ),
             HasMethods(["solve"]),
             HasMethods(["solve_oracles"]),
         ],

@@ -18,6 +18,7 @@ from skbilevel.linear_model._tuned_criterion import tune_criterion
 from skbilevel.model_selection._outer_space import check_alpha_bounds
 from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.problems._losses import HALF_EVENT, facts_of
+from skbilevel.solvers import CRITERION_SOLVERS
 
 
 # Steps that are too long meet infinite losses, and are shortened.
@@ -27,6 +28,7 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
     if not isinstance(options.solver, str):  # names are checked by the door
         check_solver(options.solver)
     check_published(options)
+    check_coordinates(options, resampling.criterion)
     if resampling.criterion == "evidence":
         _check_evidence(data, options)
     options = working_units(data, options)
@@ -89,6 +91,19 @@ def check_published(options: TuningOptions) -> None:
             f"solver={options.solver!r} minimizes the validation loss over finite "
             f"strengths, which hyperpenalty={penalty!r} does not ask for: set "
             "hyperpenalty=None or ('smooth', value), or choose solver='auto'."
+        )
+
+
+def check_coordinates(options: TuningOptions, criterion: str) -> None:
+    """Raise where the solver of one criterion is asked to minimize another."""
+    if not isinstance(options.solver, str) or options.solver not in CRITERION_SOLVERS:
+        return
+    shared = options.groups is not None or options.metadata is not None
+    if criterion != "gcv" or options.hyperpenalty is not None or shared:
+        raise ValueError(
+            f"solver={options.solver!r} minimizes generalized cross-validation over "
+            "one strength per feature: set cv='gcv' and hyperpenalty=None, and leave "
+            "feature_groups and feature_metadata out; or choose solver='auto'."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from skbilevel.problems import BilevelProblem, CriterionProblem, SmoothPenalty
 from skbilevel.solvers import (
     CG,
+    CRITERION_SOLVERS,
     INNER,
     LBFGSB,
     ORACLE_SOLVERS,
@@ -52,6 +53,16 @@ class Regime:
         return oracle_solver(self.given)
 
     @property
+    def in_closed_form(self) -> bool:
+        """Whether a solver was asked for that is made for one criterion."""
+        return isinstance(self.given, str) and self.given in CRITERION_SOLVERS
+
+    @property
+    def keeps_outer(self) -> bool:
+        """Whether the outer search is part of what was asked for."""
+        return isinstance(self.given, Nested) or self.in_closed_form
+
+    @property
     def inner(self) -> InnerSolver:
         """Inner solver for rows."""
         if self.solver is not None:
@@ -61,7 +72,8 @@ class Regime:
     def solver_of(self, problem: BilevelProblem | CriterionProblem) -> Nested | Direct:
         """Evaluates a problem; its outer search is replaced where another suits."""
         if isinstance(problem, CriterionProblem):
-            return Direct(LBFGSB())
+            own = CRITERION_SOLVERS[self.given] if self.in_closed_form else None
+            return own or Direct(LBFGSB())
         solver = self.solver
         if solver is None and self.name == "primal":
             by_size = resolve("auto", problem)
@@ -74,7 +86,11 @@ class Regime:
 
 def check_solver(solver: Any) -> None:
     """Raise with the known names unless it is one of them, or a solver."""
-    known = list(dict.fromkeys(["auto", "exact", *SOLVERS, *INNER, *ORACLE_SOLVERS]))
+    known = list(
+        dict.fromkeys(
+            ["auto", "exact", *SOLVERS, *INNER, *CRITERION_SOLVERS, *ORACLE_SOLVERS]
+        )
+    )
     if isinstance(solver, str) and solver in known:
         return
     if isinstance(solver, type):
@@ -108,6 +124,8 @@ def choose(solver: Any, n: int, p: int, sparse: bool, n_folds: int) -> Regime:
         base = choose("auto", n, p, sparse, n_folds)
         rows = "row_batches" in oracles.requires and base.name == "primal"
         return Regime("matrix-free" if rows else base.name, None, solver)
+    if isinstance(solver, str) and solver in CRITERION_SOLVERS:
+        return replace(choose("exact", n, p, sparse, n_folds), given=solver)
     if isinstance(solver, Nested):
         needs = solver.inner.requires
         if "dense_hessian" in needs:

@@ -178,7 +178,7 @@ class Search:
         if published is not None:
             return self._solve_published(problem, published, theta0, on_iter)
         solver: Any = self.regime.solver_of(problem)
-        if not isinstance(self.regime.given, Nested):
+        if not self.regime.keeps_outer:
             solver = replace(solver, outer=self._outer(solver, problem, outer, guide))
         apart = isinstance(problem, BilevelProblem) and len(problem.tasks) > 1
         words = problem.tasks[0].inner.provides if apart else ()  # type: ignore[union-attr]

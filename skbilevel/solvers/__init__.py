@@ -23,9 +23,11 @@ from skbilevel.solvers._oracle_base import (
     metric_norm,
     metric_of,
 )
+from skbilevel.solvers._ratio import RatioResult, RatioStatus, minimize_ratio
 from skbilevel.solvers._registry import ORACLE_SOLVERS
 from skbilevel.solvers._shared import SharedSearch, best_shared_strength
 from skbilevel.solvers._structured import (
+    CRITERION_SOLVERS,
     INNER,
     NEWTON,
     NEWTON_SOLVERS,
@@ -70,6 +72,7 @@ from skbilevel.solvers.outer import (
     HOAG,
     LBFGSB,
     Adam,
+    GCVCoordinates,
     ProjectedGradient,
     ScalarResult,
     minimize_scalar_log,
@@ -79,6 +82,7 @@ from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
 __all__ = [
     "AISARAH",
     "CG",
+    "CRITERION_SOLVERS",
     "HOAG",
     "INNER",
     "LBFGS",
@@ -108,6 +112,7 @@ __all__ = [
     "Dual",
     "Evaluation",
     "FixedPoint",
+    "GCVCoordinates",
     "GradientDescent",
     "GradientSteps",
     "HypergradientRequest",
@@ -128,6 +133,8 @@ __all__ = [
     "OracleSolver",
     "OuterResult",
     "ProjectedGradient",
+    "RatioResult",
+    "RatioStatus",
     "Result",
     "ScalarResult",
     "SharedSearch",
@@ -142,6 +149,7 @@ __all__ = [
     "metric_norm",
     "metric_of",
     "minimize_bilevel",
+    "minimize_ratio",
     "minimize_scalar_log",
     "resolve",
     "resolve_inner",

@@ -111,6 +111,10 @@ DESCRIPTIONS: dict[str, Description] = {
         "Conjugate gradients, preconditioned by a factorization of earlier strengths."
     ),
     "cg": Description("Another name of amigo."),
+    "fcd": Description(
+        "Generalized cross-validation, minimized exactly over one strength at a time.",
+        "Yuan, 2023",
+    ),
     "newton-cholesky": Description(
         "Newton's method with factorizations over the columns."
     ),

@@ -19,7 +19,7 @@ from skbilevel.solvers.inner import (
     NewtonDual,
     StaleCholesky,
 )
-from skbilevel.solvers.outer import LBFGSB
+from skbilevel.solvers.outer import LBFGSB, GCVCoordinates
 
 # Up to this many columns Newton's method factors a Hessian over columns.
 _NEWTON_UP_TO, _SPARSE_NEWTON_UP_TO = 1500, 200
@@ -60,6 +60,9 @@ SOLVERS = {
 NEWTON_SOLVERS = {
     name: Nested(inner, Implicit(), LBFGSB()) for name, inner in NEWTON.items()
 }
+
+# For criteria in closed form.
+CRITERION_SOLVERS = {"fcd": Direct(GCVCoordinates())}
 
 # What a name of a method for ridge means where the loss is not quadratic.
 _RELATIVE = {
@@ -168,6 +171,11 @@ def resolve(
     if not isinstance(name, str):
         return name
     if isinstance(problem, CriterionProblem):
-        return Direct(LBFGSB())
+        return CRITERION_SOLVERS.get(name, Direct(LBFGSB()))
+    if name in CRITERION_SOLVERS:
+        raise ValueError(
+            f"solver={name!r} minimizes GCV in closed form, and needs a "
+            "CriterionProblem of it; choose solver='auto' for folds."
+        )
     inner = resolve_inner(name, problem.tasks[0].inner)
     return Nested(inner, Implicit(), LBFGSB())

@@ -1,5 +1,6 @@
 """Searches over the outer vector."""
 
+from skbilevel.solvers.outer._gcv_coordinates import GCVCoordinates
 from skbilevel.solvers.outer._hoag import HOAG
 from skbilevel.solvers.outer._lbfgsb import LBFGSB
 from skbilevel.solvers.outer._projected_gradient import Adam, ProjectedGradient
@@ -10,6 +11,7 @@ __all__ = [
     "HOAG",
     "LBFGSB",
     "Adam",
+    "GCVCoordinates",
     "ProjectedGradient",
     "ScalarResult",
     "Surrogate",

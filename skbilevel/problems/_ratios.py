@@ -1,0 +1,325 @@
+"""Numerators and denominators of ratios, as functions of one coordinate.
+
+A part is ``poly(x) ** power`` where ``poly`` is, along every coordinate, a polynomial
+in ``t`` between a few breaks::
+
+    poly(x + t e_i) = sum_d coef[i, k, d] t^d     for t in the k-th interval of i
+
+so that a coordinate problem has finitely many candidates: the stationary points of its
+pieces, and the breaks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import sparse
+
+from skbilevel._typing import Array
+
+# Moves after which products are made anew, as rounding adds up.
+_REFRESH = 500
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Piecewise polynomials in ``t``, one for each of m coordinates.
+
+    Parameters
+    ----------
+    breaks : ndarray of shape (m, b)
+        Ends of the intervals, increasing in every row.
+    coef : ndarray of shape (m, b + 1, d + 1)
+        Coefficients in every interval, that of the constant first.
+    """
+
+    breaks: Array
+    coef: Array
+
+    def at(self, t: Array) -> Array:
+        """Values at ``t`` of shape (m, c)."""
+        piece = (self.breaks[:, None, :] < t[:, :, None]).sum(axis=-1)
+        coef = np.take_along_axis(self.coef, piece[:, :, None], axis=1)
+        value = np.zeros(t.shape)
+        for d in range(coef.shape[-1] - 1, -1, -1):
+            value = value * t + coef[:, :, d]
+        return value
+
+    def on(self, breaks: Array) -> Array:
+        """Coefficients on the intervals of more breaks, its own among them."""
+        left = np.column_stack([np.full(len(breaks), -np.inf), breaks])
+        piece = (self.breaks[:, None, :] <= left[:, :, None]).sum(axis=-1)
+        return np.take_along_axis(self.coef, piece[:, :, None], axis=1)
+
+
+class PartPoint(Protocol):
+    """A part at one x; it keeps what neighbours of x need."""
+
+    @property
+    def value(self) -> float:
+        """The polynomial at x, before its power is taken."""
+
+    def along(self, index: Array) -> Lines:
+        """The polynomial along some coordinates."""
+
+    def moved(self, i: int, t: float) -> PartPoint:
+        """The point ``x + t e_i``."""
+
+
+class RatioPart(Protocol):
+    """A numerator or a denominator; see `SquaredNorm` for a short one."""
+
+    @property
+    def power(self) -> float:
+        """Power of the polynomial."""
+
+    def at(self, x: Array) -> PartPoint:
+        """The part at x of shape (p,)."""
+
+
+def _smooth(*columns: Any) -> Lines:
+    """Lines without breaks, from the coefficients of the powers of t."""
+    coef = np.stack(np.broadcast_arrays(*columns), axis=-1)[:, None, :]
+    return Lines(np.empty((len(coef), 0)), coef)
+
+
+@dataclass(frozen=True)
+class SquaredNorm:
+    """``|x|^2``."""
+
+    power: float = 1.0
+
+    def at(self, x: Array) -> _NormPoint:
+        """The part at x."""
+        return _NormPoint(np.asarray(x, dtype=float))
+
+
+@dataclass(frozen=True)
+class _NormPoint:
+    x: Array
+
+    @property
+    def value(self) -> float:
+        return float(self.x @ self.x)
+
+    def along(self, index: Array) -> Lines:
+        return _smooth(self.value, 2.0 * self.x[index], 1.0)
+
+    def moved(self, i: int, t: float) -> _NormPoint:
+        x = self.x.copy()
+        x[i] += t
+        return _NormPoint(x)
+
+
+@dataclass(frozen=True)
+class FourthPowers:
+    """``|G x|_4^2``, the root of ``sum_k (G x)_k^4``; G may be sparse.
+
+    Parameters
+    ----------
+    G : ndarray or sparse matrix of shape (m, p)
+        The map.
+    power : float
+        1/2 for the square of the norm.
+    """
+
+    G: Any
+    power: float = 0.5
+    columns: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        whole = sparse.csc_matrix(self.G, dtype=float)
+        object.__setattr__(self, "columns", whole)
+
+    def at(self, x: Array) -> _FourthPoint:
+        """The part at x."""
+        return _FourthPoint(self.columns, self.columns @ np.asarray(x, dtype=float))
+
+
+@dataclass(frozen=True)
+class _FourthPoint:
+    columns: Any
+    b: Array
+
+    @property
+    def value(self) -> float:
+        square = self.b * self.b
+        return float(square @ square)
+
+    def along(self, index: Array) -> Lines:
+        sums = np.array([self._sums(i) for i in index]).reshape(-1, 4)
+        return _smooth(self.value, *sums.T)
+
+    def _column(self, i: int) -> tuple[Array, Array]:
+        part = slice(*self.columns.indptr[i : i + 2])
+        return self.columns.indices[part], self.columns.data[part]
+
+    def _sums(self, i: int) -> tuple[float, float, float, float]:
+        rows, a = self._column(i)
+        b = self.b[rows]
+        ab, aa, bb = a * b, a * a, b * b
+        return 4.0 * (ab @ bb), 6.0 * (aa @ bb), 4.0 * (aa @ ab), float(aa @ aa)
+
+    def moved(self, i: int, t: float) -> _FourthPoint:
+        rows, a = self._column(i)
+        b = self.b.copy()
+        b[rows] += t * a
+        return _FourthPoint(self.columns, b)
+
+
+class GramColumns:
+    """Columns of ``X^T X``, made when a coordinate first moves.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n, p)
+        The rows.
+    """
+
+    def __init__(self, X: Any) -> None:
+        self._X: Any = sparse.csc_matrix(X) if sparse.issparse(X) else np.asarray(X)
+        thin = sparse.issparse(X)
+        squares: Any = self._X.multiply(self._X) if thin else self._X**2
+        self.diagonal = np.asarray(squares.sum(axis=0), dtype=float).ravel()
+        self._known: dict[int, Array] = {}
+
+    def column(self, i: int) -> Array:
+        """Column i, shape (p,)."""
+        if i not in self._known:
+            each = self._X[:, [i]]
+            each = each.toarray() if sparse.issparse(each) else each
+            self._known[i] = np.asarray(self._X.T @ each[:, 0], dtype=float)
+        return self._known[i]
+
+    def product(self, x: Array) -> Array:
+        """``X^T X x``."""
+        return np.asarray(self._X.T @ (self._X @ x), dtype=float)
+
+
+@dataclass(frozen=True)
+class LeastSquaresL1:
+    """``0.5 |X w - y|^2 + alpha |w|_1``.
+
+    Parameters
+    ----------
+    gram : GramColumns
+        Of X.
+    cross : ndarray of shape (p,)
+        ``X^T y``.
+    yy : float
+        ``|y|^2``.
+    alpha : float
+        Strength of the l1 norm.
+    """
+
+    gram: GramColumns
+    cross: Array
+    yy: float
+    alpha: float
+    power: float = 1.0
+
+    def at(self, x: Array) -> _LassoPoint:
+        """The part at x."""
+        x = np.asarray(x, dtype=float)
+        grad = self.gram.product(x) - self.cross
+        half = 0.5 * (self.yy + float((grad - self.cross) @ x))
+        return _LassoPoint(self, x, grad, half, 0)
+
+
+@dataclass(frozen=True)
+class _LassoPoint:
+    part: LeastSquaresL1
+    x: Array
+    grad: Array
+    half_rss: float
+    age: int
+
+    @property
+    def value(self) -> float:
+        return self.half_rss + self.part.alpha * float(np.abs(self.x).sum())
+
+    def along(self, index: Array) -> Lines:
+        alpha, x, grad = self.part.alpha, self.x[index], self.grad[index]
+        rest = self.value - alpha * np.abs(x)
+        second = 0.5 * self.part.gram.diagonal[index]
+        coef = np.empty((len(x), 2, 3))
+        for k, sign in enumerate((-alpha, alpha)):
+            coef[:, k, 0] = rest + sign * x
+            coef[:, k, 1] = grad + sign
+            coef[:, k, 2] = second
+        return Lines(-x[:, None], coef)
+
+    def moved(self, i: int, t: float) -> _LassoPoint:
+        x = self.x.copy()
+        # A step to zero is exact.
+        x[i] = 0.0 if t == -x[i] else x[i] + t
+        if self.age >= _REFRESH:
+            return self.part.at(x)
+        gram = self.part.gram
+        half = self.half_rss + t * (self.grad[i] + 0.5 * t * gram.diagonal[i])
+        grad = self.grad + t * gram.column(i)
+        return replace(self, x=x, grad=grad, half_rss=half, age=self.age + 1)
+
+
+@dataclass(frozen=True)
+class TopK:
+    """``alpha`` times the sum of the k largest ``|w_j|``.
+
+    Parameters
+    ----------
+    k : int
+        How many; at least 1, and below the number of coordinates.
+    alpha : float
+        Factor.
+    """
+
+    k: int
+    alpha: float = 1.0
+    power: float = 1.0
+
+    def at(self, x: Array) -> _TopPoint:
+        """The part at x."""
+        x = np.asarray(x, dtype=float)
+        if not 1 <= self.k < len(x):
+            raise ValueError(
+                f"k={self.k} must be at least 1 and below the number of coordinates, "
+                f"{len(x)}."
+            )
+        return _TopPoint(self, x)
+
+
+@dataclass(frozen=True)
+class _TopPoint:
+    part: TopK
+    x: Array
+
+    @property
+    def value(self) -> float:
+        k, size = self.part.k, np.abs(self.x)
+        return self.part.alpha * float(np.partition(size, -k)[-k:].sum())
+
+    def along(self, index: Array) -> Lines:
+        k, alpha, size = self.part.k, self.part.alpha, np.abs(self.x)
+        order = np.argpartition(size, (-k - 1, -k))
+        inside = np.zeros(len(size), dtype=bool)
+        inside[order[-k:]] = True
+        last, next_one = size[order[-k]], size[order[-k - 1]]
+        total, inside = size[order[-k:]].sum(), inside[index]
+        # Of the other coordinates: the sum of the k - 1 largest, and the k-th.
+        rest = np.where(inside, total - size[index], total - last)
+        bar = np.where(inside, next_one, last)
+        coef = np.zeros((len(index), 3, 2))
+        coef[:, :, 0] = rest[:, None]
+        x = self.x[index]
+        for piece, sign in ((0, -1.0), (2, 1.0)):
+            coef[:, piece, 0] += sign * x
+            coef[:, piece, 1] = sign
+        coef[:, 1, 0] += bar
+        return Lines(np.column_stack([-bar - x, bar - x]), alpha * coef)
+
+    def moved(self, i: int, t: float) -> _TopPoint:
+        x = self.x.copy()
+        x[i] = 0.0 if t == -x[i] else x[i] + t
+        return _TopPoint(self.part, x)
