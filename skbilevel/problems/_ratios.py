@@ -179,9 +179,9 @@ class GramColumns:
     """
 
     def __init__(self, X: Any) -> None:
-        self._X: Any = sparse.csc_matrix(X) if sparse.issparse(X) else np.asarray(X)
-        thin = sparse.issparse(X)
-        squares: Any = self._X.multiply(self._X) if thin else self._X**2
+        rows: Any = sparse.csc_array(X) if sparse.issparse(X) else np.asarray(X)
+        self._X = rows
+        squares = rows.multiply(rows) if sparse.issparse(rows) else rows**2
         self.diagonal = np.asarray(squares.sum(axis=0), dtype=float).ravel()
         self._known: dict[int, Array] = {}
 

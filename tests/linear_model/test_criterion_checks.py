@@ -19,8 +19,8 @@ SETTINGS = [
 ESTIMATORS = [BilevelRidgeCV(**{"hyperpenalty": None, **s}) for s in SETTINGS]
 ESTIMATORS.append(BilevelRidgeClassifierCV(hyperpenalty=None))
 
-# Two checks replace cv by folds, of which solver="fcd" has none; its weights are tested in
-# solvers/test_gcv_coordinates.py.
+# Two checks replace cv by folds, of which solver="fcd" has none; its weights are tested
+# in solvers/test_gcv_coordinates.py.
 WITH_FOLDS = {
     f"check_sample_weight_equivalence_on_{kind}_data": "sets cv to folds, has cv='gcv'"
     for kind in ("dense", "sparse")
