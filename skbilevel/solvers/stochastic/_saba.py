@@ -8,7 +8,7 @@ from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batch_estimators import Remembered
-from skbilevel.solvers.stochastic._options import StochasticOptions
+from skbilevel.solvers.stochastic._run import StochasticOptions
 from skbilevel.solvers.stochastic._soba import single_loop
 
 

@@ -11,8 +11,7 @@ from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batch_estimators import Estimator, Fresh
 from skbilevel.solvers._ledger import rows_of
-from skbilevel.solvers.stochastic._options import StochasticOptions
-from skbilevel.solvers.stochastic._run import Budget, StochasticRun
+from skbilevel.solvers.stochastic._run import Budget, StochasticOptions, StochasticRun
 
 
 @dataclass(frozen=True, kw_only=True)
