@@ -35,7 +35,7 @@ def refitted_has(name: str) -> Any:
 def _of_best(name: str, summary: str, columns: str) -> Any:
     """A method that asks ``best_estimator_``, where that has one of this name."""
 
-    def method(self, X: Any) -> Array:  # type: ignore[no-untyped-def]
+    def method(self, X: Any) -> Array:
         check_is_fitted(self)
         return np.asarray(getattr(self.best_estimator_, name)(X))
 
