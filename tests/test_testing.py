@@ -22,7 +22,7 @@ from skbilevel.solvers import (
     Newton,
 )
 from skbilevel.testing import check_problem, check_solver
-from skbilevel.testing._eigenvalues import ends_of_spectrum
+from skbilevel.testing._properties import ends_of_spectrum
 from skbilevel.testing._references import quadratic, reference_problems, tuning
 from skbilevel.testing._taylor import remainder
 

@@ -1,4 +1,4 @@
-"""A logarithmic axis with places for no strength and for infinite strength."""
+"""A logarithmic axis with places for no and infinite strength, and a line across it."""
 
 from __future__ import annotations
 
@@ -96,3 +96,40 @@ class StrengthScale:
         axis.axes.set(**{f"{axis.axis_name}lim": edges})
         axis.set_ticks(places, labels)
         axis.set_ticks([], minor=True)
+
+
+def draw_shared_line(
+    axis: Any, scale: StrengthScale, value: float, color: str, label: str | None
+) -> None:
+    """Draw one shared strength across the axes, or point to it from their edge.
+
+    Parameters
+    ----------
+    axis : XAxis or YAxis
+        The axis of the strengths.
+    scale : StrengthScale
+        Where strengths have their places.
+    value : float
+        The shared strength.
+    color, label : str
+        Of the line; no label keeps it out of the legend.
+    """
+    ax, along_x = axis.axes, axis.axis_name == "x"
+    if scale.has(value):
+        line = ax.axvline if along_x else ax.axhline
+        line(scale.place(value), color=color, linestyle="--", label=label)
+        return
+    end = 0.0 if value < scale.low else 1.0
+    marks = ("<", ">") if along_x else ("v", "^")
+    # In a corner, where it belongs to no feature.
+    ax.plot(
+        [end if along_x else 1.0],
+        [1.0 if along_x else end],
+        marks[int(end)],
+        transform=ax.transAxes,
+        color=color,
+        markersize=8,
+        clip_on=False,
+        zorder=4,
+        label=None if label is None else f"{label}, beyond the axis",
+    )

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.inspection._log_scale import StrengthScale
-from skbilevel.inspection._shared_line import draw_shared_line
+from skbilevel.inspection._log_scale import StrengthScale, draw_shared_line
 from skbilevel.inspection._strength_content import (
     Content,
     coloured_groups,

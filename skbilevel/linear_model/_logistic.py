@@ -157,6 +157,9 @@ class BilevelLogisticCV(
     """
 
     C_: Array
+    outer_loss: str
+    class_weight: Any
+    alpha_per_class: bool
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelGeneralizedLinearModel._parameter_constraints,
@@ -187,26 +190,7 @@ class BilevelLogisticCV(
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept,
-            feature_groups=feature_groups,
-            feature_metadata=feature_metadata,
-            unpenalized=unpenalized,
-            hyperpenalty=hyperpenalty,
-            cv=cv,
-            solver=solver,
-            scoring=scoring,
-            alpha_init=alpha_init,
-            alpha_bounds=alpha_bounds,
-            tol=tol,
-            max_iter=max_iter,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.outer_loss = outer_loss
-        self.class_weight = class_weight
-        self.alpha_per_class = alpha_per_class
+        self._keep(locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

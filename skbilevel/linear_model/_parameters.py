@@ -214,3 +214,9 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    def _keep(self, given: dict[str, Any]) -> None:
+        """Store the parameters of a subclass: ``given`` are the locals of its init."""
+        for name, value in given.items():
+            if name != "self":
+                setattr(self, name, value)

@@ -112,6 +112,8 @@ class BilevelRidgeCV(
     (10,)
     """
 
+    alpha_per_target: bool
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelLinearModel._parameter_constraints,
         "alpha_per_target": ["boolean"],
@@ -137,24 +139,7 @@ class BilevelRidgeCV(
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept,
-            feature_groups=feature_groups,
-            feature_metadata=feature_metadata,
-            unpenalized=unpenalized,
-            hyperpenalty=hyperpenalty,
-            cv=cv,
-            solver=solver,
-            scoring=scoring,
-            alpha_init=alpha_init,
-            alpha_bounds=alpha_bounds,
-            tol=tol,
-            max_iter=max_iter,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.alpha_per_target = alpha_per_target
+        self._keep(locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(

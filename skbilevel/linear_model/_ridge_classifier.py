@@ -98,6 +98,8 @@ class BilevelRidgeClassifierCV(
     True
     """
 
+    class_weight: Any
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelLinearModel._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -123,24 +125,7 @@ class BilevelRidgeClassifierCV(
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept,
-            feature_groups=feature_groups,
-            feature_metadata=feature_metadata,
-            unpenalized=unpenalized,
-            hyperpenalty=hyperpenalty,
-            cv=cv,
-            solver=solver,
-            scoring=scoring,
-            alpha_init=alpha_init,
-            alpha_bounds=alpha_bounds,
-            tol=tol,
-            max_iter=max_iter,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

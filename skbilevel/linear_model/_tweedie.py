@@ -94,6 +94,8 @@ class BilevelTweedieCV(BilevelLogLinearModel):
     (10,)
     """
 
+    power: float
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelLogLinearModel._parameter_constraints,
         "power": [Interval(Real, 1, 2, closed="both")],
@@ -119,24 +121,7 @@ class BilevelTweedieCV(BilevelLogLinearModel):
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        super().__init__(
-            fit_intercept=fit_intercept,
-            feature_groups=feature_groups,
-            feature_metadata=feature_metadata,
-            unpenalized=unpenalized,
-            hyperpenalty=hyperpenalty,
-            cv=cv,
-            solver=solver,
-            scoring=scoring,
-            alpha_init=alpha_init,
-            alpha_bounds=alpha_bounds,
-            tol=tol,
-            max_iter=max_iter,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.power = power
+        self._keep(locals())
 
     def _power(self) -> float:
         return float(self.power)

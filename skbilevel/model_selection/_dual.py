@@ -12,10 +12,10 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.model_selection._elastic_net import (
     ROUGH_DESCENT,
+    KernelOracle,
     elastic_net_strengths,
     relative_grid,
 )
-from skbilevel.model_selection._kernel_oracle import KernelOracle
 from skbilevel.model_selection._refits import RowShares, refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear

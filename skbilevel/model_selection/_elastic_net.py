@@ -5,6 +5,9 @@ With ``l1 = n a ratio`` and ``l2 = n a (1 - ratio)`` the elastic net minimizes
 targets). Its stationarity condition is that of ridge at
 
     v_j = 1 / (l1 / |W_j| + l2),    v_j = 0 where W_j = 0.
+
+Coordinate descent asks a `LeastSquaresOracle`: of a Gram matrix, of kernel rows, or of
+rows that are known through products.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ from sklearn.linear_model import enet_path
 
 from skbilevel._threads import quiet_descent
 from skbilevel._typing import Array
+from skbilevel.problems import Centered, Design, RowsDataFit, SparseDesign
+from skbilevel.problems._kernel import KernelRows
+
+_BLOCK_BYTES = 1 << 24
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
 _DIRECT = 120
@@ -237,3 +244,103 @@ def _as_rows(oracle: LeastSquaresOracle, active: Array) -> tuple[Array, Array]:
     root, Q = np.sqrt(lam[keep]), Q[:, keep]
     targets = (Q.T @ oracle.cross[active]) / root[:, None]
     return np.asfortranarray(root[:, None] * Q.T), np.asfortranarray(targets)
+
+
+class KernelOracle:
+    """Coordinate-descent oracle on rows that are never gathered."""
+
+    def __init__(self, rows: KernelRows, train: Array, sweep_train: Array) -> None:
+        self._rows, self._train, self._sweep = rows, train, sweep_train
+        self.weight = rows.weight_of(train)
+        self._y = self._center(rows.y[train])
+        self.yy = float((rows.rows.weight[train][:, None] * self._y**2).sum())
+        self.cross = self._pull(self._y)
+
+    def _center(self, block: Array) -> Array:
+        return np.asarray(block - self._rows.free[self._train] @ (self._sweep @ block))
+
+    def _pull(self, residual: Array) -> Array:
+        """``X^T S r`` for swept columns and a swept residual."""
+        rows, train = self._rows, self._train
+        r = rows.rows.weight[train][:, None] * residual
+        full = np.zeros((rows.rows.n_rows, r.shape[1]))
+        full[train] = r - self._sweep.T @ (rows.free[train].T @ r)
+        return rows.rmatvec(full)
+
+    def _columns(self, active: Array) -> Array:
+        return self._center(self._rows.columns(active)[self._train])
+
+    def sub_gram(self, active: Array) -> Array:
+        """Gram matrix of some columns."""
+        block, _ = self.rows_of(active)
+        return np.asarray(block.T @ block)
+
+    def rows_of(self, active: Array) -> tuple[Array, Array]:
+        """Some columns of the rows, and targets, swept and root-weighted."""
+        root = self._rows.root_weight[self._train][:, None]
+        return root * self._columns(active), root * self._y
+
+    def gradient(self, active: Array, w: Array) -> Array:
+        """``X^T (y - X W)`` for all columns."""
+        full = np.zeros((self._rows.rows.n_penalized, w.shape[1]))
+        full[active] = w
+        fitted = self._rows.matvec(full)[self._train]
+        return self._pull(self._y - self._center(fitted))
+
+
+class RowsOracle:
+    """`LeastSquaresOracle` of a data fit; ``index`` are its penalized columns."""
+
+    def __init__(self, fit: RowsDataFit, index: Array, yy: float) -> None:
+        self._fit, self._index = fit, index
+        self.yy = yy
+        self.weight = float(fit.weight_sum)
+        self.cross = fit.cross[index]
+
+    def rows_of(self, active: Array) -> None:
+        """None: rows are never gathered."""
+
+    def sub_gram(self, active: Array) -> Array:
+        """Gram matrix of some swept columns; the columns are never gathered dense."""
+        fit = self._fit
+        columns = self._index[active]
+        gram = _weighted_gram(fit.design, columns, fit.weight)
+        if fit.sweep is None:
+            return gram
+        # Sweeping takes out what the unpenalized columns explain of each product.
+        E = fit.sweep.free
+        moment = E.T @ (fit.weight[:, None] * E)
+        on_free = fit.design.rmatvec(fit.sweep.maps.T)[columns]
+        return np.asarray(gram - on_free @ moment @ on_free.T)
+
+    def gradient(self, active: Array, w: Array) -> Array:
+        """``X^T (y - X W)`` for all columns."""
+        full = np.zeros((self._fit.n_features, w.shape[1]))
+        full[self._index[active]] = w
+        return -self._fit.at(full).grad[self._index]
+
+
+def _weighted_gram(design: Design, columns: Array, weight: Array) -> Array:
+    """``X_a^T S X_a`` of some columns."""
+    if isinstance(design, Centered):
+        scale = design.scale[columns]
+        gram = _weighted_gram(design.base, columns, weight)
+        mean = design.mean[columns]
+        if mean.any():
+            total = design.base.column_sums(weight)[columns]
+            cross = np.outer(total, mean)
+            gram = gram - cross - cross.T + weight.sum() * np.outer(mean, mean)
+        return np.asarray(gram / np.outer(scale, scale))
+    if isinstance(design, SparseDesign):
+        block = design.X[:, columns]
+        weighted = block.copy()
+        weighted.data *= weight[block.indices]
+        return np.asarray((block.T @ weighted).toarray())
+    gram = np.zeros((len(columns), len(columns)))
+    step = max(1, _BLOCK_BYTES // (8 * max(design.shape[1], 1)))
+    rows = np.flatnonzero(weight)
+    for start in range(0, len(rows), step):
+        index = rows[start : start + step]
+        block = np.asarray(design.take_rows(index)[:, columns], dtype=np.float64)
+        gram += block.T @ (weight[index, None] * block)
+    return gram

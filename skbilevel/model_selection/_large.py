@@ -8,20 +8,21 @@ from functools import cached_property
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._column_statistics import emphasis, intrinsic_metadata
 from skbilevel.model_selection._elastic_net import (
     Descent,
+    RowsOracle,
     elastic_net_strengths,
     relative_grid,
 )
 from skbilevel.model_selection._large_metadata import (
     MetadataSearch,
     common_coordinates,
+    emphasis,
+    intrinsic_metadata,
 )
 from skbilevel.model_selection._large_rows import Budget, LargeRows
 from skbilevel.model_selection._refits import refits
 from skbilevel.model_selection._resampling import TrainingSet
-from skbilevel.model_selection._rows_oracle import RowsOracle
 from skbilevel.problems import (
     BilevelProblem,
     Centered,

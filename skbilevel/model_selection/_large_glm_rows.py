@@ -24,8 +24,8 @@ from skbilevel.problems import (
     SparseDesign,
     as_design,
 )
+from skbilevel.problems._design import SingleDesign
 from skbilevel.problems._moments import AugmentedRows, unit_metric
-from skbilevel.problems._single import SingleDesign
 from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers import too_many_factors
 

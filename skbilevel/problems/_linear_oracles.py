@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._bilevel import BilevelProblem
-from skbilevel.problems._datafit import Linearization
+from skbilevel.problems._bilevel import BilevelProblem, Task
+from skbilevel.problems._datafit import DataFit, Linearization, QuadraticDataFit
 from skbilevel.problems._linear_rows import (
     LinearRows,
     OuterRows,
     has_third,
     rows_of_level,
 )
-from skbilevel.problems._many_thetas import can_stack, stacked_grad
 from skbilevel.problems._oracles import OracleProblem
-from skbilevel.problems._row_smoothness import row_smoothness
 from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
-from skbilevel.problems._smoothness import data_smoothness
+from skbilevel.problems._smoothness import data_smoothness, row_smoothness
 from skbilevel.problems._strength_tasks import StrengthTasks
+from skbilevel.problems._sweep import Sweep
 
 
 def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
@@ -279,3 +278,38 @@ class LinearOuterPoint:
     def grad_theta(self) -> Array:
         """Gradient of the hyperpenalty."""
         return self._penalty[1]
+
+
+def can_stack(tasks: Sequence[Task]) -> bool:
+    """Whether `stacked_grad` knows the data fits of all tasks."""
+    known = RowsDataFit | QuadraticDataFit
+    return all(isinstance(task.inner, known) for task in tasks)
+
+
+def stacked_grad(fit: DataFit, W: Array) -> Array:
+    """Gradients (m, ..., p, t) at m coefficients, with one product for all of them."""
+    if isinstance(fit, QuadraticDataFit):
+        return _moments_grad(fit, W)
+    assert isinstance(fit, RowsDataFit)
+    if not fit.batch:
+        # Leading axes of coefficients share rows, weights and targets; where all
+        # are zero there is no product, and one gradient for all.
+        return np.broadcast_to(fit.at(W).grad, W.shape)
+    flat = W.reshape(-1, *W.shape[-2:])
+    return _copies(fit, len(W)).at(flat).grad.reshape(W.shape)
+
+
+def _moments_grad(fit: QuadraticDataFit, W: Array) -> Array:
+    """The copies side by side, as targets of one stack of models."""
+    m, t = len(W), W.shape[-1]
+    wide = np.moveaxis(W, 0, -2)
+    product = fit.gram @ wide.reshape(*wide.shape[:-2], m * t)
+    return np.moveaxis(product.reshape(wide.shape), -2, 0) - fit.cross
+
+
+def _copies(fit: RowsDataFit, m: int) -> RowsDataFit:
+    """A stack of m copies of a stack; the rows themselves are shared."""
+    sweep = fit.sweep
+    if sweep is not None:
+        sweep = Sweep(sweep.free, np.concatenate([sweep.maps] * m))
+    return replace(fit, weight=np.concatenate([fit.weight] * m), sweep=sweep)

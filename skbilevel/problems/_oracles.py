@@ -62,7 +62,11 @@ class InnerProblem(Protocol):
     ``dense_hessian``, ``third_derivative``
         see `InnerPoint`
     ``row_codes``
-        derivatives of rows in compressed form; see `RowCodes`
+        derivatives of rows in compressed form, for memories of earlier ones, by
+        methods of `take`: ``codes(theta, w, q)`` are ``n_codes`` numbers for each row,
+        ``assemble(codes)`` makes the mean over these rows from them, and
+        ``exact(theta, w, q)`` is what does not depend on rows. Inside each makes the
+        triple ``(g_w, g_ww q, g_theta_w q)``, outside the pair ``(f_w, f_theta)``
     ``grad_codes``
         the same for the gradient alone: ``grad_codes(theta, w)``,
         ``assemble_grad(codes)`` and ``exact_grad(theta, w)`` of `take`
@@ -122,29 +126,6 @@ class OuterProblem(Protocol):
 
     def take(self, rows: Array) -> OuterProblem:
         """The mean over some rows."""
-
-
-class RowCodes(Protocol):
-    """Derivatives of rows as a few numbers each, for memories of earlier ones.
-
-    Of a linear model, the gradient of a row is a number times the row. ``codes`` are
-    these numbers, ``assemble`` makes the mean over the rows of `take` from them, and
-    ``exact`` is what does not depend on rows. For an inner problem each is the triple
-    ``(g_w, g_ww q, g_theta_w q)``, for an outer one the pair ``(f_w, f_theta)``.
-    """
-
-    @property
-    def n_codes(self) -> int:
-        """Numbers per row."""
-
-    def codes(self, theta: Array, w: Array, q: Array) -> Array:
-        """Codes (n_rows, n_codes) at one point."""
-
-    def assemble(self, codes: Array) -> tuple[Array, ...]:
-        """Derivatives from codes of these rows; linear in them."""
-
-    def exact(self, theta: Array, w: Array, q: Array) -> tuple[Array, ...]:
-        """The part of the derivatives that is the same for all rows."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,29 @@ def refitted_has(name: str) -> Any:
     return check
 
 
+def _of_best(name: str, summary: str, columns: str) -> Any:
+    """A method that asks ``best_estimator_``, where that has one of this name."""
+
+    def method(self, X: Any) -> Array:
+        check_is_fitted(self)
+        return np.asarray(getattr(self.best_estimator_, name)(X))
+
+    method.__name__, method.__qualname__ = name, f"RefittedMixin.{name}"
+    method.__doc__ = f"""{summary}
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            What the first step takes.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples,) or (n_samples, {columns})
+            Those of ``best_estimator_``.
+        """
+    return available_if(refitted_has(name))(method)
+
+
 class RefittedMixin:
     """Methods, tags and attributes of an estimator that is fitted inside."""
 
@@ -73,73 +96,20 @@ class RefittedMixin:
         # Labels of rows that have several may be sparse.
         return values if sparse.issparse(values) else np.asarray(values)
 
-    @available_if(refitted_has("predict_proba"))
-    def predict_proba(self, X: Any) -> Array:
-        """Predict the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples, n_classes)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.predict_proba(X))
-
-    @available_if(refitted_has("predict_log_proba"))
-    def predict_log_proba(self, X: Any) -> Array:
-        """Predict the logarithms of the probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples, n_classes)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.predict_log_proba(X))
-
-    @available_if(refitted_has("decision_function"))
-    def decision_function(self, X: Any) -> Array:
-        """Linear predictions of the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.decision_function(X))
-
-    @available_if(refitted_has("transform"))
-    def transform(self, X: Any) -> Array:
-        """Transform by the refitted estimator, where its last step does.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            What the first step takes.
-
-        Returns
-        -------
-        values : ndarray of shape (n_samples, n_outputs)
-            Those of ``best_estimator_``.
-        """
-        check_is_fitted(self)
-        return np.asarray(self.best_estimator_.transform(X))
+    predict_proba = _of_best(
+        "predict_proba", "Predict the probabilities of the classes.", "n_classes"
+    )
+    predict_log_proba = _of_best(
+        "predict_log_proba", "Predict the logarithms of the probabilities.", "n_classes"
+    )
+    decision_function = _of_best(
+        "decision_function", "Linear predictions of the classes.", "n_classes"
+    )
+    transform = _of_best(
+        "transform",
+        "Transform by the refitted estimator, where its last step does.",
+        "n_outputs",
+    )
 
     def to_sklearn(self) -> Any:
         """Return the refitted estimator as plain scikit-learn; nothing is fitted.

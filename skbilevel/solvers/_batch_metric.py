@@ -1,4 +1,4 @@
-"""The metric of steps that see a batch of rows only."""
+"""Steps that see a batch of rows only: their metric, and how many rows they need."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ from collections.abc import Iterable
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._oracles import InnerProblem
+from skbilevel.problems._oracles import InnerProblem, OracleProblem
 from skbilevel.solvers._batches import Batches
+from skbilevel.solvers._ledger import Ledger
 from skbilevel.solvers._oracle_base import largest_eigenvalue, metric_of
+
+# Larger batches than these bytes of float64 rows hide nothing more of what a step costs
+# besides its products, and leave the caches of a core.
+_BATCH_BYTES = 1 << 21
+_MIN_BATCH = 64
+# Small data are cut into this many batches at least, or there is no noise to average.
+_MIN_BATCHES = 8
+# Beyond L_row / L rows the step hardly grows with the batch; so many times as much is
+# what a step may waste to be worth its own cost.
+_CRITICAL = 8.0
+# Batches of both levels together where that number is not known.
+_BLIND_BATCHES = 256
 
 # Batches whose curvature is measured where no bound is known, and a margin for others.
 _PROBES, _MARGIN = 4, 1.2
@@ -132,3 +145,31 @@ def _largest_of_batches(
             )
         )
     return _MARGIN * max(found)
+
+
+def default_batch_size(
+    n_rows: int, n_columns: int, critical: float | None = None
+) -> int:
+    """Rows of a batch: few enough for steps to be many, enough to be worth a step.
+
+    ``critical`` is ``L_row / L``, the largest curvature of a row over that of all: from
+    so many rows on, the step is within a factor of two of that on all rows.
+    """
+    useful = n_rows / _BLIND_BATCHES if critical is None else _CRITICAL * critical
+    size = min(_BATCH_BYTES // (8 * max(n_columns, 1)), int(useful))
+    return max(1, min(max(_MIN_BATCH, size), n_rows // _MIN_BATCHES))
+
+
+def critical_size(problem: OracleProblem, ledger: Ledger) -> float | None:
+    """``L_row`` over the smallest M at corners of the box; None if not known.
+
+    The penalty is part of M; where strengths are weakest, the rest is the data's.
+    """
+    row = row_bound(problem.inner)
+    if row is None or problem.inner.smoothness is None:
+        return None
+    ledger.add(problem.inner.n_rows, 0.5)
+    corners = [each for each in problem.box if np.isfinite(each).all()]
+    at = (np.clip(problem.theta0, *problem.box), *corners)
+    smallest = [np.asarray(problem.inner.smoothness(each)) for each in at]
+    return float((row / np.min(smallest, axis=0)).max())

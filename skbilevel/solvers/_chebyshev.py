@@ -78,11 +78,6 @@ class ChebyshevStages:
         """Largest ``a h`` that is damped; a little below `stable`."""
         return (1.0 + self.w0) / self.w1
 
-    @property
-    def rate(self) -> float:
-        """``1 / T_s(w0)``, the bound on ``|R|`` for all but the smallest ``a h``."""
-        return float(1.0 / self._at_w0[0][-1])
-
     def step(
         self, slope: Callable[[Array], Array], y: Array, size: float, first: Array
     ) -> Array:

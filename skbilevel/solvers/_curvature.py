@@ -20,7 +20,8 @@ from skbilevel.problems import (
     Task,
     zeros,
 )
-from skbilevel.solvers._base import Hypergradient, InnerSolution
+from skbilevel.problems._datafit import Linearization
+from skbilevel.solvers._base import Hypergradient, InnerSolution, LinearSystem
 
 # Accuracy of iterative solves: a curvature needs few digits.
 _ACCURACY = 1e-3
@@ -86,11 +87,19 @@ def _of_task(solved: InnerSolution, task: Task, D: Array) -> Array:
     point, outer = fit.at(W), task.outer.at(W)
     for t in range(fit.n_targets):
         moved = D * solved.solution.pull[..., t : t + 1]
-        step = moved - solved.system.solve(point.hvp(moved), None, tol=_ACCURACY).x
+        step = _remaining(solved.system, point, moved)
         image = weight[..., None, None] * outer.hvp(step)
         part = np.swapaxes(step, -1, -2) @ image
         out += part.sum(axis=0) if part.ndim == 3 else part
     return out
+
+
+def _remaining(system: LinearSystem, point: Linearization, D: Array) -> Array:
+    """``(I - S A) D``; factors of a Gram matrix need no pull of every column for it."""
+    known = getattr(system, "remaining", None)
+    if known is not None:
+        return np.asarray(known(D))
+    return np.asarray(D - system.solve(point.hvp(D), None, tol=_ACCURACY).x)
 
 
 def _of_penalty(

@@ -9,10 +9,10 @@ from skbilevel.model_selection import _elastic_net as module
 from skbilevel.model_selection._elastic_net import (
     Descent,
     GramOracle,
+    KernelOracle,
     elastic_net_strengths,
     relative_grid,
 )
-from skbilevel.model_selection._kernel_oracle import KernelOracle
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._ridge import solve_moments
 

@@ -20,8 +20,8 @@ from skbilevel.problems import (
 )
 from skbilevel.problems._glm_tasks import GLMTasks
 from skbilevel.problems._row_reader import RowReader
-from skbilevel.problems._row_smoothness import squared_norms
 from skbilevel.problems._rows_datafit import moments_of
+from skbilevel.problems._smoothness import squared_norms
 from skbilevel.solvers import (
     LBFGSB,
     Cholesky,

@@ -13,7 +13,7 @@ from skbilevel.problems import (
     Task,
     as_design,
 )
-from skbilevel.problems._single import SingleDesign
+from skbilevel.problems._design import SingleDesign
 from skbilevel.solvers import Implicit
 from skbilevel.solvers.inner import NewtonCG
 

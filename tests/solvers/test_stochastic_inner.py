@@ -19,7 +19,7 @@ from skbilevel.problems import (
     rows_task,
 )
 from skbilevel.problems._glm_tasks import GLMTasks
-from skbilevel.problems._row_smoothness import squared_norms
+from skbilevel.problems._smoothness import squared_norms
 from skbilevel.solvers import LBFGSB, DoubleLoop, ImplicitGradient, minimize_bilevel
 from skbilevel.solvers._batch_metric import batch_metric
 from skbilevel.solvers._batches import Batches, count_batches

@@ -8,8 +8,7 @@ from skbilevel.solvers.inner._gradient_descent import GradientDescent
 from skbilevel.solvers.inner._lbfgs import LBFGS
 from skbilevel.solvers.inner._newton import Newton
 from skbilevel.solvers.inner._newton_cg import NewtonCG
-from skbilevel.solvers.inner._newton_cholesky import NewtonCholesky
-from skbilevel.solvers.inner._newton_dual import NewtonDual
+from skbilevel.solvers.inner._newton_cholesky import NewtonCholesky, NewtonDual
 from skbilevel.solvers.inner._saga import SAGA
 from skbilevel.solvers.inner._srkcd import SRKCD
 from skbilevel.solvers.inner._stale import StaleCholesky

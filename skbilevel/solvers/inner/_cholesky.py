@@ -59,6 +59,10 @@ class CholeskySystem:
         omega = omega.reshape(scaled.shape)
         return self.d[..., None] * omega, omega
 
+    def remaining(self, D: Array) -> Array:
+        """``D - S A D`` with S the inverse of the system: `solve` without its pull."""
+        return np.asarray(D - self.precondition(self.gram @ D)[0])
+
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
         """Two triangular solves for every task."""
         x, omega = self.precondition(b)

@@ -1,16 +1,19 @@
-"""Newton's method with a factor of the Hessian in the coordinates of the prior."""
+"""Newton's method with a factor of the Hessian: over columns, or over rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
+from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._rows_datafit import RowsDataFit
-from skbilevel.problems._target_features import Scaled, by_columns
+from skbilevel.problems._target_features import Scaled, by_columns, prepend
 from skbilevel.solvers._base import InnerSolution, check_requires
 from skbilevel.solvers._whitened_system import (
     solved,
@@ -84,3 +87,64 @@ def _dense(fit: RowsDataFit, rows: Any, columns: Array) -> Array:
     block = block if len(columns) == fit.n_features else block[:, columns]
     block = block if isinstance(block, np.ndarray) else block.toarray()
     return np.asarray(block, dtype=np.float64)
+
+
+# Added to a kernel, relative to its mean diagonal, so that it has a factor.
+_JITTER = 1e-13
+
+
+@dataclass(frozen=True)
+class NewtonDual:
+    """Newton steps of ``n^3`` operations on a factor of ``X diag(v) X^T``.
+
+    No matrix of (p, p) numbers exists, nor a copy of X. Where no more features are
+    left than there are rows, `NewtonCholesky` takes over. Use it for more columns
+    than rows and at most some thousands of rows.
+
+    Notes
+    -----
+    Variances may be infinite for the first columns, which then are not penalized, and
+    zero for others; of shape (m + p, t) they are each target's own, and so are the
+    factors. The state is the coefficients.
+    """
+
+    requires = frozenset({"rows", "twice_differentiable"})
+
+    def solve(
+        self, fit: DataFit, v: Array, state: Any = None, *, tol: float = 1e-10
+    ) -> InnerSolution:
+        """Solve at variances v of shape (m + p,), the m infinite ones first."""
+        check_requires(self, fit)
+        assert isinstance(fit, RowsDataFit)
+        free, rows = count_free(fit, v), used_rows(fit)
+        n = int((fit.weight > 0).sum())
+        own = by_columns(np.where(np.isinf(v), 0.0, v))
+        if np.count_nonzero(own.any(axis=1)) <= n:
+            return NewtonCholesky().solve(fit, v, state, tol=tol)
+        head = fit.push(np.eye(fit.n_features, free))[rows]
+        factors = [_root(fit.design.kernel(each), rows) for each in own.T]
+        L = factors[0] if v.ndim == 1 else np.stack(factors)
+        problem = whitened(fit, rows, prepend(head, L), free)
+        start = None
+        if state is not None:
+            body = np.array(state)
+            body[:free] = 0.0
+            pushed = _solve_each(factors, fit.push(body)[rows])
+            start = np.concatenate([state[:free], pushed])
+        return solved(fit, v, rows, problem, None, start, tol)
+
+
+def _solve_each(factors: list[Array], B: Array) -> Array:
+    """``L^-1 B`` of one factor, or of every target's own one."""
+    parts = [B] if len(factors) == 1 else [column[:, None] for column in B.T]
+    pairs = zip(factors, parts, strict=True)
+    solve = partial(linalg.solve_triangular, lower=True, check_finite=False)
+    return np.hstack([solve(L, part) for L, part in pairs])
+
+
+def _root(kernel: Array, rows: Any) -> Array:
+    """Lower factor of the kernel of some rows."""
+    K = kernel if isinstance(rows, slice) else kernel[rows[:, None], rows]
+    # A target whose features are all removed has a kernel of zeros.
+    diagonal_of(K)[...] += max(_JITTER * float(np.trace(K)) / len(K), 1e-300)
+    return np.tril(factor_spd(K))

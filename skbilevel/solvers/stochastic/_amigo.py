@@ -13,8 +13,7 @@ from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batches import Batches
 from skbilevel.solvers._ledger import rows_of
 from skbilevel.solvers._oracle_base import check_positive
-from skbilevel.solvers.stochastic._options import StochasticOptions
-from skbilevel.solvers.stochastic._run import StochasticRun
+from skbilevel.solvers.stochastic._run import StochasticOptions, StochasticRun
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from skbilevel.solvers._ledger import Ledger
 
 
 class CodedLevel:
-    """A level whose rows are a few numbers each; see `RowCodes`.
+    """A level whose rows are a few numbers each: it provides ``row_codes``.
 
     Both products of a batch, with w and with q, are one call of BLAS.
     """

@@ -1,4 +1,4 @@
-"""The state of a stochastic solver: batches, steps, budget and history."""
+"""The options of stochastic solvers, and the state of one: steps, budget, history."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import IterInfo, OnIter, Result, Status
-from skbilevel.solvers._batch_metric import BatchMetric
-from skbilevel.solvers._batches import Batches
-from skbilevel.solvers._ledger import counted, rows_of
-from skbilevel.solvers._oracle_base import metric_norm
-from skbilevel.solvers.stochastic._batch_size import (
+from skbilevel.solvers._batch_metric import (
+    BatchMetric,
     critical_size,
     default_batch_size,
 )
+from skbilevel.solvers._batches import Batches
+from skbilevel.solvers._ledger import counted, rows_of
+from skbilevel.solvers._oracle_base import check_positive, metric_norm
 from skbilevel.solvers.stochastic._levels import inner_level, outer_level
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 
@@ -244,3 +244,41 @@ class _Window:
         )
         self._clear()
         return norms
+
+
+@dataclass(frozen=True, kw_only=True)
+class StochasticOptions:
+    """Options of `SOBA`, `SABA` and `AmigoSGD`; see the first of them."""
+
+    step: float = 0.5
+    reach: float = 0.5
+    batch_size: int | None = None
+    max_passes: float = 200.0
+    warm_up: int = 2
+    shared_step: bool = False
+    record_every: float = 5.0
+    evaluate: bool = True
+    requires = frozenset({"row_batches"})
+
+    def __post_init__(self) -> None:
+        check_positive(
+            self, "step", "reach", "batch_size", "max_passes", "record_every"
+        )
+
+    @property
+    def budget(self) -> Budget:
+        """When to stop and what to write down."""
+        return Budget(self.max_passes, self.record_every, self.evaluate)
+
+    def begin(
+        self,
+        problem: OracleProblem,
+        theta0: Array,
+        random_state: int,
+        decay: float | None,
+    ) -> StochasticRun:
+        """A run at its start; steps in theta adapt to the curvature without a decay."""
+        rule = OuterSteps(
+            self.reach, decay is None, decay or 0.0, self.warm_up, self.shared_step
+        )
+        return StochasticRun(problem, theta0, self.batch_size, rule, random_state)
