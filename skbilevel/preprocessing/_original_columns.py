@@ -16,7 +16,6 @@ from skbilevel._sklearn_compat import input_columns
 from skbilevel._typing import Array
 
 
-
 @dataclass(frozen=True)
 class Source:
     """What a column comes from.

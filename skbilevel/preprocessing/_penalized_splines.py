@@ -20,6 +20,7 @@ from skbilevel._sklearn_compat import (
     _fit_context,
 )
 from skbilevel._typing import Array
+from skbilevel._versions import Versioned
 from skbilevel.preprocessing._smooth_term import (
     MISSING,
     WIGGLY,
@@ -28,8 +29,8 @@ from skbilevel.preprocessing._smooth_term import (
 )
 
 
-class PenalizedSplines(TransformerMixin, BaseEstimator):
-    r"""P-splines: every column becomes a smooth curve whose roughness a ridge penalizes.
+class PenalizedSplines(Versioned, TransformerMixin, BaseEstimator):
+    r"""P-splines: columns become smooth curves whose roughness a ridge penalizes.
 
     A curve :math:`f = \sum_j a_j B_j` of B-splines is as smooth as the differences of
     neighbouring coefficients are small. Penalized regression splines minimize
@@ -39,10 +40,10 @@ class PenalizedSplines(TransformerMixin, BaseEstimator):
     with a matrix D of differences of order ``penalty_order``. The columns that this
     transformer makes are such that :math:`\lambda \lVert D a \rVert^2` is
     ``alpha * sum(coef ** 2)`` over the *wiggly* ones, where
-    ``alpha = lambda * roughness_unit_``. So ridge regression, and every other model with
-    a ridge penalty, fits penalized splines. What D leaves alone, a straight line for
-    differences of second order, is a column of its own in front of these, the *linear*
-    part. With a strength for each part a curve can become a line, or vanish.
+    ``alpha = lambda * roughness_unit_``. So ridge regression, and every other model
+    with a ridge penalty, fits penalized splines. What D leaves alone, a straight line
+    for differences of second order, is a column of its own in front of these, the
+    *linear* part. With a strength for each part a curve can become a line, or vanish.
 
     Columns of a term have mean 0 and are orthogonal to each other over the rows of
     `fit`. The linear column has variance 1, and the variances of the wiggly ones add up
@@ -52,7 +53,7 @@ class PenalizedSplines(TransformerMixin, BaseEstimator):
     ----------
     n_knots : int, default=12
         Knots of each column, from its smallest to its largest value, at most as many as
-        it has distinct values. Of a column with two values only the linear part is left.
+        it has distinct values. Of a column with two values the linear part is left.
     degree : int, default=3
         Degree of the polynomials between knots.
     penalty_order : {1, 2, 3}, default=2
@@ -170,8 +171,8 @@ class PenalizedSplines(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If ``penalty_order`` is above ``degree``, or ``degree`` not below ``n_knots``
-            where there is a ``period``.
+            If ``penalty_order`` is above ``degree``, or ``degree`` not below
+            ``n_knots`` where there is a ``period``.
         """
         if self.penalty_order > self.degree:
             raise ValueError(

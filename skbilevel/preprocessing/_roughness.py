@@ -57,11 +57,12 @@ def difference_matrix(knots: Array, degree: int, order: int) -> Array:
     rows = np.eye(len(knots) - degree - 1)
     for k in range(order):
         width = degree - k
-        apart = knots[k + 1 + width : len(knots) - k - 1] - knots[k + 1 : -width - k - 1]
+        inner = knots[k + 1 : len(knots) - k - 1]
+        apart = inner[width:] - inner[:-width]
         rows = np.diff(rows, axis=0) / apart[:, None]
         rows /= abs(rows).max()
     length = np.sqrt(comb(2 * order, order))
-    return rows * (length / np.linalg.norm(rows, axis=1, keepdims=True))
+    return np.asarray(rows * (length / np.linalg.norm(rows, axis=1, keepdims=True)))
 
 
 def circular_differences(n_splines: int, order: int) -> Array:

@@ -59,7 +59,7 @@ class SmoothTerm:
     low: float
     span: float
     knots: Array
-    splines: SplineTransformer | None
+    splines: Any
     weights: Array
     parts: tuple[str, ...]
     unit: float
@@ -109,8 +109,8 @@ class SmoothTerm:
 def _knots_of(x: Array, options: TermOptions) -> tuple[float, float, Array]:
     """Shift and size of a column, and knots between 0 and 1; one if it is constant.
 
-    Quantiles are those of the distinct values: a value that many rows share is one knot,
-    and there are never more knots than values.
+    Quantiles are those of the distinct values: a value that many rows share is one
+    knot, and there are never more knots than values.
     """
     if options.period:
         return 0.0, float(options.period), np.linspace(0.0, 1.0, options.n_knots)

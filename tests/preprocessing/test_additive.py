@@ -190,7 +190,9 @@ def test_in_cross_validation_and_in_a_search():
     assert search.score(table, y) > 0.95
     assert_allclose(to_sklearn(search).predict(table), search.predict(table))
     # Found by the folds' own knots, fitted on the same columns.
-    assert_allclose(best[0].fit_transform(table), model.fit(table, y)[0].transform(table))
+    assert_allclose(
+        best[0].fit_transform(table), model.fit(table, y)[0].transform(table)
+    )
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars", "numpy"])

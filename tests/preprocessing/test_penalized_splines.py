@@ -146,7 +146,7 @@ def test_a_value_of_many_rows_is_one_knot():
     ("params", "slope"), [({}, 1.0), ({"extrapolation": "constant"}, 0.0)]
 )
 def test_beyond_the_values(params, slope):
-    x, y = curve()
+    x, _ = curve()
     own = PenalizedSplines(**params).fit(x[:, None])
     ends = np.array([x.min(), x.max()])
     for end, sign in zip(ends, (-1.0, 1.0), strict=True):
