@@ -136,9 +136,9 @@ LAYERS = (
         "know scikit-learn",
     ),
     (
-        "model_selection  |  privacy",
-        "rows: folds, candidates, choice  |  noise",
-        "the guard  |  the ledger",
+        "model_selection | preprocessing | privacy",
+        "rows, choice  |  smooth terms  |  noise",
+        "the guard  |  labels  |  the ledger",
     ),
     ("solvers", "iterations: inner, adjoint, outer", "numpy and scipy only"),
     ("problems", "losses, data fits, strengths, derivatives", "no iterations"),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         to_sklearn,
     )
     from skbilevel.meta import MetaLogistic, MetaRidge
-    from skbilevel.search import BilevelSearchCV, SampleWeightsCV, original_columns
+    from skbilevel.preprocessing import make_additive, original_columns, terms_of
+    from skbilevel.search import BilevelSearchCV, SampleWeightsCV
 
 __version__ = "0.1.0.dev0"
 
@@ -42,8 +43,10 @@ __all__ = [
     "MetaRidge",
     "SampleWeightsCV",
     "__version__",
+    "make_additive",
     "original_columns",
     "show_versions",
+    "terms_of",
     "to_sklearn",
 ]
 
@@ -53,8 +56,10 @@ _HOMES = {
     "MetaLogistic": "skbilevel.meta",
     "MetaRidge": "skbilevel.meta",
     "SampleWeightsCV": "skbilevel.search",
-    "original_columns": "skbilevel.search",
+    "make_additive": "skbilevel.preprocessing",
+    "original_columns": "skbilevel.preprocessing",
     "show_versions": "skbilevel._show_versions",
+    "terms_of": "skbilevel.preprocessing",
 }
 _SUBMODULES = {
     "certify",
@@ -62,6 +67,7 @@ _SUBMODULES = {
     "inspection",
     "linear_model",
     "meta",
+    "preprocessing",
     "privacy",
     "problems",
     "search",

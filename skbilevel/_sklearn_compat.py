@@ -17,6 +17,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 from sklearn.utils.validation import (
+    _check_feature_names_in,
     _check_method_params,
     _check_sample_weight,
     _num_samples,
@@ -92,6 +93,7 @@ __all__ = [
     "MetadataRouter",
     "MethodMapping",
     "StrOptions",
+    "_check_feature_names_in",
     "_check_method_params",
     "_check_sample_weight",
     "_fit_context",

@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"meta", "search"},
     {"inspection", "linear_model"},
-    {"model_selection", "privacy"},
+    {"model_selection", "preprocessing", "privacy"},
     {"certify", "solvers"},
     {"problems"},
 )

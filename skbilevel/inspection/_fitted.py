@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._label_functions import asks_for_transformer
 from skbilevel._typing import Array
 
 
@@ -91,14 +92,19 @@ def strengths_of(model: Any) -> Array:
     return np.atleast_2d(np.asarray(model.alpha_, dtype=float))
 
 
-def labels_of(model: Any, feature_groups: Any, names: Array) -> Array | None:
-    """Labels (p,) of features with these names, given or those of the model."""
+def labels_of(estimator: Any, feature_groups: Any, names: Array) -> Array | None:
+    """Labels (p,) of features with these names, given or those of the last step."""
+    model, before = unwrap(estimator)
     if feature_groups is None:
         own = getattr(model, "feature_groups", None)
         if own is None or isinstance(own, str):
             return None
         feature_groups = own
-    if callable(feature_groups):
+    if callable(feature_groups) and asks_for_transformer(feature_groups):
+        if len(before) != 1:  # levels of pipelines name their own inputs
+            return None
+        feature_groups = feature_groups(transformer=before[0])
+    elif callable(feature_groups):
         feature_groups = feature_groups(names)
     labels, p = np.asarray(feature_groups), len(names)
     if labels.shape != (p,):

@@ -146,7 +146,7 @@ class StrengthsDisplay(Versioned):
             alpha[0] if flat else alpha,
             feature_names=names,
             shared_strengths=shared[0] if flat and shared is not None else shared,
-            feature_groups=labels_of(model, feature_groups, names),
+            feature_groups=labels_of(estimator, feature_groups, names),
             output_names=None if flat else output_names(model, len(alpha)),
             unit="alpha = 1 / C" if hasattr(model, "C_") else "alpha",
             one_per_group=hasattr(model, "group_labels_"),

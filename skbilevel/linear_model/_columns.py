@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from inspect import signature
 from typing import Any
 
 import numpy as np
 
+from skbilevel._label_functions import asks_for_transformer
 from skbilevel._typing import Array
 
 
@@ -141,18 +141,15 @@ def column_labels(
 
 def _called(make: Callable[..., Any], names: Any, transformer: Any) -> Any:
     """Labels that a callable makes of names, or of the fitted transformers."""
-    try:
-        asked = "transformer" in signature(make).parameters
-    except (TypeError, ValueError):  # of some built-in functions nothing is known
-        asked = False
-    if not asked:
+    if not asks_for_transformer(make):
         return make(names)
     if transformer is None:
         name = getattr(make, "__name__", "a callable")
         raise ValueError(
             f"feature_groups={name} asks for the transformers that made X, and only a "
-            "BilevelSearchCV knows them: put the pipeline into one, or fit the "
-            "transformers first and give the labels that original_columns makes."
+            "BilevelSearchCV and the pipeline of make_additive know them: put the "
+            "pipeline into one, or fit the transformers first and give the labels that "
+            "original_columns makes."
         )
     return make(transformer=transformer)
 

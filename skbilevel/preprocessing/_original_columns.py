@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,33 @@ from sklearn.utils.validation import check_is_fitted
 from skbilevel._sklearn_compat import input_columns
 from skbilevel._typing import Array
 
-# Columns of the table that every column comes from.
-Sources = list[frozenset[int]]
+
+@dataclass(frozen=True)
+class Source:
+    """What a column comes from.
+
+    Parameters
+    ----------
+    columns : frozenset of int
+        Columns of the table.
+    part : str
+        What it is of the term that is made of them, where its transformer says so by
+        an attribute ``parts_``: "linear", "wiggly"; "" elsewhere.
+    """
+
+    columns: frozenset[int]
+    part: str = ""
+
+    @classmethod
+    def joined(cls, sources: list[Source]) -> Source:
+        """What is made of several; of one it is the same."""
+        if len(sources) == 1:
+            return sources[0]
+        return cls(frozenset().union(*(each.columns for each in sources)))
+
+
+# Of every column.
+Sources = list[Source]
 
 # Stand for names of input columns, in characters that no category has.
 _OPEN, _CLOSE = "\ue000", "\ue001"
@@ -83,9 +109,62 @@ def original_columns(transformer: Any) -> Array:
     >>> search.best_estimator_[-1].group_labels_
     array(['age', 'roof_type'], dtype='<U9')
     """
+    sources, names = sources_of(transformer)
+    return _labels([Source(each.columns) for each in sources], names)
+
+
+def terms_of(transformer: Any) -> Array:
+    """Label every column that fitted transformers made by its term, and its part of it.
+
+    A smooth term that `PenalizedSplines` made has labels for its parts: with these as
+    ``feature_groups`` each curve has a strength for its line and one for its bends, and
+    can become a line or vanish. All columns that another transformer made of a column
+    of the table have one label, as those of `original_columns`.
+
+    Parameters
+    ----------
+    transformer : transformer
+        Fitted, as in `original_columns`.
+
+    Returns
+    -------
+    labels : ndarray of str of shape (n_columns,)
+        ``"age: linear"``, ``"age: wiggly"``, ``"roof_type"``. Any transformer can have
+        parts: it says by an attribute ``parts_`` what each of its columns is.
+
+    Raises
+    ------
+    NotFittedError
+        If the transformers are not fitted.
+    TypeError
+        If a step is no transformer.
+    ValueError
+        If a transformer does not say what its columns come from.
+
+    See Also
+    --------
+    skbilevel.make_additive : Makes a pipeline in which these labels are set.
+    skbilevel.original_columns : One label for all that comes from a column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skbilevel import terms_of
+    >>> from skbilevel.preprocessing import PenalizedSplines
+    >>> x = np.linspace(0, 1, 20)[:, None]
+    >>> terms_of(PenalizedSplines(n_knots=3).fit(x))
+    array(['x0: linear', 'x0: wiggly', 'x0: wiggly', 'x0: wiggly'],
+          dtype='<U10')
+    """
+    sources, names = sources_of(transformer)
+    return _labels(sources, names)
+
+
+def sources_of(transformer: Any) -> tuple[Sources, list[str]]:
+    """What every column that was made comes from, and names of the table's columns."""
     names = _names(transformer)
-    first: Sources = [frozenset([k]) for k in range(len(names))]
-    return _labels(_through(transformer, first, None), names)
+    first: Sources = [Source(frozenset([k])) for k in range(len(names))]
+    return _through(transformer, first, None), names
 
 
 def _names(transformer: Any) -> list[str]:
@@ -157,8 +236,14 @@ def _made(transformer: Any, sources: Sources, width: int | None) -> Sources:
     names = asked.get_feature_names_out(np.array(tokens, dtype=object))
     found = [{int(k) for k in _TOKEN.findall(str(name))} for name in names]
     if not any(found):  # names of its own: each column may come from all
-        return [frozenset().union(*sources)] * len(names)
-    return [frozenset().union(*(sources[k] for k in each)) for each in found]
+        return [Source.joined(sources)] * len(names)
+    made = [Source.joined([sources[k] for k in sorted(each)]) for each in found]
+    parts = getattr(transformer, "parts_", None)
+    if parts is None or len(parts) != len(made):
+        return made
+    return [
+        Source(each.columns, str(part)) for each, part in zip(made, parts, strict=True)
+    ]
 
 
 def _unnamed(transformer: Any, sources: Sources, width: int | None) -> Sources:
@@ -174,14 +259,16 @@ def _unnamed(transformer: Any, sources: Sources, width: int | None) -> Sources:
 
 
 def _labels(sources: Sources, names: list[str]) -> Array:
-    """A label for each set of original columns; different sets have different ones."""
-    labels: dict[frozenset[int], str] = {}
+    """A label for each source; different sources have different ones."""
+    labels: dict[Source, str] = {}
     taken = {*names}
     for each in sources:
         if each in labels:
             continue
-        label = _joined([names[k] for k in sorted(each)])
-        while len(each) != 1 and label in taken:
+        label = _joined([names[k] for k in sorted(each.columns)])
+        label = f"{label}: {each.part}" if each.part else label
+        own = len(each.columns) == 1 and not each.part
+        while not own and label in taken:
             label = f"({label})"
         labels[each] = label
         taken.add(label)

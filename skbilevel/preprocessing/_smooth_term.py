@@ -1,0 +1,151 @@
+"""A smooth term of one column: its knots, and what it makes of values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import SplineTransformer
+
+from skbilevel._typing import Array
+from skbilevel.preprocessing._roughness import (
+    circular_differences,
+    coordinates,
+    difference_matrix,
+    power_coefficients,
+)
+
+POWERS = ("linear", "quadratic")
+WIGGLY, MISSING = "wiggly", "missing"
+# Rows whose B-splines are held at once.
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class TermOptions:
+    """The parameters of `PenalizedSplines`, with the same names."""
+
+    n_knots: int
+    degree: int
+    penalty_order: int
+    knots: str
+    period: float | None
+    extrapolation: str
+
+
+@dataclass(frozen=True)
+class SmoothTerm:
+    """A fitted smooth term.
+
+    Parameters
+    ----------
+    low, span : float
+        Values are shifted and divided by these before they get to the splines.
+    knots : ndarray of shape (number of knots,)
+        Knots inside the range, in the unit of the column.
+    splines : SplineTransformer or None
+        Of the column between 0 and 1; None where it is constant.
+    weights : ndarray of shape (m, k)
+        Columns of the term as combinations of B-splines.
+    parts : tuple of str
+        What every column is: "linear", "quadratic" or "wiggly".
+    unit : float
+        See `Coordinates`.
+    has_missing : bool
+        Whether values were missing in the rows of ``fit``.
+    """
+
+    low: float
+    span: float
+    knots: Array
+    splines: Any
+    weights: Array
+    parts: tuple[str, ...]
+    unit: float
+    has_missing: bool
+
+    @classmethod
+    def of(cls, values: Array, options: TermOptions) -> SmoothTerm:
+        """Learn from the values (n,) of a column, some of which may be missing."""
+        known = np.isfinite(values)
+        x = values[known].astype(np.float64)
+        powers = 0 if options.period else options.penalty_order - 1
+        missing = not bool(known.all())
+        low, span, base = _knots_of(x, options)
+        if len(base) < 2:
+            parts = POWERS[:powers] or (WIGGLY,)
+            empty = np.zeros((1, len(parts)))
+            return cls(low, 1.0, low + base, None, empty, parts, 1.0, missing)
+        splines = SplineTransformer(
+            degree=options.degree,
+            knots=base[:, None],
+            extrapolation="periodic" if options.period else options.extrapolation,
+            sparse_output=True,
+        ).fit(base[:, None])
+        gram, mean = _moments(splines, (x - low) / span)
+        differences, functions = _penalty(splines, options, powers)
+        found = coordinates(gram, mean, differences, functions)
+        weights = np.hstack([found.free, found.penalized])
+        parts = (*POWERS[:powers], *(WIGGLY,) * found.penalized.shape[1])
+        if not parts:  # a column of few values, which vanish on the circle
+            weights, parts = np.zeros((len(mean), 1)), (WIGGLY,)
+        knots = low + span * base
+        return cls(low, span, knots, splines, weights, parts, found.unit, missing)
+
+    def columns(self, values: Array) -> Array:
+        """The columns (n, k) of values (n,); zeros, the mean, where one is missing."""
+        out = np.zeros((len(values), len(self.parts)))
+        if self.splines is None:
+            return out
+        known = np.flatnonzero(np.isfinite(values))
+        for start in range(0, len(known), _BLOCK):
+            rows = known[start : start + _BLOCK]
+            x = (values[rows].astype(np.float64) - self.low) / self.span
+            out[rows] = self.splines.transform(x[:, None]) @ self.weights
+        return out
+
+
+def _knots_of(x: Array, options: TermOptions) -> tuple[float, float, Array]:
+    """Shift and size of a column, and knots between 0 and 1; one if it is constant.
+
+    Quantiles are those of the distinct values: a value that many rows share is one
+    knot, and there are never more knots than values.
+    """
+    if options.period:
+        return 0.0, float(options.period), np.linspace(0.0, 1.0, options.n_knots)
+    values = np.unique(x)
+    if not len(values):
+        return 0.0, 1.0, np.zeros(1)
+    low, span = float(values[0]), float(values[-1] - values[0])
+    # Values that differ by rounding are one.
+    if span <= 1e-12 * max(abs(low), abs(float(values[-1]))):
+        return low, 1.0, np.zeros(1)
+    shares = np.linspace(0.0, 1.0, min(options.n_knots, len(values)))
+    if options.knots == "uniform":
+        return low, span, shares
+    places = np.quantile((values - low) / span, shares)
+    return low, span, places[np.r_[True, np.diff(places) > 1e-9]]
+
+
+def _moments(splines: SplineTransformer, x: Array) -> tuple[Array, Array]:
+    """Means of products of two splines (m, m), and of each (m,), over the rows."""
+    gram: Any = 0.0
+    mean: Any = 0.0
+    for start in range(0, len(x), _BLOCK):
+        block = splines.transform(x[start : start + _BLOCK, None])
+        gram = gram + (block.T @ block).toarray()
+        mean = mean + np.asarray(block.sum(axis=0)).ravel()
+    return gram / len(x), mean / len(x)
+
+
+def _penalty(
+    splines: SplineTransformer, options: TermOptions, powers: int
+) -> tuple[Array, list[Array]]:
+    """Differences of the coefficients, and coefficients of unpenalized powers."""
+    order, degree = options.penalty_order, options.degree
+    if options.period:
+        return circular_differences(options.n_knots - 1, order), []
+    knots = splines.bsplines_[0].t
+    functions = [power_coefficients(knots, degree, k + 1) for k in range(powers)]
+    return difference_matrix(knots, degree, order), functions
