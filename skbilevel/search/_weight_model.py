@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import has_fit_parameter
 
@@ -60,6 +60,7 @@ class WeightTarget:
             y = y - np.average(y, weights=weight)
             scale = float(np.sqrt(np.average(y**2, weights=weight))) or 1.0
             return cls((y / scale)[:, None], SquaredLoss(), codes, None)
+        assert_all_finite(y[counted], input_name="y")
         check_classification_targets(y)
         classes, codes[counted] = two_or_more_classes(y[counted])
         Y = class_columns(codes, len(classes)).astype(np.float64)
