@@ -74,6 +74,9 @@ def members(cls: type) -> Iterator[str]:
     for name in sorted(names - fields):
         raw = inspect.getattr_static(cls, name)
         if name.startswith("set_") and name.endswith("_request"):
+            # Older releases of scikit-learn make them for methods that are not there.
+            if not hasattr(cls, name[len("set_") : -len("_request")]):
+                continue
             asked = list(inspect.signature(getattr(cls, name)).parameters)[1:]
             yield f"    {name}: {', '.join(asked)}"  # made by scikit-learn
         elif isinstance(raw, property | cached_property):

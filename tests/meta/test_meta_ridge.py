@@ -159,6 +159,10 @@ def test_tasks_as_a_column(frame):
     assert cross_val_score(model, data, Y, cv=3).mean() > 0.8
 
 
+@pytest.mark.skipif(
+    sklearn.__version__.startswith("1.7."),
+    reason="its cross_val_score routes nothing to the score of a pipeline",
+)
 def test_routing():
     with sklearn.config_context(enable_metadata_routing=True):
         chain = make_pipeline(StandardScaler(), MetaRidge(strengths="two"))
