@@ -182,6 +182,8 @@ class GramColumns:
         rows: Any = sparse.csc_array(X) if sparse.issparse(X) else np.asarray(X)
         self._X = rows
         squares = rows.multiply(rows) if sparse.issparse(rows) else rows**2
+        self._X: Any = sparse.csc_matrix(X) if sparse.issparse(X) else np.asarray(X)
+        squares: Any = abs(self._X).power(2) if sparse.issparse(X) else self._X**2
         self.diagonal = np.asarray(squares.sum(axis=0), dtype=float).ravel()
         self._known: dict[int, Array] = {}
 
