@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skbilevel._show_versions import show_versions
+    from skbilevel.fractional import FractionalSparseRegressor
     from skbilevel.linear_model import (
         BilevelGammaCV,
         BilevelLogisticCV,
@@ -39,6 +40,7 @@ __all__ = [
     "DPLasso",
     "DPLogistic",
     "DPRidge",
+    "FractionalSparseRegressor",
     "MetaLogistic",
     "MetaRidge",
     "SampleWeightsCV",
@@ -53,6 +55,7 @@ __all__ = [
 # Names of ``__all__`` come from linear_model but for these.
 _HOMES = {
     "BilevelSearchCV": "skbilevel.search",
+    "FractionalSparseRegressor": "skbilevel.fractional",
     "MetaLogistic": "skbilevel.meta",
     "MetaRidge": "skbilevel.meta",
     "SampleWeightsCV": "skbilevel.search",
@@ -64,6 +67,7 @@ _HOMES = {
 _SUBMODULES = {
     "certify",
     "exceptions",
+    "fractional",
     "inspection",
     "linear_model",
     "meta",

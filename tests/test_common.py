@@ -15,6 +15,7 @@ from skbilevel import (
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
     BilevelTweedieCV,
+    FractionalSparseRegressor,
     MetaLogistic,
     MetaRidge,
 )
@@ -29,6 +30,7 @@ ESTIMATORS = [
     BilevelPoissonCV(),
     BilevelGammaCV(),
     BilevelTweedieCV(),
+    FractionalSparseRegressor(),
     MetaLogistic(),
     MetaRidge(),
 ]

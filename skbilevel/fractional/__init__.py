@@ -1,0 +1,5 @@
+"""Ratios of two functions: regression on k features, and independent components."""
+
+from skbilevel.fractional._regressor import FractionalSparseRegressor
+
+__all__ = ["FractionalSparseRegressor"]

@@ -6,7 +6,6 @@ not be found first. None forms the Gram matrix; columns are made for features th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from skbilevel.problems import GramColumns, LeastSquaresL1, TopK
 from skbilevel.solvers import RatioResult, minimize_ratio
 
 # The lasso's path goes on until so many features per wanted one are active.
-_ACTIVE_PER_FEATURE = 2
+_ACTIVE_PER_FEATURE = 4
 # Steps of the path per feature, as features leave it again.
 _STEPS_PER_FEATURE = 4
 # What is left of correlations below this share of the first is rounding.
@@ -95,13 +94,13 @@ class LassoPath:
         return next(found, self.knots[-1])
 
     def support(self, size: int) -> Array:
-        """The largest coefficients where twice as many features are active."""
+        """The largest coefficients where four times as many features are active."""
         active, w = self.at(_ACTIVE_PER_FEATURE * size)
         return np.asarray(active[np.argsort(-np.abs(w), kind="stable")[:size]])
 
 
 def lasso_path(moments: Moments, size: int) -> LassoPath:
-    """The path from no feature to twice ``size`` features (Efron et al., 2004).
+    """The path from no feature to four times ``size`` features (Efron et al., 2004).
 
     Coefficients are linear between knots, where a feature enters or leaves.
     """
@@ -148,7 +147,9 @@ def _entering(
 ) -> tuple[float, int]:
     """How far it is to the next feature, and which; -1 for none before the end."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        each = np.stack([(level - grad) / (1.0 - slope), (level + grad) / (1.0 + slope)])
+        each = np.stack(
+            [(level - grad) / (1.0 - slope), (level + grad) / (1.0 + slope)]
+        )
     each[:, active] = np.inf
     if left >= 0:
         each[:, left] = np.inf
@@ -174,7 +175,7 @@ def by_ratio(
         solver="pcd",
         rule="greedy",
         tol=tol,
-        max_sweeps=max(1, -(-max_iter // p)),
+        max_iter=max_iter,
     )
     order = np.argsort(-np.abs(result.x), kind="stable")[:size]
     return order[result.x[order] != 0], result
@@ -195,6 +196,3 @@ def ridge(moments: Moments, support: Array) -> Array:
     freedom = moments.freedom - (size / (size + alpha)).sum(axis=1)
     value = np.maximum(rss, 0.0) / np.maximum(freedom, 1e-3 * moments.freedom) ** 2
     return np.asarray(vectors @ shrunk[value.argmin()])
-
-
-Finder = Callable[[Moments, int], Array]

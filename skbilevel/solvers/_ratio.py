@@ -36,7 +36,7 @@ class RatioStatus(Enum):
         "No step lowers the ratio with its proximal term by more than tol; a single "
         "coordinate could lower the ratio itself by the share gap."
     )
-    MAX_ITER = "The search stopped after max_sweeps sweeps; increase max_sweeps or tol."
+    MAX_ITER = "The search stopped after max_iter iterations; increase max_iter or tol."
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def minimize_ratio(
     rule: str = "cyclic",
     proximal: float = 0.0,
     tol: float = 1e-10,
-    max_sweeps: int = 200,
+    max_iter: int = 1000,
 ) -> RatioResult:
     """Minimize ``numerator(x) / denominator(x)`` by exact coordinate steps.
 
@@ -111,8 +111,8 @@ def minimize_ratio(
         Factor of the proximal term, in units of the numerator over x squared.
     tol : float, default=1e-10
         The search ends where no coordinate lowers the ratio by more than this share.
-    max_sweeps : int, default=200
-        Largest number of sweeps, or of p greedy steps.
+    max_iter : int, default=1000
+        Largest number of sweeps, or of steps of the greedy rule.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def minimize_ratio(
     0.1111 COORDINATE
     """
     x0 = np.asarray(x0, dtype=float)
-    _check(numerator, denominator, x0, solver, rule, proximal, tol, max_sweeps)
+    _check(numerator, denominator, x0, solver, rule, proximal, tol, max_iter)
     start = _Ratio(numerator, denominator, solver, proximal).at(x0)
     if not (start.B > 0 and np.isfinite(start.value)):
         raise ValueError(
@@ -157,7 +157,7 @@ def minimize_ratio(
         )
     end, n_iter, ended, history = start, 0, False, [start.value]
     search = _greedy if rule == "greedy" else _cyclic
-    for end, moved, last in search(start, tol, max_sweeps):
+    for end, moved, last in search(start, tol, max_iter):
         n_iter, ended = n_iter + moved, last
         if moved:
             history.append(end.value)
@@ -272,12 +272,12 @@ class _Point:
 _Visits = Iterator[tuple[_Point, int, bool]]
 
 
-def _greedy(point: _Point, tol: float, max_sweeps: int) -> _Visits:
+def _greedy(point: _Point, tol: float, max_iter: int) -> _Visits:
     """The best of all coordinates, then the best of those that promised most."""
     p, n_steps = len(point.x), 0
-    while n_steps < max_sweeps * p:
+    while n_steps < max_iter:
         index, found = np.arange(p), False
-        while n_steps < max_sweeps * p:
+        while n_steps < max_iter:
             t, after = point.steps(index)
             i = int(after.argmin())
             new = point.moved(int(index[i]), float(t[i]))
@@ -292,8 +292,8 @@ def _greedy(point: _Point, tol: float, max_sweeps: int) -> _Visits:
             return
 
 
-def _cyclic(point: _Point, tol: float, max_sweeps: int) -> _Visits:
-    for _ in range(max_sweeps):
+def _cyclic(point: _Point, tol: float, max_iter: int) -> _Visits:
+    for _ in range(max_iter):
         before, moved, largest = point.value, 0, 0.0
         for i in range(len(point.x)):
             t = float(point.steps(np.array([i]))[0][0])
@@ -376,7 +376,7 @@ def _check(
     rule: str,
     proximal: float,
     tol: float,
-    max_sweeps: int,
+    max_iter: int,
 ) -> None:
     if solver not in ("fcd", "pcd"):
         raise ValueError(f"solver={solver!r} is not known; choose 'fcd' or 'pcd'.")
@@ -393,8 +393,8 @@ def _check(
             f"solver='pcd' needs a denominator of power 1, not {denominator.power}: "
             "choose solver='fcd'."
         )
-    if not proximal >= 0.0 or not tol >= 0.0 or max_sweeps < 1:
+    if not proximal >= 0.0 or not tol >= 0.0 or max_iter < 1:
         raise ValueError(
             f"proximal={proximal} and tol={tol} must not be negative, and "
-            f"max_sweeps={max_sweeps} must be at least 1."
+            f"max_iter={max_iter} must be at least 1."
         )

@@ -119,7 +119,7 @@ def test_the_ratio_never_rises_and_the_end_is_stationary(solver, rule, proximal)
 def test_the_ratio_of_tails_does_not_depend_on_length():
     num, den, _ = tails()
     x0 = RNG.standard_normal(6)
-    one, three = (minimize_ratio(num, den, s * x0, max_sweeps=5) for s in (1.0, 3.0))
+    one, three = (minimize_ratio(num, den, s * x0, max_iter=5) for s in (1.0, 3.0))
     np.testing.assert_allclose(one.history[:4], three.history[:4], rtol=1e-8)
 
 
@@ -162,10 +162,10 @@ def test_an_infimum_at_infinity_is_approached():
 
 def test_sweeps_are_counted():
     num, den, _ = selection()
-    result = minimize_ratio(num, den, RNG.standard_normal(8), max_sweeps=1)
+    result = minimize_ratio(num, den, RNG.standard_normal(8), max_iter=1)
     assert result.status is RatioStatus.MAX_ITER
     assert result.n_iter <= 8
-    assert "max_sweeps" in result.message
+    assert "max_iter" in result.message
     assert result.gap > 0
 
 
@@ -177,7 +177,7 @@ BAD = {
     "rule": ({"rule": "random"}, "'cyclic' or 'greedy'"),
     "proximal": ({"proximal": -1.0}, "proximal=-1.0"),
     "tol": ({"tol": -1.0}, "tol=-1.0"),
-    "sweeps": ({"max_sweeps": 0}, "max_sweeps=0"),
+    "sweeps": ({"max_iter": 0}, "max_iter=0"),
 }
 
 
