@@ -51,6 +51,14 @@ OWN_PARAMETERS = {
 }
 # Parameters of theirs stand in linear_model/test_dp.py.
 PRIVATE = ("DPLasso", "DPLogistic", "DPRidge")
+# Their parameters are of another kind: those of GridSearchCV, of tasks, of rows, of k.
+OTHERS = (
+    "BilevelSearchCV",
+    "FractionalSparseRegressor",
+    "MetaLogistic",
+    "MetaRidge",
+    "SampleWeightsCV",
+)
 ESTIMATORS = [
     value
     for name in skbilevel.__all__
@@ -60,6 +68,7 @@ ESTIMATORS = [
     # of privacy.
     and name not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge", "SampleWeightsCV")
     and name not in PRIVATE
+    and name not in OTHERS
 ]
 
 

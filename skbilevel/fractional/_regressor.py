@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from skbilevel.fractional._selection import METHODS, Selection, sizes_for
 from skbilevel.linear_model import BilevelRidgeCV
 from skbilevel.linear_model._base import check_weight, linear_predictor
 from skbilevel.linear_model._counts import RowCounts
-from skbilevel.linear_model._cv import read_resampling
+from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.model_selection._plan import MIN_ROWS
 from skbilevel.model_selection._resampling import Pair, fold_labels
 from skbilevel.solvers import RatioStatus
@@ -83,6 +83,8 @@ class FractionalSparseRegressor(
         How they were found.
     objective_ : float
         The ratio where PCD ended; nan where another way was chosen.
+    n_iter_ : int
+        Steps of PCD; 1 where another way was chosen.
     candidates_ : dict of ndarray
         ``method``, ``n_features`` and ``score`` (minus the held-out mean squared error,
         nan where there was nothing to choose) of all candidates.
@@ -201,13 +203,16 @@ class FractionalSparseRegressor(
         )
         counts = RowCounts.of(check_weight(sample_weight, X))
         model = self._ridge(float(counts.weight.sum()))
-        splits = self._splits(model, X, y, sample_weight, groups, counts)
+        given = {} if groups is None else {"groups": groups}
+        resampling = read_resampling(model, given, X, y, sample_weight)
+        splits = self._splits(resampling.among(counts), len(counts.weight))
         kept = X.tocsr() if hasattr(X, "tocsr") else X
         rows, target = counts.take(kept), counts.take(np.asarray(y, dtype=np.float64))
         with one_blas_thread():
             support = self._select(rows, target, counts.weight, splits)
-        given = {} if groups is None else {"groups": groups}
-        model.fit(kept[:, support], y, sample_weight=sample_weight, **given)
+        # Warnings about strengths name parameters that are not those of this estimator.
+        silent = replace(resampling, told_of_edges=False)
+        model._fit(kept[:, support], y, sample_weight, given, lambda *_: silent)
         self.estimator_ = model
         self.coef_ = np.zeros(X.shape[1], dtype=X.dtype)
         self.coef_[support] = model.coef_
@@ -218,21 +223,15 @@ class FractionalSparseRegressor(
 
     def _ridge(self, n_rows: float) -> BilevelRidgeCV:
         """The model of the chosen features; of few rows with one strength for all."""
-        cv = self.cv
-        if isinstance(cv, Iterable) and not hasattr(cv, "split"):
-            cv = list(cv)
         return BilevelRidgeCV(
             fit_intercept=self.fit_intercept,
             feature_groups="shared" if n_rows < MIN_ROWS else None,
-            cv=cv,
+            cv=self.cv,
             random_state=self.random_state,
         )
 
-    def _splits(
-        self, model: Any, X: Any, y: Any, weight: Any, groups: Any, counts: RowCounts
-    ) -> list[Pair]:
-        given = {} if groups is None else {"groups": groups}
-        resampling = read_resampling(model, given, X, y, weight).among(counts)
+    def _splits(self, resampling: Resampling, n: int) -> list[Pair]:
+        """Pairs of training and held-out rows."""
         if resampling.criterion != "folds":
             raise ValueError(
                 "cv=LeaveOneOut() would select features once for every row: give cv a "
@@ -242,7 +241,7 @@ class FractionalSparseRegressor(
             return resampling.splits
         given_state = 0 if self.random_state is None else self.random_state
         seed = check_random_state(given_state).randint(2**31 - 1)
-        draw, n = np.random.default_rng(seed), len(counts.weight)
+        draw = np.random.default_rng(seed)
         label = fold_labels(n, min(resampling.n_folds, n), draw)
         return [
             (np.flatnonzero(label != k), np.flatnonzero(label == k))
@@ -281,6 +280,7 @@ class FractionalSparseRegressor(
             )
         self.method_ = method
         self.objective_ = np.nan if end is None else end.value
+        self.n_iter_ = 1 if end is None else max(1, end.n_iter)
         return support
 
     def _get_support_mask(self) -> Array:

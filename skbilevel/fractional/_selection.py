@@ -81,6 +81,8 @@ class Selection:
     def _ratio(
         self, moments: Moments, start: Array, size: int
     ) -> tuple[Array, RatioResult | None]:
+        if not start.size:
+            return start, None
         x0 = np.zeros(len(moments.cross))
         x0[start] = ridge(moments, start)
         share = _AUTO if self.alpha is None else self.alpha

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import cho_solve
 
 from skbilevel._typing import Array
 from skbilevel.problems import GramColumns, LeastSquaresL1, TopK
+from skbilevel.problems._dense_spd import factor_spd
 from skbilevel.solvers import RatioResult, minimize_ratio
 
 # The lasso's path goes on until so many features per wanted one are active.
@@ -50,6 +52,10 @@ class Moments:
         columns = [self.gram.column(int(i))[support] for i in support]
         return np.array(columns).reshape(len(support), len(support))
 
+    def solve(self, support: Array, b: Array) -> Array:
+        """The solution of ``block(support) x = b``, of a singular block by a jitter."""
+        return np.asarray(cho_solve((factor_spd(self.block(support)), True), b))
+
 
 def filled(order: Array, moments: Moments, size: int) -> Array:
     """The first ``size`` features of an order, and the most correlated ones behind."""
@@ -75,7 +81,7 @@ def pursuit(moments: Moments, size: int) -> Array:
             break
         order.append(best)
         chosen = np.array(order)
-        w = np.linalg.lstsq(moments.block(chosen), moments.cross[chosen])[0]
+        w = moments.solve(chosen, moments.cross[chosen])
         grad = moments.cross.copy()
         for i, value in zip(order, w, strict=True):
             grad -= value * moments.gram.column(i)
@@ -116,7 +122,7 @@ def lasso_path(moments: Moments, size: int) -> LassoPath:
             break
         index = np.array(active)
         sign = np.sign(grad[index])
-        step = np.linalg.lstsq(moments.block(index), sign)[0]
+        step = moments.solve(index, sign)
         slope = np.zeros(p)
         for i, value in zip(active, step, strict=True):
             slope += value * moments.gram.column(i)
@@ -160,14 +166,11 @@ def _entering(
 
 def by_ratio(
     moments: Moments, size: int, start: Array, alpha: float, tol: float, max_iter: int
-) -> tuple[Array, RatioResult | None]:
+) -> tuple[Array, RatioResult]:
     """The ``size`` largest coefficients where PCD ends, and that end.
 
     It minimizes ``(0.5 |y - Z w|^2 + alpha |w|_1) / (alpha |w|_top-k)``.
     """
-    p = len(moments.cross)
-    if size >= p or not start.any():
-        return np.arange(0), None
     result = minimize_ratio(
         LeastSquaresL1(moments.gram, moments.cross, moments.yy, alpha),
         TopK(size, alpha),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 
@@ -194,11 +195,11 @@ class _Point:
     num: PartPoint
     den: PartPoint
 
-    @property
+    @cached_property
     def B(self) -> float:
         return self.den.value
 
-    @property
+    @cached_property
     def value(self) -> float:
         B = self.B
         return self.num.value / B**self.power if B > 0 else np.inf
