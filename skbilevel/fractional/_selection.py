@@ -81,7 +81,8 @@ class Selection:
     def _ratio(
         self, moments: Moments, start: Array, size: int
     ) -> tuple[Array, RatioResult | None]:
-        if not start.size:
+        # Of all features there is one choice.
+        if not start.size or size >= len(moments.cross):
             return start, None
         x0 = np.zeros(len(moments.cross))
         x0[start] = ridge(moments, start)

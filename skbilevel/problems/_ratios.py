@@ -219,7 +219,7 @@ class GramColumns:
         """``Z^T diag(weight)^(1/2) r`` of r of shape (n,), shifted to mean zero."""
         r = self._weight * r
         back = np.asarray(self._X.T @ r, dtype=float) - self._shift * r.sum()
-        return back / self._scale
+        return np.asarray(back / self._scale)
 
     def product(self, x: Array) -> Array:
         """``Z^T Z x``."""
