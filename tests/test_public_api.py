@@ -64,9 +64,6 @@ ESTIMATORS = [
     for name in skbilevel.__all__
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
-    # Their parameters are of another kind: those of GridSearchCV, of tasks, of rows,
-    # of privacy.
-    and name not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge", "SampleWeightsCV")
     and name not in PRIVATE
     and name not in OTHERS
 ]
