@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skbilevel._show_versions import show_versions
-    from skbilevel.fractional import FractionalSparseRegressor
+    from skbilevel.fractional import FractionalICA, FractionalSparseRegressor
     from skbilevel.linear_model import (
         BilevelGammaCV,
         BilevelLogisticCV,
@@ -40,6 +40,7 @@ __all__ = [
     "DPLasso",
     "DPLogistic",
     "DPRidge",
+    "FractionalICA",
     "FractionalSparseRegressor",
     "MetaLogistic",
     "MetaRidge",
@@ -55,6 +56,7 @@ __all__ = [
 # Names of ``__all__`` come from linear_model but for these.
 _HOMES = {
     "BilevelSearchCV": "skbilevel.search",
+    "FractionalICA": "skbilevel.fractional",
     "FractionalSparseRegressor": "skbilevel.fractional",
     "MetaLogistic": "skbilevel.meta",
     "MetaRidge": "skbilevel.meta",

@@ -54,6 +54,7 @@ PRIVATE = ("DPLasso", "DPLogistic", "DPRidge")
 # Their parameters are of another kind: those of GridSearchCV, of tasks, of rows, of k.
 OTHERS = (
     "BilevelSearchCV",
+    "FractionalICA",
     "FractionalSparseRegressor",
     "MetaLogistic",
     "MetaRidge",
