@@ -211,7 +211,7 @@ class FractionalICA(
         return power(G, x, self.tol, self.max_iter)
 
     def transform(self, X: Any) -> Array:
-        """Components of rows.
+        """Return the components of rows.
 
         Parameters
         ----------
@@ -228,7 +228,7 @@ class FractionalICA(
         return np.asarray((X - self.mean_) @ self.components_.T)
 
     def inverse_transform(self, X: Any) -> Array:
-        """Rows of components.
+        """Return the rows of components.
 
         Parameters
         ----------
