@@ -14,6 +14,8 @@ from skbilevel.problems import GramColumns
 
 # Variances below this share of the mean square are rounding.
 _CONSTANT = 1e-13
+# Curvature that keeps a coefficient at zero.
+_STIFF = 1e100
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class ScaledRows:
         large = squares > _CONSTANT * (squares + total * shift**2)
         scale = np.sqrt(np.where(large, squares, np.inf))
         gram = GramColumns(rows, weight, inner, scale)
+        # Along a column of zeros the ratio would fall for ever.
+        gram.diagonal[~large] = _STIFF
         target = y - y_shift
         square = float(weight @ target**2)
         freedom = max(total - float(intercept), 1.0)

@@ -200,6 +200,16 @@ def test_columns_that_are_there_twice_and_constant_ones(method):
     assert not more.support_[12:].any()
 
 
+def test_the_ratio_does_not_run_away_along_a_constant_column():
+    X, y = make_data(p=8)
+    for nothing in (0.0, 1.0, 1e6):
+        Z = np.column_stack([X, np.full(60, nothing)])
+        model = FractionalSparseRegressor(4, method="pcd").fit(Z, y)
+        thin = FractionalSparseRegressor(4, method="pcd").fit(sparse.csr_array(Z), y)
+        assert np.flatnonzero(model.coef_).tolist() == [0, 1, 2, 3]
+        assert (thin.support_ == model.support_).all()
+
+
 @pytest.mark.parametrize("method", ["lasso", "omp", "pcd"])
 def test_more_features_than_rows(method):
     X, y = make_data(n=25, p=60)
