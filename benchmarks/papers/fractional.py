@@ -16,9 +16,9 @@ out.
    normal truth, y with normal noise of a tenth of the norm of its signal, lam = 0.1/m,
    start 0.1 times normal. PCD (greedy) beside proximal Dinkelbach (ten gradient
    steps for every ratio): same start, then Dinkelbach for five times the time of PCD.
-   Columns have length one here, which is our change: along a column of zeros, or of a
-   tiny length, the ratio falls to 1 as its coefficient grows, and PCD finds that at
-   once (1.000 on all four matrices as they are, with a model of nothing).
+   Empty columns are left out: along one the ratio falls to 1 at once, with a model of
+   nothing. Both as the paper scales G, and with columns of length one. At most 3,000
+   steps of PCD.
 3. What it is for: `FractionalSparseRegressor` where k is known, beside OMP, LassoCV and
    abess, means of {SEEDS} seeds (`benchmarks/sparse_recovery.py`).
 4. Sources (Laplace) mixed at random: Amari distances and times, medians of 3 seeds.
@@ -59,7 +59,29 @@ STARTS, SEEDS = 4, 6
 SETS = ("sector", "news20_libsvm")
 SHAPES = ((1024, 1024), (1024, 2048))
 SWEEPS, TOL = 40, 1e-7
-VERDICT = "(written by hand below)"
+VERDICT = """What agrees. From the same starts FCD ends at one value on every matrix,
+where single power runs scatter, by factors of up to four. As the paper scales G, PCD
+ends at or below Dinkelbach in equal time.
+
+What does not. In the time of one start of FCD, hundreds of power runs fit, and their
+best is never worse, and lower once (11.1 beside 11.55); power runs from single
+coordinates find the same. FCD's advantage vanishes under restarts. With columns of
+length one PCD ends far above Dinkelbach in equal time: coordinate steps need many
+sweeps where the squared error dominates the ratio. With the scaling of the paper the
+ratio is close to its lower bound of 1, which it approaches by stretching coefficients
+(thousands, where the truth is of the order of one), so that a low ratio is no good
+model.
+
+What it is good for. Started from the lasso and refitted, PCD finds features that OMP
+and the lasso miss where columns are correlated or many, and loses where noise is as
+strong as the signal. The choice by cross-validation has a mean excess error no higher
+than the better of OMP and LassoCV in all five settings. abess, best-subset selection
+with k given, is ahead in the third and fourth setting and a hundred times as fast;
+L0Learn could not be installed. Against the best of all three peers the support found
+is no worse in three of the five settings, and four were aimed at.
+
+To separate sources take FastICA: its symmetric versions have 0.5 to 0.7 of the Amari
+distance of both solvers here, in a tenth of the time. FastICA one by one is level."""
 
 
 def submatrix(name: str, m: int, n: int, seed: int = 0) -> sp.csr_array:
@@ -130,11 +152,13 @@ def dinkelbach(
             x = np.sign(step) * np.maximum(np.abs(step) - lam / lipschitz, 0.0)
 
 
-def recovery(G: sp.csr_array, k: int, seed: int = 0) -> list[float]:
+def recovery(G: sp.csr_array, k: int, unit: bool, seed: int = 0) -> list[float]:
     """Values and seconds of PCD, of Dinkelbach, and of a longer Dinkelbach."""
     rng = np.random.default_rng(seed)
     norms = sp.linalg.norm(G, axis=0)
-    G = sp.csr_array(G[:, np.flatnonzero(norms)] @ sp.diags_array(1 / norms[norms > 0]))
+    G = sp.csr_array(G[:, np.flatnonzero(norms)])
+    if unit:
+        G = sp.csr_array(G @ sp.diags_array(1.0 / norms[norms > 0]))
     m, p = G.shape
     truth = np.zeros(p)
     truth[rng.choice(p, k, replace=False)] = rng.standard_normal(k)
@@ -145,7 +169,7 @@ def recovery(G: sp.csr_array, k: int, seed: int = 0) -> list[float]:
     began = perf_counter()
     part = LeastSquaresL1(GramColumns(G), G.T @ y, float(y @ y), lam)
     end = minimize_ratio(
-        part, TopK(k, lam), x0, solver="pcd", rule="greedy", tol=1e-8, max_iter=20_000
+        part, TopK(k, lam), x0, solver="pcd", rule="greedy", tol=1e-8, max_iter=3000
     )
     seconds = perf_counter() - began
     same = dinkelbach(G, y, lam, k, x0, lambda s, flat: flat or s > 5 * seconds)
@@ -222,7 +246,9 @@ def main() -> None:
             label = f"{name.split('_')[0]} {G.shape[0]} x {G.shape[1]}"
             starts = rng.standard_normal((n_starts, G.shape[1]))
             races[label] = components(G, starts)
-            recovered.append([label, *recovery(G, k)])
+            for unit in (False, True):
+                scaled = f"{label}, {'length one' if unit else 'as in the paper'}"
+                recovered.append([scaled, *recovery(G, k, unit)])
             print(label, file=sys.stderr)
     rows = [
         [
