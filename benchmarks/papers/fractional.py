@@ -80,7 +80,7 @@ with k given, is ahead in the third and fourth setting and a hundred times as fa
 L0Learn could not be installed. Against the best of all three peers the support found
 is no worse in three of the five settings, and four were aimed at.
 
-To separate sources take FastICA: its symmetric versions have 0.5 to 0.7 of the Amari
+To separate sources take FastICA: its symmetric versions have 0.4 to 0.7 of the Amari
 distance of both solvers here, in a tenth of the time. FastICA one by one is level."""
 
 

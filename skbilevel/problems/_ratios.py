@@ -182,13 +182,6 @@ class GramColumns:
         Shift, the weighted means or zero, and scales of the columns; X may be sparse.
     """
 
-    def __init__(self, X: Any) -> None:
-        rows: Any = sparse.csc_array(X) if sparse.issparse(X) else np.asarray(X)
-        self._X = rows
-        squares = rows.multiply(rows) if sparse.issparse(rows) else rows**2
-        self._X: Any = sparse.csc_matrix(X) if sparse.issparse(X) else np.asarray(X)
-        squares: Any = abs(self._X).power(2) if sparse.issparse(X) else self._X**2
-        self.diagonal = np.asarray(squares.sum(axis=0), dtype=float).ravel()
     def __init__(
         self,
         X: Any,
@@ -197,12 +190,13 @@ class GramColumns:
         scale: Array | None = None,
     ) -> None:
         thin = sparse.issparse(X)
-        self._X: Any = sparse.csc_matrix(X) if thin else np.asarray(X, dtype=float)
+        rows: Any = sparse.csc_array(X) if thin else np.asarray(X, dtype=float)
+        self._X = rows
         n, p = self._X.shape
         self._weight = np.ones(n) if weight is None else weight
         self._shift = np.zeros(p) if shift is None else shift
         self._scale = np.ones(p) if scale is None else scale
-        squares: Any = abs(self._X).power(2) if thin else self._X**2
+        squares = rows.multiply(rows) if thin else rows**2
         raw = self._weight @ squares - self._weight.sum() * self._shift**2
         self.diagonal = np.maximum(np.asarray(raw, dtype=float), 0.0) / self._scale**2
         self._known: dict[int, Array] = {}
