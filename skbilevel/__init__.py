@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skbilevel._show_versions import show_versions
+    from skbilevel.fractional import FractionalICA, FractionalSparseRegressor
     from skbilevel.linear_model import (
         BilevelGammaCV,
         BilevelLogisticCV,
@@ -39,6 +40,8 @@ __all__ = [
     "DPLasso",
     "DPLogistic",
     "DPRidge",
+    "FractionalICA",
+    "FractionalSparseRegressor",
     "MetaLogistic",
     "MetaRidge",
     "SampleWeightsCV",
@@ -53,6 +56,8 @@ __all__ = [
 # Names of ``__all__`` come from linear_model but for these.
 _HOMES = {
     "BilevelSearchCV": "skbilevel.search",
+    "FractionalICA": "skbilevel.fractional",
+    "FractionalSparseRegressor": "skbilevel.fractional",
     "MetaLogistic": "skbilevel.meta",
     "MetaRidge": "skbilevel.meta",
     "SampleWeightsCV": "skbilevel.search",
@@ -64,6 +69,7 @@ _HOMES = {
 _SUBMODULES = {
     "certify",
     "exceptions",
+    "fractional",
     "inspection",
     "linear_model",
     "meta",

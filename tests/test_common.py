@@ -15,6 +15,8 @@ from skbilevel import (
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
     BilevelTweedieCV,
+    FractionalICA,
+    FractionalSparseRegressor,
     MetaLogistic,
     MetaRidge,
 )
@@ -29,6 +31,8 @@ ESTIMATORS = [
     BilevelPoissonCV(),
     BilevelGammaCV(),
     BilevelTweedieCV(),
+    FractionalICA(),
+    FractionalSparseRegressor(),
     MetaLogistic(),
     MetaRidge(),
 ]

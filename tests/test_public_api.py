@@ -51,15 +51,22 @@ OWN_PARAMETERS = {
 }
 # Parameters of theirs stand in linear_model/test_dp.py.
 PRIVATE = ("DPLasso", "DPLogistic", "DPRidge")
+# Their parameters are of another kind: those of GridSearchCV, of tasks, of rows, of k.
+OTHERS = (
+    "BilevelSearchCV",
+    "FractionalICA",
+    "FractionalSparseRegressor",
+    "MetaLogistic",
+    "MetaRidge",
+    "SampleWeightsCV",
+)
 ESTIMATORS = [
     value
     for name in skbilevel.__all__
     if inspect.isclass(value := getattr(skbilevel, name))
     and issubclass(value, BaseEstimator)
-    # Their parameters are of another kind: those of GridSearchCV, of tasks, of rows,
-    # of privacy.
-    and name not in ("BilevelSearchCV", "MetaLogistic", "MetaRidge", "SampleWeightsCV")
     and name not in PRIVATE
+    and name not in OTHERS
 ]
 
 

@@ -3,7 +3,7 @@
 A part is ``poly(x) ** power`` where ``poly`` is, along every coordinate, a polynomial
 in ``t`` between a few breaks::
 
-    poly(x + t e_i) = sum_d coef[i, k, d] t^d     for t in the k-th interval of i
+    poly(x + t e_i) = sum_d coef[d, i, k] t^d     for t in the k-th interval of i
 
 so that a coordinate problem has finitely many candidates: the stationary points of its
 pieces, and the breaks.
@@ -31,27 +31,23 @@ class Lines:
     ----------
     breaks : ndarray of shape (m, b)
         Ends of the intervals, increasing in every row.
-    coef : ndarray of shape (m, b + 1, d + 1)
-        Coefficients in every interval, that of the constant first.
+    coef : ndarray of shape (d + 1, m, b + 1)
+        Coefficients of the powers of t in every interval, that of the constant first.
     """
 
     breaks: Array
     coef: Array
 
-    def at(self, t: Array) -> Array:
-        """Values at ``t`` of shape (m, c)."""
-        piece = (self.breaks[:, None, :] < t[:, :, None]).sum(axis=-1)
-        coef = np.take_along_axis(self.coef, piece[:, :, None], axis=1)
-        value = np.zeros(t.shape)
-        for d in range(coef.shape[-1] - 1, -1, -1):
-            value = value * t + coef[:, :, d]
-        return value
-
     def on(self, breaks: Array) -> Array:
         """Coefficients on the intervals of more breaks, its own among them."""
-        left = np.column_stack([np.full(len(breaks), -np.inf), breaks])
-        piece = (self.breaks[:, None, :] <= left[:, :, None]).sum(axis=-1)
-        return np.take_along_axis(self.coef, piece[:, :, None], axis=1)
+        if not self.breaks.shape[1]:
+            shape = (*self.coef.shape[:2], breaks.shape[1] + 1)
+            return np.broadcast_to(self.coef, shape)
+        piece = np.zeros((len(breaks), breaks.shape[1] + 1), dtype=np.intp)
+        for each in self.breaks.T:
+            piece[:, 1:] += breaks >= each[:, None]
+        flat = np.arange(len(breaks))[:, None] * self.coef.shape[2] + piece
+        return np.stack([part.ravel()[flat] for part in self.coef])
 
 
 class PartPoint(Protocol):
@@ -81,8 +77,8 @@ class RatioPart(Protocol):
 
 def _smooth(*columns: Any) -> Lines:
     """Lines without breaks, from the coefficients of the powers of t."""
-    coef = np.stack(np.broadcast_arrays(*columns), axis=-1)[:, None, :]
-    return Lines(np.empty((len(coef), 0)), coef)
+    coef = np.stack(np.broadcast_arrays(*columns))[:, :, None]
+    return Lines(np.empty((coef.shape[1], 0)), coef)
 
 
 @dataclass(frozen=True)
@@ -170,19 +166,39 @@ class _FourthPoint:
 
 
 class GramColumns:
-    """Columns of ``X^T X``, made when a coordinate first moves.
+    """Columns of ``Z^T Z``, made when a coordinate first moves.
+
+    ::
+
+        Z = diag(weight)^(1/2) (X - 1 shift^T) diag(1 / scale)
 
     Parameters
     ----------
     X : ndarray or sparse matrix of shape (n, p)
         The rows.
+    weight : ndarray of shape (n,), optional
+        Weights of the rows; ones by default.
+    shift, scale : ndarray of shape (p,), optional
+        Shift, the weighted means or zero, and scales of the columns; X may be sparse.
     """
 
-    def __init__(self, X: Any) -> None:
-        rows: Any = sparse.csc_array(X) if sparse.issparse(X) else np.asarray(X)
+    def __init__(
+        self,
+        X: Any,
+        weight: Array | None = None,
+        shift: Array | None = None,
+        scale: Array | None = None,
+    ) -> None:
+        thin = sparse.issparse(X)
+        rows: Any = sparse.csc_array(X) if thin else np.asarray(X, dtype=float)
         self._X = rows
-        squares = rows.multiply(rows) if sparse.issparse(rows) else rows**2
-        self.diagonal = np.asarray(squares.sum(axis=0), dtype=float).ravel()
+        n, p = self._X.shape
+        self._weight = np.ones(n) if weight is None else weight
+        self._shift = np.zeros(p) if shift is None else shift
+        self._scale = np.ones(p) if scale is None else scale
+        squares = rows.multiply(rows) if thin else rows**2
+        raw = self._weight @ squares - self._weight.sum() * self._shift**2
+        self.diagonal = np.maximum(np.asarray(raw, dtype=float), 0.0) / self._scale**2
         self._known: dict[int, Array] = {}
 
     def column(self, i: int) -> Array:
@@ -190,12 +206,19 @@ class GramColumns:
         if i not in self._known:
             each = self._X[:, [i]]
             each = each.toarray() if sparse.issparse(each) else each
-            self._known[i] = np.asarray(self._X.T @ each[:, 0], dtype=float)
+            self._known[i] = self.pull(each[:, 0]) / self._scale[i]
         return self._known[i]
 
+    def pull(self, r: Array) -> Array:
+        """``Z^T diag(weight)^(1/2) r`` of r of shape (n,), shifted to mean zero."""
+        r = self._weight * r
+        back = np.asarray(self._X.T @ r, dtype=float) - self._shift * r.sum()
+        return np.asarray(back / self._scale)
+
     def product(self, x: Array) -> Array:
-        """``X^T X x``."""
-        return np.asarray(self._X.T @ (self._X @ x), dtype=float)
+        """``Z^T Z x``."""
+        x = x / self._scale
+        return self.pull(self._X @ x - self._shift @ x)
 
 
 @dataclass(frozen=True)
@@ -244,11 +267,9 @@ class _LassoPoint:
         alpha, x, grad = self.part.alpha, self.x[index], self.grad[index]
         rest = self.value - alpha * np.abs(x)
         second = 0.5 * self.part.gram.diagonal[index]
-        coef = np.empty((len(x), 2, 3))
+        coef = np.empty((3, len(x), 2))
         for k, sign in enumerate((-alpha, alpha)):
-            coef[:, k, 0] = rest + sign * x
-            coef[:, k, 1] = grad + sign
-            coef[:, k, 2] = second
+            coef[:, :, k] = rest + sign * x, grad + sign, second
         return Lines(-x[:, None], coef)
 
     def moved(self, i: int, t: float) -> _LassoPoint:
@@ -310,13 +331,11 @@ class _TopPoint:
         # Of the other coordinates: the sum of the k - 1 largest, and the k-th.
         rest = np.where(inside, total - size[index], total - last)
         bar = np.where(inside, next_one, last)
-        coef = np.zeros((len(index), 3, 2))
-        coef[:, :, 0] = rest[:, None]
         x = self.x[index]
-        for piece, sign in ((0, -1.0), (2, 1.0)):
-            coef[:, piece, 0] += sign * x
-            coef[:, piece, 1] = sign
-        coef[:, 1, 0] += bar
+        coef = np.zeros((2, len(index), 3))
+        coef[:, :, 0] = rest - x, np.full(len(x), -1.0)
+        coef[0, :, 1] = rest + bar
+        coef[:, :, 2] = rest + x, np.ones(len(x))
         return Lines(np.column_stack([-bar - x, bar - x]), alpha * coef)
 
     def moved(self, i: int, t: float) -> _TopPoint:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._ratios import Lines, PartPoint, RatioPart
+from skbilevel.problems._ratios import PartPoint, RatioPart
 
 # A denominator below this share of its value at the current point is taken for zero.
 _LEAST = 1e-8
@@ -17,6 +18,10 @@ _LEAST = 1e-8
 _FAR = 1e3
 # Falls of the ratio below this share are rounding.
 _ROUNDING = 1e-15
+# A root with an imaginary part below this share of it is taken for a double real one.
+_REAL = 1e-6
+# Coordinates that a greedy search keeps looking at, until none of them helps.
+_POOL = 100
 # Coordinates that are looked at together when the end is checked.
 _BLOCK = 2048
 
@@ -32,7 +37,7 @@ class RatioStatus(Enum):
         "No step lowers the ratio with its proximal term by more than tol; a single "
         "coordinate could lower the ratio itself by the share gap."
     )
-    MAX_ITER = "The search stopped after max_sweeps sweeps; increase max_sweeps or tol."
+    MAX_ITER = "The search stopped after max_iter iterations; increase max_iter or tol."
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def minimize_ratio(
     rule: str = "cyclic",
     proximal: float = 0.0,
     tol: float = 1e-10,
-    max_sweeps: int = 200,
+    max_iter: int = 1000,
 ) -> RatioResult:
     """Minimize ``numerator(x) / denominator(x)`` by exact coordinate steps.
 
@@ -101,13 +106,14 @@ def minimize_ratio(
     solver : {"fcd", "pcd"}, default="fcd"
         Which coordinate problem; "pcd" needs a denominator of power 1.
     rule : {"cyclic", "greedy"}, default="cyclic"
-        "greedy" looks at all coordinates and takes the one that lowers the ratio most.
+        "greedy" takes the coordinate that lowers the ratio most; it looks at all of
+        them, and then at the 100 that promised most for as long as one of these helps.
     proximal : float, default=0
         Factor of the proximal term, in units of the numerator over x squared.
     tol : float, default=1e-10
         The search ends where no coordinate lowers the ratio by more than this share.
-    max_sweeps : int, default=200
-        Largest number of sweeps, or of p greedy steps.
+    max_iter : int, default=1000
+        Largest number of sweeps, or of steps of the greedy rule.
 
     Returns
     -------
@@ -143,7 +149,7 @@ def minimize_ratio(
     0.1111 COORDINATE
     """
     x0 = np.asarray(x0, dtype=float)
-    _check(numerator, denominator, x0, solver, rule, proximal, tol, max_sweeps)
+    _check(numerator, denominator, x0, solver, rule, proximal, tol, max_iter)
     start = _Ratio(numerator, denominator, solver, proximal).at(x0)
     if not (start.B > 0 and np.isfinite(start.value)):
         raise ValueError(
@@ -152,7 +158,7 @@ def minimize_ratio(
         )
     end, n_iter, ended, history = start, 0, False, [start.value]
     search = _greedy if rule == "greedy" else _cyclic
-    for end, moved, last in search(start, tol, max_sweeps):
+    for end, moved, last in search(start, tol, max_iter):
         n_iter, ended = n_iter + moved, last
         if moved:
             history.append(end.value)
@@ -189,11 +195,11 @@ class _Point:
     num: PartPoint
     den: PartPoint
 
-    @property
+    @cached_property
     def B(self) -> float:
         return self.den.value
 
-    @property
+    @cached_property
     def value(self) -> float:
         B = self.B
         return self.num.value / B**self.power if B > 0 else np.inf
@@ -214,28 +220,36 @@ class _Point:
         ``plain`` leaves the proximal term out and minimizes the ratio itself.
         """
         A, B = self.num.along(index), self.den.along(index)
-        proximal = 0.0 if plain else self.ratio.proximal
-        goal = A
-        if proximal:
-            coef = np.zeros((*A.coef.shape[:2], max(3, A.coef.shape[2])))
-            coef[:, :, : A.coef.shape[2]] = A.coef
-            coef[:, :, 2] += 0.5 * proximal
-            goal = Lines(A.breaks, coef)
-        parametric = None
-        if self.ratio.solver == "pcd" and not plain:
-            parametric = self.value
-        t = self._candidates(goal, B, parametric)
-        below, above = B.at(t), goal.at(t)
+        breaks = np.sort(np.concatenate([A.breaks, B.breaks], axis=1), axis=1)
+        up, down = A.on(breaks), B.on(breaks)
+        goal = up
+        if self.ratio.proximal and not plain:
+            goal = np.zeros((max(3, len(up)), *up.shape[1:]))
+            goal[: len(up)] = up
+            goal[2] += 0.5 * self.ratio.proximal
+        parametric = self.ratio.solver == "pcd" and not plain
+        if parametric:
+            slope = _minus(_derivative(goal), self.value * _derivative(down))
+        else:
+            right = self.power * _times(goal, _derivative(down))
+            slope = _minus(_times(_derivative(goal), down), right)
+        t = self._candidates(_real_roots(slope), breaks)
+        below, after = _values(down, t), _values(up, t)
         fine = below > _LEAST * self.B
         below = np.where(fine, below, 1.0)
-        if parametric is None:
-            score = above / below**self.power
+        if parametric:
+            score = _values(goal, t) - self.value * below
         else:
-            score = above - parametric * below
+            score = (after if goal is up else _values(goal, t)) / below**self.power
         score = np.where(fine & np.isfinite(score), score, np.inf)
-        best = score.argmin(axis=1)[:, None]
-        ratio = np.take_along_axis(A.at(t) / below**self.power, best, axis=1)
-        return np.take_along_axis(t, best, axis=1)[:, 0], ratio[:, 0]
+        best = score.reshape(len(t), -1).argmin(axis=1)
+        place = np.arange(len(t)), best
+        steps, ratios = (
+            each.reshape(len(t), -1)[place] for each in (t, after / below**self.power)
+        )
+        # Nothing moves for rounding.
+        worse = ~np.isfinite(score.reshape(len(t), -1)[place]) | (ratios >= self.value)
+        return np.where(worse, 0.0, steps), np.where(worse, self.value, ratios)
 
     def falls(self, index: Array) -> Array:
         """Shares by which single coordinates lower the ratio."""
@@ -245,42 +259,42 @@ class _Point:
         lowest = np.concatenate(after) / (self.value or np.inf)
         return np.maximum(1.0 - lowest if self.value else lowest, 0.0)
 
-    def _candidates(self, A: Lines, B: Lines, parametric: float | None) -> Array:
-        """Stationary points of the pieces, breaks, zero, and two far points."""
-        breaks = np.sort(np.concatenate([A.breaks, B.breaks], axis=1), axis=1)
-        up, down = A.on(breaks), B.on(breaks)
-        if parametric is None:
-            slope = _minus(
-                _times(_derivative(up), down),
-                self.power * _times(up, _derivative(down)),
-            )
-        else:
-            slope = _minus(_derivative(up), parametric * _derivative(down))
+    def _candidates(self, roots: Array, breaks: Array) -> Array:
+        """Points (m, pieces, c) of every piece: stationary ones, and its ends."""
         m = len(breaks)
-        roots = _real_roots(slope.reshape(-1, slope.shape[-1])).reshape(m, -1)
         far = np.full((m, 1), _FAR * (float(np.abs(self.x).max()) or 1.0))
-        return np.concatenate([np.zeros((m, 1)), breaks, roots, -far, far], axis=1)
+        ends = np.concatenate([-far, breaks, far], axis=1)
+        left, right = ends[:, :-1], ends[:, 1:]
+        inside = np.clip(roots, left, right)
+        return np.stack([*inside, left, right], axis=-1)
 
 
 # A point, the number of steps that led to it, and whether none is left.
 _Visits = Iterator[tuple[_Point, int, bool]]
 
 
-def _greedy(point: _Point, tol: float, max_sweeps: int) -> _Visits:
-    everything = np.arange(len(point.x))
-    for _ in range(max_sweeps * len(point.x)):
-        t, after = point.steps(everything)
-        i = int(after.argmin())
-        new = point.moved(i, float(t[i]))
-        if not point.value - new.value > max(tol, _ROUNDING) * abs(point.value):
+def _greedy(point: _Point, tol: float, max_iter: int) -> _Visits:
+    """The best of all coordinates, then the best of those that promised most."""
+    p, n_steps = len(point.x), 0
+    while n_steps < max_iter:
+        index, found = np.arange(p), False
+        while n_steps < max_iter:
+            t, after = point.steps(index)
+            i = int(after.argmin())
+            new = point.moved(int(index[i]), float(t[i]))
+            if not point.value - new.value > max(tol, _ROUNDING) * abs(point.value):
+                break
+            if len(index) == p:
+                index = index[np.argsort(after, kind="stable")[:_POOL]]
+            point, n_steps, found = new, n_steps + 1, True
+            yield point, 1, False
+        if not found:
             yield point, 0, True
             return
-        point = new
-        yield point, 1, False
 
 
-def _cyclic(point: _Point, tol: float, max_sweeps: int) -> _Visits:
-    for _ in range(max_sweeps):
+def _cyclic(point: _Point, tol: float, max_iter: int) -> _Visits:
+    for _ in range(max_iter):
         before, moved, largest = point.value, 0, 0.0
         for i in range(len(point.x)):
             t = float(point.steps(np.array([i]))[0][0])
@@ -295,51 +309,64 @@ def _cyclic(point: _Point, tol: float, max_sweeps: int) -> _Visits:
 
 
 def _derivative(coef: Array) -> Array:
-    d = np.arange(1, coef.shape[-1])
-    return np.asarray(coef[..., 1:] * d)
+    d = np.arange(1, len(coef))[:, None, None]
+    return np.asarray(coef[1:] * d)
+
+
+def _values(coef: Array, t: Array) -> Array:
+    """Polynomials (d + 1, m, pieces) at points (m, pieces, c)."""
+    value = np.broadcast_to(coef[-1][:, :, None], t.shape)
+    for each in coef[-2::-1]:
+        value = value * t + each[:, :, None]
+    return value
 
 
 def _times(a: Array, b: Array) -> Array:
-    out = np.zeros((*a.shape[:-1], a.shape[-1] + b.shape[-1] - 1))
-    for d in range(a.shape[-1]):
-        out[..., d : d + b.shape[-1]] += a[..., d : d + 1] * b
+    out = np.zeros((len(a) + len(b) - 1, *a.shape[1:]))
+    for d, each in enumerate(a):
+        out[d : d + len(b)] += each * b
     return out
 
 
 def _minus(a: Array, b: Array) -> Array:
-    size = max(a.shape[-1], b.shape[-1])
-    out = np.zeros((*a.shape[:-1], size))
-    out[..., : a.shape[-1]] += a
-    out[..., : b.shape[-1]] -= b
+    out = np.zeros((max(len(a), len(b)), *a.shape[1:]))
+    out[: len(a)] += a
+    out[: len(b)] -= b
     return out
 
 
 def _real_roots(coef: Array) -> Array:
-    """Candidates of the real roots (m, d) of polynomials (m, d + 1), 0 for none.
+    """Candidates of the real roots (d, ...) of polynomials (d + 1, ...), 0 for none.
 
     Every candidate is evaluated later, so one too many does no harm.
     """
-    while coef.shape[1] > 1 and not coef[:, -1].any():
-        coef = coef[:, :-1]
-    if coef.shape[1] <= 3:
-        return _quadratic_roots(coef)
-    out = np.zeros((len(coef), coef.shape[1] - 1))
-    for row, each in zip(out, coef, strict=True):
-        roots = np.roots(each[::-1])
-        real = roots.real[np.abs(roots.imag) <= 1e-6 * np.abs(roots)]
-        row[: len(real)] = real
-    return out
-
-
-def _quadratic_roots(coef: Array) -> Array:
-    c, b, a = (
-        coef[:, d] if d < coef.shape[1] else np.zeros(len(coef)) for d in range(3)
-    )
+    while len(coef) > 1 and not coef[-1].any():
+        coef = coef[:-1]
     with np.errstate(all="ignore"):
-        root = np.sqrt(np.maximum(b * b - 4.0 * a * c, 0.0))
-        q = -0.5 * (b + np.where(b < 0, -root, root))
-        roots = np.column_stack([q / a, c / q])
+        if len(coef) == 1:
+            roots = np.zeros((0, *coef.shape[1:]))
+        elif len(coef) == 2:
+            roots = -coef[:1] / coef[1:]
+        elif len(coef) == 3:
+            roots = _quadratic_roots(*coef)
+        else:
+            roots = _roots_one_by_one(coef)
     return np.where(np.isfinite(roots), roots, 0.0)
+
+
+def _quadratic_roots(c: Array, b: Array, a: Array) -> Array:
+    root = np.sqrt(np.maximum(b * b - 4.0 * a * c, 0.0))
+    q = -0.5 * (b + np.where(b < 0, -root, root))
+    return np.stack([q / a, c / q])
+
+
+def _roots_one_by_one(coef: Array) -> Array:
+    out = np.zeros((len(coef) - 1, coef[0].size))
+    for column, each in zip(out.T, coef.reshape(len(coef), -1).T, strict=True):
+        roots = np.roots(each[::-1])
+        real = roots.real[np.abs(roots.imag) <= _REAL * np.abs(roots)]
+        column[: len(real)] = real
+    return out.reshape(-1, *coef.shape[1:])
 
 
 def _check(
@@ -350,7 +377,7 @@ def _check(
     rule: str,
     proximal: float,
     tol: float,
-    max_sweeps: int,
+    max_iter: int,
 ) -> None:
     if solver not in ("fcd", "pcd"):
         raise ValueError(f"solver={solver!r} is not known; choose 'fcd' or 'pcd'.")
@@ -367,8 +394,8 @@ def _check(
             f"solver='pcd' needs a denominator of power 1, not {denominator.power}: "
             "choose solver='fcd'."
         )
-    if not proximal >= 0.0 or not tol >= 0.0 or max_sweeps < 1:
+    if not proximal >= 0.0 or not tol >= 0.0 or max_iter < 1:
         raise ValueError(
             f"proximal={proximal} and tol={tol} must not be negative, and "
-            f"max_sweeps={max_sweeps} must be at least 1."
+            f"max_iter={max_iter} must be at least 1."
         )

@@ -14,6 +14,14 @@ from skbilevel.problems import (
 from skbilevel.solvers import RatioStatus, minimize_ratio
 from skbilevel.solvers._ratio import _Ratio
 
+
+def at(lines, t):
+    """Values of lines at t of shape (m, c)."""
+    piece = (lines.breaks[:, None, :] < t[:, :, None]).sum(axis=-1)
+    rows = np.arange(len(t))[:, None]
+    return sum(c[rows, piece] * t**d for d, c in enumerate(lines.coef))
+
+
 RNG = np.random.default_rng(0)
 G = RNG.standard_normal((12, 6)) * (RNG.random((12, 6)) < 0.7)
 X = RNG.standard_normal((20, 8))
@@ -57,7 +65,7 @@ def test_lines_are_the_parts_along_coordinates(case, start):
     p = G.shape[1] if case == "tails" else X.shape[1]
     x, t = STARTS[start](p), np.linspace(-3.0, 3.0, 41)
     for part in (num, den):
-        lines = part.at(x).along(np.arange(p)).at(np.tile(t, (p, 1)))
+        lines = at(part.at(x).along(np.arange(p)), np.tile(t, (p, 1)))
         for i in range(p):
             each = [part.at(x + s * np.eye(p)[i]).value for s in t]
             np.testing.assert_allclose(lines[i], each, rtol=1e-9, atol=1e-9)
@@ -77,7 +85,7 @@ def test_a_step_is_the_minimum_over_a_fine_grid(case, solver, start):
         e = np.eye(p)[i]
         np.testing.assert_allclose(after[i], value(x + t[i] * e), rtol=1e-7)
         lines = [p_.at(x).along(np.array([i])) for p_ in (num, den)]
-        A, B = (line.at(grid[None])[0] for line in lines)
+        A, B = (at(line, grid[None])[0] for line in lines)
         keep = B > 1e-6 * den.at(x).value
         if solver == "fcd":
             lowest = (A[keep] / B[keep] ** den.power).min()
@@ -111,7 +119,7 @@ def test_the_ratio_never_rises_and_the_end_is_stationary(solver, rule, proximal)
 def test_the_ratio_of_tails_does_not_depend_on_length():
     num, den, _ = tails()
     x0 = RNG.standard_normal(6)
-    one, three = (minimize_ratio(num, den, s * x0, max_sweeps=5) for s in (1.0, 3.0))
+    one, three = (minimize_ratio(num, den, s * x0, max_iter=5) for s in (1.0, 3.0))
     np.testing.assert_allclose(one.history[:4], three.history[:4], rtol=1e-8)
 
 
@@ -154,10 +162,10 @@ def test_an_infimum_at_infinity_is_approached():
 
 def test_sweeps_are_counted():
     num, den, _ = selection()
-    result = minimize_ratio(num, den, RNG.standard_normal(8), max_sweeps=1)
+    result = minimize_ratio(num, den, RNG.standard_normal(8), max_iter=1)
     assert result.status is RatioStatus.MAX_ITER
     assert result.n_iter <= 8
-    assert "max_sweeps" in result.message
+    assert "max_iter" in result.message
     assert result.gap > 0
 
 
@@ -169,7 +177,7 @@ BAD = {
     "rule": ({"rule": "random"}, "'cyclic' or 'greedy'"),
     "proximal": ({"proximal": -1.0}, "proximal=-1.0"),
     "tol": ({"tol": -1.0}, "tol=-1.0"),
-    "sweeps": ({"max_sweeps": 0}, "max_sweeps=0"),
+    "sweeps": ({"max_iter": 0}, "max_iter=0"),
 }
 
 
