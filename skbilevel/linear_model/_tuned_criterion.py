@@ -22,12 +22,12 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import Tuned, TuningOptions
-from skbilevel.model_selection._course import Found
 from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._regime import Regime, choose, oracle_solver
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
 from skbilevel.model_selection._row_views import RowViews
+from skbilevel.model_selection._search_history import CriterionResult
 from skbilevel.solvers import (
     LBFGSB,
     NEWTON,
@@ -81,7 +81,7 @@ def tune_criterion(
         predicted: Array = source.left_out_predictions(v) + data.rows.y_shift
         return predicted * data.y_scale
 
-    def finish(found: Found, brief: bool = True) -> Tuned:
+    def finish(found: CriterionResult, brief: bool = True) -> Tuned:
         others = None if splits else partial(left_out, found.v)
         return report(data, source, views, splits, found, options, unit, others, brief)
 

@@ -31,12 +31,12 @@ from skbilevel.problems import (
     GroupStrengths,
     Parametrization,
     RowsDataFit,
+    SharedStrength,
     Sweep,
     Task,
 )
-from skbilevel.problems import SharedStrength as OneStrength
 from skbilevel.problems._moments import AugmentedRows, unit_metric
-from skbilevel.problems._spectrum import SharedStrength
+from skbilevel.problems._spectrum import SharedOptimum
 from skbilevel.solvers import (
     CG,
     LBFGSB,
@@ -142,14 +142,14 @@ class RowsTrainer:
         top = self.train.curvature_diag[self.rows.penalized].max(initial=0.0)
         return float(np.log(_SAFE / top)) if top > 0 else 0.0
 
-    def shared(self, criterion: str) -> SharedStrength:
+    def shared(self, criterion: str) -> SharedOptimum:
         """Best shared ``log v`` on the inner hold-outs: closed forms need a factor."""
         ceiling = self._ceiling
         if not self._tasks or not self.yy > 0:
-            return SharedStrength.of([(ceiling - np.log(_SAFE), 0, ceiling)])
+            return SharedOptimum.of([(ceiling - np.log(_SAFE), 0, ceiling)])
         p = self.train.n_features
         box = (np.array([-np.inf]), np.array([np.inf]))
-        problem = BilevelProblem(self._tasks, OneStrength(p), box)
+        problem = BilevelProblem(self._tasks, SharedStrength(p), box)
         diagonal = self.train.curvature_diag[self.rows.penalized]
         v0 = 1.0 / max(float(diagonal.mean()), np.exp(-ceiling))
         found = best_shared_strength(
@@ -160,9 +160,9 @@ class RowsTrainer:
             index=self.rows.penalized,
         )
         edge = _EDGE.get(found.status, 0)
-        return SharedStrength.of([(float(np.log(found.v)), edge, ceiling)])
+        return SharedOptimum.of([(float(np.log(found.v)), edge, ceiling)])
 
-    def metadata(self, shared: SharedStrength, Z: list[Array]) -> Array:
+    def metadata(self, shared: SharedOptimum, Z: list[Array]) -> Array:
         """Variances (p,) as a tuned function of metadata.
 
         ``Z`` holds the columns of the training set and of the training part of
@@ -184,7 +184,7 @@ class RowsTrainer:
         )
         return search.run(parts[0], parts[1:], budget.lam, budget.metadata_steps)
 
-    def groups(self, shared: SharedStrength, members: Array) -> Array:
+    def groups(self, shared: SharedOptimum, members: Array) -> Array:
         """Variances (p,), one tuned for every label."""
         budget, v0 = self.budget, float(np.exp(shared.log_v[0]))
         own = self._embedded(GroupStrengths(members, v0))

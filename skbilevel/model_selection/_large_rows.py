@@ -14,7 +14,7 @@ from scipy import sparse
 from skbilevel._typing import Array
 from skbilevel.problems import Centered, Design, as_design
 from skbilevel.problems._moments import AugmentedRows
-from skbilevel.problems._spectrum import SharedStrength
+from skbilevel.problems._spectrum import SharedOptimum
 from skbilevel.solvers import choose_regime
 
 
@@ -127,7 +127,7 @@ class CompactCandidates:
     value: Array
     packed_v: sparse.csr_array
     packed_w: sparse.csr_array
-    shared: SharedStrength
+    shared: SharedOptimum
 
     @property
     def v(self) -> Array:

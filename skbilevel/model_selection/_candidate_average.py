@@ -61,7 +61,7 @@ class GuardResult:
 
 
 @dataclass(frozen=True)
-class Guard:
+class CandidateAverage:
     """From candidates of training sets to one published set of strengths.
 
     Parameters
