@@ -28,6 +28,7 @@ def load(path):
 
 LOOK = load(ROOT / ".ci" / "look_at_documents.py")
 BLOCKS = load(DOC / "_ext" / "blocks.py")
+THRESHOLDS = load(DOC / "_ext" / "thresholds.py")
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,18 @@ def test_the_browser_finds_each_fault(tmp_path):
         start = f"{name}.html" if name == "script" else f"{name}.html at 1000"
         assert any(line.startswith(f"{start}: {name}") for line in found)
     assert [line for line in found if line.startswith("fine")] == []
+
+
+def test_every_threshold_has_a_reason():
+    """The comment above it, which the developers' table shows."""
+    found = list(THRESHOLDS.thresholds())
+    assert len(found) > 30
+    assert [each for each in found if len(each.reason.split()) < 5] == []
+
+
+def test_a_threshold_without_a_comment_is_seen(tmp_path):
+    """Names of other endings are no thresholds."""
+    code = "# Other.\n_OTHER = 1\n_MANY_FROM, _FEW = 9, 2\n"
+    (tmp_path / "_module.py").write_text(code, encoding="utf-8")
+    (found,) = THRESHOLDS.thresholds(tmp_path)
+    assert found == THRESHOLDS.Threshold(("_MANY_FROM", "_FEW"), "9, 2", "", "_module")

@@ -38,12 +38,12 @@ from skbilevel.solvers import (
     NewtonDual,
     choose_newton,
 )
+from skbilevel.solvers.hypergradient._left_out import INVERSE_UP_TO
 
 # A closed form needs a matrix of this size at most to be factored.
 _CLOSED_UP_TO = 6000
-# Approximate leave-one-out inverts a Hessian of this size at most: of one target, and
-# over all classes, whose rows cost as much as the inverse.
-_INVERSE_UP_TO, _CLASSES_UP_TO = 6000, 3000
+# Of several classes: leaving out their rows costs as much as the inverse.
+_CLASSES_UP_TO = 3000
 
 
 def tune_criterion(
@@ -151,7 +151,7 @@ def _glm_regime(data: Prepared, left_out: bool, options: TuningOptions) -> Regim
         check_closed_form(given, factors, "loo")
         size = min(n, p) * data.rows.n_targets
         coupled = data.rows.n_targets > 1
-        if size > (_CLASSES_UP_TO if coupled else _INVERSE_UP_TO):
+        if size > (_CLASSES_UP_TO if coupled else INVERSE_UP_TO):
             raise ValueError(
                 f"cv='loo' inverts a matrix of {size} columns, which is too large; "
                 "give a number of folds."

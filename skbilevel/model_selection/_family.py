@@ -17,6 +17,7 @@ from skbilevel.problems import Loss, SquaredLoss
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
 
+# Matrices of training sets that are solved at once take no more than this.
 _BATCH_BYTES = 1 << 27
 
 

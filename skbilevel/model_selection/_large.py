@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,7 @@ from skbilevel.model_selection._large_metadata import (
     emphasis,
     intrinsic_metadata,
 )
-from skbilevel.model_selection._large_rows import Budget, LargeRows
+from skbilevel.model_selection._large_rows import LargeRows
 from skbilevel.model_selection._refits import refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems import (
@@ -50,6 +50,19 @@ from skbilevel.solvers import (
 # Variances whose product with the largest squared column norm exceeds this are
 # beyond what products in double precision can tell from infinity.
 _SAFE = 1e12
+# Gauss-Newton steps on a function of metadata, quasi-Newton steps on those of labels.
+_METADATA_STEPS, _GROUP_STEPS = 2, 10
+# Weight of the mean squared departure of that function from the shared log variance,
+# and how far below and above it the function may go.
+_LAM, _REACH = 0.001, (-6.0, 4.0)
+# Points of the elastic net at most, and its largest working set: later points repeat
+# the last one.
+_POINTS, _COLUMNS = 5, 400
+# Relative accuracy of coefficients and of their derivatives while strengths are tuned,
+# and of what is compared and published.
+_TUNING_ACCURACY, _ACCURACY = (5e-4, 3e-2), 1e-5
+# Conjugate-gradient steps of one solve at most.
+_MAX_ITER = 1000
 _EDGE = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
 
 
@@ -63,15 +76,12 @@ class RowsTrainer:
         Shared by all training sets.
     set : TrainingSet
         Its rows; ``halves`` are the inner hold-outs on which strengths are tuned.
-    budget : Budget
-        Limits of the work.
     start : ndarray of shape (p, t) or None
         A guess at the coefficients, for `solve`.
     """
 
     large: LargeRows
     set: TrainingSet
-    budget: Budget = field(default_factory=Budget)
     start: Array | None = None
 
     @property
@@ -168,8 +178,8 @@ class RowsTrainer:
         ``Z`` holds the columns of the training set and of the training part of
         every inner hold-out, so that no hold-out row speaks about its own error.
         """
-        budget, center = self.budget, float(shared.log_v[0])
-        low, high = center + budget.reach[0], center + budget.reach[1]
+        center = float(shared.log_v[0])
+        low, high = center + _REACH[0], center + _REACH[1]
         high = max(min(high, float(shared.ceiling[0])), low + 1e-6)
         parts = common_coordinates(Z, emphasis(self.train, self.rows.penalized))
         weight = sum(float(task.weight) for task in self._tasks)
@@ -179,21 +189,20 @@ class RowsTrainer:
             center,
             (low, high),
             weight * float(self.variance[0]),
-            budget.tuning_accuracy,
-            budget.max_iter,
+            _TUNING_ACCURACY,
+            _MAX_ITER,
         )
-        return search.run(parts[0], parts[1:], budget.lam, budget.metadata_steps)
+        return search.run(parts[0], parts[1:], _LAM, _METADATA_STEPS)
 
     def groups(self, shared: SharedOptimum, members: Array) -> Array:
         """Variances (p,), one tuned for every label."""
-        budget, v0 = self.budget, float(np.exp(shared.log_v[0]))
+        v0 = float(np.exp(shared.log_v[0]))
         own = self._embedded(GroupStrengths(members, v0))
         box = own.bounds(np.exp(-300.0), np.exp(self._ceiling))
         problem = BilevelProblem(self._tasks, own, box)
-        outer = LBFGSB(accuracy=(budget.tuning_accuracy[0],) * 2)
-        solver = Nested(CG(budget.max_iter), Implicit(), outer)
-        steps = budget.group_steps
-        found = solver.solve(problem, own.init(v0), tol=1e-4, max_iter=steps)
+        outer = LBFGSB(accuracy=(_TUNING_ACCURACY[0],) * 2)
+        solver = Nested(CG(_MAX_ITER), Implicit(), outer)
+        found = solver.solve(problem, own.init(v0), tol=1e-4, max_iter=_GROUP_STEPS)
         return np.asarray(found.v[self.rows.penalized])
 
     def metadata_columns(self, given: list[Array] | None) -> list[Array]:
@@ -208,10 +217,10 @@ class RowsTrainer:
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path by working sets, as strengths."""
-        n_points = min(n_points, self.budget.elastic_net)
+        n_points = min(n_points, _POINTS)
         oracle = RowsOracle(self.train, self.rows.penalized, self.yy)
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
-        descent, size = Descent(limit=self.budget.columns), self.rows.column_size
+        descent, size = Descent(limit=_COLUMNS), self.rows.column_size
         v, w = elastic_net_strengths(oracle, grid, ratio, descent, size)
         return v[None], w[None]
 
@@ -227,10 +236,10 @@ class RowsTrainer:
         full_v = np.zeros(self.train.n_features)
         state = None if self.start is None else self._lift(self.start)
         out = np.empty((1, v.shape[1], len(penalized), self.rows.n_targets))
-        solver = CG(self.budget.max_iter)
+        solver = CG(_MAX_ITER)
         for k, each in enumerate(v[0]):
             full_v[penalized] = each
-            found = solver.solve(self.train, full_v, state, tol=self.budget.accuracy)
+            found = solver.solve(self.train, full_v, state, tol=_ACCURACY)
             state = found.W
             out[0, k] = state[penalized]
         return out
