@@ -41,7 +41,7 @@ def thresholds(package: Path = PACKAGE) -> Iterator[Threshold]:
                 if isinstance(each, ast.Name)
             )
             if any(_NAME.search(name) for name in names):
-                values = ast.unparse(node.value).strip("()")
+                values = str(ast.get_source_segment(text, node.value))
                 reason = comment_above(text.splitlines(), node.lineno - 1)
                 yield Threshold(names, values, reason, module)
 

@@ -17,7 +17,7 @@ from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._candidate_average import GuardResult
-from skbilevel.model_selection._family import Family, in_kernels
+from skbilevel.model_selection._family import LossFamily, in_kernels
 from skbilevel.model_selection._glm_rows import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_glm_rows import is_large_glm
@@ -110,7 +110,7 @@ def tune_guarded(
     return finish(found)
 
 
-def _family_of(data: Prepared) -> Family | None:
+def _family_of(data: Prepared) -> LossFamily | None:
     """The family of a loss; None is least squares."""
     if data.quadratic:
         return None

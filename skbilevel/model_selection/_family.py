@@ -21,7 +21,7 @@ from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
 _BATCH_BYTES = 1 << 27
 
 
-class Family(Protocol):
+class LossFamily(Protocol):
     """A loss, and how training sets of it are solved."""
 
     def trainers(self, views: RowViews, plan: NestedPlan) -> Sequence[Any]:

@@ -11,7 +11,7 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._candidate_average import CandidateAverage, GuardResult
 from skbilevel.model_selection._class_paths import with_classes
-from skbilevel.model_selection._family import Family, LeastSquares
+from skbilevel.model_selection._family import LeastSquares, LossFamily
 from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
@@ -36,7 +36,7 @@ def guarded_strengths(
     members: Array | None = None,
     metadata: Metadata | None = None,
     limits: Limits | None = None,
-    family: Family | None = None,
+    family: LossFamily | None = None,
     listener: Listener | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -50,20 +50,38 @@ from skbilevel.solvers import (
 # Variances whose product with the largest squared column norm exceeds this are
 # beyond what products in double precision can tell from infinity.
 _SAFE = 1e12
-# Gauss-Newton steps on a function of metadata, quasi-Newton steps on those of labels.
-_METADATA_STEPS, _GROUP_STEPS = 2, 10
-# Weight of the mean squared departure of that function from the shared log variance,
-# and how far below and above it the function may go.
+# Quasi-Newton steps on strengths of labels.
+_GROUP_STEPS = 10
+# Weight of the mean squared departure of a function of metadata from the shared log
+# variance, and how far below and above it the function may go.
 _LAM, _REACH = 0.001, (-6.0, 4.0)
-# Points of the elastic net at most, and its largest working set: later points repeat
-# the last one.
-_POINTS, _COLUMNS = 5, 400
-# Relative accuracy of coefficients and of their derivatives while strengths are tuned,
-# and of what is compared and published.
-_TUNING_ACCURACY, _ACCURACY = (5e-4, 3e-2), 1e-5
+# Points of the elastic net at most.
+_POINTS = 5
 # Conjugate-gradient steps of one solve at most.
 _MAX_ITER = 1000
 _EDGE = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of the work on a training set.
+
+    Parameters
+    ----------
+    metadata_steps : int
+        Gauss-Newton steps on a function of metadata.
+    columns : int
+        Largest working set of the elastic net; later points repeat the last one.
+    tuning_accuracy : tuple of float
+        Relative accuracy of coefficients and of their derivatives while tuning.
+    accuracy : float
+        Relative accuracy of the candidates' and the published coefficients.
+    """
+
+    metadata_steps: int = 2
+    columns: int = 400
+    tuning_accuracy: tuple[float, float] = (5e-4, 3e-2)
+    accuracy: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -76,12 +94,15 @@ class RowsTrainer:
         Shared by all training sets.
     set : TrainingSet
         Its rows; ``halves`` are the inner hold-outs on which strengths are tuned.
+    budget : Budget
+        Limits of the work.
     start : ndarray of shape (p, t) or None
         A guess at the coefficients, for `solve`.
     """
 
     large: LargeRows
     set: TrainingSet
+    budget: Budget = field(default_factory=Budget)
     start: Array | None = None
 
     @property
@@ -189,10 +210,10 @@ class RowsTrainer:
             center,
             (low, high),
             weight * float(self.variance[0]),
-            _TUNING_ACCURACY,
+            self.budget.tuning_accuracy,
             _MAX_ITER,
         )
-        return search.run(parts[0], parts[1:], _LAM, _METADATA_STEPS)
+        return search.run(parts[0], parts[1:], _LAM, self.budget.metadata_steps)
 
     def groups(self, shared: SharedOptimum, members: Array) -> Array:
         """Variances (p,), one tuned for every label."""
@@ -200,7 +221,7 @@ class RowsTrainer:
         own = self._embedded(GroupStrengths(members, v0))
         box = own.bounds(np.exp(-300.0), np.exp(self._ceiling))
         problem = BilevelProblem(self._tasks, own, box)
-        outer = LBFGSB(accuracy=(_TUNING_ACCURACY[0],) * 2)
+        outer = LBFGSB(accuracy=(self.budget.tuning_accuracy[0],) * 2)
         solver = Nested(CG(_MAX_ITER), Implicit(), outer)
         found = solver.solve(problem, own.init(v0), tol=1e-4, max_iter=_GROUP_STEPS)
         return np.asarray(found.v[self.rows.penalized])
@@ -220,7 +241,7 @@ class RowsTrainer:
         n_points = min(n_points, _POINTS)
         oracle = RowsOracle(self.train, self.rows.penalized, self.yy)
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
-        descent, size = Descent(limit=_COLUMNS), self.rows.column_size
+        descent, size = Descent(limit=self.budget.columns), self.rows.column_size
         v, w = elastic_net_strengths(oracle, grid, ratio, descent, size)
         return v[None], w[None]
 
@@ -239,7 +260,7 @@ class RowsTrainer:
         solver = CG(_MAX_ITER)
         for k, each in enumerate(v[0]):
             full_v[penalized] = each
-            found = solver.solve(self.train, full_v, state, tol=_ACCURACY)
+            found = solver.solve(self.train, full_v, state, tol=self.budget.accuracy)
             state = found.W
             out[0, k] = state[penalized]
         return out
