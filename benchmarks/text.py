@@ -40,7 +40,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from threadpoolctl import threadpool_limits
 
 from skbilevel import BilevelLogisticCV
-from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget
+from skbilevel.model_selection._large_glm_budget import GLMBudget, MetadataMaker
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_tuning import LargeGLMTuning
 from skbilevel.model_selection._resampling import TrainingSet
@@ -169,7 +169,7 @@ def curves(name: str, steps: int) -> dict[str, list[tuple[float, float]]]:
     folds = StratifiedKFold(4, shuffle=True, random_state=0)
     pair = next(folds.split(Y, split.y))
     training = TrainingSet(np.arange(n), [pair], None)
-    columns, found = Columns(problem, None, None), {}
+    columns, found = MetadataMaker(problem, None, None), {}
     for variant, options in VARIANTS.items():
         seen: list[tuple[float, float]] = []
         start = time.process_time()

@@ -28,6 +28,7 @@ extensions = [
     "numpydoc",
     "mathml",
     "printed",
+    "thresholds",
 ]
 exclude_patterns = [
     "_build",

@@ -19,7 +19,6 @@ from skbilevel.linear_model._base import (
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import GLMTarget, prepare_glm
 from skbilevel.linear_model._scoring import nested_score
-from skbilevel.linear_model._tuning import tune
 
 
 class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
@@ -64,10 +63,12 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
         loss = PseudoHuberLoss(self.delta)
         # Searches start at zero, so zero should be a sensible prediction.
         target = GLMTarget(((counted - center) / unit)[:, None], loss, loss)
-        make = partial(prepare_glm, counts.take(X), target, counts, False)
+        free, groups = self._strength_columns(X, resampling)
+        columns = (free, self.fit_intercept, groups is not None)
+        data = prepare_glm(counts.take(X), target, counts, False, *columns)
         attributes = partial(self._attributes, X.dtype, center, unit)
         followed = self._followed(*given, attributes)
-        part = self._fit_part(X, make, tune, resampling, followed.parts[0])
+        part = self._fit_part(data, groups, resampling, followed.parts[0])
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(followed, [part], score)
 

@@ -5,7 +5,10 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import skbilevel
 
 ROOT = Path(__file__).resolve().parent.parent
 DOC = ROOT / "doc"
@@ -28,6 +31,7 @@ def load(path):
 
 LOOK = load(ROOT / ".ci" / "look_at_documents.py")
 BLOCKS = load(DOC / "_ext" / "blocks.py")
+THRESHOLDS = load(DOC / "_ext" / "thresholds.py")
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +126,62 @@ def test_the_browser_finds_each_fault(tmp_path):
         start = f"{name}.html" if name == "script" else f"{name}.html at 1000"
         assert any(line.startswith(f"{start}: {name}") for line in found)
     assert [line for line in found if line.startswith("fine")] == []
+
+
+def test_every_threshold_has_a_reason():
+    """The comment above it, which the developers' table shows."""
+    found = list(THRESHOLDS.thresholds())
+    assert len(found) > 30
+    assert [each for each in found if len(each.reason.split()) < 5] == []
+
+
+def test_a_threshold_without_a_comment_is_seen(tmp_path):
+    """Names of other endings are no thresholds."""
+    code = "# Other.\n_OTHER = 1\n_MANY_FROM, _FEW = 9, 2\n"
+    (tmp_path / "_module.py").write_text(code, encoding="utf-8")
+    (found,) = THRESHOLDS.thresholds(tmp_path)
+    assert found == THRESHOLDS.Threshold(("_MANY_FROM", "_FEW"), "9, 2", "", "_module")
+
+
+def test_names_of_the_glossary_are_in_the_code():
+    """Every one in the last column is a name of the package."""
+    page = (DOC / "developer" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|(.+)\|$", page.split("## Glossary")[1], flags=re.M)[2:]
+    named = [
+        name for row in rows for name in re.findall(r"`([\w.]+)`", row.split("|")[-1])
+    ]
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "skbilevel").rglob("*.py")
+    )
+    words = set(re.findall(r"\w+", code))
+    assert len(named) > 25
+    assert [name for name in named if not set(name.split(".")) <= words] == []
+
+
+@pytest.mark.parametrize(("name", "n_calls"), [("Ridge", 11), ("Logistic", 9)])
+def test_calls_from_fit_to_the_candidates(name, n_calls):
+    """As many as the page on a fit says."""
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    model = getattr(skbilevel, f"Bilevel{name}CV")()
+    chains = []
+
+    def look(frame, event, _):
+        if event != "call" or frame.f_code.co_name != "make_candidates" or chains:
+            return
+        chain = []
+        while frame is not None:
+            own = Path(frame.f_code.co_filename).parent.name
+            if own in ("linear_model", "model_selection"):
+                chain.append(frame.f_code.co_name)
+            frame = frame.f_back
+        chains.append([each for each in chain if not each.startswith("<")])
+
+    before = sys.getprofile()
+    sys.setprofile(look)
+    try:
+        model.fit(X, X[:, 0] > 0)
+    finally:
+        sys.setprofile(before)
+    (chain,) = chains
+    assert chain[-1] == "fit"
+    assert len(chain) == n_calls + 1

@@ -31,13 +31,15 @@ from skbilevel.linear_model._columns import (
     unpenalized_mask,
 )
 from skbilevel.linear_model._cv import Resampling
+from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._first_look import warn_of_few_rows
 from skbilevel.linear_model._following import Attributes, FollowedFit, FollowedPart
-from skbilevel.linear_model._options import Tuned, TuningOptions
+from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._parameters import Parameters
 from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._routing import RoutingMixin
+from skbilevel.linear_model._tuning import tune
 from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
 
 # What a fit sets, or may set.
@@ -57,9 +59,6 @@ _FITTED = (
     "n_features_in_",
     "feature_names_in_",
 )
-
-# From prepared data, ``cv`` and the estimator's parameters to strengths.
-Search = Callable[[Any, Resampling, TuningOptions], Tuned]
 
 
 class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Parameters):
@@ -112,18 +111,10 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         fit.close()
         return parts
 
-    def _fit_part(
-        self,
-        X: Any,
-        make: Callable[..., Any],
-        search: Search,
-        resampling: Resampling,
-        part: FollowedPart,
-    ) -> Published:
-        """All of a fit between validation and publication.
-
-        ``make(free, fit_intercept, grouped)`` prepares the rows.
-        """
+    def _strength_columns(
+        self, X: Any, resampling: Resampling
+    ) -> tuple[Array, Groups | None]:
+        """Mask of the unpenalized columns, and labels of those that share strengths."""
         if self.scoring is not None:
             check_scoring(self, scoring=self.scoring)
         names = getattr(self, "feature_names_in_", None)
@@ -132,26 +123,36 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
             names = features.names
         free = unpenalized_mask(self.unpenalized, X.shape[1], names)
         made = () if features is None else (features.transformer, features.added)
-        groups = strength_groups(self.feature_groups, free, names, *made)
-        data = make(free, self.fit_intercept, groups is not None)
-        if self._many_strengths(groups, free):
-            warn_of_few_rows(round(float(data.rows.weight.sum())))
+        return free, strength_groups(self.feature_groups, free, names, *made)
+
+    def _fit_part(
+        self,
+        data: Prepared,
+        groups: Groups | None,
+        resampling: Resampling,
+        part: FollowedPart,
+    ) -> Published:
+        """From prepared rows to fitted attributes of one set of strengths."""
+        rows = data.rows
+        if self._many_strengths(groups, rows.n_penalized):
+            warn_of_few_rows(round(float(rows.weight.sum())))
         options = self._tuning_options(groups)
         with one_blas_thread():
             published = part.run(
-                lambda who: search(data, resampling, replace(options, listener=who)),
+                lambda who: tune(data, resampling, replace(options, listener=who)),
                 partial(publish_attributes, data, groups=groups),
             )
         if published.edge and resampling.told_of_edges and not part.interrupted:
-            wide = X.shape[1] > X.shape[0]
+            wide = rows.X.shape[1] > rows.X.shape[0]
             warn_user(
-                _edge_message(published.edge, wide, bool(free.any())), BoundaryWarning
+                _edge_message(published.edge, wide, bool(len(rows.free))),
+                BoundaryWarning,
             )
         return published
 
-    def _many_strengths(self, groups: Groups | None, free: Array) -> bool:
+    def _many_strengths(self, groups: Groups | None, n_penalized: int) -> bool:
         """Whether the guard is asked for more than one strength."""
-        n_strengths = int((~free).sum()) if groups is None else len(groups.labels)
+        n_strengths = n_penalized if groups is None else len(groups.labels)
         return isinstance(self.hyperpenalty, str) and n_strengths > 1
 
     def _followed(

@@ -17,7 +17,6 @@ from skbilevel._warn import warn_user
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._options import FoldModel, Tried, Tuned, TuningOptions
-from skbilevel.model_selection._course import Found
 from skbilevel.model_selection._criterion import Source
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
@@ -27,11 +26,12 @@ from skbilevel.model_selection._outer_space import (
     check_hyperpenalty,
     variance_limits,
 )
-from skbilevel.model_selection._progress import Finishing, Step
+from skbilevel.model_selection._progress import MappedListener, Step
 from skbilevel.model_selection._regime import Regime
 from skbilevel.model_selection._resampling import Pair, fold_labels
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search import Search
+from skbilevel.model_selection._search_history import CriterionResult
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.solvers import Status
 from skbilevel.solvers._shared import Visited
@@ -61,8 +61,8 @@ def search_strengths(
     options: TuningOptions,
     metadata: FoldMetadata | None,
     unit: Unit,
-    finish: Callable[[Found], Tuned],
-) -> Found:
+    finish: Callable[[CriterionResult], Tuned],
+) -> CriterionResult:
     """Search the strengths of a criterion from the best shared one, or a given start.
 
     Parameters
@@ -98,7 +98,7 @@ def search_strengths(
     )
     listener = None
     if options.listener is not None:
-        listener = Finishing(options.listener, finish, partial(_words, unit))
+        listener = MappedListener(options.listener, finish, partial(_words, unit))
     search = Search(
         regime,
         options.tol,
@@ -202,7 +202,7 @@ def _mapper(options: TuningOptions) -> Any:
     )
 
 
-def _warn(found: Found, unit: Unit) -> None:
+def _warn(found: CriterionResult, unit: Unit) -> None:
     if found.status in _WARNED:
         warn_user(
             f"{found.status.value} Reached a {unit.name} of "
@@ -216,7 +216,7 @@ def report(
     source: Source,
     views: RowViews,
     splits: list[Pair],
-    found: Found,
+    found: CriterionResult,
     options: TuningOptions,
     unit: Unit,
     left_out: Callable[[], Array] | None,
@@ -273,7 +273,8 @@ def _is_shared(options: TuningOptions) -> bool:
 
 
 def _tried(
-    found: Found, models_at: Callable[[Array, tuple[Any, ...]], list[FoldModel]]
+    found: CriterionResult,
+    models_at: Callable[[Array, tuple[Any, ...]], list[FoldModel]],
 ) -> Tried | None:
     """The shared strengths that were evaluated, the chosen one among them."""
     if not found.v.size:

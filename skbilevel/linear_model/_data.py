@@ -20,6 +20,7 @@ from skbilevel.problems._moments import AugmentedRows, some_columns
 # more than an eighth of all entries is not zero they are left alone longer. The type
 # of X plays no part.
 _SPREAD, _SPREAD_OF_RARE, _RARE = 1e2, 1e6, 0.125
+# A dense column is shifted where its mean is more than so many times its spread.
 _SHIFT_FROM = 1e2
 _SQUARED = SquaredLoss()
 

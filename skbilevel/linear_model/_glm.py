@@ -23,7 +23,6 @@ from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._routing import refuse_score_params
 from skbilevel.linear_model._scoring import nested_score, user_score
-from skbilevel.linear_model._tuning import tune
 from skbilevel.problems import GammaLoss, Loss, PoissonLoss, TweedieLoss
 
 # No exposures are that many powers of e apart.
@@ -192,10 +191,11 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
             params["offset"] = offset  # for a scorer or a splitter that asks for it
         resampling = resample(X, y, sample_weight, params).among(counts)
         target = self._target(counts.take(y), counts.weight, counts.take(offset))
-        make = partial(prepare_glm, counts.take(X), target, counts, True)
-        attributes = partial(self._attributes, X.dtype)
-        fit = self._followed(*given, attributes)
-        part = self._fit_part(X, make, tune, resampling, fit.parts[0])
+        free, groups = self._strength_columns(X, resampling)
+        columns = (free, self.fit_intercept, groups is not None)
+        data = prepare_glm(counts.take(X), target, counts, True, *columns)
+        fit = self._followed(*given, partial(self._attributes, X.dtype))
+        part = self._fit_part(data, groups, resampling, fit.parts[0])
         more = (sample_weight, params, offset)
         score = partial(nested_score, self, X, y, [part], *more)
         return self._conclude(fit, [part], score)

@@ -16,8 +16,8 @@ from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
 from skbilevel.model_selection._average import Averaging
-from skbilevel.model_selection._conclusion import GuardResult
-from skbilevel.model_selection._family import Family, in_kernels
+from skbilevel.model_selection._candidate_average import GuardResult
+from skbilevel.model_selection._family import LossFamily, in_kernels
 from skbilevel.model_selection._glm_rows import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_glm_rows import is_large_glm
@@ -33,7 +33,7 @@ from skbilevel.model_selection._plan import (
     default_plan,
     split_plan,
 )
-from skbilevel.model_selection._progress import Finishing
+from skbilevel.model_selection._progress import MappedListener
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
@@ -74,7 +74,7 @@ def tune_guarded(
 
     listener = None
     if options.listener is not None:
-        listener = Finishing(options.listener, finish)
+        listener = MappedListener(options.listener, finish)
     if not data.quadratic and is_large_glm(data.rows, _by_target(data, options)):
         # Ridge does not wait for modules that it has no use for.
         from skbilevel.model_selection._large_glm import guarded_large_glm
@@ -110,13 +110,13 @@ def tune_guarded(
     return finish(found)
 
 
-def _family_of(data: Prepared) -> Family | None:
+def _family_of(data: Prepared) -> LossFamily | None:
     """The family of a loss; None is least squares."""
     if data.quadratic:
         return None
-    from skbilevel.model_selection._glm_family import LinearPredictor
+    from skbilevel.model_selection._glm_family import GLMFamily
 
-    return LinearPredictor(data.loss, data.outer, data.offset)
+    return GLMFamily(data.loss, data.outer, data.offset)
 
 
 def _by_target(data: Prepared, options: TuningOptions) -> bool:

@@ -23,7 +23,6 @@ from skbilevel.linear_model._export import plain_logistic
 from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
-from skbilevel.linear_model._tuning import tune
 
 
 class BilevelLogisticCV(
@@ -236,10 +235,11 @@ class BilevelLogisticCV(
         counts = RowCounts.of(weight, class_factors(self.class_weight, y, weight))
         self.classes_, target = class_target(counts.take(y), self.outer_loss)
         resampling = resample(X, y, sample_weight, params).among(counts)
-        make = partial(prepare_glm, counts.take(X), target, counts, False)
-        attributes = partial(self._attributes, X.dtype)
-        fit = self._followed(*given, attributes)
-        part = self._fit_part(X, make, tune, resampling, fit.parts[0])
+        free, groups = self._strength_columns(X, resampling)
+        columns = (free, self.fit_intercept, groups is not None)
+        data = prepare_glm(counts.take(X), target, counts, False, *columns)
+        fit = self._followed(*given, partial(self._attributes, X.dtype))
+        part = self._fit_part(data, groups, resampling, fit.parts[0])
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(fit, [part], score)
 

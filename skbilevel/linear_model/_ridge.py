@@ -22,10 +22,9 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge
 from skbilevel.linear_model._first_look import warn_of_constant
-from skbilevel.linear_model._following import FollowedFit
+from skbilevel.linear_model._following import FollowedFit, FollowedPart
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
-from skbilevel.linear_model._tuning import tune
 
 
 class BilevelRidgeCV(
@@ -204,19 +203,33 @@ class BilevelRidgeCV(
     ) -> list[Published]:
         """One set of strengths per part of the targets, in parallel."""
         tasks = [
-            (X, partial(prepare, X, Y[:, c], counts), tune, resampling, part)
+            (X, Y[:, c], counts, resampling, part)
             for c, part in zip(columns, fit.parts, strict=True)
         ]
         if len(columns) > 1 and effective_n_jobs(self.n_jobs) > 1:
             try:
-                return map_threads(self._fit_part, tasks, self.n_jobs)
+                return map_threads(self._fit_targets, tasks, self.n_jobs)
             except KeyboardInterrupt as stop:
                 fit.interrupted(stop)
         known = [part.published() for part in fit.parts]
         return [
-            self._fit_part(*task) if part is None else part
+            self._fit_targets(*task) if part is None else part
             for task, part in zip(tasks, known, strict=True)
         ]
+
+    def _fit_targets(
+        self,
+        X: Any,
+        Y: Array,
+        counts: RowCounts,
+        resampling: Resampling,
+        part: FollowedPart,
+    ) -> Published:
+        """Targets that share their strengths: from validated rows to attributes."""
+        free, groups = self._strength_columns(X, resampling)
+        columns = (free, self.fit_intercept, groups is not None)
+        data = prepare(X, Y, counts, *columns)
+        return self._fit_part(data, groups, resampling, part)
 
     def _attributes(
         self, dtype: Any, flat: bool, parts: list[Published]

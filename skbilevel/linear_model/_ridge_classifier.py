@@ -23,7 +23,6 @@ from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge_classifier
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
-from skbilevel.linear_model._tuning import tune
 
 
 class BilevelRidgeClassifierCV(
@@ -178,10 +177,12 @@ class BilevelRidgeClassifierCV(
         classes, present = label_columns(counts.take(y))
         resampling = resample(X, y, sample_weight, params).among(counts)
         target = np.where(present, 1.0, -1.0)
-        make = partial(prepare, counts.take(X), target, counts)
+        free, groups = self._strength_columns(X, resampling)
+        columns = (free, self.fit_intercept, groups is not None)
+        data = prepare(counts.take(X), target, counts, *columns)
         attributes = partial(self._attributes, X.dtype, classes, kind)
         fit = self._followed(*given, attributes)
-        part = self._fit_part(X, make, tune, resampling, fit.parts[0])
+        part = self._fit_part(data, groups, resampling, fit.parts[0])
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(fit, [part], score)
 

@@ -22,12 +22,12 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import Tuned, TuningOptions
-from skbilevel.model_selection._course import Found
 from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._regime import Regime, choose, oracle_solver
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
 from skbilevel.model_selection._row_views import RowViews
+from skbilevel.model_selection._search_history import CriterionResult
 from skbilevel.solvers import (
     LBFGSB,
     NEWTON,
@@ -38,12 +38,12 @@ from skbilevel.solvers import (
     NewtonDual,
     choose_newton,
 )
+from skbilevel.solvers.hypergradient._left_out import INVERSE_UP_TO
 
 # A closed form needs a matrix of this size at most to be factored.
 _CLOSED_UP_TO = 6000
-# Approximate leave-one-out inverts a Hessian of this size at most: of one target, and
-# over all classes, whose rows cost as much as the inverse.
-_INVERSE_UP_TO, _CLASSES_UP_TO = 6000, 3000
+# Of several classes: leaving out their rows costs as much as the inverse.
+_CLASSES_UP_TO = 3000
 
 
 def tune_criterion(
@@ -81,7 +81,7 @@ def tune_criterion(
         predicted: Array = source.left_out_predictions(v) + data.rows.y_shift
         return predicted * data.y_scale
 
-    def finish(found: Found, brief: bool = True) -> Tuned:
+    def finish(found: CriterionResult, brief: bool = True) -> Tuned:
         others = None if splits else partial(left_out, found.v)
         return report(data, source, views, splits, found, options, unit, others, brief)
 
@@ -151,7 +151,7 @@ def _glm_regime(data: Prepared, left_out: bool, options: TuningOptions) -> Regim
         check_closed_form(given, factors, "loo")
         size = min(n, p) * data.rows.n_targets
         coupled = data.rows.n_targets > 1
-        if size > (_CLASSES_UP_TO if coupled else _INVERSE_UP_TO):
+        if size > (_CLASSES_UP_TO if coupled else INVERSE_UP_TO):
             raise ValueError(
                 f"cv='loo' inverts a matrix of {size} columns, which is too large; "
                 "give a number of folds."

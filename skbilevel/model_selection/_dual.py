@@ -25,12 +25,12 @@ from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._resampled import KernelHalves
 from skbilevel.problems._ridge import solve_kernel
 from skbilevel.problems._spectrum import (
-    SharedStrength,
+    SharedOptimum,
     Spectrum,
     base_leverage,
     shared_by,
 )
-from skbilevel.solvers.outer._gauss_newton import Deviations
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 from skbilevel.solvers.outer._lbfgs import LimitedMemory
 
 
@@ -105,7 +105,7 @@ class KernelTrainer:
         self,
         theta: Array,
         lambdas: Sequence[float],
-        penalty: Deviations,
+        penalty: DeviationPenalty,
         strengths: LogLinear,
         n_steps: int,
         bounds: tuple[Array, Array],
@@ -161,7 +161,7 @@ class KernelTrainer:
             rows.free[train],
         )
 
-    def shared(self, criterion: str) -> SharedStrength:
+    def shared(self, criterion: str) -> SharedOptimum:
         """Best shared ``log v``."""
         train = self.set.rows
         root = self.kernel_rows.root_weight[train]
@@ -183,7 +183,7 @@ class KernelTrainer:
         if self.set.shared is not None:
             pairs, resampled = self.set.shared, self._resampled_shared
             weight = np.array([self.kernel_rows.weight_of(b) for _, b in pairs])
-        return SharedStrength.of([shared_by(spectrum, criterion, weight, resampled)])
+        return SharedOptimum.of([shared_by(spectrum, criterion, weight, resampled)])
 
     def _resampled_shared(self, grid: Array) -> Array:
         rows = self.kernel_rows

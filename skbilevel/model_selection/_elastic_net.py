@@ -22,9 +22,8 @@ from sklearn.linear_model import enet_path
 from skbilevel._threads import quiet_descent
 from skbilevel._typing import Array
 from skbilevel.problems import Centered, Design, RowsDataFit, SparseDesign
+from skbilevel.problems._design import BLOCK_BYTES
 from skbilevel.problems._kernel import KernelRows
-
-_BLOCK_BYTES = 1 << 24
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
 _DIRECT = 120
@@ -337,7 +336,7 @@ def _weighted_gram(design: Design, columns: Array, weight: Array) -> Array:
         weighted.data *= weight[block.indices]
         return np.asarray((block.T @ weighted).toarray())
     gram = np.zeros((len(columns), len(columns)))
-    step = max(1, _BLOCK_BYTES // (8 * max(design.shape[1], 1)))
+    step = max(1, BLOCK_BYTES // (8 * max(design.shape[1], 1)))
     rows = np.flatnonzero(weight)
     for start in range(0, len(rows), step):
         index = rows[start : start + step]

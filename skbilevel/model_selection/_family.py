@@ -17,10 +17,11 @@ from skbilevel.problems import Loss, SquaredLoss
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
 
+# Matrices of training sets that are solved at once take no more than this.
 _BATCH_BYTES = 1 << 27
 
 
-class Family(Protocol):
+class LossFamily(Protocol):
     """A loss, and how training sets of it are solved."""
 
     def trainers(self, views: RowViews, plan: NestedPlan) -> Sequence[Any]:

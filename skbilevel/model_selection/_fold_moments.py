@@ -22,6 +22,7 @@ from skbilevel.problems import (
     transfer,
 )
 from skbilevel.problems._moments import (
+    CELL_BYTES,
     AugmentedRows,
     CellMoments,
     RowMoments,
@@ -33,7 +34,6 @@ from skbilevel.problems._moments import (
 )
 from skbilevel.problems._ridge import solve_moments
 
-_CELL_BYTES = 1 << 28
 # From this many columns on, tasks are worth a thread each, and stay apart.
 _TASKS_APART_FROM = 300
 
@@ -155,7 +155,7 @@ def _moments(rows: AugmentedRows, splits: Sequence[Pair]) -> Array:
     sets = [np.arange(rows.n_rows), *(a for a, _ in splits), *(b for _, b in splits)]
     cell = _cells(rows.n_rows, sets[1:])
     n_cells = 0 if cell is None else int(cell.max()) + 1
-    few = n_cells <= len(sets) and n_cells * 8 * rows.width**2 <= _CELL_BYTES
+    few = n_cells <= len(sets) and n_cells * 8 * rows.width**2 <= CELL_BYTES
     if cell is not None and few:
         return CellMoments.of(rows, cell).sums(sets)
     return RowMoments(rows).sums(sets)

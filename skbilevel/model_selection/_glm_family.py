@@ -18,7 +18,7 @@ from skbilevel.problems._moments import AugmentedRows
 
 
 @dataclass(frozen=True)
-class LinearPredictor:
+class GLMFamily:
     """A loss of linear predictions.
 
     Parameters

@@ -31,8 +31,8 @@ from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
-from skbilevel.problems._spectrum import SharedStrength, choose_shared
-from skbilevel.solvers.outer._gauss_newton import Deviations
+from skbilevel.problems._spectrum import SharedOptimum, choose_shared
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 
 # Largest variance times the largest squared norm of a column.
 _CEILING = np.log(1e8)
@@ -112,10 +112,10 @@ class GLMTrainer:
         return np.array([2.0 * self.problem.null.loss])
 
     @cached_property
-    def _start(self) -> tuple[SharedStrength, State]:
+    def _start(self) -> tuple[SharedOptimum, State]:
         """The best shared strength, and the solution at it."""
         log_v, edge = self._choose_shared()
-        shared = SharedStrength.of([(log_v, edge, self._top)])
+        shared = SharedOptimum.of([(log_v, edge, self._top)])
         return shared, self.problem.solve_shared(float(np.exp(log_v)))
 
     @property
@@ -158,7 +158,7 @@ class GLMTrainer:
         path = shared_path(rotated, pairs, scale, self._top)
         return replace(path, row=self.set.rows[path.row])
 
-    def shared(self, criterion: str) -> SharedStrength:
+    def shared(self, criterion: str) -> SharedOptimum:
         """The best shared strength; the criterion is always that of the folds."""
         return self._start[0]
 
@@ -215,7 +215,7 @@ class GLMTrainer:
         self,
         theta: Array,
         lambdas: Sequence[float],
-        penalty: Deviations,
+        penalty: DeviationPenalty,
         expand: LogLinear,
         n_steps: int,
         bounds: tuple[Array, Array],

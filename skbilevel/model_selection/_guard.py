@@ -9,16 +9,16 @@ from typing import Any
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._candidate_average import CandidateAverage, GuardResult
 from skbilevel.model_selection._class_paths import with_classes
-from skbilevel.model_selection._conclusion import Guard, GuardResult
-from skbilevel.model_selection._family import Family, LeastSquares
+from skbilevel.model_selection._family import LeastSquares, LossFamily
 from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import (
     Candidates,
+    OnFamily,
     Strengths,
-    Tell,
     make_candidates,
 )
 from skbilevel.model_selection._progress import Listener, Progress
@@ -36,7 +36,7 @@ def guarded_strengths(
     members: Array | None = None,
     metadata: Metadata | None = None,
     limits: Limits | None = None,
-    family: Family | None = None,
+    family: LossFamily | None = None,
     listener: Listener | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average.
@@ -45,7 +45,9 @@ def guarded_strengths(
     strength before a fold is done, the choice by the folds that are done later.
     """
     limits, family = limits or Limits(), family or LeastSquares()
-    guard = Guard(views, plan, averaging, members, limits, family, perf_counter())
+    guard = CandidateAverage(
+        views, plan, averaging, members, limits, family, perf_counter()
+    )
     progress = Progress(listener)
     trainers, made = family.trainers(views, plan), list[Any]()
     progress.begin(recipe.n_families + len(trainers))
@@ -63,7 +65,7 @@ def guarded_strengths(
     return guard.conclude(made)
 
 
-def _telling(progress: Progress, guard: Guard, trainer: Any) -> Tell:
+def _telling(progress: Progress, guard: CandidateAverage, trainer: Any) -> OnFamily:
     """Tell families of the first training sets as results."""
 
     shared: list[Callable[[], Any]] = []
@@ -81,7 +83,7 @@ def _telling(progress: Progress, guard: Guard, trainer: Any) -> Tell:
 
 
 def _conclude_one(
-    guard: Guard, trainer: Any, candidates: Callable[[], Any]
+    guard: CandidateAverage, trainer: Any, candidates: Callable[[], Any]
 ) -> GuardResult:
     return guard.conclude([(trainer, candidates())])
 
@@ -92,7 +94,7 @@ def _candidates(
     strengths: Strengths,
     metadata: Metadata | None,
     limits: Limits,
-    tell: Tell | None = None,
+    tell: OnFamily | None = None,
 ) -> Candidates | CompactCandidates:
     """Candidates of a trainer, those with strengths by class behind the others."""
     own, enough = recipe.classes, False

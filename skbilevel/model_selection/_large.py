@@ -20,7 +20,7 @@ from skbilevel.model_selection._large_metadata import (
     emphasis,
     intrinsic_metadata,
 )
-from skbilevel.model_selection._large_rows import Budget, LargeRows
+from skbilevel.model_selection._large_rows import LargeRows
 from skbilevel.model_selection._refits import refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems import (
@@ -31,12 +31,12 @@ from skbilevel.problems import (
     GroupStrengths,
     Parametrization,
     RowsDataFit,
+    SharedStrength,
     Sweep,
     Task,
 )
-from skbilevel.problems import SharedStrength as OneStrength
 from skbilevel.problems._moments import AugmentedRows, unit_metric
-from skbilevel.problems._spectrum import SharedStrength
+from skbilevel.problems._spectrum import SharedOptimum
 from skbilevel.solvers import (
     CG,
     LBFGSB,
@@ -50,7 +50,38 @@ from skbilevel.solvers import (
 # Variances whose product with the largest squared column norm exceeds this are
 # beyond what products in double precision can tell from infinity.
 _SAFE = 1e12
+# Quasi-Newton steps on strengths of labels.
+_GROUP_STEPS = 10
+# Weight of the mean squared departure of a function of metadata from the shared log
+# variance, and how far below and above it the function may go.
+_LAM, _REACH = 0.001, (-6.0, 4.0)
+# Points of the elastic net at most.
+_POINTS = 5
+# Conjugate-gradient steps of one solve at most.
+_MAX_ITER = 1000
 _EDGE = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of the work on a training set.
+
+    Parameters
+    ----------
+    metadata_steps : int
+        Gauss-Newton steps on a function of metadata.
+    columns : int
+        Largest working set of the elastic net; later points repeat the last one.
+    tuning_accuracy : tuple of float
+        Relative accuracy of coefficients and of their derivatives while tuning.
+    accuracy : float
+        Relative accuracy of the candidates' and the published coefficients.
+    """
+
+    metadata_steps: int = 2
+    columns: int = 400
+    tuning_accuracy: tuple[float, float] = (5e-4, 3e-2)
+    accuracy: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -142,14 +173,14 @@ class RowsTrainer:
         top = self.train.curvature_diag[self.rows.penalized].max(initial=0.0)
         return float(np.log(_SAFE / top)) if top > 0 else 0.0
 
-    def shared(self, criterion: str) -> SharedStrength:
+    def shared(self, criterion: str) -> SharedOptimum:
         """Best shared ``log v`` on the inner hold-outs: closed forms need a factor."""
         ceiling = self._ceiling
         if not self._tasks or not self.yy > 0:
-            return SharedStrength.of([(ceiling - np.log(_SAFE), 0, ceiling)])
+            return SharedOptimum.of([(ceiling - np.log(_SAFE), 0, ceiling)])
         p = self.train.n_features
         box = (np.array([-np.inf]), np.array([np.inf]))
-        problem = BilevelProblem(self._tasks, OneStrength(p), box)
+        problem = BilevelProblem(self._tasks, SharedStrength(p), box)
         diagonal = self.train.curvature_diag[self.rows.penalized]
         v0 = 1.0 / max(float(diagonal.mean()), np.exp(-ceiling))
         found = best_shared_strength(
@@ -160,16 +191,16 @@ class RowsTrainer:
             index=self.rows.penalized,
         )
         edge = _EDGE.get(found.status, 0)
-        return SharedStrength.of([(float(np.log(found.v)), edge, ceiling)])
+        return SharedOptimum.of([(float(np.log(found.v)), edge, ceiling)])
 
-    def metadata(self, shared: SharedStrength, Z: list[Array]) -> Array:
+    def metadata(self, shared: SharedOptimum, Z: list[Array]) -> Array:
         """Variances (p,) as a tuned function of metadata.
 
         ``Z`` holds the columns of the training set and of the training part of
         every inner hold-out, so that no hold-out row speaks about its own error.
         """
-        budget, center = self.budget, float(shared.log_v[0])
-        low, high = center + budget.reach[0], center + budget.reach[1]
+        center = float(shared.log_v[0])
+        low, high = center + _REACH[0], center + _REACH[1]
         high = max(min(high, float(shared.ceiling[0])), low + 1e-6)
         parts = common_coordinates(Z, emphasis(self.train, self.rows.penalized))
         weight = sum(float(task.weight) for task in self._tasks)
@@ -179,21 +210,20 @@ class RowsTrainer:
             center,
             (low, high),
             weight * float(self.variance[0]),
-            budget.tuning_accuracy,
-            budget.max_iter,
+            self.budget.tuning_accuracy,
+            _MAX_ITER,
         )
-        return search.run(parts[0], parts[1:], budget.lam, budget.metadata_steps)
+        return search.run(parts[0], parts[1:], _LAM, self.budget.metadata_steps)
 
-    def groups(self, shared: SharedStrength, members: Array) -> Array:
+    def groups(self, shared: SharedOptimum, members: Array) -> Array:
         """Variances (p,), one tuned for every label."""
-        budget, v0 = self.budget, float(np.exp(shared.log_v[0]))
+        v0 = float(np.exp(shared.log_v[0]))
         own = self._embedded(GroupStrengths(members, v0))
         box = own.bounds(np.exp(-300.0), np.exp(self._ceiling))
         problem = BilevelProblem(self._tasks, own, box)
-        outer = LBFGSB(accuracy=(budget.tuning_accuracy[0],) * 2)
-        solver = Nested(CG(budget.max_iter), Implicit(), outer)
-        steps = budget.group_steps
-        found = solver.solve(problem, own.init(v0), tol=1e-4, max_iter=steps)
+        outer = LBFGSB(accuracy=(self.budget.tuning_accuracy[0],) * 2)
+        solver = Nested(CG(_MAX_ITER), Implicit(), outer)
+        found = solver.solve(problem, own.init(v0), tol=1e-4, max_iter=_GROUP_STEPS)
         return np.asarray(found.v[self.rows.penalized])
 
     def metadata_columns(self, given: list[Array] | None) -> list[Array]:
@@ -208,7 +238,7 @@ class RowsTrainer:
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path by working sets, as strengths."""
-        n_points = min(n_points, self.budget.elastic_net)
+        n_points = min(n_points, _POINTS)
         oracle = RowsOracle(self.train, self.rows.penalized, self.yy)
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
         descent, size = Descent(limit=self.budget.columns), self.rows.column_size
@@ -227,7 +257,7 @@ class RowsTrainer:
         full_v = np.zeros(self.train.n_features)
         state = None if self.start is None else self._lift(self.start)
         out = np.empty((1, v.shape[1], len(penalized), self.rows.n_targets))
-        solver = CG(self.budget.max_iter)
+        solver = CG(_MAX_ITER)
         for k, each in enumerate(v[0]):
             full_v[penalized] = each
             found = solver.solve(self.train, full_v, state, tol=self.budget.accuracy)

@@ -14,7 +14,7 @@ from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._metadata import Metadata
 
 if TYPE_CHECKING:
-    from skbilevel.model_selection._paths import Tell
+    from skbilevel.model_selection._paths import OnFamily
     from skbilevel.model_selection._recipe import Recipe
 
 
@@ -23,7 +23,7 @@ def large_candidates(
     recipe: Recipe,
     members: Array | None,
     metadata: Metadata | None,
-    tell: Tell | None = None,
+    tell: OnFamily | None = None,
 ) -> CompactCandidates:
     """Few candidates, each made from products with X.
 

@@ -11,9 +11,13 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
-from skbilevel.model_selection._conclusion import GuardResult
+from skbilevel.model_selection._candidate_average import GuardResult
 from skbilevel.model_selection._held_out import HeldOut
-from skbilevel.model_selection._large_glm_budget import Columns, GLMBudget, ceiling_of
+from skbilevel.model_selection._large_glm_budget import (
+    GLMBudget,
+    MetadataMaker,
+    ceiling_of,
+)
 from skbilevel.model_selection._large_glm_deviations import choose_refined
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_tuning import (
@@ -30,7 +34,7 @@ from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import Loss
 from skbilevel.problems._moments import AugmentedRows
-from skbilevel.problems._spectrum import SharedStrength
+from skbilevel.problems._spectrum import SharedOptimum
 
 
 def guarded_large_glm(
@@ -97,7 +101,7 @@ def guarded_large_glm(
 
     def tuning_of(rows: AugmentedRows) -> LargeGLMTuning:
         problem = LargeGLM.of(rows, loss, outer, offset)
-        columns = Columns(problem, members, metadata, by_target)
+        columns = MetadataMaker(problem, members, metadata, by_target)
         return LargeGLMTuning(problem, columns, budget, limits)
 
     tuning = tuning_of(views.full)
@@ -262,7 +266,7 @@ class LargeGLMGuard:
             each.tuning.problem.layout.coefficients(W_k, v_k)
             for each, (v_k, W_k) in zip(self.folds, published, strict=False)
         ]
-        shared = SharedStrength.of(
+        shared = SharedOptimum.of(
             [(full.center, first.shared.edge, ceiling_of(tuning.problem, index))]
         )
         p, t = layout.n_penalized, W.shape[1]

@@ -77,7 +77,7 @@ class GLMBudget:
 
 
 @dataclass(frozen=True)
-class Columns:
+class MetadataMaker:
     """Makes metadata of a training set from its rows.
 
     Parameters

@@ -55,8 +55,8 @@ class Deviations:
 def choose_refined(averaging: Averaging, held: HeldOut) -> Choice:
     """Weigh the candidates; the third refines the second and never joins it.
 
-    It takes the second one's place if it has the larger weight against it, which
-    needs a gain beyond a standard error where that is the pessimism.
+    The third replaces the second if it has the larger weight in a comparison of the
+    two, that is, if it gains more than ``pessimism`` standard errors.
     """
     whole = averaging.choose(held)
     if len(whole.loss) < 3:

@@ -51,7 +51,7 @@ def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:
 
 
 @dataclass(frozen=True)
-class Layout:
+class CollapsedColumns:
     """Working columns: free ones, those of several rows, one for rows with own ones.
 
     Parameters
@@ -127,7 +127,7 @@ class LargeGLM:
         Added to the linear predictions.
     design : Design
         Working columns in the precision of the data.
-    layout : Layout
+    layout : CollapsedColumns
         Which these are.
     """
 
@@ -136,7 +136,7 @@ class LargeGLM:
     outer: Loss
     offset: Array | None
     design: Design
-    layout: Layout
+    layout: CollapsedColumns
 
     @classmethod
     def of(
@@ -192,7 +192,7 @@ class LargeGLM:
         return np.asarray(2.0 * np.log(unit_metric(np.maximum(square, 0.0), total)))
 
 
-def _sparse_columns(rows: AugmentedRows) -> tuple[Design, Layout]:
+def _sparse_columns(rows: AugmentedRows) -> tuple[Design, CollapsedColumns]:
     X = sparse.csc_array(rows.X, dtype=np.float64)
     X = X if rows.trivial_columns else X[:, rows.penalized]
     count = np.diff(X.indptr)
@@ -200,7 +200,7 @@ def _sparse_columns(rows: AugmentedRows) -> tuple[Design, Layout]:
     kept = np.flatnonzero(count != 1)
     first = X.indptr[lone]
     own, owner = np.unique(X.indices[first], return_inverse=True)
-    layout = Layout(rows.n_free, kept, lone, owner, X.data[first], own)
+    layout = CollapsedColumns(rows.n_free, kept, lone, owner, X.data[first], own)
     n = X.shape[0]
     unit = sparse.csc_array(
         (np.ones(len(own)), (own, np.arange(len(own)))), shape=(n, len(own))
@@ -210,12 +210,12 @@ def _sparse_columns(rows: AugmentedRows) -> tuple[Design, Layout]:
     return as_design(sparse.hstack(parts, format="csc")), layout
 
 
-def _dense_columns(rows: AugmentedRows) -> tuple[Design, Layout]:
+def _dense_columns(rows: AugmentedRows) -> tuple[Design, CollapsedColumns]:
     X = rows.X if rows.trivial_columns else rows.X[:, rows.penalized]
     design, shift = as_design(X), rows.shift[rows.penalized]
     if shift.any():
         design = Centered(design, shift, np.ones(len(shift)))
     none = np.empty(0, dtype=int)
     kept = np.arange(rows.n_penalized)
-    layout = Layout(rows.n_free, kept, none, none, np.empty(0), none)
+    layout = CollapsedColumns(rows.n_free, kept, none, none, np.empty(0), none)
     return Headed(design, rows.free_block(np.arange(rows.n_rows))), layout

@@ -15,8 +15,8 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_glm_budget import (
-    Columns,
     GLMBudget,
+    MetadataMaker,
     ceiling_of,
     inner_pair,
 )
@@ -94,7 +94,7 @@ class LargeGLMTuning:
     ----------
     problem : LargeGLM
         The rows.
-    columns : Columns
+    columns : MetadataMaker
         Metadata of a training set.
     budget : GLMBudget
         Limits of the work.
@@ -103,7 +103,7 @@ class LargeGLMTuning:
     """
 
     problem: LargeGLM
-    columns: Columns
+    columns: MetadataMaker
     budget: GLMBudget
     limits: Limits = field(default_factory=Limits)
 

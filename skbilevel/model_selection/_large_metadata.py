@@ -30,7 +30,7 @@ from skbilevel.problems import (
     metadata_transform,
 )
 from skbilevel.solvers import CG, InnerSolution
-from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, GaussNewton
 
 # Right-hand sides solved at a time: bounds memory, not the number of columns.
 _TOGETHER = 3
@@ -93,7 +93,7 @@ class MetadataSearch:
             model(beta),
             # The penalty of a step is a mean over its unknowns; this one is a sum.
             lam * q,
-            Deviations(constant),
+            DeviationPenalty(constant),
             steps,
             (-reach, reach),
         )

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from skbilevel.model_selection._large_rows import Budget
 from skbilevel.model_selection._plan import PlanRequest
 from skbilevel.model_selection._resampling import (
     NestedPlan,
     TrainingSet,
     membership_atoms,
 )
+
+# Share of a training set on which its strengths are tuned.
+_HOLDOUT = 0.25
+# Where no splits are given, outer folds are scored until they hold out so many rows.
+_SCORED_ROWS = 5000
+# With more stored values of X than this the first outer fold alone is scored.
+_ONE_FOLD_FROM = 100_000_000
 
 
 def large_plan(
@@ -19,7 +25,6 @@ def large_plan(
     given: bool,
     by_membership: bool,
     n_values: int,
-    budget: Budget | None = None,
 ) -> NestedPlan:
     """The outer folds of ``plan``, each with one inner hold-out instead of halvings.
 
@@ -38,10 +43,7 @@ def large_plan(
         Whether splits were given row by row.
     n_values : int
         Number of values that X stores.
-    budget : Budget, optional
-        The limits.
     """
-    budget = Budget() if budget is None else budget
     unit = plan.cluster
     if by_membership and request.groups is None:
         pairs = [(s.rows, b) for s, b in zip(plan.outer, plan.held_out, strict=True)]
@@ -56,15 +58,15 @@ def large_plan(
         labels = np.unique(own)
         if len(labels) < 2:
             return TrainingSet(s.rows, (), None)
-        size = max(1, round(budget.holdout * len(labels)))
+        size = max(1, round(_HOLDOUT * len(labels)))
         valid = np.isin(own, request.rng.permutation(labels)[:size])
         return TrainingSet(s.rows, [(s.rows[~valid], s.rows[valid])], None)
 
     k = len(plan.outer)
     if not given:
         scored = np.cumsum([len(held_out) for held_out in plan.held_out])
-        k = min(k, 1 + int(np.searchsorted(scored, budget.scored_rows)))
-    if n_values > budget.single_holdout_above:
+        k = min(k, 1 + int(np.searchsorted(scored, _SCORED_ROWS)))
+    if n_values > _ONE_FOLD_FROM:
         k = 1
     return NestedPlan(
         make(plan.full),

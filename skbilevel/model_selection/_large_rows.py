@@ -1,7 +1,7 @@
 """X by columns, shared by training sets of a problem where n and p are both large.
 
 Training sets are weights on its rows, so nothing is copied per fold and rows outside
-of a set enter every sum times zero. All numbers that limit the work stand in `Budget`.
+of a set enter every sum times zero.
 """
 
 from __future__ import annotations
@@ -14,66 +14,18 @@ from scipy import sparse
 from skbilevel._typing import Array
 from skbilevel.problems import Centered, Design, as_design
 from skbilevel.problems._moments import AugmentedRows
-from skbilevel.problems._spectrum import SharedStrength
+from skbilevel.problems._spectrum import SharedOptimum
 from skbilevel.solvers import choose_regime
 
-
-@dataclass(frozen=True)
-class Budget:
-    """All limits of the large regime.
-
-    Parameters
-    ----------
-    exact_columns : int
-        Up to this many columns (and fewer than rows) Gram matrices are formed.
-    scored_rows : int
-        Where no splits are given, outer folds are scored until they hold out so many
-        rows; small problems score all of them.
-    single_holdout_above : int
-        With more stored values of X only the first outer fold is scored.
-    holdout : float
-        Share of a training set on which its strengths are tuned.
-    metadata_steps : int
-        Gauss-Newton steps on a function of metadata.
-    lam : float
-        Weight of its mean squared departure from a shared strength.
-    group_steps : int
-        Quasi-Newton steps on strengths of labels.
-    reach : tuple of float
-        How far it may carry a log variance below and above the shared one.
-    elastic_net : int
-        Most points of the elastic-net path.
-    columns : int
-        Largest working set of the elastic net; later points repeat the last one.
-    tuning_accuracy : tuple of float
-        Relative accuracy of coefficients and of their derivatives while tuning.
-    accuracy : float
-        Relative accuracy of the candidates' and the published coefficients.
-    max_iter : int
-        Most conjugate-gradient steps of one solve.
-    """
-
-    exact_columns: int = 1500
-    scored_rows: int = 5000
-    single_holdout_above: int = 100_000_000
-    holdout: float = 0.25
-    metadata_steps: int = 2
-    lam: float = 0.001
-    group_steps: int = 10
-    reach: tuple[float, float] = (-6.0, 4.0)
-    elastic_net: int = 5
-    columns: int = 400
-    tuning_accuracy: tuple[float, float] = (5e-4, 3e-2)
-    accuracy: float = 1e-5
-    max_iter: int = 1000
+# Up to this many columns, and fewer than rows, the guard forms Gram matrices.
+_GRAM_UP_TO = 1500
 
 
-def is_large(rows: AugmentedRows, budget: Budget | None = None) -> bool:
+def is_large(rows: AugmentedRows) -> bool:
     """Whether neither Gram matrices nor kernels are within reach of the guard."""
-    budget = Budget() if budget is None else budget
     p = rows.n_penalized
     regime = choose_regime(rows.n_rows, p, sparse.issparse(rows.X))
-    return regime == "matrix-free" or (regime == "primal" and p > budget.exact_columns)
+    return regime == "matrix-free" or (regime == "primal" and p > _GRAM_UP_TO)
 
 
 @dataclass(frozen=True)
@@ -127,7 +79,7 @@ class CompactCandidates:
     value: Array
     packed_v: sparse.csr_array
     packed_w: sparse.csr_array
-    shared: SharedStrength
+    shared: SharedOptimum
 
     @property
     def v(self) -> Array:

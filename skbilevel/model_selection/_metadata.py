@@ -18,7 +18,7 @@ from skbilevel._typing import Array
 from skbilevel.problems import metadata_transform
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._resampled import LeastSquaresModel
-from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, GaussNewton
 
 # Halvings on which columns of a callable are made anew: a call may be expensive.
 _CALLS = 4
@@ -157,7 +157,7 @@ class MetadataStage:
         beta = np.zeros((F, q))
         constant = np.zeros((1, q, 1))
         constant[0, 0] = 1.0
-        penalty = Deviations(constant)
+        penalty = DeviationPenalty(constant)
         largest = np.abs(self.full).max(axis=1)
         reach = _REACH / np.where(largest > 0, largest, 1.0)
         path, point = [], model(beta) if lambdas else None

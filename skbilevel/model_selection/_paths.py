@@ -17,8 +17,8 @@ from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, MetadataStage
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._training import Trainer
-from skbilevel.problems._spectrum import SharedStrength
-from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
+from skbilevel.problems._spectrum import SharedOptimum
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, GaussNewton
 
 # Largest departure of a log strength from the best shared one.
 _REACH = 25.0
@@ -27,8 +27,8 @@ _CEILING = 28.0
 
 # Family, hyperpenalty, and strengths (F, g) of a candidate.
 Point = tuple[str, float, Array]
-# From a family, and from what makes the candidates so far, to whether they are enough.
-Tell = Callable[[str, Callable[[], Any]], bool]
+# Hears a family and a maker of the candidates so far; True ends the search.
+OnFamily = Callable[[str, Callable[[], Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Strengths:
         """Number of strengths."""
         return p if self.A is None else int(self.A.shape[1])
 
-    def deviations(self, p: int) -> Deviations:
+    def deviations(self, p: int) -> DeviationPenalty:
         """Penalty on what the unpenalized directions do not explain."""
         g = self.size(p)
         if self.metadata is None:
-            return Deviations(np.full((1, g, 1), 1.0 / np.sqrt(max(g, 1))))
+            return DeviationPenalty(np.full((1, g, 1), 1.0 / np.sqrt(max(g, 1))))
         Q, _ = np.linalg.qr(self.metadata)
         # A column of zeros fills up the stack: it frees no direction.
-        return Deviations(Q * self.metadata.any(axis=-2, keepdims=True))
+        return DeviationPenalty(Q * self.metadata.any(axis=-2, keepdims=True))
 
     def reduce(self, grad: Array) -> Array:
         """Gradient (F, g) in ``theta`` from one (F, p) in ``log v``."""
@@ -86,7 +86,7 @@ class Candidates:
         Variances; the latter where targets have their own.
     w : ndarray of shape (F, c, p, t)
         Coefficients.
-    shared : SharedStrength
+    shared : SharedOptimum
         The shared strengths that the paths start from.
     """
 
@@ -94,7 +94,7 @@ class Candidates:
     value: Array
     v: Array
     w: Array
-    shared: SharedStrength
+    shared: SharedOptimum
 
     def average(self, weight: Array) -> Array:
         """Weighted sum (F, p, t) of the coefficients."""
@@ -107,7 +107,7 @@ def make_candidates(
     strengths: Strengths,
     metadata: Metadata | None = None,
     limits: Limits | None = None,
-    tell: Tell | None = None,
+    tell: OnFamily | None = None,
 ) -> Candidates | CompactCandidates:
     """Paths from the best shared strength outwards, in every training set.
 
@@ -137,7 +137,7 @@ def _families(
     strengths: Strengths,
     metadata: Metadata | None,
     limits: Limits,
-    shared: SharedStrength,
+    shared: SharedOptimum,
 ) -> Iterator[list[Point]]:
     """The points of one family after the other, the shared strength first."""
     base, bounds = path_box(trainer, shared, strengths, limits)
@@ -163,7 +163,7 @@ def _solved(
     trainer: Trainer,
     made: Sequence[Point],
     strengths: Strengths,
-    shared: SharedStrength,
+    shared: SharedOptimum,
 ) -> Candidates:
     """Points with their coefficients."""
     family, value = [each[0] for each in made], [each[1] for each in made]
@@ -196,7 +196,7 @@ def _with_elastic_net(
 
 
 def path_box(
-    trainer: Trainer, shared: SharedStrength, strengths: Strengths, limits: Limits
+    trainer: Trainer, shared: SharedOptimum, strengths: Strengths, limits: Limits
 ) -> tuple[Array, tuple[Array, Array]]:
     """The shared strength as (F, g), and how far paths may go from it."""
     g = strengths.size(trainer.rows.n_penalized)

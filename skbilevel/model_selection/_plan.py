@@ -21,12 +21,12 @@ from skbilevel.model_selection._resampling import (
     membership_atoms,
     random_sides,
 )
+from skbilevel.problems._moments import CELL_BYTES
 
 # Validation noise averages out with rows: fewer repeats and halvings are enough.
 _REPEAT_BELOW, _HALVINGS_BELOW = 1000, 600
 # From this many rows on every sum of moments is taken in one pass over the rows.
 ONE_PASS_FROM = 5000
-_CELL_BYTES = 1 << 28
 # Below this many rows a nested choice is noise: the shared strength is used alone.
 MIN_ROWS = 20
 _INNER_FOLDS = 5
@@ -94,7 +94,7 @@ def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
         if request.halves:
             pattern = sides.T @ (1 << np.arange(len(sides)))
             cell = label * (1 << len(sides)) + pattern
-        if (cell.max() + 1) * 8 * request.width**2 > _CELL_BYTES:
+        if (cell.max() + 1) * 8 * request.width**2 > CELL_BYTES:
             cell = None
     rows = np.arange(n)
     shared = leave_one_unit_out(rows, label) if request.inner_folds else None

@@ -33,12 +33,12 @@ from skbilevel.problems._moments import (
 from skbilevel.problems._resampled import MomentHalves
 from skbilevel.problems._ridge import solve_moments
 from skbilevel.problems._spectrum import (
-    SharedStrength,
+    SharedOptimum,
     Spectrum,
     base_leverage,
     shared_by,
 )
-from skbilevel.solvers.outer._gauss_newton import Deviations, GaussNewton
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, GaussNewton
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class MomentTrainer:
         self,
         theta: Array,
         lambdas: Sequence[float],
-        penalty: Deviations,
+        penalty: DeviationPenalty,
         strengths: LogLinear,
         n_steps: int,
         bounds: tuple[Array, Array],
@@ -147,13 +147,13 @@ class MomentTrainer:
             path.append(theta)
         return path
 
-    def shared(self, criterion: str) -> SharedStrength:
+    def shared(self, criterion: str) -> SharedOptimum:
         """Best shared ``log v`` of every set."""
         lam, Q = np.linalg.eigh(self.train.gram)
         found = [
             self._shared_of(f, lam[f], Q[f], criterion) for f in range(len(self.sets))
         ]
-        return SharedStrength.of(found)
+        return SharedOptimum.of(found)
 
     def _shared_of(
         self, f: int, lam: Array, Q: Array, criterion: str

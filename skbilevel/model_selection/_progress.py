@@ -48,7 +48,7 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True)
-class Finishing:
+class MappedListener:
     """A listener who hears of results that went through ``finish``.
 
     ``words`` makes the text of a step, where the search itself has no units.

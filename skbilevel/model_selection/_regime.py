@@ -29,7 +29,7 @@ from skbilevel.solvers._curvature import has_curvature
 from skbilevel.solvers.outer._trust_region import TrustRegion
 
 # Moments of all folds may take this many bytes.
-_MEMORY = 1 << 30
+_MOMENT_BYTES = 1 << 30
 # Up to this many strengths their curvature is formed and factored.
 _CURVATURE_UP_TO = 500
 # The same for folds that are known by rows: a product with X for each strength.
@@ -136,7 +136,7 @@ def choose(solver: Any, n: int, p: int, sparse: bool, n_folds: int) -> Regime:
         name = choose_regime(n, p, sparse)
         if solver == "exact":
             name = "primal" if p <= n else "dual"
-        elif name == "primal" and 16 * (n_folds + 1) * p**2 > _MEMORY:
+        elif name == "primal" and 16 * (n_folds + 1) * p**2 > _MOMENT_BYTES:
             name = "matrix-free"
         return Regime(name, None, solver)
     value = SOLVERS.get(solver) or Nested(INNER[solver], Implicit(), LBFGSB())

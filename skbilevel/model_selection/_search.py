@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._course import (
-    Course,
-    Found,
+from skbilevel.model_selection._criterion import OuterVector, Source
+from skbilevel.model_selection._outer_space import OuterSpace
+from skbilevel.model_selection._progress import Listener, Progress
+from skbilevel.model_selection._regime import Regime, optimizer
+from skbilevel.model_selection._search_history import (
+    CriterionResult,
+    SearchHistory,
     bare_loss,
     better_of,
     final_edge,
@@ -20,10 +24,6 @@ from skbilevel.model_selection._course import (
     later,
     one_line,
 )
-from skbilevel.model_selection._criterion import OuterVector, Source
-from skbilevel.model_selection._outer_space import OuterSpace
-from skbilevel.model_selection._progress import Listener, Progress
-from skbilevel.model_selection._regime import Regime, optimizer
 from skbilevel.model_selection._shared_start import SharedStart, shared_start
 from skbilevel.problems import BilevelProblem, Criterion, CriterionProblem
 from skbilevel.problems._strength_tasks import StrengthTasks
@@ -79,7 +79,9 @@ class Search:
     map_tasks: MapTasks = map
     seed: int = 0
 
-    def run(self, source: Source, space: OuterSpace, v_init: Array | None) -> Found:
+    def run(
+        self, source: Source, space: OuterSpace, v_init: Array | None
+    ) -> CriterionResult:
         """Strengths from a start, or from the best shared strength."""
         began, p = perf_counter(), space.n_features
         if not p or not source.trace > 0 or source.null_loss < _CONSTANT:
@@ -115,9 +117,9 @@ class Search:
         if progress.tell("start", first):
             return first()
         judge = partial(better_of, source, outer, theta0) if finite else None
-        course = Course(progress, outer, edge, source.trace, before, judge)
+        course = SearchHistory(progress, outer, edge, source.trace, before, judge)
         result = self._solve(source, outer, guide, theta0, course.on_iter)
-        return Found(
+        return CriterionResult(
             result.v,
             bare_loss(outer, result.value, result.v),
             result.status,
@@ -161,7 +163,8 @@ class Search:
         inner = optimizer(Direct(LBFGSB()), cheap)
         if isinstance(inner, TrustRegion):
             inner = TrustRegion(run.curvature)
-        # For folds it gives the start: their own steps cost little more than its own.
+        # For folds the guide gives the starting point alone: a step on the folds costs
+        # little more than a step on GCV.
         rounds = 6 if isinstance(problem, CriterionProblem) else 0
         return Surrogate(run, inner, own, max_rounds=rounds)
 
@@ -234,12 +237,14 @@ def _states_of(problem: BilevelProblem, w: Array | None) -> tuple[Any, ...]:
     return tuple((W, None) for W in StrengthTasks(problem).split(w))
 
 
-def _found_shared(shared: SharedStart, space: OuterSpace, seconds: float) -> Found:
+def _found_shared(
+    shared: SharedStart, space: OuterSpace, seconds: float
+) -> CriterionResult:
     history = one_line(shared.value, seconds)
     v = np.full(space.shape, shared.v)
     status = Status.CONVERGED
     edge, states, trace = shared.edge, shared.states, shared.trace
-    return Found(v, shared.value, status, 1, history, edge, states, trace)
+    return CriterionResult(v, shared.value, status, 1, history, edge, states, trace)
 
 
 def _least(outer: OuterVector, v_ref: float) -> float:
@@ -249,7 +254,7 @@ def _least(outer: OuterVector, v_ref: float) -> float:
     return v_ref * 1e-10 if needs else 0.0
 
 
-def _nothing(space: OuterSpace, loss: float) -> Found:
+def _nothing(space: OuterSpace, loss: float) -> CriterionResult:
     """Constant columns or targets: no strength to find; the loss is in-sample."""
     zero = np.zeros(space.shape)
-    return Found(zero, loss, Status.CONVERGED, 1, one_line(loss, 0.0), 0)
+    return CriterionResult(zero, loss, Status.CONVERGED, 1, one_line(loss, 0.0), 0)

@@ -32,7 +32,7 @@ _FINAL = 1e-5
 # every look takes Newton's method some steps: no basin is narrower.
 _FIRST, _STEPS = -3.0, (2.0, 3.0)
 # Newton's method is not sent further, relative to one over the mean eigenvalue.
-_NEWTON_UP_TO = 15.0
+_NEWTON_REACH = 15.0
 # A loss below this share of the loss of the mean consists of rounding errors.
 _EXACT = 1e-10
 
@@ -79,7 +79,7 @@ def shared_start(
         search = search | {"rtol": _FINAL}
     grid = None
     if space.one_strength:
-        end = min(bounds[1], np.log(p / trace) + _NEWTON_UP_TO) if newton else bounds[1]
+        end = min(bounds[1], np.log(p / trace) + _NEWTON_REACH) if newton else bounds[1]
         step = _STEPS[newton]
         grid = np.arange(_FIRST - np.log(trace), end + step / 2, step)
     found = best_shared_strength(

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from skbilevel._typing import Array
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems._moments import AugmentedRows
-from skbilevel.problems._spectrum import SharedStrength
-from skbilevel.solvers.outer._gauss_newton import Deviations
+from skbilevel.problems._spectrum import SharedOptimum
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Trainer(Protocol):
     def variance(self) -> Array:
         """Total variances of the swept targets."""
 
-    def shared(self, criterion: str) -> SharedStrength:
+    def shared(self, criterion: str) -> SharedOptimum:
         """The best shared strengths."""
 
     def halves(self, log_v: Array) -> Any:
@@ -81,7 +81,7 @@ class Trainer(Protocol):
         self,
         theta: Array,
         lambdas: Sequence[float],
-        penalty: Deviations,
+        penalty: DeviationPenalty,
         expand: LogLinear,
         n_steps: int,
         bounds: tuple[Array, Array],

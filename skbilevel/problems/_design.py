@@ -11,6 +11,7 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 
+# Rows are made dense, or double precision, in blocks of this size.
 BLOCK_BYTES = 1 << 24
 # Rows in another precision are converted a cache full at a time.
 _CACHE_BYTES = 1 << 19

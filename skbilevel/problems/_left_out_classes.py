@@ -13,6 +13,7 @@ from skbilevel.problems._losses import Loss
 from skbilevel.problems._target_features import Features as TargetFeatures
 from skbilevel.problems._target_features import by_target, is_shared, predict, pull
 
+# Matrices of the classes, one for each row, are made in blocks of this size.
 _BLOCK_BYTES = 1 << 25
 
 

@@ -18,6 +18,8 @@ from skbilevel.problems._sweep import RANK, ROUNDING
 _COLLINEAR = 1e-11
 # A block of rows and its product stay in the cache.
 _BLOCK_BYTES = 1 << 21
+# Moments of rows that no set tells apart are kept while they take no more than this.
+CELL_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)

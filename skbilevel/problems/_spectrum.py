@@ -135,7 +135,7 @@ def _shrinkage(lam: Array, log_c: Array, power: float = 1.0) -> Array:
 
 
 @dataclass(frozen=True)
-class SharedStrength:
+class SharedOptimum:
     """The best strength shared by all columns of F training sets.
 
     Parameters
@@ -153,7 +153,7 @@ class SharedStrength:
     edge: int
 
     @classmethod
-    def of(cls, found: list[tuple[float, int, float]]) -> SharedStrength:
+    def of(cls, found: list[tuple[float, int, float]]) -> SharedOptimum:
         """From (log_v, edge, ceiling) of every set."""
         return cls(
             np.array([log_v for log_v, _, _ in found]),

@@ -17,7 +17,7 @@ from skbilevel.search._tuned_chain import TunedChain
 
 # Strengths that are scored, those nearest to the best one.
 _SCORED = 10
-# Where X of all folds has more numbers than this, only the best one is.
+# Where X of all folds has more numbers than this, the best one alone is scored.
 _SCORED_UP_TO = 20_000_000
 
 

@@ -13,7 +13,7 @@ from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint
 from skbilevel.solvers._pcg import conjugate_gradients
 
-# Columns of a Hessian that is not given as an array are products.
+# Up to so many unknowns a Hessian that is not given as an array is made by products.
 _DENSE_UP_TO = 200
 # Singular values below this share of the largest are zeros.
 _RANK = 1e-12

@@ -21,7 +21,7 @@ from skbilevel.solvers.inner import (
 )
 from skbilevel.solvers.outer import LBFGSB, GCVCoordinates
 
-# Up to this many columns Newton's method factors a Hessian over columns.
+# Up to this many columns, dense and sparse, Newton's method factors a Hessian.
 _NEWTON_UP_TO, _SPARSE_NEWTON_UP_TO = 1500, 200
 # Newton's method with factors copies the rows of every training set: of X with more
 # numbers than this it takes products instead.
@@ -30,8 +30,9 @@ _COPIED_UP_TO = 10_000_000
 _FACTOR_ENTRIES = 50_000_000
 # Up to this many columns a factorization costs less than the iterations it saves.
 _CHOLESKY_UP_TO = 1500
-# Beyond these sizes a Gram matrix or a kernel is neither formed nor factored.
+# Beyond so many columns a Gram matrix is neither formed nor factored.
 _PRIMAL_UP_TO = 6000
+# Beyond so many rows a kernel is neither formed nor factored.
 _DUAL_UP_TO = 3000
 # Products with a sparse X cost less than a kernel of more rows, by Newton's method.
 _SPARSE_DUAL_UP_TO = 1000

@@ -74,7 +74,8 @@ def minimize_whitened(
         warm = np.array(start, dtype=np.float64)
         warm_eta = problem.eta(warm)
         warm_value = problem.value(warm, warm_eta)
-        # Where a fit is exact, starts made from gradients are made from rounding.
+        # A start made from the gradients of an exact fit is rounding error: zero may be
+        # the better one.
         if warm_value <= value:
             T, eta, value = warm, warm_eta, warm_value
     enough = tol * max(float(problem.weight.sum()), np.finfo(float).tiny)

@@ -15,7 +15,12 @@ from sklearn.linear_model import Ridge
 from skbilevel import BilevelLogisticCV, BilevelPoissonCV, BilevelRidgeCV
 from skbilevel.linear_model import _guarded
 from skbilevel.linear_model._following import FollowedPart
-from skbilevel.model_selection import _conclusion, _guard, _large_glm_tuning, _paths
+from skbilevel.model_selection import (
+    _candidate_average,
+    _guard,
+    _large_glm_tuning,
+    _paths,
+)
 from skbilevel.solvers import SABA, Implicit, Nested, ProjectedGradient
 from skbilevel.solvers._nested import NestedRun
 from skbilevel.solvers.inner import Cholesky, NewtonCholesky
@@ -179,7 +184,9 @@ def test_guard_inside_the_first_paths(monkeypatch):
 
 def test_guard_while_it_publishes(monkeypatch):
     """Choosing and publishing is done again."""
-    monkeypatch.setattr(_conclusion, "_published", Interrupt(_conclusion._published, 1))
+    monkeypatch.setattr(
+        _candidate_average, "_published", Interrupt(_candidate_average._published, 1)
+    )
     model = interrupted(BilevelRidgeCV(), X, Y)
     monkeypatch.undo()
     whole = BilevelRidgeCV().fit(X, Y)

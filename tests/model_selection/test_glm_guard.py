@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skbilevel.model_selection._average import Averaging, publish
 from skbilevel.model_selection._class_paths import with_classes
-from skbilevel.model_selection._glm_family import LinearPredictor
+from skbilevel.model_selection._glm_family import GLMFamily
 from skbilevel.model_selection._glm_rows import GLMRows
 from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
 from skbilevel.model_selection._glm_solve import TrainingProblem
@@ -36,9 +36,9 @@ FEW = Recipe(
 )
 NEAR = {"rtol": 1e-3, "atol": 1e-4}
 FAMILIES = {
-    "binary": LinearPredictor(LogisticLoss(), LogisticLoss(), None),
-    "classes": LinearPredictor(SoftmaxLoss(), SoftmaxLoss(), None),
-    "counts": LinearPredictor(PoissonLoss(), PoissonLoss(), None),
+    "binary": GLMFamily(LogisticLoss(), LogisticLoss(), None),
+    "classes": GLMFamily(SoftmaxLoss(), SoftmaxLoss(), None),
+    "counts": GLMFamily(PoissonLoss(), PoissonLoss(), None),
 }
 
 

@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit
 from skbilevel import BilevelLogisticCV, BilevelPoissonCV, BilevelRidgeCV
 from skbilevel.model_selection import _family as module
 from skbilevel.model_selection._average import Averaging, publish
-from skbilevel.model_selection._conclusion import _strengths_of
+from skbilevel.model_selection._candidate_average import _strengths_of
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._family import LeastSquares
 from skbilevel.model_selection._guard import guarded_strengths

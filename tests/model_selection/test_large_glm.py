@@ -10,8 +10,8 @@ from scipy import sparse
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import (
-    Columns,
     GLMBudget,
+    MetadataMaker,
     inner_pair,
 )
 from skbilevel.model_selection._large_glm_columns import column_statistics
@@ -175,7 +175,7 @@ def test_statistics_of_weights_are_those_of_repeated_rows():
 
 def _search(problem, solver=EXACT, lam=0.01, columns=None):
     pairs = [(np.arange(80, N), np.arange(80)), (np.arange(160), np.arange(160, N))]
-    columns = columns or Columns(problem, None, None)
+    columns = columns or MetadataMaker(problem, None, None)
     coordinates = Coordinates.of(columns.of(np.arange(N)))
     holdouts = [
         HoldOut.of(problem, pair, coordinates.apply(columns.of(pair[0])))
@@ -185,11 +185,11 @@ def _search(problem, solver=EXACT, lam=0.01, columns=None):
 
 
 BY_CLASS = {
-    "every class": lambda problem: Columns(problem, None, None, True),
-    "labels of classes": lambda problem: Columns(
+    "every class": lambda problem: MetadataMaker(problem, None, None, True),
+    "labels of classes": lambda problem: MetadataMaker(
         problem, np.arange(P * T) % (2 * T), None, True
     ),
-    "labels": lambda problem: Columns(problem, np.arange(P) % 4, None),
+    "labels": lambda problem: MetadataMaker(problem, np.arange(P) % 4, None),
 }
 
 
@@ -239,7 +239,7 @@ def test_amortized_search_gets_where_the_exact_one_gets():
     for tuning in (EXACT, GLMBudget().tuning):
         budget = GLMBudget(tuning=tuning, steps=(15, 0), many=0.0)
         seen = []
-        columns = Columns(problem, None, None)
+        columns = MetadataMaker(problem, None, None)
         LargeGLMTuning(problem, columns, replace(budget, trace=seen.append)).fold(s)
         found.append([point.value for point in seen])
     gain = found[0][0] - min(found[0])

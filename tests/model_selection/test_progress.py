@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from skbilevel.model_selection._course import Course, later
 from skbilevel.model_selection._criterion import OuterVector
-from skbilevel.model_selection._progress import Finishing, Progress
+from skbilevel.model_selection._progress import MappedListener, Progress
+from skbilevel.model_selection._search_history import SearchHistory, later
 from skbilevel.problems import SharedStrength
 from skbilevel.solvers import IterInfo, Status
 
@@ -47,7 +47,9 @@ def test_nobody_listens():
 def test_results_are_finished_when_asked_for():
     """Words at once, results later."""
     listener, asked = Listener(), []
-    other = Finishing(listener, lambda x: asked.append(x) or 2 * x, lambda s: "words")
+    other = MappedListener(
+        listener, lambda x: asked.append(x) or 2 * x, lambda s: "words"
+    )
     Progress(other).tell("a", lambda: 4)
     assert not asked
     assert listener.steps[0].text == "words"
@@ -60,7 +62,7 @@ def test_course_keeps_the_best(judged):
     listener = Listener()
     outer = OuterVector(SharedStrength(3), (np.full(1, -9.0), np.full(1, 9.0)))
     judge = (lambda theta: (0.5, theta)) if judged else None
-    course = Course(Progress(listener), outer, 1, 3.0, 10.0, judge)
+    course = SearchHistory(Progress(listener), outer, 1, 3.0, 10.0, judge)
     theta = np.zeros(1)
     assert not course.on_iter(IterInfo(1, theta, 2.0, 0.3, 1e-2, seconds=1.0))
     theta += 1.0  # an algorithm may go on in the same array

@@ -14,8 +14,8 @@ from skbilevel.problems._left_out import Features
 from skbilevel.solvers._base import Counts, InnerSolution, TaskEval
 from skbilevel.solvers._whitened_system import WhitenedSystem
 
-# Largest Hessian, over all classes, that is inverted.
-_INVERSE_UP_TO = 6000
+# Approximate leave-one-out inverts a Hessian of this size at most, over all classes.
+INVERSE_UP_TO = 6000
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def features_of(system: WhitenedSystem) -> Features:
     curvature = system.curvature
     problem = curvature.problem
     size = problem.width * problem.n_targets
-    if size > _INVERSE_UP_TO:
+    if size > INVERSE_UP_TO:
         raise ValueError(
             f"cv='loo' inverts a matrix of {size} columns, which is too large; give a "
             "number of folds."

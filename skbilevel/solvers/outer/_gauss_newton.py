@@ -26,7 +26,7 @@ from skbilevel._typing import Array
 
 
 @dataclass(frozen=True)
-class Deviations:
+class DeviationPenalty:
     """The penalty ``(lam / g) |R theta|^2``; ``basis`` (F, g, q) is orthonormal."""
 
     basis: Array
@@ -67,7 +67,7 @@ class GaussNewton:
         theta: Array,
         point: Any,
         lam: float,
-        penalty: Deviations,
+        penalty: DeviationPenalty,
         n_steps: int,
         bounds: tuple[Array, Array],
     ) -> tuple[Array, Any]:
@@ -86,7 +86,7 @@ class GaussNewton:
         theta: Array,
         point: Any,
         lam: float,
-        penalty: Deviations,
+        penalty: DeviationPenalty,
         bounds: tuple[Array, Array],
     ) -> tuple[Array, Any]:
         weight = lam / theta.shape[-1]
@@ -107,7 +107,7 @@ class GaussNewton:
         return theta, point.choose(better, new)
 
     def _solve(
-        self, point: Any, rhs: Array, weight: float, penalty: Deviations
+        self, point: Any, rhs: Array, weight: float, penalty: DeviationPenalty
     ) -> Array:
         damping = self.damping * weight
         if point.normal is not None:

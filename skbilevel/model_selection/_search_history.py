@@ -21,12 +21,12 @@ Best = tuple[float, Array]
 
 
 @dataclass(frozen=True)
-class Found:
+class CriterionResult:
     """Variances of scaled columns, and how they were found.
 
-    ``loss`` is the criterion without its hyperpenalty; ``edge`` is -1 where no
-    strength but an infinite one helps, 1 where none helps at all. ``states`` are those
-    of the tasks at the last evaluation; ``trace`` holds the shared strengths that were
+    ``loss`` is the criterion without its hyperpenalty; ``edge`` is -1 if the best
+    shared strength is infinite, 1 if it is zero, else 0. ``states`` are those of the
+    tasks at the last evaluation; ``trace`` holds the shared strengths that were
     evaluated.
     """
 
@@ -90,13 +90,15 @@ def found_start(
     seconds: float,
     edge: int,
     trace: float,
-) -> Found:
+) -> CriterionResult:
     """The start as a result; its loss is not known where the user gave it."""
     v, history = outer.parametrization.v(theta0), one_line(value, seconds)
-    return Found(v, value, Status.STOPPED, 1, history, final_edge(edge, v, trace))
+    return CriterionResult(
+        v, value, Status.STOPPED, 1, history, final_edge(edge, v, trace)
+    )
 
 
-class Course:
+class SearchHistory:
     """Listens to the outer iterations of one search, and tells the progress of it.
 
     Parameters
@@ -143,7 +145,7 @@ class Course:
         known = partial(self._found, best, n_lines)
         return self._progress.tell("iteration", known, info=info)
 
-    def _found(self, best: Best, n_lines: int) -> Found:
+    def _found(self, best: Best, n_lines: int) -> CriterionResult:
         """The best theta of the first lines as a result."""
         value, theta = best if self._judge is None else self._judge(best[1])
         v = self._outer.parametrization.v(theta)
@@ -154,4 +156,4 @@ class Course:
         }
         loss = bare_loss(self._outer, value, v)
         edge = final_edge(self._edge, v, self._trace)
-        return Found(v, loss, Status.STOPPED, n_lines, history, edge)
+        return CriterionResult(v, loss, Status.STOPPED, n_lines, history, edge)

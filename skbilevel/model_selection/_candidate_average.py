@@ -11,7 +11,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
-from skbilevel.model_selection._family import Family
+from skbilevel.model_selection._family import LossFamily
 from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_rows import CompactCandidates
@@ -61,7 +61,7 @@ class GuardResult:
 
 
 @dataclass(frozen=True)
-class Guard:
+class CandidateAverage:
     """From candidates of training sets to one published set of strengths.
 
     Parameters
@@ -76,7 +76,7 @@ class Guard:
         Labels of columns that share a strength.
     limits : Limits
         The user's box.
-    family : Family
+    family : LossFamily
         Losses of predictions.
     began : float
         When, by `time.perf_counter`.
@@ -87,7 +87,7 @@ class Guard:
     averaging: Averaging
     members: Array | None
     limits: Limits
-    family: Family
+    family: LossFamily
     began: float
 
     @staticmethod
