@@ -113,7 +113,9 @@ def load_table(name: str) -> tuple[pd.DataFrame, np.ndarray]:
     X.columns = [str(each) for each in X.columns]
     rng = np.random.default_rng(SEED)
     rows = pick_rows(len(y), MAX_ROWS, name in TIME_ORDERED, rng)
-    return X.iloc[rows].reset_index(drop=True), np.asarray(y, dtype=float)[rows]
+    X = X.iloc[rows].reset_index(drop=True)
+    X[texts(X)] = X[texts(X)].fillna("missing")
+    return X, np.asarray(y, dtype=float)[rows]
 
 
 def texts(X: pd.DataFrame) -> list[str]:
@@ -131,8 +133,8 @@ def lines(model: object, X: pd.DataFrame) -> object:
 
 
 def coded(X: pd.DataFrame) -> object:
-    """Categories as whole numbers, those that are not known as the first one."""
-    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=0)
+    """Categories as whole numbers in front, -1 for those that are not known."""
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     return make_column_transformer((codes, texts(X)), remainder="passthrough")
 
 
@@ -157,6 +159,8 @@ class GridGAM:
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         """Means, or shares of the second class."""
         X = self.columns.transform(X)
+        # pyGAM has no level for categories that it has not seen.
+        X[:, : self.n_factors] = np.maximum(X[:, : self.n_factors], 0.0)
         share = hasattr(self.model, "predict_proba")
         return self.model.predict_proba(X) if share else self.model.predict(X)
 
@@ -225,7 +229,10 @@ def main() -> None:
         own = found["additive"][0]
         ratio = [own / found.get(m, nothing)[0] for m in ("lines", "pygam")]
         ratios.append(ratio)
-        print(f"| {name} | {' | '.join(shown)} | {ratio[0]:.3f} | {ratio[1]:.3f} |")
+        print(
+            f"| {name} | {' | '.join(shown)} | {ratio[0]:.3f} | {ratio[1]:.3f} |",
+            flush=True,
+        )
     mean = np.exp(np.nanmean(np.log(ratios), axis=0))
     print(f"\nGeometric means of the ratios: {mean[0]:.3f}, {mean[1]:.3f}")
 

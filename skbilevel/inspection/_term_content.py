@@ -45,14 +45,15 @@ class Contributions:
         check_is_fitted(model)
         if not before or not hasattr(model, "coef_"):
             raise ValueError(
-                "TermsDisplay takes a fitted pipeline, or a search over one, whose last "
-                f"step is a linear model, got {type(estimator).__name__}: make one by "
-                "make_additive."
+                "TermsDisplay takes a fitted pipeline, or a search over one, whose "
+                f"last step is a linear model, got {type(estimator).__name__}: make "
+                "one by make_additive."
             )
         coef = np.atleast_2d(getattr(model, "centre_", model.coef_))
         if not 0 <= target < len(coef):
             raise ValueError(
-                f"target={target}, but the model has {len(coef)} set(s) of coefficients."
+                f"target={target}, but the model has {len(coef)} set(s) of "
+                "coefficients."
             )
         whole = before[0]
         if len(before) > 1:

@@ -8,6 +8,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
+from skbilevel.inspection._fitted import last_step
 from skbilevel.inspection._style import (
     FEW_FEATURES,
     GRAY,
@@ -27,19 +28,20 @@ _FEW_VALUES = 12
 _NAMED_LEVELS, _LEVEL_LENGTH = 14, 10
 # Rows whose values are marked below a curve.
 _RUG = 200
-_LINE_LENGTH = 30
+_LINE_LENGTH = 50
 
 
 class TermsDisplay(Versioned):
     """What every term of an additive model adds to the prediction, one panel a term.
 
-    The terms with the largest range come first. All panels have the same vertical axis,
-    so that what is flat matters little. Curves are drawn through the rows of X, and the
-    ticks below mark 200 of these; categories are dots, from the smallest effect to the
-    largest. Effects are those around the mean of the rows. A dotted line is the level of
-    missing values. Terms whose range is below 1 % of the largest one have vanished: they
-    are named in one line below, as are terms made of several columns, which have no
-    axis. Of more than 40 terms the 40 largest are drawn. Make it by `from_estimator`.
+    The terms with the largest range come first. All panels have the same vertical
+    axis, so that what is flat matters little. Curves are drawn through the rows of X,
+    and the ticks below mark 200 of these; categories are dots, from the smallest effect
+    to the largest. Effects are those around the mean of the rows. A dotted line is the
+    level of missing values. Terms whose range is below 1 % of the largest one have
+    vanished: they are named in one line below, as are terms made of several columns,
+    which have no axis. Of more than 40 terms the 40 largest are drawn. Make it by
+    `from_estimator`.
 
     Parameters
     ----------
@@ -124,15 +126,12 @@ class TermsDisplay(Versioned):
             If the estimator is no such pipeline, or there is no such target.
         """
         found = Contributions.of(estimator, X, target)
-        last = estimator
-        while hasattr(last, "best_estimator_") or hasattr(last, "steps"):
-            last = getattr(last, "best_estimator_", None) or last[-1]
         display = cls(
             found.effects,
             found.values,
             term_names=found.names,
             scale=found.scale,
-            estimator_name=type(last).__name__,
+            estimator_name=type(last_step(estimator)).__name__,
         )
         return display.plot(ax=ax)
 
@@ -162,7 +161,7 @@ class TermsDisplay(Versioned):
         for place, j in zip(self.axes_, drawn, strict=True):
             self._draw(place, j)
         for place in axes[:, 0]:
-            place.set_ylabel(f"{plain(self.scale)}", fontsize="small")
+            place.set_ylabel(plain(self.scale), fontsize="small")
         if ax is None and self.estimator_name is not None:
             title = f"What each term adds: {self.estimator_name}"
             self.figure_.suptitle(title, fontsize="medium", x=0.01, ha="left")
@@ -186,7 +185,7 @@ class TermsDisplay(Versioned):
             ("of several columns", order[~alone & ~gone]),
             ("smaller, and left out", drawn[FEW_FEATURES:]),
         ]
-        texts = [f"{what}: {self._listed(terms)}" for what, terms in notes if len(terms)]
+        texts = (f"{what}: {self._listed(each)}" for what, each in notes if len(each))
         return drawn[:FEW_FEATURES], "; ".join(texts)
 
     def _listed(self, terms: Array) -> str:
