@@ -122,6 +122,7 @@ def test_pictures():
         "OuterTraceDisplay",
         "PrivacyDisplay",
         "StrengthsDisplay",
+        "TermsDisplay",
     ]
 
 

@@ -24,6 +24,8 @@ from skbilevel.inspection._term_content import Contributions
 _VANISHED = 0.01
 # Of a number with so few values each one gets a dot.
 _FEW_VALUES = 12
+# Of so few every one stands at the axis.
+_ALL_TICKS = 4
 # Categories with a name below their dot, and the length of it.
 _NAMED_LEVELS, _LEVEL_LENGTH = 14, 10
 # Rows whose values are marked below a curve.
@@ -217,6 +219,8 @@ def _draw_number(ax: Any, x: Array, effect: Array) -> None:
     few = len(values) <= _FEW_VALUES
     style = {"marker": "o", "markersize": 3.5, "linewidth": 0.8} if few else {}
     ax.plot(values, effect[known][first], color=MAIN, **style)
+    if len(values) <= _ALL_TICKS:
+        ax.set_xticks(values, [f"{each:g}" for each in values])
     marked = np.sort(x[known])
     marked = marked[np.linspace(0, len(marked) - 1, min(len(marked), _RUG)).astype(int)]
     ax.plot(
