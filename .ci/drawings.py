@@ -155,7 +155,7 @@ UP = ("fitted attributes", "strengths, candidates", "Result", "numbers")
 def layers() -> str:
     """The layers, what goes down and what comes back."""
     parts: list[str] = []
-    y, x, width = 10, 200, 300
+    y, x, width = 10, 200, 330
     for k, lines in enumerate(LAYERS):
         box = Box(x, y, width, "layer", lines)
         parts += box.svg()
@@ -173,7 +173,7 @@ def layers() -> str:
                     f'text-anchor="{anchor}">{escape(text)}</text>'
                 )
     title = "Layers: imports go down, one result comes up"
-    return picture(title, 680, y + LINE * 3 + PAD + 10, parts)
+    return picture(title, 710, y + LINE * 3 + PAD + 10, parts)
 
 
 DRAWINGS = {"which_solver.svg": which_solver, "layers.svg": layers}

@@ -129,6 +129,7 @@ def test_pictures():
         "OuterTraceDisplay",
         "PrivacyDisplay",
         "StrengthsDisplay",
+        "TermsDisplay",
     ]
 
 

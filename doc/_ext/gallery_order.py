@@ -22,6 +22,7 @@ READING_ORDER = (
     "plot_time_series",
     "plot_row_groups",
     "plot_related_tasks",
+    "plot_smooth_terms",
     "plot_weights",
     "plot_wrong_labels",
     "plot_pipeline_search",

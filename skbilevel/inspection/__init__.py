@@ -6,6 +6,7 @@ from skbilevel.inspection._guard_path import GuardPathDisplay
 from skbilevel.inspection._outer_trace import OuterTraceDisplay
 from skbilevel.inspection._privacy import PrivacyDisplay
 from skbilevel.inspection._strengths import StrengthsDisplay
+from skbilevel.inspection._terms import TermsDisplay
 
 __all__ = [
     "CoefficientsDisplay",
@@ -14,4 +15,5 @@ __all__ = [
     "OuterTraceDisplay",
     "PrivacyDisplay",
     "StrengthsDisplay",
+    "TermsDisplay",
 ]

@@ -79,11 +79,11 @@ class PenalizedSplines(Versioned, TransformerMixin, BaseEstimator):
         What every column made is: "linear", "quadratic", "wiggly" or "missing".
     knots_ : list of ndarray
         Knots of every column.
-    roughness_unit_ : ndarray of shape (n_features_in_,)
+    roughness_unit_ : ndarray of shape (n_features,)
         Strength of the wiggly columns that is a penalty of :math:`\lambda = 1`.
     n_features_in_ : int
         Number of features seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Their names, where X has any that are strings.
 
     See Also
@@ -224,7 +224,7 @@ class PenalizedSplines(Versioned, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        input_features : array-like of str of shape (n_features_in_,), default=None
+        input_features : array-like of str of shape (n_features,), default=None
             Names of the columns of X; None takes those that `fit` saw.
 
         Returns

@@ -1,0 +1,93 @@
+"""What each term of an additive model adds to predictions, from a fitted model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skbilevel._sklearn_compat import _safe_indexing
+from skbilevel._typing import Array
+from skbilevel.inspection._fitted import output_names, unwrap
+from skbilevel.preprocessing._original_columns import original_columns, sources_of
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Terms of a model on some rows.
+
+    Parameters
+    ----------
+    names : ndarray of str of shape (n_terms,)
+        Original columns that the terms are made of.
+    values : list of ndarray of shape (n,) or None
+        Of the column; None for a term of several.
+    effects : ndarray of shape (n, n_terms)
+        What the terms add, minus the mean over the rows.
+    scale : str
+        What they add to.
+    """
+
+    names: Array
+    values: list[Array | None]
+    effects: Array
+    scale: str
+
+    @classmethod
+    def of(cls, estimator: Any, X: Any, target: int) -> Contributions:
+        """Of one output on the rows of a table."""
+        model, before = unwrap(estimator)
+        check_is_fitted(model)
+        if not before or not hasattr(model, "coef_"):
+            raise ValueError(
+                "TermsDisplay takes a fitted pipeline, or a search over one, whose "
+                f"last step is a linear model, got {type(estimator).__name__}: make "
+                "one by make_additive."
+            )
+        coef = np.atleast_2d(getattr(model, "centre_", model.coef_))
+        if not 0 <= target < len(coef):
+            raise ValueError(
+                f"target={target}, but the model has {len(coef)} set(s) of "
+                "coefficients."
+            )
+        whole = before[0]
+        if len(before) > 1:
+            whole = Pipeline([(f"level{k}", each) for k, each in enumerate(before)])
+        made = whole.transform(X)
+        made = made if sparse.issparse(made) else np.asarray(made)
+        sources, _ = sources_of(whole)
+        labels = original_columns(whole)
+        keys = list(dict.fromkeys(each.columns for each in sources))
+        effects, names, values = [], [], []
+        for key in keys:
+            own = np.array([each.columns == key for each in sources])
+            part = made[:, np.flatnonzero(own)] @ coef[target, own]
+            effects.append(part - part.mean())
+            names.append(labels[own][0])
+            values.append(_column(X, key))
+        scale = _scale_of(model, len(coef), target)
+        return cls(np.array(names), values, np.column_stack(effects), scale)
+
+
+def _column(X: Any, key: frozenset[int]) -> Array | None:
+    """Values of a column of the table; None where a term is made of several."""
+    if len(key) != 1:
+        return None
+    return np.asarray(_safe_indexing(X, next(iter(key)), axis=1))
+
+
+def _scale_of(model: Any, n_outputs: int, target: int) -> str:
+    """What contributions add to."""
+    name = output_names(model, n_outputs)[target] if n_outputs > 1 else ""
+    if hasattr(model, "predict_proba"):
+        return f"score of {name}" if name else "log odds"
+    if hasattr(model, "decision_function"):
+        return f"score of {name}" if name else "score"
+    if "offset" in signature(model.predict).parameters:
+        return "logarithm of the mean"
+    return name or "prediction"

@@ -1,0 +1,265 @@
+"""TermsDisplay: the curves and levels of an additive model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skbilevel._typing import Array
+from skbilevel._versions import Versioned
+from skbilevel.inspection._fitted import last_step
+from skbilevel.inspection._style import (
+    FEW_FEATURES,
+    GRAY,
+    MAIN,
+    panels,
+    plain,
+    shorten,
+    tidy,
+)
+from skbilevel.inspection._term_content import Contributions
+
+# Terms whose range is below this share of the largest have vanished.
+_VANISHED = 0.01
+# Of a number with so few values each one gets a dot.
+_FEW_VALUES = 12
+# Of so few every one stands at the axis.
+_ALL_TICKS = 4
+# Categories with a name below their dot, and the length of it.
+_NAMED_LEVELS, _LEVEL_LENGTH = 14, 10
+# Rows whose values are marked below a curve.
+_RUG = 200
+_LINE_LENGTH = 50
+
+
+class TermsDisplay(Versioned):
+    """What every term of an additive model adds to the prediction, one panel a term.
+
+    The terms with the largest range come first. All panels have the same vertical
+    axis, so that what is flat matters little. Curves are drawn through the rows of X,
+    and the ticks below mark 200 of these; categories are dots, from the smallest effect
+    to the largest. Effects are those around the mean of the rows. A dotted line is the
+    level of missing values. Terms whose range is below 1 % of the largest one have
+    vanished: they are named in one line below, as are terms made of several columns,
+    which have no axis. Of more than 40 terms the 40 largest are drawn. Make it by
+    `from_estimator`.
+
+    Parameters
+    ----------
+    effects : ndarray of shape (n_samples, n_terms)
+        What every term adds in every row.
+    values : list of ndarray of shape (n_samples,) or None
+        Values of the column that the term is made of; None where there are several.
+    term_names : ndarray of shape (n_terms,)
+        Names of the terms.
+    scale : str, default="prediction"
+        What the terms add to.
+    estimator_name : str or None, default=None
+        Name in the title.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        Axes of the terms that are drawn, the largest first.
+    figure_ : matplotlib Figure
+        Figure that holds them.
+
+    See Also
+    --------
+    StrengthsDisplay : The strengths of the terms.
+    skbilevel.make_additive : Makes the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skbilevel import BilevelRidgeCV, make_additive
+    >>> from skbilevel.inspection import TermsDisplay
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(0, 6, (200, 2))
+    >>> y = np.sin(X[:, 0]) + 0.5 * X[:, 1] + 0.2 * rng.standard_normal(200)
+    >>> model = make_additive(BilevelRidgeCV()).fit(X, y)
+    >>> display = TermsDisplay.from_estimator(model, X)
+    >>> display.effects.shape
+    (200, 2)
+    """
+
+    def __init__(
+        self,
+        effects: Array,
+        values: list[Array | None],
+        *,
+        term_names: Array,
+        scale: str = "prediction",
+        estimator_name: str | None = None,
+    ) -> None:
+        self.effects = effects
+        self.values = values
+        self.term_names = term_names
+        self.scale = scale
+        self.estimator_name = estimator_name
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, *, target: int = 0, ax: Any = None
+    ) -> TermsDisplay:
+        """Draw the terms of a fitted model on the rows of a table.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted pipeline of transformers and a linear model, as `make_additive`
+            makes, or a search over one. Of related tasks the centre is drawn.
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows as the pipeline takes them, those of the fit or others.
+        target : int, default=0
+            Which target or class, where there are several.
+        ax : matplotlib Axes or array-like of these, default=None
+            Where to draw; one is divided. None makes a figure.
+
+        Returns
+        -------
+        display : TermsDisplay
+            The picture.
+
+        Raises
+        ------
+        ValueError
+            If the estimator is no such pipeline, or there is no such target.
+        """
+        found = Contributions.of(estimator, X, target)
+        display = cls(
+            found.effects,
+            found.values,
+            term_names=found.names,
+            scale=found.scale,
+            estimator_name=type(last_step(estimator)).__name__,
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, *, ax: Any = None) -> TermsDisplay:
+        """Draw the picture.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or array-like of these, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : TermsDisplay
+            The picture itself.
+        """
+        drawn, notes = self._shown()
+        n = max(1, len(drawn))
+        columns = n if n <= 3 else 2 if n == 4 else 3 if n <= 9 else 5
+        rows = -(-n // columns)
+        width = 2.9 if columns < 5 else 2.2
+        size = (max(4.0, width * columns), 0.7 + 0.75 * width * rows)
+        self.figure_, axes = panels(ax, (rows, columns), size, sharey=True)
+        for place in axes.ravel()[len(drawn) :]:
+            place.set_axis_off()
+        self.axes_ = axes.ravel()[: len(drawn)]
+        for place, j in zip(self.axes_, drawn, strict=True):
+            self._draw(place, j)
+        for place in axes[:, 0]:
+            place.set_ylabel(plain(self.scale), fontsize="small")
+        if ax is None and self.estimator_name is not None:
+            title = f"What each term adds: {self.estimator_name}"
+            self.figure_.suptitle(title, fontsize="medium", x=0.01, ha="left")
+        if notes and ax is None:
+            self.figure_.supxlabel(notes, fontsize="small", x=0.01, ha="left")
+        elif notes:
+            axes[-1, 0].annotate(
+                notes, (0.0, -0.4), xycoords="axes fraction", fontsize="small"
+            )
+        return self
+
+    def _shown(self) -> tuple[Array, str]:
+        """Terms to be drawn, the largest first, and a line about the others."""
+        spread = np.ptp(self.effects, axis=0)
+        order = np.argsort(-spread, kind="stable")
+        alone = np.array([self.values[j] is not None for j in order], dtype=bool)
+        gone = spread[order] <= _VANISHED * spread.max(initial=0.0)
+        drawn = order[alone & ~gone]
+        notes = [
+            ("vanished", order[gone]),
+            ("of several columns", order[~alone & ~gone]),
+            ("smaller, and left out", drawn[FEW_FEATURES:]),
+        ]
+        texts = (f"{what}: {self._listed(each)}" for what, each in notes if len(each))
+        return drawn[:FEW_FEATURES], "; ".join(texts)
+
+    def _listed(self, terms: Array) -> str:
+        """Names of terms, as many as fit into a line."""
+        names = [plain(shorten(self.term_names[j], 14)) for j in terms]
+        kept = 1
+        while kept < len(names) and len(", ".join(names[: kept + 1])) < _LINE_LENGTH:
+            kept += 1
+        more = f" and {len(names) - kept} more" if kept < len(names) else ""
+        return ", ".join(names[:kept]) + more
+
+    def _draw(self, ax: Any, j: int) -> None:
+        x, effect = np.asarray(self.values[j]), self.effects[:, j]
+        ax.axhline(0.0, color=GRAY, linewidth=0.6, zorder=0)
+        if x.dtype.kind in "biuf":
+            _draw_number(ax, x.astype(float), effect)
+        else:
+            _draw_levels(ax, x, effect)
+        name = plain(shorten(self.term_names[j]))
+        ax.set_title(name, fontsize="small", loc="left")
+        ax.tick_params(labelsize="x-small")
+        tidy(ax)
+
+
+def _draw_number(ax: Any, x: Array, effect: Array) -> None:
+    """A curve through the values, and marks where these are."""
+    known = np.isfinite(x)
+    values, first = np.unique(x[known], return_index=True)
+    few = len(values) <= _FEW_VALUES
+    style = {"marker": "o", "markersize": 3.5, "linewidth": 0.8} if few else {}
+    ax.plot(values, effect[known][first], color=MAIN, **style)
+    if len(values) <= _ALL_TICKS:
+        ax.set_xticks(values, [f"{each:g}" for each in values])
+    marked = np.sort(x[known])
+    marked = marked[np.linspace(0, len(marked) - 1, min(len(marked), _RUG)).astype(int)]
+    ax.plot(
+        marked,
+        np.full(len(marked), 0.02),
+        transform=ax.get_xaxis_transform(),
+        linestyle="none",
+        marker="|",
+        markersize=4,
+        markeredgewidth=0.5,
+        color="0.3",
+        alpha=0.6,
+    )
+    if not known.all():
+        level = float(np.mean(effect[~known]))
+        ax.axhline(level, color=MAIN, linestyle=":", linewidth=1.0)
+        ax.text(
+            0.99,
+            level,
+            "missing",
+            transform=ax.get_yaxis_transform(),
+            ha="right",
+            va="bottom",
+            fontsize="x-small",
+        )
+
+
+def _draw_levels(ax: Any, x: Array, effect: Array) -> None:
+    """A dot for every category, from the smallest effect to the largest."""
+    levels, first = np.unique(x.astype(str), return_index=True)
+    order = np.argsort(effect[first], kind="stable")
+    places = np.arange(len(order))
+    ax.vlines(places, 0.0, effect[first][order], color=MAIN, linewidth=0.8)
+    ax.plot(places, effect[first][order], "o", color=MAIN, markersize=3.5)
+    if len(order) > _NAMED_LEVELS:
+        ax.set_xticks([])
+        ax.set_xlabel(f"{len(order)} categories", fontsize="x-small")
+        return
+    names = [plain(shorten(levels[k], _LEVEL_LENGTH)) for k in order]
+    wide = sum(map(len, names)) > 24
+    ax.set_xticks(places, names, rotation=90 if wide else 0)
+    ax.set_xlim(-0.6, len(order) - 0.4)
