@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
@@ -197,6 +198,8 @@ def test_in_cross_validation_and_in_a_search():
 
 @pytest.mark.parametrize("container", ["pandas", "polars", "numpy"])
 def test_kinds_of_columns(container):
+    if container == "polars" and sklearn.__version__ < "1.8":
+        pytest.skip("scikit-learn 1.7 does not read the column names of polars 2")
     table, y = make_table(80)
     table["kind"] = table["kind"].astype("category").cat.codes
     table["old"] = table["age"] > 50.0
