@@ -131,7 +131,7 @@ LAYERS = (
         "transformers are refitted per fold",
     ),
     (
-        "linear_model  |  inspection",
+        "linear_model | meta | fractional | inspection",
         "fit, predict, attributes  |  pictures",
         "know scikit-learn",
     ),
@@ -140,7 +140,11 @@ LAYERS = (
         "rows, choice  |  smooth terms  |  noise",
         "the guard  |  labels  |  the ledger",
     ),
-    ("solvers", "iterations: inner, adjoint, outer", "numpy and scipy only"),
+    (
+        "solvers  |  certify",
+        "iterations  |  programs and proofs",
+        "numpy and scipy only",
+    ),
     ("problems", "losses, data fits, strengths, derivatives", "no iterations"),
 )
 DOWN = (
@@ -155,7 +159,7 @@ UP = ("fitted attributes", "strengths, candidates", "Result", "numbers")
 def layers() -> str:
     """The layers, what goes down and what comes back."""
     parts: list[str] = []
-    y, x, width = 10, 200, 330
+    y, x, width = 10, 190, 350
     for k, lines in enumerate(LAYERS):
         box = Box(x, y, width, "layer", lines)
         parts += box.svg()
