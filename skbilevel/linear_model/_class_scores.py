@@ -1,10 +1,11 @@
-"""Scores of classes and the labels they lead to."""
+"""Scores of classes, and the labels and probabilities they lead to."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import linear_predictor
@@ -50,3 +51,45 @@ class ClassScoresMixin:
         if scores.ndim == 1:
             return np.asarray(self.classes_[(scores > 0).astype(int)])
         return np.asarray(self.classes_[scores.argmax(axis=1)])
+
+
+class ClassProbabilitiesMixin(ClassScoresMixin):
+    """Probabilities, where the scores are log odds or those of a softmax."""
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``; the sum of a row is 1.
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            both = [special.expit(-scores), special.expit(scores)]
+            return np.column_stack(both)
+        return np.asarray(special.softmax(scores, axis=1))
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict the logarithms of the probabilities, without rounding them to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            both = [special.log_expit(-scores), special.log_expit(scores)]
+            return np.column_stack(both)
+        return np.asarray(special.log_softmax(scores, axis=1))

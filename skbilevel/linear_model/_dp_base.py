@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from skbilevel._sklearn_compat import Interval, StrOptions
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
+from skbilevel.linear_model._parameters import InheritedEntries
 from skbilevel.privacy import PrivacyLedger
 from skbilevel.privacy._bounds import Box, shrunk
 from skbilevel.privacy._budget import Budget
@@ -48,8 +48,71 @@ _REFUSED = {
 }
 
 
-class PrivateLinearModel(Versioned, ExplainedParameters, BaseEstimator):
-    """Common door of the private estimators; see the subclasses."""
+class PrivateLinearModel(
+    InheritedEntries, Versioned, ExplainedParameters, BaseEstimator
+):
+    """Common door of the private estimators.
+
+    Parameters
+    ----------
+    epsilon : float, default=1.0
+        How much the odds of any outcome may change when one row is replaced. inf adds
+        no noise and guarantees nothing.
+    delta : float or None, default=None
+        Probability with which the bound may fail, below one over the number of rows.
+        None is the smaller of 1e-6 and one over the square of the number of rows.
+    feature_bounds : pair (low, high), default=(-1.0, 1.0)
+        Numbers, or arrays of shape (n_features,), chosen **without looking at the
+        rows**. Features are clipped to them, in ``fit`` and where the model
+        predicts: a value outside counts as the bound.
+    target_bounds : pair (low, high), default=(-1.0, 1.0)
+        The same for the targets: those outside are clipped to them, in ``fit`` and in
+        what ``predict`` returns.
+    row_norm : "auto" or float, default="auto"
+        Largest norm of a row once its columns are in units of the bounds, and so at
+        most 1; rows that are longer are shortened in ``fit``. "auto" is the root of the
+        number of features. Of the columns that one-hot encoding makes of a category one
+        is 1: with k categories and m other columns sqrt(k + m) is a bound, too.
+    scale : bool, default=True
+        Whether 15 % of the budget buys noisy moments of the columns, which give them
+        comparable scales (``"dp-cd"`` takes steps and clips from them).
+    fit_intercept : bool, default=True
+        Whether there is an intercept. It is a constant column of the rows and costs no
+        release of its own.
+    n_passes : "auto" or int, default="auto"
+        Steps of "preconditioned" (10) and "dp-gd" (50), passes of "dp-cd" (at most 200)
+        and "dp-sgd" (20). It must not be chosen by looking at results on these rows.
+    accountant : {"exact", "last-iterate"}, default="exact"
+        "last-iterate" counts what the last of many "dp-gd" steps reveals, all others
+        kept secret. It needs a positive ``alpha``, which then penalizes the intercept
+        as well, and pays where alpha times the number of steps is large.
+    random_state : int, RandomState or None, default=None
+        For tests only: **whoever knows the seed knows the noise**. None draws every bit
+        of noise from the operating system.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Coefficients of the features in their own units.
+    intercept_ : float
+        Intercept.
+    alpha_ : ndarray of shape (n_features,)
+        Strengths in units of ``alpha``; a function of the noisy releases.
+    epsilon_ : float
+        Epsilon of everything that is published here.
+    delta_ : float
+        Its delta.
+    mu_ : float
+        Its Gaussian-DP parameter; NaN for "dp-sgd", which is counted by Renyi bounds.
+    privacy_ledger_ : PrivacyLedger
+        What was released, with sensitivity and noise.
+    privacy_statement_ : str
+        The guarantee in plain sentences.
+    n_features_in_ : int
+        Number of features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, where X has string column names.
+    """
 
     _doc_link_module = "skbilevel"
     _elsewhere: ClassVar[dict[str, str]] = OF_MODELS | _REFUSED
@@ -111,7 +174,9 @@ class PrivateLinearModel(Versioned, ExplainedParameters, BaseEstimator):
         return sparse.csr_array(X) if sparse.issparse(X) else X, y
 
     def _box(self) -> Box:
-        low, high = _pair("feature_bounds", self.feature_bounds, self.n_features_in_)
+        low, high = pair_of_bounds(
+            "feature_bounds", self.feature_bounds, self.n_features_in_
+        )
         return Box(low, high, self.fit_intercept)
 
     def _checked_box(self, X: Any) -> Box:
@@ -249,7 +314,7 @@ class PrivateLinearModel(Versioned, ExplainedParameters, BaseEstimator):
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
 
-def _pair(name: str, bounds: Any, size: int | None) -> tuple[Array, Array]:
+def pair_of_bounds(name: str, bounds: Any, size: int | None) -> tuple[Array, Array]:
     """Lower and upper bounds of shape (size,), or () where ``size`` is None."""
     shape = () if size is None else (size,)
     try:
@@ -263,31 +328,3 @@ def _pair(name: str, bounds: Any, size: int | None) -> tuple[Array, Array]:
     if not (low < high).all():
         raise ValueError(f"{name} must have low < high.")
     return low, high
-
-
-@dataclass(frozen=True)
-class TargetBox:
-    """Bounds of the targets, and the units in which they are in [-1, 1]."""
-
-    low: float
-    high: float
-    centre: float
-
-    @classmethod
-    def of(cls, bounds: Any, centred: bool) -> TargetBox:
-        """From the parameter; without an intercept zero stays zero."""
-        low, high = map(float, _pair("target_bounds", bounds, None))
-        return cls(low, high, (low + high) / 2.0 if centred else 0.0)
-
-    @property
-    def half(self) -> float:
-        """What becomes one."""
-        return max(self.high - self.centre, self.centre - self.low)
-
-    def clip(self, y: Array) -> Array:
-        """Targets inside of the bounds."""
-        return np.clip(y, self.low, self.high)
-
-    def units(self, y: Array) -> Array:
-        """Clipped targets in units of the bounds."""
-        return (self.clip(y) - self.centre) / self.half

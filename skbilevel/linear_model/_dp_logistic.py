@@ -6,16 +6,16 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
 from sklearn.base import ClassifierMixin
 
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._typing import Array
+from skbilevel.linear_model._class_scores import ClassProbabilitiesMixin
 from skbilevel.linear_model._dp_base import PrivateLinearModel
 from skbilevel.problems import LogisticLoss
 
 
-class DPLogistic(ClassifierMixin, PrivateLinearModel):
+class DPLogistic(ClassProbabilitiesMixin, ClassifierMixin, PrivateLinearModel):
     """Logistic regression of two classes whose coefficients may be published.
 
     It minimizes, over rows that are clipped to public bounds, ::
@@ -28,48 +28,21 @@ class DPLogistic(ClassifierMixin, PrivateLinearModel):
 
     Parameters
     ----------
-    epsilon : float, default=1.0
-        How much the odds of any outcome may change when one row is replaced. inf adds
-        no noise and guarantees nothing.
-    delta : float or None, default=None
-        Probability with which the bound may fail, below one over the number of rows.
-        None is the smaller of 1e-6 and one over the square of the number of rows.
-    feature_bounds : pair (low, high), default=(-1.0, 1.0)
-        Numbers, or arrays of shape (n_features,), chosen **without looking at the
-        rows**. Features are clipped to them, in ``fit`` and where the model
-        predicts: a value outside counts as the bound.
+    epsilon, delta, feature_bounds : ...
     classes : pair, default=(0, 1)
         The two labels, the second one being the one whose probability is modelled. They
         are not read from ``y``, which would tell whether a class occurs.
-    row_norm : "auto" or float, default="auto"
-        Largest norm of a row once its columns are in units of the bounds, and so at
-        most 1; rows that are longer are shortened in ``fit``. "auto" is the root of the
-        number of features. Of the columns that one-hot encoding makes of a category one
-        is 1: with k categories and m other columns sqrt(k + m) is a bound, too.
-    scale : bool, default=True
-        Whether 15 % of the budget buys noisy moments of the columns, which give them
-        comparable scales (``"dp-cd"`` takes steps and clips from them).
+    row_norm, scale : ...
     alpha : "auto", float or array-like of shape (n_features,), default="auto"
         Strengths, 1 / C of `LogisticRegression`. "auto" is 0: noisy gradients that are
         few do not overfit.
-    fit_intercept : bool, default=True
-        Whether there is an intercept. It is a constant column of the rows and costs no
-        release of its own.
+    fit_intercept : ...
     solver : {"auto", "preconditioned", "dp-cd", "dp-gd", "dp-sgd"}, \
             default="auto"
         What is released: second moments for the metric and the start of few gradients
         ("auto"); derivatives of one coefficient after the other, for few columns of
         very different scale; gradients of all rows; gradients of Poisson batches.
-    n_passes : "auto" or int, default="auto"
-        Steps of "preconditioned" (10) and "dp-gd" (50), passes of "dp-cd" (at most 200)
-        and "dp-sgd" (20). It must not be chosen by looking at results on these rows.
-    accountant : {"exact", "last-iterate"}, default="exact"
-        "last-iterate" counts what the last of many "dp-gd" steps reveals, all others
-        kept secret. It needs a positive ``alpha``, which then penalizes the intercept
-        as well, and pays where alpha times the number of steps is large.
-    random_state : int, RandomState or None, default=None
-        For tests only: **whoever knows the seed knows the noise**. None draws every bit
-        of noise from the operating system.
+    n_passes, accountant, random_state : ...
 
     Attributes
     ----------
@@ -79,22 +52,8 @@ class DPLogistic(ClassifierMixin, PrivateLinearModel):
         Intercept.
     classes_ : ndarray of shape (2,)
         The parameter ``classes``.
-    alpha_ : ndarray of shape (n_features,)
-        Strengths in units of ``alpha``; a function of the noisy releases.
-    epsilon_ : float
-        Epsilon of everything that is published here.
-    delta_ : float
-        Its delta.
-    mu_ : float
-        Its Gaussian-DP parameter; NaN for "dp-sgd", which is counted by Renyi bounds.
-    privacy_ledger_ : PrivacyLedger
-        What was released, with sensitivity and noise.
-    privacy_statement_ : str
-        The guarantee in plain sentences.
-    n_features_in_ : int
-        Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where X has string column names.
+    alpha_, epsilon_, delta_, mu_, privacy_ledger_ : ...
+    privacy_statement_, n_features_in_, feature_names_in_ : ...
 
     See Also
     --------
@@ -156,18 +115,7 @@ class DPLogistic(ClassifierMixin, PrivateLinearModel):
         accountant: str = "exact",
         random_state: Any = None,
     ) -> None:
-        self.epsilon = epsilon
-        self.delta = delta
-        self.feature_bounds = feature_bounds
-        self.classes = classes
-        self.row_norm = row_norm
-        self.scale = scale
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.n_passes = n_passes
-        self.accountant = accountant
-        self.random_state = random_state
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -246,51 +194,3 @@ class DPLogistic(ClassifierMixin, PrivateLinearModel):
             Positive for the second class.
         """
         return np.asarray(self._linear_predictor(X)[:, 0])
-
-    def predict(self, X: Any) -> Array:
-        """Predict class labels.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels.
-        """
-        second = (self.decision_function(X) > 0).astype(int)
-        return np.asarray(self.classes_[second])
-
-    def predict_proba(self, X: Any) -> Array:
-        """Predict the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, 2)
-            In the order of ``classes_``; the sum of a row is 1.
-        """
-        scores = self.decision_function(X)
-        return np.column_stack([special.expit(-scores), special.expit(scores)])
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Predict the logarithms of the probabilities, without rounding them to 0.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, 2)
-            In the order of ``classes_``.
-        """
-        scores = self.decision_function(X)
-        return np.column_stack([special.log_expit(-scores), special.log_expit(scores)])

@@ -6,15 +6,13 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import RegressorMixin
 
-from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
+from skbilevel._sklearn_compat import Interval, StrOptions
 from skbilevel._typing import Array
-from skbilevel.linear_model._dp_base import PrivateLinearModel, TargetBox
-from skbilevel.problems import SquaredLoss
+from skbilevel.linear_model._dp_regressor import PrivateRegressor
 
 
-class DPRidge(RegressorMixin, PrivateLinearModel):
+class DPRidge(PrivateRegressor):
     """Ridge regression whose coefficients may be published.
 
     It minimizes, over rows and targets that are clipped to public bounds, ::
@@ -27,27 +25,7 @@ class DPRidge(RegressorMixin, PrivateLinearModel):
 
     Parameters
     ----------
-    epsilon : float, default=1.0
-        How much the odds of any outcome may change when one row is replaced. inf adds
-        no noise and guarantees nothing.
-    delta : float or None, default=None
-        Probability with which the bound may fail, below one over the number of rows.
-        None is the smaller of 1e-6 and one over the square of the number of rows.
-    feature_bounds : pair (low, high), default=(-1.0, 1.0)
-        Numbers, or arrays of shape (n_features,), chosen **without looking at the
-        rows**. Features are clipped to them, in ``fit`` and where the model
-        predicts: a value outside counts as the bound.
-    target_bounds : pair (low, high), default=(-1.0, 1.0)
-        The same for the targets: those outside are clipped to them, in ``fit`` and in
-        what ``predict`` returns.
-    row_norm : "auto" or float, default="auto"
-        Largest norm of a row once its columns are in units of the bounds, and so at
-        most 1; rows that are longer are shortened in ``fit``. "auto" is the root of the
-        number of features. Of the columns that one-hot encoding makes of a category one
-        is 1: with k categories and m other columns sqrt(k + m) is a bound, too.
-    scale : bool, default=True
-        Whether 15 % of the budget buys noisy moments of the columns, which give them
-        comparable scales (``"dp-cd"`` takes steps and clips from them).
+    epsilon, delta, feature_bounds, target_bounds, row_norm, scale : ...
     alpha : "auto", "tuned", float or array-like of shape (n_features,), default="auto"
         Strengths in units of `Ridge`. "auto" is what the noise can do to second
         moments, and 0 where gradients are all that a solver releases. "tuned" maximizes
@@ -56,48 +34,19 @@ class DPRidge(RegressorMixin, PrivateLinearModel):
     feature_groups : None, "shared" or array-like of shape (n_features,), default=None
         Which features share a strength where ``alpha="tuned"``: None is one for each,
         "shared" one for all, an array one for each label.
-    fit_intercept : bool, default=True
-        Whether there is an intercept. It is a constant column of the rows and costs no
-        release of its own.
+    fit_intercept : ...
     solver : {"auto", "moments", "preconditioned", "dp-cd", "dp-gd", "dp-sgd"}, \
             default="auto"
         What is released: second moments in one go; moments for the metric and the start
         of few gradients ("auto"); derivatives of one coefficient after the other, for
         few columns of very different scale; gradients of all rows; gradients of Poisson
         batches. With ``alpha="tuned"`` "auto" is "moments".
-    n_passes : "auto" or int, default="auto"
-        Steps of "preconditioned" (10) and "dp-gd" (50), passes of "dp-cd" (at most 200)
-        and "dp-sgd" (20). It must not be chosen by looking at results on these rows.
-    accountant : {"exact", "last-iterate"}, default="exact"
-        "last-iterate" counts what the last of many "dp-gd" steps reveals, all others
-        kept secret. It needs a positive ``alpha``, which then penalizes the intercept
-        as well, and pays where alpha times the number of steps is large.
-    random_state : int, RandomState or None, default=None
-        For tests only: **whoever knows the seed knows the noise**. None draws every bit
-        of noise from the operating system.
+    n_passes, accountant, random_state : ...
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_features,)
-        Coefficients of the features in their own units.
-    intercept_ : float
-        Intercept.
-    alpha_ : ndarray of shape (n_features,)
-        Strengths in units of ``alpha``; a function of the noisy releases.
-    epsilon_ : float
-        Epsilon of everything that is published here.
-    delta_ : float
-        Its delta.
-    mu_ : float
-        Its Gaussian-DP parameter; NaN for "dp-sgd", which is counted by Renyi bounds.
-    privacy_ledger_ : PrivacyLedger
-        What was released, with sensitivity and noise.
-    privacy_statement_ : str
-        The guarantee in plain sentences.
-    n_features_in_ : int
-        Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where X has string column names.
+    coef_, intercept_, alpha_, epsilon_, delta_, mu_, privacy_ledger_ : ...
+    privacy_statement_, n_features_in_, feature_names_in_ : ...
 
     See Also
     --------
@@ -140,8 +89,7 @@ class DPRidge(RegressorMixin, PrivateLinearModel):
     _l1: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **PrivateLinearModel._parameter_constraints,
-        "target_bounds": [tuple, list],
+        **PrivateRegressor._parameter_constraints,
         "alpha": [
             StrOptions({"auto", "tuned"}),
             Interval(Real, 0, None, closed="left"),
@@ -173,81 +121,7 @@ class DPRidge(RegressorMixin, PrivateLinearModel):
         accountant: str = "exact",
         random_state: Any = None,
     ) -> None:
-        self.epsilon = epsilon
-        self.delta = delta
-        self.feature_bounds = feature_bounds
-        self.target_bounds = target_bounds
-        self.row_norm = row_norm
-        self.scale = scale
-        self.alpha = alpha
-        self.feature_groups = feature_groups
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.n_passes = n_passes
-        self.accountant = accountant
-        self.random_state = random_state
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        # On a handful of rows noise is all there is to see.
-        tags.regressor_tags.poor_score = True
-        return tags
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, **refused: Any) -> DPRidge:
-        """Fit the coefficients and write the ledger.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; a sparse X needs bounds that contain 0, and stays sparse.
-        y : array-like of shape (n_samples,)
-            Targets.
-        **refused : dict
-            ``sample_weight`` and other things that would break the guarantee; giving
-            any raises with the reason.
-
-        Returns
-        -------
-        self : DPRidge
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError
-            If ``sample_weight`` or anything else is given.
-        ValueError
-            If data or a parameter cannot be used. That an error was raised is a bit
-            about the rows which the guarantee does not cover: clean them before.
-        """
-        X, y = self._validate(X, y, refused, y_numeric=True)
-        targets = TargetBox.of(self.target_bounds, self.fit_intercept)
-        members = self._members()
-        found, coef = self._fit_privately(
-            X, targets.units(y), SquaredLoss(), targets.half, members
-        )
-        self.coef_ = coef
-        self.intercept_ = 0.0
-        if self.fit_intercept:
-            intercept = targets.centre + targets.half * found.intercept
-            self.intercept_ = float(intercept - self._box().centre @ coef)
-        return self
-
-    def predict(self, X: Any) -> Array:
-        """Predict targets: features and predictions are clipped to their bounds.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Predictions.
-        """
-        out = self._linear_predictor(X)
-        return TargetBox.of(self.target_bounds, self.fit_intercept).clip(out)
+        self._keep(locals())
 
     def _chosen_solver(self) -> str:
         if not (isinstance(self.alpha, str) and self.alpha == "tuned"):

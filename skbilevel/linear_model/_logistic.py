@@ -7,14 +7,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import special
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelGeneralizedLinearModel, check_weight
-from skbilevel.linear_model._class_scores import ClassScoresMixin
+from skbilevel.linear_model._class_scores import ClassProbabilitiesMixin
 from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._counts import RowCounts
@@ -26,7 +25,10 @@ from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 
 
 class BilevelLogisticCV(
-    ScoringMixin, ClassScoresMixin, ClassifierMixin, BilevelGeneralizedLinearModel
+    ScoringMixin,
+    ClassProbabilitiesMixin,
+    ClassifierMixin,
+    BilevelGeneralizedLinearModel,
 ):
     """Logistic regression with one tuned strength per feature.
 
@@ -261,44 +263,6 @@ class BilevelLogisticCV(
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
         options = super()._tuning_options(groups)
         return replace(options, by_target=self.alpha_per_class)
-
-    def predict_proba(self, X: Any) -> Array:
-        """Predict the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``; the sum of a row is 1.
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            both = [special.expit(-scores), special.expit(scores)]
-            return np.column_stack(both)
-        return np.asarray(special.softmax(scores, axis=1))
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Predict the logarithms of the probabilities, without rounding them to 0.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            both = [special.log_expit(-scores), special.log_expit(scores)]
-            return np.column_stack(both)
-        return np.asarray(special.log_softmax(scores, axis=1))
 
     def _plain_model(self) -> Any:
         return plain_logistic(self)

@@ -20,7 +20,9 @@ _LEFT_OUT = re.compile(r"^( *)(\w+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
 
 
 class InheritedEntries:
-    """Fills in the entries ``name, other : ...`` of the docstrings of subclasses.
+    """Parameters that are written once: in docstrings, and in constructors.
+
+    Fills in the entries ``name, other : ...`` of the docstrings of subclasses.
 
     The text is that of the nearest base class that documents the name. It is filled in
     when the class is made, so that `help` and documentation show it whole.
@@ -31,6 +33,12 @@ class InheritedEntries:
         own = cls.__dict__.get("__doc__")
         if own:
             cls.__doc__ = _LEFT_OUT.sub(partial(_filled_in, cls), own)
+
+    def _keep(self, given: dict[str, Any]) -> None:
+        """Store the parameters of a subclass: ``given`` are the locals of its init."""
+        for name, value in given.items():
+            if name != "self":
+                setattr(self, name, value)
 
 
 def _filled_in(cls: type, match: re.Match[str]) -> str:
@@ -214,9 +222,3 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
-
-    def _keep(self, given: dict[str, Any]) -> None:
-        """Store the parameters of a subclass: ``given`` are the locals of its init."""
-        for name, value in given.items():
-            if name != "self":
-                setattr(self, name, value)
