@@ -28,6 +28,13 @@ def ours(**params: Any) -> Fit:
     return lambda X, y: BilevelRidgeCV(**params).fit(X, y)
 
 
+def logistic() -> Fit:
+    """Fit BilevelLogisticCV."""
+    from skbilevel import BilevelLogisticCV
+
+    return lambda X, y: BilevelLogisticCV().fit(X, y)
+
+
 def ridge_cv() -> Fit:
     """Fit RidgeCV: closed-form leave-one-out over 41 strengths."""
     return lambda X, y: RidgeCV(ALPHAS).fit(X, y)

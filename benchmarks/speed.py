@@ -10,7 +10,10 @@ case's yardstick. What is not installed is left out.
 
 Cases: groups-large (5000 x 500, 50 groups), groups-small (300 x 60, 6 groups),
 default (5000 x 50), tall (100,000 x 200 beside one X.T @ X), wide (riboflavin
-71 x 4088; needs SKBILEVEL_DATA), excess (six groups, error beyond the noise).
+71 x 4088; needs SKBILEVEL_DATA), shape-N-P (normal columns with log-normal
+coefficients: 500 x 50, 1200 x 230, 300 x 600, 70 x 4000, 1000 x 1000), groups-wide
+(176 x 140, 26 groups), sparse (2,000 x 50,000), classes (200 of them, 2,000 x 50),
+excess (six groups, error beyond the noise).
 Of logistic regression: logistic-shared (breast cancer, one strength), logistic-
 groups (600 x 60, six groups, also log loss), microarrays (13 sets with p >> n;
 needs SKBILEVEL_DATA).
@@ -23,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from _contenders import (
     Fit,
     ard,
@@ -31,6 +35,7 @@ from _contenders import (
     grid_search,
     himalaya,
     lasso_cv,
+    logistic,
     optuna,
     ours,
     product,
@@ -77,6 +82,58 @@ def grouped(n: int, p: int, n_groups: int) -> tuple[Callable[[], Data], np.ndarr
     return make, groups
 
 
+def dense(n: int, p: int) -> Callable[[], Data]:
+    """Return how to draw normal columns with log-normal coefficients."""
+
+    def make() -> Data:
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((n, p))
+        f = X @ (rng.lognormal(0, 1.5, p) * rng.choice([-1, 1], p))
+        return X, f + f.std() * rng.standard_normal(n)
+
+    return make
+
+
+def sparse_rows() -> Data:
+    """Return a sparse X of a hundred entries a row, 200 columns of which count."""
+    rng = np.random.default_rng(0)
+    X = sp.random(2000, 50_000, density=0.002, random_state=0, format="csr")
+    f = X[:, :200] @ rng.lognormal(size=200)
+    return X, f + f.std() * rng.standard_normal(2000)
+
+
+def many_classes() -> Data:
+    """Return rows of 200 classes; those with one row only are left out."""
+    rng = np.random.default_rng(0)
+    X, W = rng.standard_normal((2000, 50)), rng.standard_normal((50, 200))
+    y = (X @ W + 3 * rng.gumbel(size=(2000, 200))).argmax(axis=1)
+    kept = np.bincount(y)[y] > 1
+    return X[kept], y[kept]
+
+
+SHAPES = ((500, 50), (1200, 230), (300, 600), (70, 4000), (1000, 1000))
+
+
+def shapes() -> dict[str, Case]:
+    """Return the cases by shape, and those that only we run."""
+    fits = {"RidgeCV": ridge_cv, "ElasticNetCV": elastic_net_cv, "default": ours}
+    wide = np.arange(140) * 26 // 140
+    groups = {"RidgeCV": ridge_cv, "groups": lambda: ours(feature_groups=wide)}
+    return {
+        **{
+            f"shape-{n}-{p}": Case(f"{n} x {p}", dense(n, p), "ElasticNetCV", fits)
+            for n, p in SHAPES
+        },
+        "groups-wide": Case("176 x 140, 26 groups", dense(176, 140), "RidgeCV", groups),
+        "sparse": Case(
+            "2,000 x 50,000, sparse", sparse_rows, "default", {"default": ours}
+        ),
+        "classes": Case(
+            "200 classes, 2,000 x 50", many_classes, "default", {"default": logistic}
+        ),
+    }
+
+
 def riboflavin() -> Data:
     """Return all 71 rows of a gene expression set, scaled."""
     data = load_set("riboflavin")
@@ -104,6 +161,7 @@ def cases() -> dict[str, Case]:
         **peers(),
         "groups, cv=5": lambda: ours(**in_large, cv=5),
         "groups, cv='loo'": lambda: ours(**in_large, cv="loo"),
+        "groups, guarded": lambda: ours(feature_groups=large_groups),
     }
     small_fits = {
         **peers(),
@@ -211,7 +269,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the cases."""
     args = parse_args()
-    known, tables = cases(), studies(args)
+    known, tables = cases() | shapes(), studies(args)
     wanted = args.cases.split(",") if args.cases else [*known, *tables]
     if not args.cases and "SKBILEVEL_DATA" not in os.environ:
         print(f"{', '.join(NEED_DATA)} left out: no SKBILEVEL_DATA", file=sys.stderr)

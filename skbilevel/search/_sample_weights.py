@@ -173,7 +173,8 @@ class SampleWeightsCV(
     >>> from sklearn.linear_model import LogisticRegression
     >>> from skbilevel import SampleWeightsCV
     >>> X, y = make_classification(
-    ...     600, 8, n_informative=4, class_sep=2.0, random_state=0
+    ...     600, 8, n_informative=4, n_clusters_per_class=1, class_sep=2.0,
+    ...     random_state=0,
     ... )
     >>> rng = np.random.default_rng(0)
     >>> trusted = rng.random(600) < 0.1
@@ -183,7 +184,7 @@ class SampleWeightsCV(
     >>> weight = model.sample_weight_
     >>> bool(weight[wrong].mean() < 0.5 * weight[~wrong].mean())
     True
-    >>> bool(wrong[model.ranking_[:100]].mean() > 2 * wrong.mean())
+    >>> bool(wrong[model.ranking_[:100]].mean() > 0.9)
     True
     """
 
