@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import ClassVar
 
-from skbilevel.certify._certificate import (
-    Certificate,
-    check_template,
-    check_tiles,
-    exact_vector,
-)
-from skbilevel.certify._conditions import Condition, raised
+from skbilevel.certify._certificate import Certificate
+from skbilevel.certify._conditions import Condition
 from skbilevel.certify._dynamics import Dynamics
 from skbilevel.certify._exact import Box, Number, exact
 from skbilevel.certify._polynomials import Polynomial
-from skbilevel.certify._proof import NOTHING, Proof, prove_conditions
-
-CLAIM = (
-    "No trajectory that starts in a start box reaches an unsafe box before it leaves "
-    "the box, for the stated model and parameter interval, in continuous time; the box "
-    "itself need not be invariant."
-)
 
 
 @dataclass(frozen=True)
@@ -96,6 +84,12 @@ class BarrierCertificate(Certificate):
     False
     """
 
+    _claim: ClassVar[str] = (
+        "No trajectory that starts in a start box reaches an unsafe box before it "
+        "leaves the box, for the stated model and parameter interval, in continuous "
+        "time; the box itself need not be invariant."
+    )
+
     dynamics: Dynamics
     template: Sequence[Polynomial]
     box: Box
@@ -107,17 +101,13 @@ class BarrierCertificate(Certificate):
     degree: int | None = None
 
     def __post_init__(self) -> None:
-        check_template(self.template, self.dynamics.n_states, self.box)
-        check_tiles(self.tiles)
-        if exact(self.margin) < 0:
-            raise ValueError(f"margin={self.margin!r} must be at least zero.")
+        self._check_parts()
         for name in ("start", "unsafe"):
             boxes = getattr(self, name)
             listed = isinstance(boxes, Sequence) and len(boxes) > 0
             if not listed or not all(self.box.contains(each) for each in boxes):
                 raise ValueError(f"{name} must be a list of boxes inside the box.")
-        for condition in self.conditions:
-            raised(condition.degrees, self.degree, self.dynamics.n_states)
+        self._check_degree()
 
     @property
     def normal(self) -> None:
@@ -151,26 +141,3 @@ class BarrierCertificate(Certificate):
             condition(((own, *rest) for own in wide), self.unsafe, few, margin),
             condition(flow, [self.box], self.tiles),
         )
-
-    def prove(self, theta: Any, beta: Any, *, depth: int = 3) -> Proof:
-        """Verify a controller and a certificate in exact arithmetic.
-
-        Parameters
-        ----------
-        theta : sequence of n_theta numbers
-            The controller. A float is taken as the binary number that it is.
-        beta : sequence of numbers, one for every member of the template
-            Coefficients of B, for instance those of `solve`.
-        depth : int, default=3
-            How many times a tile may be halved along all axes.
-
-        Returns
-        -------
-        proof : Proof
-            With ``holds`` and, in words, the ``claim``.
-        """
-        theta = exact_vector(theta, self.dynamics.n_theta, "theta")
-        beta = exact_vector(beta, len(self.template), "beta")
-        found = prove_conditions(self.conditions, theta, beta, depth)
-        claim = CLAIM if found.holds else NOTHING
-        return Proof(found.holds, claim, found.smallest, found.n_tiles, theta, beta)

@@ -6,26 +6,50 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.certify._conditions import Condition
+from skbilevel.certify._conditions import Condition, raised
 from skbilevel.certify._dynamics import Dynamics
-from skbilevel.certify._exact import Box, exact
+from skbilevel.certify._exact import Box, Number, exact
 from skbilevel.certify._polynomials import Polynomial
 from skbilevel.certify._program import Program, Slack
-from skbilevel.certify._proof import Proof
+from skbilevel.certify._proof import NOTHING, Positivity, Proof, prove_conditions
 from skbilevel.certify._smooth import SmoothSlack
 
 
 class Certificate(ABC):
     """A family of functions, and what a member has to satisfy on a box of states."""
 
+    # What a proof says, in words.
+    _claim: ClassVar[str]
+
     dynamics: Dynamics
     template: Sequence[Polynomial]
+    box: Box
+    margin: Number
+    tiles: int
     degree: int | None
+
+    def _check_parts(self) -> None:
+        """Refuse what does not fit the number of states, and empty grids."""
+        n_states = self.dynamics.n_states
+        if len(self.box.sides) != n_states:
+            raise ValueError(f"The box must have {n_states} sides, one for each state.")
+        members = self.template
+        if len(members) == 0 or any(m.n_variables != n_states for m in members):
+            raise ValueError(f"template must have polynomials in {n_states} variables.")
+        if not isinstance(self.tiles, int | np.integer) or self.tiles < 1:
+            raise ValueError(f"tiles={self.tiles!r} must be an integer of at least 1.")
+        if exact(self.margin) < 0:
+            raise ValueError(f"margin={self.margin!r} must be at least zero.")
+
+    def _check_degree(self) -> None:
+        """Refuse Bernstein forms of a lower degree than the conditions have."""
+        for condition in self.conditions:
+            raised(condition.degrees, self.degree, self.dynamics.n_states)
 
     @property
     @abstractmethod
@@ -36,10 +60,6 @@ class Certificate(ABC):
     @abstractmethod
     def normal(self) -> Array | None:
         """The equation ``normal @ beta = 1``, if there is one."""
-
-    @abstractmethod
-    def prove(self, theta: Any, beta: Any, *, depth: int = 3) -> Proof:
-        """Verify a controller and a certificate in exact arithmetic."""
 
     @cached_property
     def program(self) -> Program:
@@ -71,6 +91,36 @@ class Certificate(ABC):
             linear solver gives up, which happens at extreme scales.
         """
         return self.program.solve(np.asarray(theta, dtype=float))
+
+    def prove(self, theta: Any, beta: Any, *, depth: int = 3) -> Proof:
+        """Verify a controller and a certificate in exact arithmetic.
+
+        Parameters
+        ----------
+        theta : sequence of n_theta numbers
+            The controller. A float is taken as the binary number that it is.
+        beta : sequence of numbers, one for every member of the template
+            Coefficients of B or V, for instance those of `solve`.
+        depth : int, default=3
+            How many times a tile may be halved along all axes.
+
+        Returns
+        -------
+        proof : Proof
+            With ``holds`` and, in words, the ``claim``.
+        """
+        theta = exact_vector(theta, self.dynamics.n_theta, "theta")
+        beta = exact_vector(beta, len(self.template), "beta")
+        return self._proof(
+            prove_conditions(self.conditions, theta, beta, depth), theta, beta
+        )
+
+    def _proof(
+        self, found: Positivity, theta: tuple[Fraction, ...], beta: tuple[Fraction, ...]
+    ) -> Proof:
+        """The verdict, where the conditions on the tiles are all there is."""
+        claim = self._claim if found.holds else NOTHING
+        return Proof(found.holds, claim, found.smallest, found.n_tiles, theta, beta)
 
     def constraint(self, margin: float = 1e-3) -> dict[str, Any]:
         """Return ``-slack(theta) - margin >= 0`` for `scipy.optimize.minimize`.
@@ -107,20 +157,6 @@ class Certificate(ABC):
             Its method ``problem`` makes an `OracleProblem`.
         """
         return SmoothSlack(self.program, temperature, curvature)
-
-
-def check_template(template: Sequence[Polynomial], n_states: int, box: Box) -> None:
-    """Refuse what does not fit the number of states."""
-    if len(box.sides) != n_states:
-        raise ValueError(f"The box must have {n_states} sides, one for each state.")
-    if len(template) == 0 or any(m.n_variables != n_states for m in template):
-        raise ValueError(f"template must have polynomials in {n_states} variables.")
-
-
-def check_tiles(tiles: int) -> None:
-    """Refuse empty grids."""
-    if not isinstance(tiles, int | np.integer) or tiles < 1:
-        raise ValueError(f"tiles={tiles!r} must be an integer of at least 1.")
 
 
 def exact_vector(values: Any, length: int, name: str) -> tuple[Fraction, ...]:

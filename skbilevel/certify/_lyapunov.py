@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise, product
 from math import ceil
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.certify._bernstein import BernsteinForm
-from skbilevel.certify._certificate import (
-    Certificate,
-    check_template,
-    check_tiles,
-    exact_vector,
-)
-from skbilevel.certify._conditions import Condition, raised
+from skbilevel.certify._certificate import Certificate, exact_vector
+from skbilevel.certify._conditions import Condition
 from skbilevel.certify._dynamics import Dynamics
 from skbilevel.certify._exact import Box, Interval, Number, exact
 from skbilevel.certify._polynomials import Polynomial, combine, variables
-from skbilevel.certify._proof import NOTHING, Proof, inner_bound, prove_conditions
-
-CLAIM = (
-    "Every sublevel set of V inside the box is invariant and decays, for the stated "
-    "model and parameter interval, in continuous time; the box itself need not be "
-    "invariant."
-)
+from skbilevel.certify._proof import Positivity, Proof, inner_bound
 
 
 @dataclass(frozen=True)
@@ -99,6 +88,12 @@ class LyapunovCertificate(Certificate):
     False
     """
 
+    _claim: ClassVar[str] = (
+        "Every sublevel set of V inside the box is invariant and decays, for the "
+        "stated model and parameter interval, in continuous time; the box itself need "
+        "not be invariant."
+    )
+
     dynamics: Dynamics
     template: Sequence[Polynomial]
     box: Box
@@ -108,10 +103,7 @@ class LyapunovCertificate(Certificate):
     degree: int | None = None
 
     def __post_init__(self) -> None:
-        check_template(self.template, self.dynamics.n_states, self.box)
-        check_tiles(self.tiles)
-        if exact(self.margin) < 0:
-            raise ValueError(f"margin={self.margin!r} must be at least zero.")
+        self._check_parts()
         r = exact(self.inner_radius)
         reach = min(min(-side.low, side.high) for side in self.box.sides)
         if not 0 < r < reach:
@@ -128,8 +120,7 @@ class LyapunovCertificate(Certificate):
             any(square in m.terms for m in self.template) for square in self._squares
         ):
             raise ValueError("template must have the square of every state.")
-        for condition in self.conditions:
-            raised(condition.degrees, self.degree, n)
+        self._check_degree()
 
     @property
     def _squares(self) -> list[tuple[int, ...]]:
@@ -195,41 +186,20 @@ class LyapunovCertificate(Certificate):
             for parts in (value, fall)
         )
 
-    def prove(self, theta: Any, beta: Any, *, depth: int = 3) -> Proof:
-        """Verify a controller and a certificate in exact arithmetic.
-
-        Parameters
-        ----------
-        theta : sequence of n_theta numbers
-            The controller. A float is taken as the binary number that it is.
-        beta : sequence of numbers, one for every member of the template
-            Coefficients of V, for instance those of `solve`.
-        depth : int, default=3
-            How many times a tile may be halved along all axes.
-
-        Returns
-        -------
-        proof : Proof
-            With ``holds`` and, in words, the ``claim``.
-        """
-        theta = exact_vector(theta, self.dynamics.n_theta, "theta")
-        beta = exact_vector(beta, len(self.template), "beta")
-        found = prove_conditions(self.conditions, theta, beta, depth)
+    def _proof(
+        self, found: Positivity, theta: tuple[Fraction, ...], beta: tuple[Fraction, ...]
+    ) -> Proof:
+        """The origin, where the tiles say nothing, needs a proof of its own."""
         known = self.dynamics.with_ranges(self.inner)
         near = min(
             inner_bound(condition.at(theta, beta), self.inner, known)
             for condition in self.conditions
         )
-        holds = found.holds and near > 0
-        return Proof(
-            holds,
-            CLAIM if holds else NOTHING,
-            found.smallest,
-            found.n_tiles,
-            theta,
-            beta,
-            near,
-            self.level(beta) if holds else None,
+        both = replace(found, holds=found.holds and near > 0)
+        return replace(
+            super()._proof(both, theta, beta),
+            inner_eigenvalue=near,
+            level=self.level(beta) if both.holds else None,
         )
 
     def level(self, beta: Any, pieces: int = 8) -> Fraction:
