@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from functools import partial
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -22,17 +22,22 @@ _LEFT_OUT = re.compile(r"^( *)(\w+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
 class InheritedEntries:
     """Parameters that are written once: in docstrings, and in constructors.
 
-    Fills in the entries ``name, other : ...`` of the docstrings of subclasses.
+    Fills in the entries ``name, other : ...`` of the docstrings of subclasses and of
+    their methods.
 
-    The text is that of the nearest base class that documents the name. It is filled in
-    when the class is made, so that `help` and documentation show it whole.
+    The text is that of the nearest base class that documents the name. For a method
+    the methods that it overrides are asked first, then its class. It is filled in when
+    the class is made, so that `help` and documentation show it whole.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = cls.__dict__.get("__doc__")
-        if own:
-            cls.__doc__ = _LEFT_OUT.sub(partial(_filled_in, cls), own)
+        bases = cls.__mro__[1:]
+        _fill_in(cls, cls.__dict__.get("__doc__"), bases)
+        for name, method in vars(cls).items():
+            if inspect.isfunction(method):
+                same = (getattr(base, name) for base in bases if hasattr(base, name))
+                _fill_in(method, method.__doc__, (*same, cls, *bases))
 
     def _keep(self, given: dict[str, Any]) -> None:
         """Store the parameters of a subclass: ``given`` are the locals of its init."""
@@ -41,12 +46,19 @@ class InheritedEntries:
                 setattr(self, name, value)
 
 
-def _filled_in(cls: type, match: re.Match[str]) -> str:
-    """The entries of the names of one line, indented as it is."""
-    indent, names = match.groups()
-    bases = [inspect.cleandoc(base.__doc__ or "") for base in cls.__mro__[1:]]
-    entries = [_entry(name, bases) for name in names.split(", ")]
-    return textwrap.indent("\n".join(entries), indent)
+def _fill_in(target: Any, own: str | None, sources: Iterable[Any]) -> None:
+    """Fill in a docstring from those of sources, the nearest first."""
+    if not own or not _LEFT_OUT.search(own):
+        return
+    docs = [inspect.cleandoc(each.__doc__ or "") for each in sources]
+
+    def entries(match: re.Match[str]) -> str:
+        """The entries of the names of one line, indented as it is."""
+        indent, names = match.groups()
+        found = (_entry(name, docs) for name in names.split(", "))
+        return textwrap.indent("\n".join(found), indent)
+
+    target.__doc__ = _LEFT_OUT.sub(entries, own)
 
 
 def _entry(name: str, docs: list[str]) -> str:

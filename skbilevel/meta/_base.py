@@ -6,12 +6,13 @@ from collections.abc import Hashable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn.base import is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state, check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._mistakes import OF_MODELS
-from skbilevel._sklearn_compat import _num_samples
+from skbilevel._sklearn_compat import _fit_context, _num_samples
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
@@ -19,6 +20,7 @@ from skbilevel._warn import warn_user
 from skbilevel.exceptions import DataWarning
 from skbilevel.linear_model._base import check_weight
 from skbilevel.linear_model._counts import RowCounts
+from skbilevel.linear_model._draft import Draft
 from skbilevel.meta._design import TaskDesign, TaskOptions
 from skbilevel.meta._labels import (
     KnownTaskLabels,
@@ -37,8 +39,8 @@ from skbilevel.problems._task_solution import TaskSolution
 _TASKS_PER_ROW = 1.0 / 1.5
 
 
-# What a fit sets, in all of them.
-FITTED = (
+# What a fit sets, or may set.
+_FITTED = (
     "coef_",
     "intercept_",
     "centre_",
@@ -59,6 +61,8 @@ FITTED = (
     "hyperpenalty_",
     "n_features_in_",
     "feature_names_in_",
+    "classes_",
+    "noise_variance_",
     "_labels",
     "_model",
     "_has_tasks",
@@ -66,7 +70,18 @@ FITTED = (
 
 
 class MetaLinearModel(Versioned, TaskParameters):
-    """Common door; see the subclasses."""
+    """Common door; see the subclasses.
+
+    What their methods take:
+
+    X : array-like of shape (n_samples, n_features)
+        Features; with ``task`` one of the columns holds the tasks.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows.
+    tasks : array-like of shape (n_samples,), default=None
+        Which task a row belongs to; tasks that are not known, and None, are
+        predicted with the centre (``unseen="centre"``).
+    """
 
     _doc_link_module = "skbilevel"
     _elsewhere: ClassVar[dict[str, str]] = {
@@ -91,9 +106,58 @@ class MetaLinearModel(Versioned, TaskParameters):
     # Of the subclass.
     _loss: ClassVar[TaskLoss]
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+    ) -> Self:
+        """Learn the strengths, the centre and the coefficients of all tasks.
+
+        Parameters
+        ----------
+        X : ...
+        y : array-like of shape (n_samples,)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; an integer weight counts as that many rows.
+        tasks : array-like of shape (n_samples,), default=None
+            Which task a row belongs to. None is one task, or the column ``task``.
+        """
+        draft = Draft(self, _FITTED)
+        draft.model._fit_copy(X, y, sample_weight, tasks)
+        draft.publish()
+        return self
+
+    def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
+        """``fit`` of a copy that nobody else sees yet."""
+        raise NotImplementedError
+
+    def adapt(
+        self, X: Any, y: Any, *, tasks: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Take in rows of new tasks, without another fit.
+
+        Parameters
+        ----------
+        X : ...
+        y : array-like of shape (n_samples,)
+            Targets.
+        tasks : label or array-like of shape (n_samples,), default=None
+            Which task a row belongs to, or one label for all rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+        """
+        X, y, weight, labels = self._adaptable(X, y, tasks, sample_weight)
+        return self._adapted(X, self._target(y), weight, labels)
+
+    def _target(self, y: Any) -> Array:
+        """Targets of a call of ``adapt`` as numbers."""
+        return np.asarray(y)
+
     def _read(self, X: Any, tasks: Any, **check: Any) -> tuple[Any, Any, Any]:
         """X without the column of tasks, y and the labels; ``reset`` is for fits."""
         with_y, reset = "y" in check, check.pop("reset", False)
+        if with_y:
+            check["y_numeric"] = is_regressor(self)
         kinds = {"dtype": [np.float64, np.float32]}
         if self.task is None:
             made = validate_data(self, X, reset=reset, **kinds, **check)
@@ -245,9 +309,15 @@ class MetaLinearModel(Versioned, TaskParameters):
             )
         return places
 
-    def _linear(self, X: Array, places: Array, centre_intercept: Any) -> Array:
+    def _placed(self, X: Any, tasks: Any) -> tuple[Array, Array]:
+        """Rows to predict, and the place of the task of every row."""
+        check_is_fitted(self, "coef_")
+        X, _, labels = self._read(X, tasks)
+        return X, self._places(labels, len(X))
+
+    def _linear(self, X: Array, places: Array) -> Array:
         """Linear predictions, row by row."""
-        out = X @ self.centre_ + centre_intercept
+        out = X @ self.centre_ + self.centre_intercept_
         known = np.flatnonzero(places >= 0)
         if len(known):
             own = places[known]
@@ -297,14 +367,14 @@ class MetaLinearModel(Versioned, TaskParameters):
         return found
 
     def _adaptable(
-        self, X: Any, y: Any, tasks: Any, sample_weight: Any, **check: Any
+        self, X: Any, y: Any, tasks: Any, sample_weight: Any
     ) -> tuple[Array, Array, Array, list[Hashable]]:
         """Rows, targets, weights and labels of a call of ``adapt``."""
         check_is_fitted(self, "coef_")
         if self._is_plain(X, y):
             labels = None if tasks is None else read_labels(tasks, len(X))
         else:
-            X, y, labels = self._read(X, tasks, y=y, **check)
+            X, y, labels = self._read(X, tasks, y=y)
         if labels is None:
             raise ValueError(
                 "adapt needs the labels of the tasks that the rows belong to: give "

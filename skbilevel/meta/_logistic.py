@@ -9,13 +9,10 @@ from scipy import special
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._sklearn_compat import _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._classes import two_or_more_classes
-from skbilevel.linear_model._draft import Draft
-from skbilevel.meta._base import FITTED, MetaLinearModel
+from skbilevel.meta._base import MetaLinearModel
 from skbilevel.meta._labels import shown
 from skbilevel.model_selection._task_folds import LOGISTIC
 
@@ -130,7 +127,6 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
 
     _loss = LOGISTIC
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
     ) -> MetaLogistic:
@@ -138,14 +134,10 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
+        X : ...
         y : array-like of shape (n_samples,)
             Labels of two classes, of any type.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; an integer weight counts as that many rows.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to. None is one task, or the column ``task``.
+        sample_weight, tasks : ...
 
         Returns
         -------
@@ -159,10 +151,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
         TypeError
             If labels of tasks cannot be hashed.
         """
-        draft = Draft(self, (*FITTED, "classes_"))
-        draft.model._fit_copy(X, y, sample_weight, tasks)
-        draft.publish()
-        return self
+        return super().fit(X, y, sample_weight, tasks=tasks)
 
     def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
         """``fit`` of a copy that nobody else sees yet."""
@@ -183,11 +172,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to; tasks that are not known, and None, are
-            predicted with the centre (``unseen="centre"``).
+        X, tasks : ...
 
         Returns
         -------
@@ -199,19 +184,14 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
         ValueError
             If a task is not known and ``unseen="error"``.
         """
-        check_is_fitted(self, "coef_")
-        X, _, labels = self._read(X, tasks)
-        return self._linear(X, self._places(labels, len(X)), self.centre_intercept_)
+        return self._linear(*self._placed(X, tasks))
 
     def predict(self, X: Any, *, tasks: Any = None) -> Array:
         """Predict labels.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to, as in `decision_function`.
+        X, tasks : ...
 
         Returns
         -------
@@ -226,10 +206,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to, as in `decision_function`.
+        X, tasks : ...
 
         Returns
         -------
@@ -244,10 +221,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to, as in `decision_function`.
+        X, tasks : ...
 
         Returns
         -------
@@ -268,14 +242,10 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
+        X : ...
         y : array-like of shape (n_samples,)
             Labels, of one class or of both.
-        tasks : label or array-like of shape (n_samples,), default=None
-            Which task a row belongs to, or one label for all rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
+        tasks, sample_weight : ...
 
         Returns
         -------
@@ -288,7 +258,10 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
             If there are no labels of tasks, a class is not known, or the data cannot
             be used.
         """
-        X, y, weight, labels = self._adaptable(X, y, tasks, sample_weight)
+        return super().adapt(X, y, tasks=tasks, sample_weight=sample_weight)
+
+    def _target(self, y: Any) -> Array:
+        """Codes of labels that fit has seen."""
         y = np.asarray(y)
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
@@ -296,8 +269,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
                 f"y holds classes that fit has not seen: {shown(unknown.tolist())}; "
                 f"it has seen {shown(self.classes_.tolist())}."
             )
-        codes = np.searchsorted(self.classes_, y).astype(np.float64)
-        return self._adapted(X, codes, weight, labels)
+        return np.searchsorted(self.classes_, y).astype(np.float64)
 
     def score(
         self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
@@ -306,14 +278,10 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
+        X : ...
         y : array-like of shape (n_samples,)
             Labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to.
+        sample_weight, tasks : ...
 
         Returns
         -------

@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._sklearn_compat import _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._first_look import warn_of_constant
-from skbilevel.meta._base import FITTED, MetaLinearModel
+from skbilevel.meta._base import MetaLinearModel
 from skbilevel.model_selection._task_folds import SQUARED
 from skbilevel.problems._task_solution import TaskSolution
 
@@ -113,7 +110,6 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
     _loss = SQUARED
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
     ) -> MetaRidge:
@@ -121,14 +117,10 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
+        X : ...
         y : array-like of shape (n_samples,)
             Target.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; an integer weight counts as that many rows.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to. None is one task, or the column ``task``.
+        sample_weight, tasks : ...
 
         Returns
         -------
@@ -142,16 +134,11 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         TypeError
             If labels of tasks cannot be hashed.
         """
-        draft = Draft(self, (*FITTED, "noise_variance_"))
-        draft.model._fit_copy(X, y, sample_weight, tasks)
-        draft.publish()
-        return self
+        return super().fit(X, y, sample_weight, tasks=tasks)
 
     def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
         """``fit`` of a copy that nobody else sees yet."""
-        X, y, labels = self._read(
-            X, tasks, y=y, reset=True, y_numeric=True, ensure_min_samples=2
-        )
+        X, y, labels = self._read(X, tasks, y=y, reset=True, ensure_min_samples=2)
         counts = self._counts(sample_weight, X)
         target = counts.take(np.asarray(y, dtype=np.float64))
         warn_of_constant(target)
@@ -171,11 +158,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to; tasks that are not known, and None, are
-            predicted with the centre (``unseen="centre"``).
+        X, tasks : ...
         return_std : bool, default=False
             Whether the standard deviations of the predictions are returned, too.
 
@@ -192,10 +175,8 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         ValueError
             If a task is not known and ``unseen="error"``.
         """
-        check_is_fitted(self, "coef_")
-        X, _, labels = self._read(X, tasks)
-        places = self._places(labels, len(X))
-        mean = self._linear(X, places, self.centre_intercept_)
+        X, places = self._placed(X, tasks)
+        mean = self._linear(X, places)
         if not return_std:
             return mean
         if not self._has_tasks:
@@ -215,14 +196,10 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
+        X : ...
         y : array-like of shape (n_samples,)
             Target.
-        tasks : label or array-like of shape (n_samples,), default=None
-            Which task a row belongs to, or one label for all rows.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
+        tasks, sample_weight : ...
 
         Returns
         -------
@@ -234,10 +211,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         ValueError
             If there are no labels, or the data cannot be used.
         """
-        X, y, weight, labels = self._adaptable(
-            X, y, tasks, sample_weight, y_numeric=True
-        )
-        return self._adapted(X, y, weight, labels)
+        return super().adapt(X, y, tasks=tasks, sample_weight=sample_weight)
 
     def score(
         self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
@@ -246,14 +220,10 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Features; with ``task`` one of the columns holds the tasks.
+        X : ...
         y : array-like of shape (n_samples,)
             Target.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        tasks : array-like of shape (n_samples,), default=None
-            Which task a row belongs to.
+        sample_weight, tasks : ...
 
         Returns
         -------
