@@ -1,8 +1,8 @@
-"""Functions that label columns: of their names, or of the transformers in front."""
+"""Labels of rows and columns, and functions that make them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any
 
@@ -13,3 +13,12 @@ def asks_for_transformer(make: Callable[..., Any]) -> bool:
         return "transformer" in signature(make).parameters
     except (TypeError, ValueError):  # of some built-in functions nothing is known
         return False
+
+
+def distinct(labels: Iterable[Any]) -> list[Any]:
+    """Every label once: sorted, or as they come where they can't be compared."""
+    known = list(dict.fromkeys(labels))
+    try:
+        return sorted(known)
+    except TypeError:  # of several types
+        return known

@@ -3,11 +3,12 @@
 import ast
 import inspect
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpydoc.docscrape import ClassDoc
+from numpydoc.docscrape import ClassDoc, FunctionDoc
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.datasets import make_classification, make_regression
@@ -99,10 +100,23 @@ def test_entries_of_base_classes_are_filled_in():
         tol, alpha_per_target : ...
         """
 
+        def predict(self, X):
+            """Predict more.
+
+            Parameters
+            ----------
+            X : ...
+            """
+
+    (rows,) = FunctionDoc(Stronger.predict)["Parameters"]
+    assert rows.type == "{array-like, sparse matrix} of shape (n_samples, n_features)"
+    assert rows.desc == ["Features."]
     tol, own = ClassDoc(Stronger)["Parameters"]
     assert (tol.name, tol.type) == ("tol", "float, default=1e-4")
     assert own.desc[0].startswith("With several targets")
-    assert all(" : ..." not in getattr(skbilevel, name).__doc__ for name in ESTIMATORS)
+    methods = [m for name in ESTIMATORS for m in own_methods(name)]
+    for path in (*ESTIMATORS, *methods):
+        assert " : ..." not in attrgetter(path)(skbilevel).__doc__
     with pytest.raises(LookupError, match="alpha_per_row"):
         type("Unknown", (Stronger,), {"__doc__": "alpha_per_row : ..."})
 

@@ -12,7 +12,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._mistakes import ExplainedParameters
@@ -21,6 +21,7 @@ from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
+from skbilevel.linear_model._base import seed_of
 from skbilevel.problems import FourthPowers, SquaredNorm
 from skbilevel.solvers import RatioStatus, minimize_ratio
 
@@ -178,9 +179,7 @@ class FractionalICA(
 
     def _turn(self, Z: Array, count: int) -> tuple[Array, int]:
         """Orthonormal directions (r, count), and the longest search."""
-        given = 0 if self.random_state is None else self.random_state
-        seed = check_random_state(given).randint(2**31 - 1)
-        draw, rank = np.random.default_rng(seed), Z.shape[1]
+        draw, rank = np.random.default_rng(seed_of(self.random_state)), Z.shape[1]
         free, found, longest, done = np.eye(rank), [], 1, True
         for _ in range(count):
             G, best = Z @ free, (np.inf, np.zeros(0))

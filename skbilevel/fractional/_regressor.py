@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._mistakes import ExplainedParameters
@@ -23,11 +22,11 @@ from skbilevel.exceptions import DataWarning
 from skbilevel.fractional._rows import ScaledRows
 from skbilevel.fractional._selection import METHODS, Selection, sizes_for
 from skbilevel.linear_model import BilevelRidgeCV
-from skbilevel.linear_model._base import check_weight, linear_predictor
+from skbilevel.linear_model._base import check_weight, linear_predictor, seed_of
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.model_selection._plan import MIN_ROWS
-from skbilevel.model_selection._resampling import Pair, fold_labels
+from skbilevel.model_selection._resampling import Pair, fold_labels, leave_one_unit_out
 from skbilevel.solvers import RatioStatus
 
 
@@ -239,14 +238,9 @@ class FractionalSparseRegressor(
             )
         if resampling.splits is not None:
             return resampling.splits
-        given_state = 0 if self.random_state is None else self.random_state
-        seed = check_random_state(given_state).randint(2**31 - 1)
-        draw = np.random.default_rng(seed)
+        draw = np.random.default_rng(seed_of(self.random_state))
         label = fold_labels(n, min(resampling.n_folds, n), draw)
-        return [
-            (np.flatnonzero(label != k), np.flatnonzero(label == k))
-            for k in range(label.max() + 1)
-        ]
+        return leave_one_unit_out(np.arange(n), label)
 
     def _select(self, X: Any, y: Array, weight: Array, splits: list[Pair]) -> Array:
         """Places of the chosen features; sets what is told of the choice."""

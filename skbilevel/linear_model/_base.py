@@ -169,9 +169,6 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         return FollowedFit(self, data, attributes, n_parts)
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
-        random = check_random_state(
-            0 if self.random_state is None else self.random_state
-        )
         return TuningOptions(
             hyperpenalty=self.hyperpenalty,
             solver=self.solver,
@@ -181,7 +178,7 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
             max_iter=self.max_iter,
             metadata=self.feature_metadata,
             groups=groups,
-            seed=int(random.randint(np.iinfo(np.int32).max)),
+            seed=seed_of(self.random_state),
             n_jobs=self.n_jobs,
         )
 
@@ -293,6 +290,12 @@ def check_weight(sample_weight: Any, X: Any) -> Array:
     if not weight.any():  # scikit-learn's own check came with 1.9
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return np.asarray(weight, dtype=np.float64)
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed for all that a fit draws; None is a fixed one."""
+    given = 0 if random_state is None else random_state
+    return int(check_random_state(given).randint(np.iinfo(np.int32).max))
 
 
 def linear_predictor(model: Any, X: Any) -> Array:

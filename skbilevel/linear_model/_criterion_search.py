@@ -28,7 +28,11 @@ from skbilevel.model_selection._outer_space import (
 )
 from skbilevel.model_selection._progress import MappedListener, Step
 from skbilevel.model_selection._regime import Regime
-from skbilevel.model_selection._resampling import Pair, fold_labels
+from skbilevel.model_selection._resampling import (
+    Pair,
+    fold_labels,
+    leave_one_unit_out,
+)
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search import Search
 from skbilevel.model_selection._search_history import CriterionResult
@@ -167,10 +171,9 @@ def splits_of(
         return []
     if resampling.splits is None:
         n = data.rows.n_rows
-        n_folds = min(resampling.n_folds, n)
-        label = fold_labels(n, n_folds, np.random.default_rng(seed), strata)
-        sides = (label == k for k in range(n_folds))
-        return [(np.flatnonzero(~b), np.flatnonzero(b)) for b in sides]
+        draw = np.random.default_rng(seed)
+        label = fold_labels(n, min(resampling.n_folds, n), draw, strata)
+        return leave_one_unit_out(np.arange(n), label)
     return resampling.splits
 
 

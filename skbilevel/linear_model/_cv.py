@@ -18,6 +18,7 @@ from skbilevel._warn import warn_user
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._fold_features import CountedFeatures, FoldFeatures
 from skbilevel.model_selection._plan import repeated
+from skbilevel.model_selection._resampling import leave_one_unit_out
 
 Splits = list[tuple[Array, Array]]
 
@@ -174,9 +175,7 @@ def _group_splits(groups: Array, n_folds: int, weight: Array) -> Splits:
     for k in np.argsort(size, kind="stable")[::-1]:
         fold[k] = np.argmin(filled)
         filled[fold[k]] += size[k]
-    label = fold[unit]
-    sides = (label == k for k in range(n_folds))
-    return [(np.flatnonzero(~b), np.flatnonzero(b)) for b in sides]
+    return leave_one_unit_out(np.arange(len(groups)), fold[unit])
 
 
 def _n_group_folds(groups: Array, cv: Any, weight: Any) -> int:

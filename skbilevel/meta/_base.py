@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import is_regressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state, check_X_y
+from sklearn.utils import check_array, check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._mistakes import OF_MODELS
@@ -18,7 +18,7 @@ from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
 from skbilevel.exceptions import DataWarning
-from skbilevel.linear_model._base import check_weight
+from skbilevel.linear_model._base import check_weight, seed_of
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._draft import Draft
 from skbilevel.meta._design import TaskDesign, TaskOptions
@@ -272,9 +272,6 @@ class MetaLinearModel(Versioned, TaskParameters):
                 f"support_sizes={self.support_sizes!r}: give numbers of rows, 0 or "
                 "more, for instance (1, 5, 20)."
             )
-        random = check_random_state(
-            0 if self.random_state is None else self.random_state
-        )
         return TaskTuning(
             self.strengths,
             self.criterion,
@@ -282,7 +279,7 @@ class MetaLinearModel(Versioned, TaskParameters):
             read_folds(self.cv),
             self.tol,
             self.max_iter,
-            int(random.randint(np.iinfo(np.int32).max)),
+            seed_of(self.random_state),
             self.n_jobs,
             self._tell,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._label_functions import distinct
 from skbilevel._typing import Array
 
 # Labels that a message shows.
@@ -24,12 +25,8 @@ class KnownTaskLabels:
     @classmethod
     def of(cls, labels: list[Hashable]) -> KnownTaskLabels:
         """Distinct labels, sorted where they can be compared."""
-        distinct = list(dict.fromkeys(labels))
-        try:
-            distinct = sorted(distinct)  # type: ignore[type-var]
-        except TypeError:  # labels of several types keep the order of the rows
-            pass
-        return cls(as_array(distinct), {each: k for k, each in enumerate(distinct)})
+        known = distinct(labels)
+        return cls(as_array(known), {each: k for k, each in enumerate(known)})
 
     def find(self, labels: list[Hashable]) -> Array:
         """Places of the labels, -1 for those that are not known."""
@@ -107,9 +104,9 @@ def checked(labels: list[Any], n_rows: int) -> list[Hashable]:
 
 def shown(labels: list[Any]) -> str:
     """A few labels for a message."""
-    distinct = list(dict.fromkeys(labels))
-    text = ", ".join(repr(each) for each in distinct[:_SHOWN])
-    more = len(distinct) - _SHOWN
+    every = list(dict.fromkeys(labels))
+    text = ", ".join(repr(each) for each in every[:_SHOWN])
+    more = len(every) - _SHOWN
     return f"{text} and {more} more" if more > 0 else text
 
 

@@ -142,18 +142,4 @@ class TaskParameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.task = task
-        self.fit_intercept = fit_intercept
-        self.strengths = strengths
-        self.common = common
-        self.feature_groups = feature_groups
-        self.criterion = criterion
-        self.support_sizes = support_sizes
-        self.centre_alpha = centre_alpha
-        self.unseen = unseen
-        self.cv = cv
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+        self._keep(locals())

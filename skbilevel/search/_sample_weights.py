@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.utils import check_array, check_random_state, column_or_1d, indexable
+from sklearn.utils import check_array, column_or_1d, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,7 +21,7 @@ from skbilevel._sklearn_compat import (
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
-from skbilevel.linear_model._base import check_weight
+from skbilevel.linear_model._base import check_weight, seed_of
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._draft import Draft, is_fitted
 from skbilevel.linear_model._routing import refuse_unrouted
@@ -335,10 +335,7 @@ class SampleWeightsCV(
         params: Any,
     ) -> tuple[list[tuple[Array, Array]], int]:
         """Rows to weigh and rows that judge, and a seed for what is drawn."""
-        random = check_random_state(
-            0 if self.random_state is None else self.random_state
-        )
-        seed = int(random.randint(np.iinfo(np.int32).max))
+        seed = seed_of(self.random_state)
         if trusted is None:
             cv = 3 if self.cv is None else self.cv
             codes = target.codes

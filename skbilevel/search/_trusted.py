@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._label_functions import distinct
 from skbilevel._typing import Array
 
 Split = tuple[Array, Array]
@@ -116,11 +117,7 @@ def label_codes(labels: Any, n_rows: int, rows: Array) -> tuple[Array, Array]:
             f"labels has shape {labels.shape}, but X has {n_rows} rows; give one label "
             "for every row."
         )
-    known = list(dict.fromkeys(labels[rows].tolist()))
-    try:
-        known.sort()
-    except TypeError:  # of several types: as they come
-        pass
+    known = distinct(labels[rows].tolist())
     place = {label: k for k, label in enumerate(known)}
     codes = np.full(n_rows, -1)
     codes[rows] = [place[label] for label in labels[rows].tolist()]
