@@ -111,6 +111,9 @@ def test_entries_of_base_classes_are_filled_in():
     (rows,) = FunctionDoc(Stronger.predict)["Parameters"]
     assert rows.type == "{array-like, sparse matrix} of shape (n_samples, n_features)"
     assert rows.desc == ["Features."]
+    # Not from the method of the same name that scikit-learn's mixin has.
+    rows = FunctionDoc(skbilevel.MetaRidge.score)["Parameters"][0]
+    assert "holds the tasks" in rows.desc[0]
     tol, own = ClassDoc(Stronger)["Parameters"]
     assert (tol.name, tol.type) == ("tol", "float, default=1e-4")
     assert own.desc[0].startswith("With several targets")

@@ -32,11 +32,12 @@ class InheritedEntries:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        bases = cls.__mro__[1:]
+        # Not scikit-learn's, which document methods of the same names.
+        bases = [b for b in cls.__mro__[1:] if issubclass(b, InheritedEntries)]
         _fill_in(cls, cls.__dict__.get("__doc__"), bases)
         for name, method in vars(cls).items():
             if inspect.isfunction(method):
-                same = (getattr(base, name) for base in bases if hasattr(base, name))
+                same = (vars(base)[name] for base in bases if name in vars(base))
                 _fill_in(method, method.__doc__, (*same, cls, *bases))
 
     def _keep(self, given: dict[str, Any]) -> None:

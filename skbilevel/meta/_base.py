@@ -76,6 +76,8 @@ class MetaLinearModel(Versioned, TaskParameters):
 
     X : array-like of shape (n_samples, n_features)
         Features; with ``task`` one of the columns holds the tasks.
+    y : array-like of shape (n_samples,)
+        Target.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the rows.
     tasks : array-like of shape (n_samples,), default=None
@@ -114,9 +116,7 @@ class MetaLinearModel(Versioned, TaskParameters):
 
         Parameters
         ----------
-        X : ...
-        y : array-like of shape (n_samples,)
-            Targets.
+        X, y : ...
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; an integer weight counts as that many rows.
         tasks : array-like of shape (n_samples,), default=None
@@ -138,9 +138,7 @@ class MetaLinearModel(Versioned, TaskParameters):
 
         Parameters
         ----------
-        X : ...
-        y : array-like of shape (n_samples,)
-            Targets.
+        X, y : ...
         tasks : label or array-like of shape (n_samples,), default=None
             Which task a row belongs to, or one label for all rows.
         sample_weight : array-like of shape (n_samples,), default=None

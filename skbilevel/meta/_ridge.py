@@ -117,10 +117,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : ...
-        y : array-like of shape (n_samples,)
-            Target.
-        sample_weight, tasks : ...
+        X, y, sample_weight, tasks : ...
 
         Returns
         -------
@@ -196,10 +193,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : ...
-        y : array-like of shape (n_samples,)
-            Target.
-        tasks, sample_weight : ...
+        X, y, tasks, sample_weight : ...
 
         Returns
         -------
@@ -220,10 +214,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
 
         Parameters
         ----------
-        X : ...
-        y : array-like of shape (n_samples,)
-            Target.
-        sample_weight, tasks : ...
+        X, y, sample_weight, tasks : ...
 
         Returns
         -------
