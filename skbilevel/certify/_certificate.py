@@ -34,7 +34,7 @@ class Certificate(ABC):
     degree: int | None
 
     def _check_parts(self) -> None:
-        """Refuse what does not fit the number of states, and empty grids."""
+        """Refuse what does not fit the states, empty grids and negative margins."""
         n_states = self.dynamics.n_states
         if len(self.box.sides) != n_states:
             raise ValueError(f"The box must have {n_states} sides, one for each state.")
