@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state, estimator_html_repr
+from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._mistakes import OF_MODELS, ExplainedParameters
@@ -17,6 +17,7 @@ from skbilevel._sklearn_compat import Interval, StrOptions
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
+from skbilevel.linear_model._base import seed_of
 from skbilevel.linear_model._parameters import InheritedEntries
 from skbilevel.privacy import PrivacyLedger
 from skbilevel.privacy._bounds import Box, shrunk
@@ -290,8 +291,7 @@ class PrivateLinearModel(
             return None
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
-        generator = check_random_state(self.random_state)
-        return int(generator.randint(np.iinfo(np.int32).max))
+        return seed_of(self.random_state)
 
     def _linear_predictor(self, X: Any) -> Array:
         """Linear predictions of rows that are clipped to the bounds of the features."""
