@@ -174,6 +174,7 @@ def run_audit(args: argparse.Namespace) -> None:
                     n_runs,
                     epsilon=epsilon,
                     delta=DELTA,
+                    gaussian=True,
                     random_state=0,
                 )
                 limits.append(result.epsilon)

@@ -3,13 +3,17 @@
 A game is played many times: the mechanism runs on one of two data sets that differ in
 one row, and a score guesses which. A first part of the runs makes the score (Fisher's
 discriminant of what was published) and its threshold; fresh runs count how often the
-guess is wrong. Both rates of error get Clopper-Pearson limits, and ::
+guess is wrong. Both rates of error, a and b, get Clopper-Pearson limits. Whatever is
+(epsilon, delta)-private has ::
 
-    mu >= Phi^-1(1 - false positives) - Phi^-1(false negatives)
+    1 - delta - b <= exp(epsilon) a,     1 - delta - a <= exp(epsilon) b
 
-holds for whatever mu-GDP mechanism, so that the limits of the rates give a lower limit
-of mu, and this one of epsilon. A limit above the claimed value refutes the claim; one
-below it proves nothing.
+and what is claimed to be mu-GDP has more ::
+
+    mu >= Phi^-1(1 - a) - Phi^-1(b)
+
+so that the limits of the rates give a lower limit of epsilon. A limit above the claimed
+value refutes the claim; one below it proves nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ class AuditResult:
     epsilon : float
         Lower limit of epsilon at ``delta``, with the given confidence.
     mu : float
-        Lower limit of the Gaussian-DP parameter.
+        Lower limit of the Gaussian-DP parameter; NaN where none is claimed.
     claimed : float
         Claimed epsilon.
     delta : float
@@ -71,6 +75,25 @@ class AuditResult:
         return self.epsilon > self.claimed
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """Lower limits of mu, or of epsilon where no mu is claimed."""
+
+    delta: float
+    gaussian: bool
+    error: float
+
+    def of(self, above: Array, below: Array, n: int) -> Array:
+        """From numbers of wrong guesses of n, ``error / 2`` for each."""
+        a, b = (
+            _clopper_pearson(wrong, n, self.error / 2.0) for wrong in (above, below)
+        )
+        if self.gaussian:
+            return np.asarray(-ndtri(a) - ndtri(b))
+        rest = np.maximum(1.0 - self.delta - np.stack([b, a]), np.finfo(float).tiny)
+        return np.asarray(np.log(rest / np.stack([a, b])).max(axis=0))
+
+
 def audit(
     estimator: Any,
     neighbours: Any,
@@ -85,7 +108,8 @@ def audit(
     ----------
     estimator : estimator
         An estimator with ``random_state`` and, once fitted, ``coef_``, ``intercept_``,
-        ``epsilon_`` and ``delta_``.
+        ``epsilon_`` and ``delta_``. One with an exact ``privacy_ledger_`` claims to be
+        mu-GDP, and is held to that.
     neighbours : callable or pair of (X, y)
         Two data sets ``(X, y), (X', y')`` that differ in one row, or a function without
         arguments that returns them. Rows that pull with all their weight, in opposite
@@ -133,6 +157,7 @@ def audit(
         n_runs,
         epsilon=float(reference.epsilon_),
         delta=float(reference.delta_),
+        gaussian=_claims_gaussian(reference),
         confidence=confidence,
         random_state=random_state,
     )
@@ -144,6 +169,7 @@ def audit_mechanism(
     *,
     epsilon: float,
     delta: float,
+    gaussian: bool = False,
     confidence: float = 0.95,
     random_state: int | None = None,
 ) -> AuditResult:
@@ -158,6 +184,10 @@ def audit_mechanism(
         Runs on each data set that test; half as many come first, to learn the attack.
     epsilon, delta : float
         The claim.
+    gaussian : bool, default=False
+        Whether the claim is that of a mu-GDP mechanism, as noise of normal numbers has.
+        Its limits are much closer; a mechanism that claims epsilon alone may break them
+        and keep its claim.
     confidence : float, default=0.95
         Probability with which the limits hold.
     random_state : int or None, default=None
@@ -173,13 +203,11 @@ def audit_mechanism(
     ValueError
         If ``n_runs`` is below 10, or ``confidence`` is not inside (0, 1).
 
-    Notes
-    -----
-    The limit of epsilon is exact for Gaussian mechanisms; for others it tests whether
-    the claim holds as that of a Gaussian mechanism with the same epsilon at ``delta``.
-
     References
     ----------
+    P. Kairouz, S. Oh and P. Viswanath, "The composition theorem for differential
+    privacy", ICML 2015 (rates of error under a claim of epsilon and delta).
+
     M. Nasr and others, "Tight auditing of differentially private machine learning",
     USENIX Security 2023 (limits of error rates through Gaussian trade-offs).
 
@@ -191,7 +219,9 @@ def audit_mechanism(
     >>> half = 0.5 * noise_multiplier(1.0, 1e-6)
     >>> def mechanism(world, n_runs, rng):
     ...     return world + half * rng.standard_normal((n_runs, 1))
-    >>> audit_mechanism(mechanism, epsilon=1.0, delta=1e-6, random_state=0).refuted
+    >>> audit_mechanism(
+    ...     mechanism, epsilon=1.0, delta=1e-6, gaussian=True, random_state=0
+    ... ).refuted
     True
     """
     if n_runs < 10:
@@ -200,16 +230,16 @@ def audit_mechanism(
         raise ValueError(f"confidence={confidence} must be above 0 and below 1.")
     rng = np.random.default_rng(random_state)
     learning = max(int(_LEARNING * n_runs), 10)
+    limits = _Limits(delta, gaussian, 1.0 - confidence)
     direction, threshold = _attack(
-        mechanism(0, learning, rng), mechanism(1, learning, rng), 1.0 - confidence
+        mechanism(0, learning, rng), mechanism(1, learning, rng), limits
     )
     scores = [mechanism(world, n_runs, rng) @ direction for world in (0, 1)]
     wrong = int((scores[0] > threshold).sum()), int((scores[1] <= threshold).sum())
-    limit = _mu_limit(np.array(wrong[0]), np.array(wrong[1]), n_runs, 1.0 - confidence)
-    mu = max(float(limit), 0.0)
+    limit = max(float(limits.of(np.array(wrong[0]), np.array(wrong[1]), n_runs)), 0.0)
     return AuditResult(
-        epsilon=gdp_epsilon(mu, delta),
-        mu=mu,
+        epsilon=gdp_epsilon(limit, delta) if gaussian else limit,
+        mu=limit if gaussian else float("nan"),
         claimed=epsilon,
         delta=delta,
         false_positive=wrong[0] / n_runs,
@@ -219,8 +249,8 @@ def audit_mechanism(
     )
 
 
-def _attack(first: Array, second: Array, error: float) -> tuple[Array, float]:
-    """Fisher's direction and the threshold of the largest limit of mu."""
+def _attack(first: Array, second: Array, limits: _Limits) -> tuple[Array, float]:
+    """Fisher's direction and the threshold of the largest limit."""
     centred = np.vstack([first - first.mean(axis=0), second - second.mean(axis=0)])
     within = centred.T @ centred / len(centred)
     size = np.sqrt(np.diagonal(within))
@@ -232,20 +262,19 @@ def _attack(first: Array, second: Array, error: float) -> tuple[Array, float]:
     candidates = np.quantile(np.concatenate(scores), np.linspace(0.005, 0.995, 199))
     above = np.array([(scores[0] > t).sum() for t in candidates])
     below = np.array([(scores[1] <= t).sum() for t in candidates])
-    limits = _mu_limit(above, below, len(first), error)
-    return direction, float(candidates[int(np.argmax(limits))])
-
-
-def _mu_limit(above: Array, below: Array, n: int, error: float) -> Array:
-    """Lower limit of mu from numbers of wrong guesses, ``error / 2`` for each."""
-    upper = [_clopper_pearson(wrong, n, error / 2.0) for wrong in (above, below)]
-    return np.asarray(-ndtri(upper[0]) - ndtri(upper[1]))
+    found = limits.of(above, below, len(first))
+    return direction, float(candidates[int(np.argmax(found))])
 
 
 def _clopper_pearson(count: Array, n: int, error: float) -> Array:
     """Upper limit of a probability, exceeded by it with probability ``error``."""
     inside = betaincinv(count + 1.0, np.maximum(n - count, 1e-300), 1.0 - error)
     return np.where(count == n, 1.0, inside)
+
+
+def _claims_gaussian(model: Any) -> bool:
+    ledger = getattr(model, "privacy_ledger_", None)
+    return ledger is not None and bool(ledger.exact)
 
 
 def _published(estimator: Any, seed: int, X: Array, y: Array) -> Array:

@@ -54,6 +54,8 @@ class Box:
         if not sparse.issparse(X):
             return np.clip(X, self.low, self.high)
         X = sparse.csr_array(X, copy=True)
+        # Several entries of one place count as their sum, which is what has a bound.
+        X.sum_duplicates()
         X.data = np.clip(X.data, self.low[X.indices], self.high[X.indices])
         return X
 

@@ -1,6 +1,7 @@
 """Audits of mechanisms: a true claim stands, planted bugs are caught."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ def descent(noise, *, reuse=False):
 
 
 def found(mechanism, n_runs=2000, **options):
-    claim = {"epsilon": EPSILON, "delta": DELTA, "random_state": 0, **options}
+    claim = {"epsilon": EPSILON, "delta": DELTA, "gaussian": True, "random_state": 0}
+    claim |= options
     return audit_mechanism(mechanism, n_runs, **claim)
 
 
@@ -50,6 +52,34 @@ def test_a_true_claim_stands():
 )
 def test_a_planted_bug_is_caught(mechanism):
     assert found(mechanism).refuted
+
+
+def test_a_claim_of_epsilon_alone_is_not_held_to_normal_noise():
+    # Both are exactly 1-private, and tell far rows apart better than normal noise.
+    def response(world, n_runs, rng):
+        kept = rng.random(n_runs) < np.e / (1.0 + np.e)
+        return np.where(kept, world, 1 - world)[:, None] + 0.0
+
+    def laplace(world, n_runs, rng):
+        return world + rng.laplace(size=(n_runs, 1))
+
+    for mechanism in (response, laplace):
+        result = found(mechanism, gaussian=False)
+        assert not result.refuted
+        assert 0.5 < result.epsilon < 1.0
+        assert np.isnan(result.mu)
+        assert found(mechanism, gaussian=False, epsilon=0.5).refuted
+    assert found(response).refuted  # it is no mu-GDP mechanism of that epsilon
+
+
+def test_limits_of_epsilon_hold_as_often_as_they_say():
+    def response(world, n_runs, rng):
+        kept = rng.random(n_runs) < np.e / (1.0 + np.e)
+        return np.where(kept, world, 1 - world)[:, None] + 0.0
+
+    results = [found(response, 100, gaussian=False, random_state=s) for s in range(200)]
+    wrong = sum(result.refuted for result in results)
+    assert binomtest(wrong, 200, 0.05, alternative="greater").pvalue > 0.01
 
 
 def test_no_difference_is_no_finding():
@@ -103,6 +133,7 @@ class Published:
         rng = np.random.default_rng(self.random_state)
         self.coef_ = np.clip(y, -1.0, 1.0).mean() + noise * rng.standard_normal(1)
         self.intercept_, self.epsilon_, self.delta_ = 0.0, EPSILON, DELTA
+        self.privacy_ledger_ = SimpleNamespace(exact=True)
         return self
 
 

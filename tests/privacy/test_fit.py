@@ -257,7 +257,9 @@ def transcript(world, n_runs, rng, make_noise=randomness):
 
 
 def audited(mechanism=transcript):
-    return audit_mechanism(mechanism, 2000, epsilon=1.0, delta=DELTA, random_state=0)
+    return audit_mechanism(
+        mechanism, 2000, epsilon=1.0, delta=DELTA, gaussian=True, random_state=0
+    )
 
 
 def test_the_package_passes_its_audit():
