@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from math import factorial
 from typing import Any, Protocol
 
@@ -93,6 +93,7 @@ class SineRatio:
         return result * self.gain.values(x, where)[..., None]
 
 
+@cache
 def _sine_ratio(x: Fraction) -> tuple[Fraction, Fraction]:
     """Return bounds of sin(x) / x, 0 <= x <= 3, as fractions of 2^60.
 

@@ -18,6 +18,8 @@ _SCALE_RATIO = 100.0
 _ROWS_PER_COLUMN = 5.0
 # ... and the least eigenvalue of the correlations is not below this.
 _FULL_RANK = 1e-7
+# Columns have a mean square of one; rounding leaves a column of one value less.
+_STILL = 1e-20
 
 
 @dataclass(frozen=True)
@@ -158,15 +160,19 @@ class TaskDesign:
     ) -> TaskColumns:
         first = int(units.intercept)
         square = units.scale**2
-        varied = units.scale[np.diagonal(gram)[first:] > 0.0]
+        moves = np.diagonal(gram)[first:] > _STILL
+        varied = units.scale[moves]
         if len(varied) and varied.max() > _SCALE_RATIO * varied.min():
             square = np.ones_like(square)
         square = square / np.exp(np.log(square).mean())
         beta, tuned = 1.0 / square, False
         if options.centre_alpha is not None:
             beta = options.centre_alpha / (units.weight * units.scale**2)
-        elif options.centred and free_centre(gram[first:, first:], n_rows):
-            beta = np.zeros_like(square)
+        elif options.centred and free_centre(
+            gram[first:, first:][moves][:, moves], n_rows
+        ):
+            # A column of one value has no effect, whatever its strength.
+            beta = np.where(moves, 0.0, beta)
         else:
             tuned = True
         return TaskColumns(
@@ -186,6 +192,8 @@ def free_centre(gram: Array, n_rows: float) -> bool:
     """
     if n_rows <= _ROWS_PER_COLUMN * len(gram):
         return False
+    if not len(gram):
+        return True
     return bool(np.linalg.eigvalsh(gram).min() > _FULL_RANK)
 
 

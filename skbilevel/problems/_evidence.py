@@ -277,6 +277,7 @@ class EvidenceVariance:
 
     @property
     def _power(self) -> float:
+        """What the evidence is raised to, so that its value is that of a noise."""
         return self.weight / max(self.weight - 1.0, 1.0)
 
     def at(self, v: Array) -> CriterionPoint:
@@ -287,7 +288,7 @@ class EvidenceVariance:
         diagonal takes its place.
         """
         v = self._positive(v)
-        power = self.weight / max(self.weight - 1.0, 1.0)
+        power = self._power
         point = self.evidence.point(v)
         value = 0.5 * self.n_targets * float(np.exp(power * point.value))
         grad, diagonal = power * point.grad, power * point.diagonal

@@ -114,6 +114,24 @@ def test_every_criterion_finds_what_differs(criterion, strengths):
         assert model.deviation_std_[0] > model.deviation_std_[2]
 
 
+def test_every_criterion_is_one_of_its_own():
+    found = [
+        MetaRidge(criterion=criterion, strengths="feature").fit(X, Y, tasks=TASK).alpha_
+        for criterion in ("evidence", "new-tasks", "known-tasks")
+    ]
+    for k in range(3):
+        assert abs(np.log(found[k][:2] / found[k - 1][:2])).min() > 0.1
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, 0.1, 1e6 / 3.0])
+def test_a_constant_column_has_no_effect(value):
+    wider = np.c_[X, np.full(N, value)]
+    model = MetaRidge(strengths="feature").fit(wider, Y, tasks=TASK)
+    plain = MetaRidge(strengths="feature").fit(X, Y, tasks=TASK)
+    assert_allclose(model.coef_[:, -1], 0.0, atol=1e-12)
+    assert_allclose(model.coef_[:, :-1], plain.coef_, rtol=1e-4)
+
+
 def test_weights_are_repeated_rows_and_order_does_not_matter():
     times = RNG.integers(0, 3, N)
     model = MetaRidge(strengths="feature", tol=1e-8)
@@ -262,8 +280,7 @@ def test_neither_input_nor_global_state_changes():
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
 
 
-def test_the_criterion_is_that_of_ridge_with_one_strength_per_label():
-    # The same problem, columns [X | block diagonal]: never worse than a model of all.
+def test_it_is_better_than_one_model_of_all_rows():
     pooled = BilevelRidgeCV(feature_groups="shared").fit(X, Y)
     model = MetaRidge().fit(X, Y, tasks=TASK)
     assert model.score(X, Y, tasks=TASK) > pooled.score(X, Y)

@@ -202,7 +202,7 @@ def test_pipelines_frames_and_sparse_columns_give_the_same(binary):
     np.testing.assert_allclose(named.sample_weight_, model.sample_weight_)
     thin = SampleWeightsCV(LogisticRegression())
     thin.fit(sparse.csr_array(X), y, trusted=trusted)
-    np.testing.assert_allclose(thin.sample_weight_, model.sample_weight_, rtol=0.1)
+    np.testing.assert_allclose(thin.sample_weight_, model.sample_weight_, rtol=1e-6)
     scaler = StandardScaler().fit(X)
     chain = SampleWeightsCV(make_pipeline(StandardScaler(), LogisticRegression()))
     chain.fit(frame, y, trusted=pd.Series(trusted))
@@ -210,6 +210,26 @@ def test_pipelines_frames_and_sparse_columns_give_the_same(binary):
     scaled.fit(scaler.transform(X), y, trusted=trusted)
     np.testing.assert_allclose(chain.sample_weight_, scaled.sample_weight_)
     assert chain.predict(frame).shape == y.shape
+
+
+@pytest.mark.parametrize("case", ["constant", "wide", "four rows", "label"])
+def test_edges(case):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 4)), rng.standard_normal(60)
+    trusted, labels = np.arange(60) % 3 == 0, None
+    if case == "constant":
+        X[:, 1] = 7.0
+    elif case == "wide":
+        X = rng.standard_normal((60, 200))
+    elif case == "four rows":
+        X, y, trusted = X[:4], y[:4], np.array([True, True, False, False])
+    else:
+        labels = np.where(trusted, "only trusted", "others")
+    model = SampleWeightsCV(Ridge()).fit(X, y, trusted=trusted, labels=labels)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.sample_weight_.max() == 1.0
+    if labels is not None:
+        assert model.labels_.tolist() == ["others"]
 
 
 def test_texts():

@@ -60,7 +60,8 @@ class GCVCoordinates:
         trace, status, n_iter = Trace(on_iter), Status.MAX_ITER, 0
         value, norm = _look(objective, theta, bounds, trace)
         size = abs(value) or 1.0
-        while norm > tol * size and n_iter < max_iter:
+        # A start that is stationary may have neighbours in which a strength vanishes.
+        while (norm > tol * size or not n_iter) and n_iter < max_iter:
             theta = strengths.init(_swept(lines, strengths.v(theta), low, high))
             before, n_iter = value, n_iter + 1
             value, norm = _look(objective, theta, bounds, trace)
