@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
+from skbilevel._sparse import canonical
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
@@ -205,7 +207,7 @@ class FractionalSparseRegressor(
         given = {} if groups is None else {"groups": groups}
         resampling = read_resampling(model, given, X, y, sample_weight)
         splits = self._splits(resampling.among(counts), len(counts.weight))
-        kept = X.tocsr() if hasattr(X, "tocsr") else X
+        kept = canonical(X).tocsr() if sparse.issparse(X) else X
         rows, target = counts.take(kept), counts.take(np.asarray(y, dtype=np.float64))
         with one_blas_thread():
             support = self._select(rows, target, counts.weight, splits)

@@ -20,6 +20,7 @@ from skbilevel._sklearn_compat import (
     _check_sample_weight,
     with_callbacks,
 )
+from skbilevel._sparse import canonical
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
@@ -72,7 +73,7 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         return tags
 
     def _validate(self, X: Any, y: Any, **kwargs: Any) -> tuple[Any, Any]:
-        return validate_data(
+        X, y = validate_data(
             self,
             X,
             y,
@@ -81,6 +82,7 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
             ensure_min_samples=2,
             **kwargs,
         )
+        return canonical(X), y
 
     def _fit(self, *given: Any, **more: Any) -> list[Published]:
         """Fit a copy, and take from it what it has learned."""

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._mistakes import OF_MODELS, ExplainedParameters
 from skbilevel._sklearn_compat import Interval, StrOptions
+from skbilevel._sparse import canonical
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
@@ -172,7 +173,7 @@ class PrivateLinearModel(
         X, y = validate_data(
             self, X, y, accept_sparse=("csr", "csc"), dtype=np.float64, **how
         )
-        return sparse.csr_array(X) if sparse.issparse(X) else X, y
+        return sparse.csr_array(canonical(X)) if sparse.issparse(X) else X, y
 
     def _box(self) -> Box:
         low, high = pair_of_bounds(

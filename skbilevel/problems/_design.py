@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from scipy import sparse
 
+from skbilevel._sparse import canonical
 from skbilevel._typing import Array
 
 # Rows are made dense, or double precision, in blocks of this size.
@@ -184,7 +185,7 @@ class SparseDesign:
         would convert all of them in every product.
         """
         stored = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-        return cls(sparse.csc_array(X, dtype=np.float64), stored)
+        return cls(canonical(sparse.csc_array(X, dtype=np.float64)), stored)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -264,7 +265,7 @@ class SingleDesign(SparseDesign):
     @classmethod
     def of(cls, X: Any) -> SingleDesign:
         """From a design or a sparse matrix; values are copied, places are not."""
-        X = X.X if isinstance(X, SparseDesign) else sparse.csc_array(X)
+        X = X.X if isinstance(X, SparseDesign) else canonical(sparse.csc_array(X))
         data = X.data.astype(np.float32)
         single = sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
         squares = sparse.csc_array((data**2, X.indices, X.indptr), shape=X.shape)

@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
+from skbilevel._sparse import canonical
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import column_labels
 from skbilevel.search._chain import Chain, Heads, feature_names, in_one, transform
@@ -216,7 +217,7 @@ _REMEDY = (
 
 def _numbers(X: Any, n_rows: int) -> Any:
     """What a transformer returned, as an array or a CSR array."""
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
+    X = canonical(check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32]))
     if X.shape[0] != n_rows:
         raise ValueError(
             f"The transformers made {X.shape[0]} rows of {n_rows}: steps that add or "

@@ -15,6 +15,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from skbilevel._sparse import canonical
 from skbilevel._typing import Array
 from skbilevel.linear_model._fold_features import FoldFeatures
 from skbilevel.linear_model._publish import Published, PublishedFold
@@ -22,7 +23,7 @@ from skbilevel.linear_model._publish import Published, PublishedFold
 
 def with_constant(X: Any, size: float) -> Any:
     """X with a constant column in front."""
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
+    X = canonical(check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32]))
     column = np.full((X.shape[0], 1), size, dtype=X.dtype)
     if sparse.issparse(X):
         return sparse.csr_array(sparse.hstack([column, X], format="csr"))

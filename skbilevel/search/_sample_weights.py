@@ -18,6 +18,7 @@ from skbilevel._sklearn_compat import (
     _routing_enabled,
     process_routing,
 )
+from skbilevel._sparse import canonical
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
@@ -284,12 +285,14 @@ class SampleWeightsCV(
         y = column_or_1d(y, warn=True)
         own, split_params = self._routed(params)
         heads, features = chain.fit_transform(X, y, own)
-        columns = check_array(
-            features,
-            accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-            estimator=self,
+        columns = canonical(
+            check_array(
+                features,
+                accept_sparse=("csr", "csc"),
+                dtype=[np.float64, np.float32],
+                ensure_min_samples=2,
+                estimator=self,
+            )
         )
         weight = check_weight(given, columns)
         counts = RowCounts.of(weight)
