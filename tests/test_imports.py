@@ -131,6 +131,16 @@ def test_importing_loads_nothing_else():
     assert loaded == {"skbilevel"}
 
 
+def test_a_linear_model_loads_no_other_system():
+    loaded = loaded_by("from skbilevel import BilevelRidgeCV")
+    others = ("certify", "fractional", "meta", "preprocessing", "privacy", "search")
+    assert "skbilevel.linear_model._ridge" in loaded
+    assert not {
+        n for n in loaded if n.startswith("skbilevel.") and n.split(".")[1] in others
+    }
+    assert not loaded & {"skbilevel.problems._ratios", "skbilevel.solvers._ratio"}
+
+
 def test_using_any_name_loads_nothing_heavy():
     loaded = loaded_by("from skbilevel import *")
     assert "skbilevel.linear_model._ridge" in loaded

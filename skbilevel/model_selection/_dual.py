@@ -31,7 +31,7 @@ from skbilevel.problems._spectrum import (
     shared_by,
 )
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
-from skbilevel.solvers.outer._lbfgs import LimitedMemory
+from skbilevel.solvers.outer._lbfgs import descend
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,7 @@ class KernelTrainer:
                 )
 
             curvature = abs(evaluate(theta[0])[2]) + 2.0 * weight
-            descent = LimitedMemory()
-            theta = descent.descend(objective, theta[0], curvature, n_steps, box)[None]
+            theta = descend(objective, theta[0], curvature, n_steps, box)[None]
             path.append(theta)
         return path
 

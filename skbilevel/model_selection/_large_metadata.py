@@ -30,7 +30,7 @@ from skbilevel.problems import (
     metadata_transform,
 )
 from skbilevel.solvers import CG, InnerSolution
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, GaussNewton
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
 
 # Right-hand sides solved at a time: bounds memory, not the number of columns.
 _TOGETHER = 3
@@ -86,13 +86,11 @@ class MetadataSearch:
         def model(beta: Array) -> HoldOutPoint:
             return HoldOutPoint.at(self, parts, beta[0], states)
 
-        beta = np.zeros((1, q))
-        beta, _ = GaussNewton().steps(
+        # The penalty of a step is a mean over its unknowns; this one is a sum.
+        (beta,) = gauss_newton_path(
             model,
-            beta,
-            model(beta),
-            # The penalty of a step is a mean over its unknowns; this one is a sum.
-            lam * q,
+            np.zeros((1, q)),
+            [lam * q],
             DeviationPenalty(constant),
             steps,
             (-reach, reach),

@@ -18,7 +18,7 @@ from skbilevel._typing import Array
 from skbilevel.problems import metadata_transform
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._resampled import LeastSquaresModel
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, GaussNewton
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
 
 # Halvings on which columns of a callable are made anew: a call may be expensive.
 _CALLS = 4
@@ -160,14 +160,10 @@ class MetadataStage:
         penalty = DeviationPenalty(constant)
         largest = np.abs(self.full).max(axis=1)
         reach = _REACH / np.where(largest > 0, largest, 1.0)
-        path, point = [], model(beta) if lambdas else None
-        for lam in lambdas:
-            # The penalty of a step is a mean over its unknowns; this one is a sum.
-            beta, point = GaussNewton().steps(
-                model, beta, point, lam * q, penalty, _STEPS, (-reach, reach)
-            )
-            path.append(theta_of(self.full, beta))
-        return path
+        # The penalty of a step is a mean over its unknowns; this one is a sum.
+        sums = [lam * q for lam in lambdas]
+        path = gauss_newton_path(model, beta, sums, penalty, _STEPS, (-reach, reach))
+        return [theta_of(self.full, beta) for beta in path]
 
 
 def _sum(parts: list[LeastSquaresModel]) -> LeastSquaresModel:

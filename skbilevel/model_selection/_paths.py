@@ -18,7 +18,7 @@ from skbilevel.model_selection._metadata import Metadata, MetadataStage
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._spectrum import SharedOptimum
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, GaussNewton
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
 
 # Largest departure of a log strength from the best shared one.
 _REACH = 25.0
@@ -244,12 +244,7 @@ def half_path(
     def model(x: Array) -> Any:
         return strengths.pull_back(trainer.halves(strengths.expand(x)))
 
-    path = []
-    point = model(theta) if lambdas else None
-    for lam in lambdas:
-        theta, point = GaussNewton().steps(model, theta, point, lam, penalty, 1, bounds)
-        path.append(theta)
-    return path
+    return gauss_newton_path(model, theta, lambdas, penalty, 1, bounds)
 
 
 def evidence_path(

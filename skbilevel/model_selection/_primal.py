@@ -38,7 +38,7 @@ from skbilevel.problems._spectrum import (
     base_leverage,
     shared_by,
 )
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, GaussNewton
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,7 @@ class MomentTrainer:
         def model(x: Array) -> Any:
             return strengths.pull_back(evidence.at(strengths.expand(x)))
 
-        path = []
-        point = model(theta) if len(lambdas) else None
-        for lam in lambdas:
-            theta, point = GaussNewton().steps(
-                model, theta, point, lam, penalty, n_steps, bounds
-            )
-            path.append(theta)
-        return path
+        return gauss_newton_path(model, theta, lambdas, penalty, n_steps, bounds)
 
     def shared(self, criterion: str) -> SharedOptimum:
         """Best shared ``log v`` of every set."""

@@ -180,12 +180,8 @@ def learn_row_weights(tasks: TrustedTasks, basis: Any = None) -> RowWeights:
     unit = unit / float(tasks.weight.sum()) or 1.0
     log_alpha, losses = _first_look(tasks, np.log(unit * _STRENGTHS))
     tasks = _in_units_of_noise(tasks, losses)
-    best = _Found(
-        np.array([log_alpha]), np.ones(len(tasks.weight)), [_Point(0.0, 0.0, 0.0)]
-    )
+    best = _Found(np.empty(0), np.empty(0), [])
     for round_ in range(_ROUNDS if basis is None else 1):
-        if round_:
-            losses = cross_fitted(tasks, best.factors, best.theta[0])[0]
         columns = agreement(tasks, losses) if basis is None else basis
         penalty = EqualWeights(0.0, _shares(tasks, columns), log_alpha, _DRIFT)
         path = _judged_path(tasks, columns, penalty)
@@ -194,10 +190,10 @@ def learn_row_weights(tasks: TrustedTasks, basis: Any = None) -> RowWeights:
         if round_ and found.sure <= best.sure:
             break
         best = found
+        losses = cross_fitted(tasks, best.factors, best.theta[0])[0]
         if _surest(path) == 0:
             break
     factors, theta, path = best.factors, best.theta, best.path
-    losses = cross_fitted(tasks, factors, theta[0])[0]
     table = {
         "factor": np.array([np.inf, *FACTORS])[: len(path)],
         "gain": np.array([point.gain for point in path]),

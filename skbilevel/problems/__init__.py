@@ -1,5 +1,7 @@
 """Values and derivatives: designs, data fits, parametrizations, bilevel problems."""
 
+from typing import TYPE_CHECKING, Any
+
 from skbilevel.problems._bilevel import (
     BilevelProblem,
     Criterion,
@@ -51,19 +53,31 @@ from skbilevel.problems._parametrizations import (
     SharedStrength,
     strengths,
 )
-from skbilevel.problems._ratios import (
-    FourthPowers,
-    GramColumns,
-    LeastSquaresL1,
-    Lines,
-    PartPoint,
-    RatioPart,
-    SquaredNorm,
-    TopK,
-)
 from skbilevel.problems._rows_datafit import RowsDataFit, moments_of
 from skbilevel.problems._sweep import Sweep
 from skbilevel.problems._swept_rows import SweptRows
+
+if TYPE_CHECKING:
+    from skbilevel.problems._ratios import (
+        FourthPowers,
+        GramColumns,
+        LeastSquaresL1,
+        Lines,
+        PartPoint,
+        RatioPart,
+        SquaredNorm,
+        TopK,
+    )
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Ratios are loaded when one of them is asked for: no linear model needs them.
+        if name in __all__:
+            from skbilevel.problems import _ratios
+
+            return getattr(_ratios, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "GCV",

@@ -1,5 +1,7 @@
 """Algorithms that turn a bilevel problem into tuned strengths."""
 
+from typing import TYPE_CHECKING, Any
+
 from skbilevel.solvers._base import (
     Counts,
     InnerSolution,
@@ -23,7 +25,6 @@ from skbilevel.solvers._oracle_base import (
     metric_norm,
     metric_of,
 )
-from skbilevel.solvers._ratio import RatioResult, RatioStatus, minimize_ratio
 from skbilevel.solvers._registry import ORACLE_SOLVERS
 from skbilevel.solvers._shared import SharedSearch, best_shared_strength
 from skbilevel.solvers._structured import (
@@ -78,6 +79,19 @@ from skbilevel.solvers.outer import (
     minimize_scalar_log,
 )
 from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
+
+if TYPE_CHECKING:
+    from skbilevel.solvers._ratio import RatioResult, RatioStatus, minimize_ratio
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Ratios are loaded when one of them is asked for: no linear model needs them.
+        if name in __all__:
+            from skbilevel.solvers import _ratio
+
+            return getattr(_ratio, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AISARAH",

@@ -85,3 +85,37 @@ def _accurate(drops: list[Array], tol: float, b: Array, x: Array) -> bool:
         return False
     # b.x is |x|_H^2 at the solution.
     return bool((sum(drops) <= tol**2 * np.maximum(_dot(b, x), 0.0)).all())
+
+
+def coupled_gradients(
+    apply: Operator,
+    B: Array,
+    precondition: Operator,
+    *,
+    tol: float,
+    max_iter: int,
+    enough: float = 0.0,
+) -> tuple[Array, int]:
+    """Solve ``H X = B`` where all numbers of X are one unknown, from zero.
+
+    It ends as soon as the squared residual, in the norm of the preconditioner, has
+    fallen by ``tol^2`` or is below ``enough``.
+    """
+    X, R = np.zeros_like(B), B
+    Z = precondition(R)
+    D, rz = Z, float((R * Z).sum())
+    enough = max(tol**2 * rz, enough)
+    for n_iter in range(max_iter):
+        if rz <= enough or rz <= 0.0:
+            return X, n_iter
+        HD = apply(D)
+        bend = float((D * HD).sum())
+        if not bend > 0.0:
+            # H is zero along D, but for rounding.
+            return X, n_iter
+        step = rz / bend
+        X, R = X + step * D, R - step * HD
+        Z = precondition(R)
+        rz, before = float((R * Z).sum()), rz
+        D = Z + (rz / before) * D
+    return X, max_iter

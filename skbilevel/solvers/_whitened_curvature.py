@@ -17,6 +17,7 @@ from skbilevel.problems._dense_spd import (
 )
 from skbilevel.problems._losses import LinearMap
 from skbilevel.problems._target_features import by_target, is_shared, predict, pull
+from skbilevel.solvers._pcg import coupled_gradients
 from skbilevel.solvers._whitened_problem import Whitened
 
 # Up to this many unknowns the Hessian over all classes is formed and factored.
@@ -152,7 +153,9 @@ class Curvature:
         """
         if self.exact:
             return self._precondition(B), 1
-        X, n_iter = _conjugate_gradients(self.apply, B, self._precondition, tol, enough)
+        X, n_iter = coupled_gradients(
+            self.apply, B, self._precondition, tol=tol, max_iter=_CG_ITER, enough=enough
+        )
         if self.problem.n_targets > 1:
             # A common shift of all classes changes no prediction; it is set to zero.
             free = X[: self.problem.n_free]
@@ -192,27 +195,3 @@ def _solve_factored(L: Array, B: Array) -> Array:
     if not L.size:  # neither features nor an intercept
         return B
     return np.asarray(linalg.lapack.dpotrs(L, B, lower=1)[0])
-
-
-def _conjugate_gradients(
-    apply: LinearMap, B: Array, precondition: LinearMap, tol: float, enough: float
-) -> tuple[Array, int]:
-    """Conjugate gradients; see `Curvature.solve`."""
-    X, R = np.zeros_like(B), B
-    Z = precondition(R)
-    D, rz = Z, float((R * Z).sum())
-    enough = max(tol**2 * rz, enough)
-    for n_iter in range(_CG_ITER):
-        if rz <= enough or rz <= 0.0:
-            return X, n_iter
-        HD = apply(D)
-        bend = float((D * HD).sum())
-        if not bend > 0.0:
-            # No prediction changes along D, but for rounding.
-            return X, n_iter
-        step = rz / bend
-        X, R = X + step * D, R - step * HD
-        Z = precondition(R)
-        rz, before = float((R * Z).sum()), rz
-        D = Z + (rz / before) * D
-    return X, _CG_ITER

@@ -15,6 +15,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._losses import Loss
+from skbilevel.solvers._limited_memory import InverseHessian
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
 
@@ -23,8 +24,6 @@ _MEMORY, _MAX_ITER, _MAX_HALVINGS = 10, 500, 30
 _PATIENCE = 100
 # Changes of the objective that are rounding.
 _NOISE = 1e-12
-# Smallest curvature along a step, relative to the lengths of step and change.
-_CURVED = 1e-12
 
 
 @dataclass(frozen=True)
@@ -98,40 +97,6 @@ class WhitenedStack:
         )
 
 
-class Model:
-    """The inverse Hessian of one problem by its latest steps (Nocedal and Wright, 7.4).
-
-    It starts from a diagonal, or from a multiple of the identity that follows the
-    latest step unless it is ``fixed``.
-    """
-
-    def __init__(self, inverse: Array | float, fixed: bool = False) -> None:
-        self._inverse, self._fixed = inverse, fixed
-        self._pairs: list[tuple[Array, Array, float]] = []
-
-    def learn(self, s: Array, y: Array) -> None:
-        """A step and the change of the gradient; forgotten where nothing curves."""
-        sy, ss, yy = float(s @ y), float(s @ s), float(y @ y)
-        if not sy > _CURVED * np.sqrt(ss * yy):
-            return
-        self._pairs.append((s, y, 1.0 / sy))
-        del self._pairs[:-_MEMORY]
-        if not self._fixed:
-            self._inverse = sy / yy
-
-    def apply(self, g: Array) -> Array:
-        """``H g`` by the recursion over pairs, back and forth."""
-        q, factors = g.copy(), []
-        for s, y, rho in reversed(self._pairs):
-            a = rho * float(s @ q)
-            q -= a * y
-            factors.append(a)
-        q *= self._inverse
-        for (s, y, rho), a in zip(self._pairs, reversed(factors), strict=True):
-            q += (a - rho * float(y @ q)) * s
-        return q
-
-
 @dataclass(frozen=True)
 class StackSolution:
     """Coefficients (K, t, m + r), predictions (K, t, n), iterations, and success."""
@@ -162,12 +127,13 @@ def minimize_stack(
     enough = tol * problem.weight.sum(axis=1)
     value, grad = problem.value(T, eta, penalty), problem.grad(T, eta, penalty)
     flat = grad.reshape(len(T), -1)
-    models = [Model(1.0 / max(float(np.linalg.norm(g)), 1.0)) for g in flat]
+    sizes = [np.full(len(g), max(float(np.linalg.norm(g)), 1.0)) for g in flat]
+    models = [InverseHessian(each, _MEMORY) for each in sizes]
     if diagonal:
         bend = problem.diagonal(eta)
         bend[:, problem.n_free :] += penalty
-        inverse = np.tile(1.0 / np.maximum(bend, np.finfo(float).tiny), T.shape[1])
-        models = [Model(each, fixed=True) for each in inverse]
+        bend = np.tile(np.maximum(bend, np.finfo(float).tiny), T.shape[1])
+        models = [InverseHessian(each, _MEMORY, scaled=False) for each in bend]
     for n_iter in range(1, max_iter + 1):
         steps = [model.apply(g) for model, g in zip(models, flat, strict=True)]
         step = -np.stack(steps)
@@ -175,10 +141,8 @@ def minimize_stack(
         step = step.reshape(T.shape)
         T, eta, new, move = _search(problem, penalty, T, eta, value, step, slope)
         before, flat = flat, problem.grad(T, eta, penalty).reshape(len(T), -1)
-        for model, s, y in zip(
-            models, move.reshape(flat.shape), flat - before, strict=True
-        ):
-            model.learn(s, y)
+        pairs = zip(models, move.reshape(flat.shape), flat - before, strict=True)
+        models = [model.push(s, y) for model, s, y in pairs]
         stuck, value = value - new <= _NOISE * abs(value), new
         if ((-slope <= enough) | stuck).all():
             return StackSolution(T, eta, n_iter, bool((-slope <= 1e4 * enough).all()))

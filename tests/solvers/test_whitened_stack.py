@@ -10,7 +10,6 @@ from skbilevel.solvers import _whitened_stack as module
 from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
 from skbilevel.solvers._whitened_stack import (
-    Model,
     WhitenedStack,
     minimize_alone,
     minimize_stack,
@@ -105,25 +104,6 @@ def test_z_is_read_twice_a_step_for_all_folds(monkeypatch):
     found = minimize_stack(stack, 0.7, np.zeros(stack.shape), tol=1e-10)
     assert len(reads) == 2 * found.n_iter + 2
     assert found.n_iter < 40
-
-
-def test_a_model_learns_a_quadratic():
-    """After as many steps as variables it is the inverse along all of them."""
-    rng = np.random.default_rng(0)
-    A = rng.standard_normal((6, 6))
-    A = A @ A.T + np.eye(6)
-    for model in (Model(1.0), Model(1.0 / np.diag(A), fixed=True)):
-        x = rng.standard_normal(6)
-        for _ in range(8):
-            g = A @ x
-            d = -model.apply(g)
-            d *= -(g @ d) / (d @ A @ d)
-            model.learn(d, A @ d)
-            x = x + d
-        assert np.abs(x).max() < 1e-6
-        before = model.apply(np.ones(6))
-        model.learn(np.ones(6), -np.ones(6))  # no curvature: nothing to learn
-        np.testing.assert_array_equal(model.apply(np.ones(6)), before)
 
 
 @pytest.mark.parametrize("kind", LOSSES)

@@ -10,19 +10,25 @@ matrix ``N`` of F and damping ``mu``::
 
     (N + (lam / g) R + mu I) step = -(grad F + 2 (lam / g) R theta) / 2
 
-It is clipped to ``max_step`` and kept only where the penalized value drops, so the
-sets never see each other.
+No component of it is longer than ``_LONGEST``, and it is kept only where the penalized
+value drops, so the sets never see each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.solvers._pcg import coupled_gradients
+
+# ``mu`` relative to ``lam / g``, and the largest change of a log strength in one step.
+_DAMPING, _LONGEST = 0.1, 3.0
+# Accuracy and steps where the matrix is only known through products.
+_CG_TOL, _CG_ITER = 1e-2, 50
 
 
 @dataclass(frozen=True)
@@ -42,104 +48,66 @@ class DeviationPenalty:
         return np.asarray(eye - self.basis @ np.swapaxes(self.basis, -1, -2))
 
 
-@dataclass(frozen=True)
-class GaussNewton:
-    """Options of the step.
+def gauss_newton_path(
+    model: Callable[[Array], Any],
+    theta: Array,
+    lambdas: Sequence[float],
+    penalty: DeviationPenalty,
+    n_steps: int,
+    bounds: tuple[Array, Array],
+) -> list[Array]:
+    """``theta`` after ``n_steps`` steps at every ``lam``, each on from the one before.
 
-    Parameters
-    ----------
-    damping : float
-        ``mu`` relative to ``lam / g``.
-    max_step : float
-        Largest change of a log strength in one step.
-    cg_tol, cg_iter : float, int
-        Accuracy where the matrix is only available through products.
+    ``model`` is evaluated once a step, never twice at a place.
     """
-
-    damping: float = 0.1
-    max_step: float = 3.0
-    cg_tol: float = 1e-2
-    cg_iter: int = 50
-
-    def steps(
-        self,
-        model: Callable[[Array], Any],
-        theta: Array,
-        point: Any,
-        lam: float,
-        penalty: DeviationPenalty,
-        n_steps: int,
-        bounds: tuple[Array, Array],
-    ) -> tuple[Array, Any]:
-        """``n_steps`` steps from ``theta``; returns the new ``theta`` and model there.
-
-        ``point`` is the model at ``theta``: it is evaluated once a step, never twice
-        at a place.
-        """
+    path = []
+    point = model(theta) if len(lambdas) else None
+    for lam in lambdas:
         for _ in range(n_steps):
-            theta, point = self._step(model, theta, point, lam, penalty, bounds)
-        return theta, point
-
-    def _step(
-        self,
-        model: Callable[[Array], Any],
-        theta: Array,
-        point: Any,
-        lam: float,
-        penalty: DeviationPenalty,
-        bounds: tuple[Array, Array],
-    ) -> tuple[Array, Any]:
-        weight = lam / theta.shape[-1]
-        deviation = penalty.project(theta)
-        rhs = -(0.5 * point.grad + weight * deviation)
-        step = self._solve(point, rhs, weight, penalty)
-        step = np.clip(step, -self.max_step, self.max_step)
-        trial = np.clip(theta + step, *bounds)
-        new = model(trial)
-        old_value = point.value + weight * (deviation**2).sum(axis=-1)
-        moved = penalty.project(trial)
-        new_value = new.value + weight * (moved**2).sum(axis=-1)
-        # Values are relative to the variance: below this a drop is rounding.
-        better = new_value < old_value - 1e-12
-        if better.all():
-            return trial, new
-        theta = np.where(better[:, None], trial, theta)
-        return theta, point.choose(better, new)
-
-    def _solve(
-        self, point: Any, rhs: Array, weight: float, penalty: DeviationPenalty
-    ) -> Array:
-        damping = self.damping * weight
-        if point.normal is not None:
-            system = point.normal + weight * penalty.matrix()
-            index = np.arange(rhs.shape[-1])
-            system[..., index, index] += damping
-            return np.asarray(np.linalg.solve(system, rhs[..., None])[..., 0])
-
-        def product(x: Array) -> Array:
-            return np.asarray(
-                point.product(x) + weight * penalty.project(x) + damping * x
-            )
-
-        return _conjugate_gradient(product, rhs, self.cg_tol, self.cg_iter)
+            theta, point = _step(model, theta, point, lam, penalty, bounds)
+        path.append(theta)
+    return path
 
 
-def _conjugate_gradient(
-    product: Callable[[Array], Array], rhs: Array, tol: float, max_iter: int
-) -> Array:
-    """Plain conjugate gradients on arrays of shape (1, g)."""
-    x = np.zeros_like(rhs)
-    r = rhs.copy()
-    d = r.copy()
-    rho = start = float((r * r).sum())
-    for _ in range(max_iter):
-        if rho <= tol**2 * start or rho == 0.0:
-            break
-        q = product(d)
-        step = rho / float((d * q).sum())
-        x = x + step * d
-        r = r - step * q
-        rho_new = float((r * r).sum())
-        d = r + (rho_new / rho) * d
-        rho = rho_new
-    return x
+def _step(
+    model: Callable[[Array], Any],
+    theta: Array,
+    point: Any,
+    lam: float,
+    penalty: DeviationPenalty,
+    bounds: tuple[Array, Array],
+) -> tuple[Array, Any]:
+    """The point after a step, and the model there."""
+    weight = lam / theta.shape[-1]
+    deviation = penalty.project(theta)
+    rhs = -(0.5 * point.grad + weight * deviation)
+    step = np.clip(_solve(point, rhs, weight, penalty), -_LONGEST, _LONGEST)
+    trial = np.clip(theta + step, *bounds)
+    new = model(trial)
+    old_value = point.value + weight * (deviation**2).sum(axis=-1)
+    moved = penalty.project(trial)
+    new_value = new.value + weight * (moved**2).sum(axis=-1)
+    # Values are relative to the variance: below this a drop is rounding.
+    better = new_value < old_value - 1e-12
+    if better.all():
+        return trial, new
+    theta = np.where(better[:, None], trial, theta)
+    return theta, point.choose(better, new)
+
+
+def _solve(point: Any, rhs: Array, weight: float, penalty: DeviationPenalty) -> Array:
+    damping = _DAMPING * weight
+    if point.normal is not None:
+        system = point.normal + weight * penalty.matrix()
+        index = np.arange(rhs.shape[-1])
+        system[..., index, index] += damping
+        return np.asarray(np.linalg.solve(system, rhs[..., None])[..., 0])
+
+    def product(x: Array) -> Array:
+        out = point.product(x) + weight * penalty.project(x) + damping * x
+        return np.asarray(out)
+
+    step, _ = coupled_gradients(
+        product, rhs, lambda r: r, tol=_CG_TOL, max_iter=_CG_ITER
+    )
+    return step

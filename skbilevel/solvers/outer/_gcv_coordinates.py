@@ -14,7 +14,7 @@ from skbilevel.problems._leave_one_out import GCV
 from skbilevel.problems._parametrizations import FeatureStrengths
 from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
 from skbilevel.solvers._trace import Trace
-from skbilevel.solvers.outer._lbfgsb import stationarity
+from skbilevel.solvers.outer._lbfgsb import stationarity_norm
 
 # A sweep that lowers the criterion by less than this share changes rounding only.
 _FLAT = 1e-13
@@ -88,7 +88,7 @@ def _look(
     objective: Objective, theta: Array, bounds: tuple[Array, Array], trace: Trace
 ) -> tuple[float, float]:
     value, grad = objective(theta, 0.0)
-    norm = float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
+    norm = stationarity_norm(theta, grad, bounds)
     trace.add(value, norm, 0.0)
     return value, norm
 

@@ -10,7 +10,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
 from skbilevel.solvers._trace import Trace
-from skbilevel.solvers.outer._lbfgsb import stationarity
+from skbilevel.solvers.outer._lbfgsb import stationarity, stationarity_norm
 
 # Shares of L |step|^2, the gain along a straight line. Half is sure where L bounds
 # the curvature and gradients are exact; less allows for gradients that are too long.
@@ -179,8 +179,7 @@ class _Search:
 
     def _move(self, theta: Array, value: float, grad: Array) -> None:
         self.theta, self.value, self.grad, self.known = theta, value, grad, self.eps
-        free = stationarity(theta, grad, self.bounds)
-        self.norm = float(np.abs(free).max(initial=0.0))
+        self.norm = stationarity_norm(theta, grad, self.bounds)
 
     @property
     def _final(self) -> float:

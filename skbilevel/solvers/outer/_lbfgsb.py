@@ -59,6 +59,11 @@ def stationarity(theta: Array, grad: Array, bounds: tuple[Array, Array]) -> Arra
     return np.where(blocked, 0.0, grad)
 
 
+def stationarity_norm(theta: Array, grad: Array, bounds: tuple[Array, Array]) -> float:
+    """Its largest component."""
+    return float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
+
+
 class _Search:
     """The variables of one call of `LBFGSB.minimize`."""
 
@@ -140,7 +145,7 @@ class _Search:
     def _record(self, theta: Array, value: float, grad: Array) -> None:
         options = self.options
         self.theta, self.value, self.grad = theta, value, grad
-        self.norm = float(np.abs(stationarity(theta, grad, self.bounds)).max(initial=0))
+        self.norm = stationarity_norm(theta, grad, self.bounds)
         self.trace.add(value, self.norm, self.inner_tol)
         first = getattr(self, "first_norm", self.norm)
         loose, tight = options.accuracy

@@ -10,7 +10,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
 from skbilevel.solvers._trace import Trace
-from skbilevel.solvers.outer._lbfgsb import stationarity
+from skbilevel.solvers.outer._lbfgsb import stationarity_norm
 
 # State in, step out: from (theta, grad) and its memory.
 Rule = Callable[[Array, Array], Array]
@@ -44,7 +44,7 @@ class ByGradients:
         size = abs(value) if value != 0.0 else 1.0
         status, n_iter = Status.MAX_ITER, 0
         while True:
-            norm = float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
+            norm = stationarity_norm(theta, grad, bounds)
             trace.add(value, norm, inner_tol)
             if n_iter and trace.tell(n_iter, theta):
                 status = Status.STOPPED

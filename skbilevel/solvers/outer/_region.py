@@ -14,6 +14,8 @@ import numpy as np
 
 from skbilevel._typing import Array
 
+# Actual over predicted decrease below which the ball shrinks, and above which it grows.
+_SHRINK, _GROW = 0.25, 0.75
 _BISECTIONS = 60
 
 
@@ -40,16 +42,11 @@ class BallRegion:
     ----------
     radius : float
         Radius of the first ball.
-    shrink, grow : float
-        Actual over predicted decrease below which the ball shrinks, and above which
-        it grows.
     tol : float
         Predicted decrease at which the search ends.
     """
 
     radius: float = 0.3
-    shrink: float = 0.25
-    grow: float = 0.75
     tol: float = 1e-4
 
     def minimize(
@@ -76,9 +73,9 @@ class BallRegion:
             ratio = (point.value - new.value) / predicted
             length = float(np.linalg.norm(step))
             B = updated(B, step, new.grad - point.grad)
-            if not ratio >= self.shrink:
+            if not ratio >= _SHRINK:
                 radius = 0.4 * length
-            elif ratio > self.grow and length > 0.9 * radius:
+            elif ratio > _GROW and length > 0.9 * radius:
                 radius *= 2.0
             if ratio > 0.0:
                 x, point = x + step, new

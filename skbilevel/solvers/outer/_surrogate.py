@@ -16,8 +16,10 @@ from skbilevel.solvers._base import (
     Status,
 )
 from skbilevel.solvers._trace import Trace
-from skbilevel.solvers.outer._lbfgsb import stationarity
+from skbilevel.solvers.outer._lbfgsb import stationarity_norm
 
+# Rounds after the first search this far from the best point in every coordinate.
+_TRUST = 1.0
 # A round that does not reduce the projected gradient by this factor is the last.
 _LEAST_PROGRESS = 0.5
 
@@ -41,8 +43,6 @@ class Surrogate:
         Minimizes the corrected cheap objective.
     finish : OuterOptimizer
         Takes over where rounds no longer help.
-    trust : float
-        Rounds after the first search this far from the best point in every coordinate.
     max_rounds : int
         Largest number of rounds.
     """
@@ -50,7 +50,6 @@ class Surrogate:
     cheap: Objective
     inner: OuterOptimizer
     finish: OuterOptimizer
-    trust: float = 1.0
     max_rounds: int = 6
 
     def minimize(
@@ -68,7 +67,7 @@ class Surrogate:
         theta = self._round(theta0, np.zeros_like(theta0), bounds, 0.1 * tol, max_iter)
         value, grad = objective(theta, tol * 1e-3)
         size = abs(value) if value != 0.0 else 1.0
-        norm = _norm(theta, grad, bounds)
+        norm = stationarity_norm(theta, grad, bounds)
         trace.add(value, norm, tol)
         stopped = trace.tell(len(trace), theta)
         for _ in range(min(self.max_rounds, max_iter - 1)):
@@ -76,8 +75,8 @@ class Surrogate:
                 break
             correction = grad - self.cheap(theta, tol)[1]
             near = (
-                np.maximum(bounds[0], theta - self.trust),
-                np.minimum(bounds[1], theta + self.trust),
+                np.maximum(bounds[0], theta - _TRUST),
+                np.minimum(bounds[1], theta + _TRUST),
             )
             aim = 0.1 * tol * size
             trial = self._round(theta, correction, near, aim / size, max_iter)
@@ -86,7 +85,7 @@ class Surrogate:
                 break
             before = norm
             theta, value, grad = trial, new_value, new_grad
-            norm = _norm(theta, grad, bounds)
+            norm = stationarity_norm(theta, grad, bounds)
             trace.add(value, norm, tol)
             stopped = trace.tell(len(trace), theta)
             if norm > _LEAST_PROGRESS * before:
@@ -151,7 +150,3 @@ class Surrogate:
             done + rest.n_iter,
             history,
         )
-
-
-def _norm(theta: Array, grad: Array, bounds: tuple[Array, Array]) -> float:
-    return float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))

@@ -11,7 +11,7 @@ from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
 from skbilevel.solvers._trace import Trace
-from skbilevel.solvers.outer._lbfgsb import stationarity
+from skbilevel.solvers.outer._lbfgsb import stationarity_norm
 
 # Actual over predicted decrease: below the first a step is taken back, below the
 # second the region shrinks, above the third it grows.
@@ -62,7 +62,7 @@ class TrustRegion:
         theta, trace = np.clip(np.asarray(theta0, dtype=float), *bounds), Trace(on_iter)
         value, grad = objective(theta, self.accuracy)
         size = abs(value) if value != 0.0 else 1.0
-        norm = _norm(theta, grad, bounds)
+        norm = stationarity_norm(theta, grad, bounds)
         trace.add(value, norm, self.accuracy)
         status = Status.CONVERGED if norm <= tol * size else None
         curvature = self.curvature or objective.curvature  # type: ignore[attr-defined]
@@ -91,7 +91,7 @@ class TrustRegion:
                 radius = min(2.0 * radius, self.radius[1])
             if ratio > _ACCEPT:
                 theta, value, grad, B = trial, new_value, new_grad, None
-                norm = _norm(theta, grad, bounds)
+                norm = stationarity_norm(theta, grad, bounds)
             trace.add(value, norm, self.accuracy)
             stop = trace.tell(len(trace) - 1, theta)
             status = _status(norm <= tol * size, stop, len(trace) > max_iter)
@@ -106,10 +106,6 @@ def _damped(B: Array) -> Array:
     diagonal *= 1.0 + _DAMPING
     diagonal += _DAMPING**2 * top if top > 0 else 1.0
     return B
-
-
-def _norm(theta: Array, grad: Array, bounds: tuple[Array, Array]) -> float:
-    return float(np.abs(stationarity(theta, grad, bounds)).max(initial=0.0))
 
 
 def _status(converged: bool, stopped: bool, exhausted: bool) -> Status | None:
