@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skbilevel.blocks import RowBlocks
     from skbilevel._show_versions import show_versions
     from skbilevel.fractional import FractionalICA, FractionalSparseRegressor
     from skbilevel.linear_model import (
@@ -44,6 +45,7 @@ __all__ = [
     "FractionalSparseRegressor",
     "MetaLogistic",
     "MetaRidge",
+    "RowBlocks",
     "SampleWeightsCV",
     "__version__",
     "make_additive",
@@ -60,6 +62,7 @@ _HOMES = {
     "FractionalSparseRegressor": "skbilevel.fractional",
     "MetaLogistic": "skbilevel.meta",
     "MetaRidge": "skbilevel.meta",
+    "RowBlocks": "skbilevel.blocks",
     "SampleWeightsCV": "skbilevel.search",
     "make_additive": "skbilevel.preprocessing",
     "original_columns": "skbilevel.preprocessing",
@@ -67,6 +70,7 @@ _HOMES = {
     "terms_of": "skbilevel.preprocessing",
 }
 _SUBMODULES = {
+    "blocks",
     "certify",
     "exceptions",
     "fractional",

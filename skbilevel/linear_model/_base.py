@@ -26,6 +26,8 @@ from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
 from skbilevel.exceptions import BoundaryWarning
+from skbilevel.blocks import RowBlocks
+from skbilevel.linear_model._block_fit import rows_in_blocks
 from skbilevel.linear_model._columns import (
     Groups,
     strength_groups,
@@ -84,13 +86,22 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         )
         return canonical(X), y
 
-    def _fit(self, *given: Any, **more: Any) -> list[Published]:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, params: Any, *more: Any
+    ) -> list[Published]:
         """Fit a copy, and take from it what it has learned."""
         draft = Draft(self, _FITTED)
+        beside = {"sample_weight": sample_weight, "groups": params.get("groups")}
+        if len(more) > 1:
+            beside["offset"] = more[1]
+        blocks = rows_in_blocks(X, y, beside)
         # Callbacks of the copy end with its fit.
         fit = with_callbacks(type(self)._fit_copy)
+        given: tuple[Any, ...] = (X, y, sample_weight, params, *more)
+        if blocks is not None:
+            fit, given = with_callbacks(type(self)._fit_blocks), (blocks,)
         try:
-            parts: list[Published] = fit(draft.model, *given, **more)
+            parts: list[Published] = fit(draft.model, *given)
         except KeyboardInterrupt:
             if hasattr(draft.model, "coef_"):
                 draft.publish()
@@ -100,6 +111,10 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
 
     def _fit_copy(self, *given: Any, **more: Any) -> list[Published]:
         """``fit`` of an estimator that nobody else sees yet."""
+        raise NotImplementedError
+
+    def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
+        """``fit`` of a copy to rows that come in blocks."""
         raise NotImplementedError
 
     def _conclude(
@@ -145,7 +160,7 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
                 partial(publish_attributes, data, groups=groups),
             )
         if published.edge and resampling.told_of_edges and not part.interrupted:
-            wide = rows.X.shape[1] > rows.X.shape[0]
+            wide = rows.X.shape[1] > rows.weight.sum()
             warn_user(
                 _edge_message(published.edge, wide, bool(len(rows.free))),
                 BoundaryWarning,

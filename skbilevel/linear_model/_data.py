@@ -23,6 +23,8 @@ _SPREAD, _SPREAD_OF_RARE, _RARE = 1e2, 1e6, 0.125
 # A dense column is shifted where its mean is more than so many times its spread.
 _SHIFT_FROM = 1e2
 _SQUARED = SquaredLoss()
+# Targets closer to their mean than this share of it differ by rounding only.
+TARGET_NOISE = 4.0 * np.finfo(float).eps
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,11 @@ class Statistics:
                 block = block - first
                 sums[0] += weight[index] @ block
                 sums[1] += weight[index] @ block**2
-        mean, square, filled = (each / weight.sum() for each in sums)
+        return cls.of_sums(first, *(each / weight.sum() for each in sums))
+
+    @classmethod
+    def of_sums(cls, first: Any, mean: Array, square: Array, filled: Array) -> Self:
+        """From means of the columns less ``first``, of their squares, and shares."""
         variance = square - mean**2
         # What is left of a constant column is rounding.
         variance = np.where(variance > 1e-13 * square, variance, 0.0)
@@ -259,11 +265,8 @@ class Columns:
         statistics = Statistics.of(X, everything, weight)
         columns = np.flatnonzero(free)
         units = Units.of(X, statistics, weight, everything, columns, intercept)
-        _check_free(units, len(weight), intercept)
-        spread = statistics.spread[~free]
-        uneven = _uneven(spread, statistics.filled[~free])
-        standardize = not grouped and uneven
-        size = 1.0 if standardize else _column_size(spread)
+        check_free(units, len(weight), intercept)
+        standardize, size = shared_units(statistics, free, grouped)
         return cls(X, weight, free, intercept, units, standardize, size)
 
     def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
@@ -333,7 +336,16 @@ def seen_by_fold(rows: AugmentedRows, X: Any, train: Array) -> AugmentedRows:
     )
 
 
-def _check_free(units: Units, n: int, intercept: bool) -> None:
+def shared_units(
+    statistics: Statistics, free: Array, grouped: bool
+) -> tuple[bool, float]:
+    """Whether a shared strength refers to columns of unit variance, and their size."""
+    spread = statistics.spread[~free]
+    standardize = not grouped and _uneven(spread, statistics.filled[~free])
+    return standardize, 1.0 if standardize else _column_size(spread)
+
+
+def check_free(units: Units, n: int, intercept: bool) -> None:
     """Raise where unpenalized columns explain any target."""
     if units.free_map is None:
         return
@@ -348,24 +360,27 @@ def _check_free(units: Units, n: int, intercept: bool) -> None:
 
 def _target_units(y: Array, weight: Array, intercept: bool) -> tuple[float, Array]:
     """A power of two near the spread of the targets, and their mean in that unit."""
-    size = float(abs(y).max(initial=0.0))
-    first = _power_of_two(size)
+    first = power_of_two(float(abs(y).max(initial=0.0)))
     y = y / first
     mean = weight @ y / weight.sum() if intercept else np.zeros(y.shape[1])
     spread = float(np.sqrt((weight @ (y - mean) ** 2).sum() / weight.sum()))
-    # Targets that do not vary keep their unit: nothing is there to be scaled.
-    second = _power_of_two(spread) if spread > 1e-12 else 1.0
+    second = unit_of_spread(spread)
     return first * second, mean / second
+
+
+def unit_of_spread(spread: float) -> float:
+    """A power of two near it; targets that do not vary keep their unit."""
+    return power_of_two(spread) if spread > 1e-12 else 1.0
 
 
 def _settled(y: Array, mean: Array) -> Array:
     """Targets that differ from their mean by rounding only are set to it."""
-    noise = 4.0 * np.finfo(float).eps * abs(mean)
-    constant = (abs(y - mean) <= noise).all(axis=0)
+    constant = (abs(y - mean) <= TARGET_NOISE * abs(mean)).all(axis=0)
     return np.where(constant, mean, y) if constant.any() else y
 
 
-def _power_of_two(size: float) -> float:
+def power_of_two(size: float) -> float:
+    """The nearest one, in the logarithm; one where there is none."""
     return float(2.0 ** np.round(np.log2(size))) if 0 < size < np.inf else 1.0
 
 

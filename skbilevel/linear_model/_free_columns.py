@@ -47,9 +47,26 @@ def free_map(block: Array, weight: Array, shift: Array, dtype: Any) -> Array:
     Z = np.sqrt(weight / weight.sum())[:, None] * np.where(varies, centred / unit, 0.0)
     norm = np.linalg.norm(Z, axis=0)
     norm = np.where(norm > 0.0, norm, 1.0)
-    R = _triangle(Z / norm)
+    return _map_of(_triangle(Z / norm), unit * norm, _RANK[str(dtype)])
+
+
+def free_map_of_gram(gram: Array) -> Array:
+    """As `free_map`, from the mean products (m, m) of the shifted columns alone.
+
+    Products have half the digits of columns: columns that depend on others up to 1e-6
+    of their size count as dependent.
+    """
+    norm = np.sqrt(np.maximum(np.diagonal(gram), 0.0))
+    norm = np.where(norm > 0.0, norm, 1.0)
+    spectrum, V = np.linalg.eigh(gram / norm / norm[:, None])
+    root = np.sqrt(np.maximum(spectrum, 0.0))[:, None] * V.T
+    return _map_of(_triangle(root), norm, _RANK["float32"])
+
+
+def _map_of(R: Array, norm: Array, least: float) -> Array:
+    """The map from the triangle of columns of length one, which were ``norm`` long."""
     _, spectrum, V = np.linalg.svd(R, full_matrices=False)
-    rank = int((spectrum > _RANK[str(dtype)] * spectrum.max(initial=0.0)).sum())
+    rank = int((spectrum > least * spectrum.max(initial=0.0)).sum())
     keep = np.arange(len(norm))
     if rank < len(norm):
         pivots = linalg.qr(R, mode="r", pivoting=True)[1]
@@ -58,7 +75,7 @@ def free_map(block: Array, weight: Array, shift: Array, dtype: Any) -> Array:
     made = linalg.inv(_triangle(R[:, keep]))
     if rank < len(norm):
         made = V[:rank].T @ (V[:rank][:, keep] @ made)
-    return np.asarray(made / (unit * norm)[:, None])
+    return np.asarray(made / norm[:, None])
 
 
 def _triangle(Z: Array) -> Array:

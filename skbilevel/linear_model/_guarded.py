@@ -30,6 +30,7 @@ from skbilevel.model_selection._paths import Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
     PlanRequest,
+    cell_plan,
     default_plan,
     split_plan,
 )
@@ -38,6 +39,7 @@ from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems._losses import facts_of
+from skbilevel.problems._summed_rows import SummedRows
 
 # Multiplications of one kernel, for n < p; the evidence needs some twenty of them
 # in every training set, three quarters of a fit.
@@ -270,6 +272,8 @@ def plan_of(
     options: TuningOptions,
 ) -> NestedPlan:
     """Nested folds."""
+    if isinstance(data.rows, SummedRows):
+        return cell_plan(data.rows, _tunes_on_halves(data, options))
     request = PlanRequest(
         data.rows.n_rows,
         data.rows.width,

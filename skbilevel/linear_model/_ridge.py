@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,14 +13,23 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from skbilevel._sklearn_compat import _fit_context
 from skbilevel._threads import map_threads
 from skbilevel._typing import Array
+from skbilevel.blocks import RowBlocks
 from skbilevel.linear_model._base import (
     BilevelLinearModel,
     check_weight,
     linear_predictor,
+    seed_of,
 )
+from skbilevel.linear_model._block_data import TargetCode
+from skbilevel.linear_model._block_fit import (
+    BlockReader,
+    check_numbers,
+    check_parameters,
+)
+from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling
-from skbilevel.linear_model._data import prepare
+from skbilevel.linear_model._data import Prepared, prepare
 from skbilevel.linear_model._export import plain_ridge
 from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.linear_model._following import FollowedFit, FollowedPart
@@ -142,16 +152,18 @@ class BilevelRidgeCV(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, **params: Any
+        self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any
     ) -> BilevelRidgeCV:
         """Tune the strengths and fit the coefficients.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; float32 and float64 are kept, other numbers become float64.
+            Features; float32 and float64 are kept, other numbers become float64. A
+            `RowBlocks`, or Dask collections for X and what is beside it, are read in
+            blocks.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
+            Targets; None where X is a `RowBlocks`, which holds them.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; an integer weight counts as that many rows, a weight
             of zero as none. Of weights whose mean is below one only ratios matter.
@@ -188,22 +200,28 @@ class BilevelRidgeCV(
             columns = [slice(None)]
         attributes = partial(self._attributes, X.dtype, y.ndim == 1)
         fit = self._followed(*given, attributes, len(columns))
-        parts = self._fit_parts(counts.take(X), Y, counts, resampling, columns, fit)
+        free, groups = self._strength_columns(X, resampling)
+        own = (free, self.fit_intercept, groups is not None)
+        taken = counts.take(X)
+
+        def make(c: slice) -> Prepared:
+            return prepare(taken, Y[:, c], counts, *own)
+
+        parts = self._fit_parts(make, groups, resampling, columns, fit)
         score = partial(nested_score, self, X, y, parts, sample_weight, params)
         return self._conclude(fit, parts, score)
 
     def _fit_parts(
         self,
-        X: Any,
-        Y: Array,
-        counts: RowCounts,
+        make: Callable[[slice], Prepared],
+        groups: Groups | None,
         resampling: Resampling,
         columns: list[slice],
         fit: FollowedFit,
     ) -> list[Published]:
         """One set of strengths per part of the targets, in parallel."""
         tasks = [
-            (X, Y[:, c], counts, resampling, part)
+            (make, c, groups, resampling, part)
             for c, part in zip(columns, fit.parts, strict=True)
         ]
         if len(columns) > 1 and effective_n_jobs(self.n_jobs) > 1:
@@ -219,17 +237,38 @@ class BilevelRidgeCV(
 
     def _fit_targets(
         self,
-        X: Any,
-        Y: Array,
-        counts: RowCounts,
+        make: Callable[[slice], Prepared],
+        columns: slice,
+        groups: Groups | None,
         resampling: Resampling,
         part: FollowedPart,
     ) -> Published:
-        """Targets that share their strengths: from validated rows to attributes."""
-        free, groups = self._strength_columns(X, resampling)
-        columns = (free, self.fit_intercept, groups is not None)
-        data = prepare(X, Y, counts, *columns)
-        return self._fit_part(data, groups, resampling, part)
+        """Targets that share their strengths: from prepared rows to attributes."""
+        return self._fit_part(make(columns), groups, resampling, part)
+
+    def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
+        criterion = check_parameters(self)
+        reader = BlockReader(self, blocks, seed_of(self.random_state))
+        look = reader.look()
+        check_numbers(look)
+        y_origin = look.y_mean * float(self.fit_intercept)
+        read = reader.read(look, False, y_origin)
+        warn_of_constant(np.stack([read.sums.low, read.sums.high]))
+        resampling = read.resampling(criterion)
+        free, groups = self._strength_columns(look.columns, resampling)
+        targets = np.arange(look.n_targets)
+
+        def make(c: slice) -> Prepared:
+            code = TargetCode(targets[c], y_origin)
+            return read.prepared(code, free, groups is not None)
+
+        columns = [slice(k, k + 1) for k in targets]
+        if not self.alpha_per_target or look.n_targets == 1:
+            columns = [slice(None)]
+        attributes = partial(self._attributes, look.dtype, look.flat)
+        fit = self._followed(blocks, None, {}, attributes, len(columns))
+        parts = self._fit_parts(make, groups, resampling, columns, fit)
+        return self._conclude(fit, parts, lambda: np.nan)
 
     def _attributes(
         self, dtype: Any, flat: bool, parts: list[Published]

@@ -8,6 +8,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._held_out import HeldOut
+from skbilevel.model_selection._held_out_sums import SummedHeldOut
 from skbilevel.model_selection._stacking import stack
 
 
@@ -71,18 +72,13 @@ class Averaging:
     doubt: float = 0.5
     nats: bool = False
 
-    def choose(self, held: HeldOut) -> Choice:
+    def choose(self, held: HeldOut | SummedHeldOut) -> Choice:
         """Weigh candidates by what they predict for rows they have not seen.
 
         The standard error is that of a weighted mean over clusters of rows (the
         rows themselves unless groups are given), in units of ``sum(weight)``.
         """
-        losses, weight = held.losses, held.weight
-        total = weight.sum()
-        loss = losses @ weight / total
-        difference = losses - losses[0]
-        mean = difference @ weight / total
-        error = clustered_error(difference - mean[:, None], weight, held.units)
+        total, loss, error = held.total, held.mean_loss, held.error
         score = loss + self.pessimism * error
         # A candidate that never differs from the first adds nothing to it.
         usable = error > 0
@@ -98,34 +94,14 @@ class Averaging:
             a[among] = score[among] == best
         a[a < _LEAST * a.max()] = 0.0
         a /= a.sum()
-        along = held.combined(a) - losses[0]
-        a = self._draw_back(a, along, weight, held.units)
-        return Choice(loss, error, a)
+        return Choice(loss, error, self._draw_back(a, *held.gain(a)))
 
-    def _draw_back(
-        self, a: Array, along: Array, weight: Array, cluster: Array
-    ) -> Array:
+    def _draw_back(self, a: Array, mean: float, error: float) -> Array:
         """Move weight to the first candidate where the combination gains little."""
-        mean = float(along @ weight / weight.sum())
-        error = float(clustered_error((along - mean)[None], weight, cluster)[0])
         trust = max(0.0, 1.0 - (self.doubt * error / mean) ** 2) if mean < 0 else 0.0
         out = trust * a
         out[0] += 1.0 - trust
         return np.asarray(out)
-
-
-def clustered_error(centered: Array, weight: Array, cluster: Array) -> Array:
-    """Standard errors (c,) of weighted means of ``centered`` (c, n).
-
-    With one row per cluster this is ``std / sqrt(n)`` with ``n = sum(weight)``: a
-    weight counts as that many rows.
-    """
-    total = weight.sum()
-    if (np.diff(cluster) > 0).all():  # every row is a cluster of its own
-        return np.sqrt(centered**2 @ weight) / total
-    sums = np.zeros((len(centered), cluster.max() + 1))
-    np.add.at(sums.T, cluster, (centered * weight).T)
-    return np.sqrt((sums**2).sum(axis=1)) / total
 
 
 def publish(

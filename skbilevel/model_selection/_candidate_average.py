@@ -13,6 +13,7 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._family import LossFamily
 from skbilevel.model_selection._held_out import HeldOut
+from skbilevel.model_selection._held_out_sums import SummedHeldOut
 from skbilevel.model_selection._large import RowsTrainer
 from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
@@ -20,6 +21,7 @@ from skbilevel.model_selection._paths import Candidates
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._training import Trainer
+from skbilevel.problems._summed_rows import SummedRows
 
 # Solutions that are looked at before strengths are published.
 _ROUNDS = 2
@@ -132,8 +134,13 @@ class CandidateAverage:
         held = self._predicted(held_out, _outer_coefficients(made))
         return self.averaging.choose(held)
 
-    def _predicted(self, held_out: Sequence[Array], coefs: Iterable[Array]) -> HeldOut:
+    def _predicted(
+        self, held_out: Sequence[Array], coefs: Iterable[Array]
+    ) -> HeldOut | SummedHeldOut:
         """Predictions of held-out rows by coefficients (c, n_free + p, t) of folds."""
+        full = self.views.full
+        if isinstance(full, SummedRows):
+            return SummedHeldOut.of(full, held_out, coefs)
         index, start = np.concatenate(held_out), 0
         eta = y = np.empty(0)
         for k, (part, coef) in enumerate(zip(held_out, coefs, strict=True)):
@@ -167,7 +174,7 @@ class CandidateAverage:
         if not held_out:
             return v, solved, np.nan
         held = self._predicted(held_out, solved[1:])
-        return v, solved, float(held.losses[0] @ held.weight / held.weight.sum())
+        return v, solved, float(held.mean_loss[0])
 
 
 def _outer_coefficients(made: Made) -> Iterator[Array]:

@@ -16,6 +16,7 @@ from skbilevel.model_selection._row_views import RowViews, stacked
 from skbilevel.problems import Loss, SquaredLoss
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, CellMoments, RowMoments
+from skbilevel.problems._summed_rows import SummedRows
 
 # Matrices of training sets that are solved at once take no more than this.
 _BATCH_BYTES = 1 << 27
@@ -113,8 +114,11 @@ def in_kernels(rows: AugmentedRows, sets: Sequence[TrainingSet]) -> bool:
     """Dual where columns outnumber rows, counted by weight.
 
     An integer weight counts as that many rows, so that weighting and repeating rows
-    take the same path; tiny weights do not make a tall problem wide.
+    take the same path; tiny weights do not make a tall problem wide. Of cells of rows
+    there are moments only.
     """
+    if isinstance(rows, SummedRows):
+        return False
     p = rows.n_penalized
     least = min(rows.weight[s.rows].sum() for s in sets)
     return bool(p > least and 2 * p > max(len(s.rows) for s in sets))

@@ -93,6 +93,30 @@ class HeldOut:
         _, place, times = self._rows
         return np.asarray(np.bincount(place, value) / times)
 
+    @cached_property
+    def total(self) -> float:
+        """Sum of the weights of the rows that were held out."""
+        return float(self.weight.sum())
+
+    @cached_property
+    def mean_loss(self) -> Array:
+        """Mean losses (c,)."""
+        return np.asarray(self.losses @ self.weight / self.total)
+
+    @property
+    def error(self) -> Array:
+        """Standard errors (c,) of the differences to the first candidate."""
+        difference = self.losses - self.losses[0]
+        mean = difference @ self.weight / self.total
+        return clustered_error(difference - mean[:, None], self.weight, self.units)
+
+    def gain(self, a: Array) -> tuple[float, float]:
+        """Mean loss of a combination beyond that of the first, and its error."""
+        along = self.combined(a) - self.losses[0]
+        mean = float(along @ self.weight / self.total)
+        error = clustered_error((along - mean)[None], self.weight, self.units)
+        return mean, float(error[0])
+
     def combined(self, a: Array) -> Array:
         """Losses (n,) of the combination ``a`` of linear predictions."""
         return self._by_row(self._values(np.tensordot(a, self.eta, axes=(0, 1))))
@@ -125,6 +149,20 @@ class HeldOut:
             return value, _finite(grad), _finite(np.stack(H))
 
         return evaluate
+
+
+def clustered_error(centered: Array, weight: Array, cluster: Array) -> Array:
+    """Standard errors (c,) of weighted means of ``centered`` (c, n).
+
+    With one row per cluster this is ``std / sqrt(n)`` with ``n = sum(weight)``: a
+    weight counts as that many rows.
+    """
+    total = weight.sum()
+    if (np.diff(cluster) > 0).all():  # every row is a cluster of its own
+        return np.sqrt(centered**2 @ weight) / total
+    sums = np.zeros((len(centered), cluster.max() + 1))
+    np.add.at(sums.T, cluster, (centered * weight).T)
+    return np.sqrt((sums**2).sum(axis=1)) / total
 
 
 def _finite(x: Array) -> Array:

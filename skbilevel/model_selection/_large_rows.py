@@ -15,6 +15,7 @@ from skbilevel._typing import Array
 from skbilevel.problems import Centered, Design, as_design
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import SharedOptimum
+from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers import choose_regime
 
 # Up to this many columns, and fewer than rows, the guard forms Gram matrices.
@@ -23,6 +24,8 @@ _GRAM_UP_TO = 1500
 
 def is_large(rows: AugmentedRows) -> bool:
     """Whether neither Gram matrices nor kernels are within reach of the guard."""
+    if isinstance(rows, SummedRows):
+        return False
     p = rows.n_penalized
     regime = choose_regime(rows.n_rows, p, sparse.issparse(rows.X))
     return regime == "matrix-free" or (regime == "primal" and p > _GRAM_UP_TO)

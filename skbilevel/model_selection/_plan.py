@@ -22,6 +22,7 @@ from skbilevel.model_selection._resampling import (
     random_sides,
 )
 from skbilevel.problems._moments import CELL_BYTES
+from skbilevel.problems._summed_rows import SummedRows
 
 # Validation noise averages out with rows: fewer repeats and halvings are enough.
 _REPEAT_BELOW, _HALVINGS_BELOW = 1000, 600
@@ -183,6 +184,24 @@ def _folds_inside(request: PlanRequest, rows: Array, unit: Array) -> list[Pair]:
     label = np.full(request.n_rows, -1)
     label[rows] = fold[inverse]
     return leave_one_unit_out(rows, label)
+
+
+def cell_plan(rows: SummedRows, halves: bool) -> NestedPlan:
+    """The plan of rows that are known by cells; its sets are sets of cells.
+
+    As in the plan of many rows, shared strengths are chosen by the folds inside, or by
+    halves where a training set is one fold.
+    """
+    cells = np.arange(len(rows.fold))
+
+    def make(inside: Array) -> TrainingSet:
+        own = halvings(inside, rows.sides)
+        shared = leave_one_unit_out(inside, rows.fold) or own
+        return TrainingSet(inside, own if halves else [], shared)
+
+    pairs = leave_one_unit_out(cells, rows.fold)
+    outer, held_out = [make(a) for a, _ in pairs], [b for _, b in pairs]
+    return NestedPlan(make(cells), outer, held_out, None, cells)
 
 
 def _distinct(sides: Array) -> Array:

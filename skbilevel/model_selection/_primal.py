@@ -38,6 +38,7 @@ from skbilevel.problems._spectrum import (
     base_leverage,
     shared_by,
 )
+from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
 
 
@@ -236,7 +237,8 @@ class MomentTrainer:
     def _oracle(self, f: int) -> GramOracle:
         train = self.train
         yy, weight = float(train.yy[f].sum()), float(train.weight[f])
-        rows = partial(self._swept_rows, f)
+        known = not isinstance(self.rows, SummedRows)
+        rows = partial(self._swept_rows, f) if known else None
         return GramOracle(train.gram[f], train.cross[f], yy, weight, rows)
 
     def _swept_rows(self, f: int, active: Array) -> tuple[Array, Array]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from skbilevel._threads import map_threads
 from skbilevel._typing import Array
-from skbilevel.model_selection._average import Choice, clustered_error
+from skbilevel.model_selection._average import Choice
+from skbilevel.model_selection._held_out import clustered_error
 from skbilevel.model_selection._task_folds import (
     HALF,
     Folds,

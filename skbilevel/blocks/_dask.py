@@ -1,0 +1,189 @@
+"""Dask collections as blocks: work goes to where they lie, small results come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from itertools import accumulate
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from skbilevel.blocks._block import Block
+from skbilevel.blocks._row_blocks import PassProgress, RowBlocks, Tell
+
+T = TypeVar("T")
+# So many results are combined by one task.
+_ARITY = 8
+
+
+def is_dask(X: Any) -> bool:
+    """Whether something is a Dask collection; nothing is imported to know."""
+    return hasattr(X, "__dask_graph__") and hasattr(X, "npartitions")
+
+
+@dataclass
+class DaskBlocks(RowBlocks):
+    """Blocks of Dask collections; the scheduler is the one that the user has chosen.
+
+    Parameters
+    ----------
+    parts : dict of str to list
+        Delayed blocks of X, y and what is beside them.
+    sizes : list of int or None
+        Numbers of rows, None where they are not known yet.
+    """
+
+    parts: dict[str, list[Any]] = field(default_factory=dict)
+    sizes: list[int] | None = None
+
+    @classmethod
+    def of(cls, X: Any, y: Any, more: dict[str, Any]) -> Self:
+        """From collections that are cut at the same rows."""
+        names = None
+        if not is_dask(X):
+            raise TypeError(
+                f"X is of type {type(X).__name__}, and a Dask collection was expected."
+            )
+        if hasattr(X, "columns"):
+            names = [str(name) for name in X.columns]
+        elif X.ndim != 2:
+            raise ValueError(f"X must have two dimensions, but has shape {X.shape}.")
+        elif X.numblocks[1] > 1:
+            X = X.rechunk({1: -1})
+        if y is None:
+            raise ValueError("y is missing: give a collection of targets beside X.")
+        sizes = _sizes(X)
+        parts = {"X": _delayed(X)}
+        for name, value in {"y": y, **more}.items():
+            if value is not None:
+                parts[name] = _beside(value, name, sizes, len(parts["X"]))
+        return cls(_no_pass, names, parts=parts, sizes=sizes)
+
+    def map_reduce(
+        self,
+        function: Callable[[Block], T],
+        combine: Callable[[T, T], T],
+        tell: Tell | None = None,
+    ) -> T:
+        """As `RowBlocks.map_reduce`; blocks are combined where they are, in a tree."""
+        from dask import compute, delayed
+
+        starts = self._starts()
+        # Inside a partial, Dask does not look for collections in what it holds.
+        step = delayed(partial(_of_block, function), pure=False)
+        level = [
+            step(dict(zip(self.parts, each, strict=True)), k, starts[k])
+            for k, each in enumerate(zip(*self.parts.values(), strict=True))
+        ]
+        join = delayed(partial(_combined, combine), pure=False)
+        while len(level) > 1:
+            level = [
+                join(level[k : k + _ARITY]) for k in range(0, len(level), _ARITY)
+            ]
+        (total,) = compute(level[0]) if level else (None,)
+        if total is None:
+            raise ValueError("The Dask collection holds no rows.")
+        if tell is not None:
+            tell(PassProgress(len(starts) - 1, starts[-1]))
+        value: T = total
+        return value
+
+    def first(self, function: Callable[[Block], T]) -> T:
+        """As `RowBlocks.first`."""
+        from dask import compute, delayed
+
+        step = delayed(partial(_of_block, function), pure=False)
+        for each in zip(*self.parts.values(), strict=True):
+            block = dict(zip(self.parts, each, strict=True))
+            (value,) = compute(step(block, 0, 0))
+            if value is not None:
+                found: T = value
+                return found
+        raise ValueError("The Dask collection holds no rows.")
+
+    def _starts(self) -> list[int]:
+        """Row numbers at which the blocks begin; the last one is behind all."""
+        if self.sizes is None:
+            # Rows are counted once: folds depend on places, not on how rows are cut.
+            from dask import compute, delayed
+
+            count = delayed(_n_rows, pure=False)
+            self.sizes = list(compute(*[count(each) for each in self.parts["X"]]))
+        return [0, *accumulate(self.sizes)]
+
+
+def _no_pass() -> Any:
+    raise TypeError("Blocks of a Dask collection are not read one by one.")
+
+
+def _of_block(
+    function: Callable[[Block], Any], parts: dict[str, Any], number: int, start: int
+) -> Any:
+    """What becomes of a block, where it lies; None where it has no rows."""
+    block = Block.of(
+        {name: _as_array(value) for name, value in parts.items()}, number, start
+    )
+    return function(block) if block.n_rows else None
+
+
+def _combined(combine: Callable[[Any, Any], Any], values: list[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    return reduce(combine, known) if known else None
+
+
+def _n_rows(part: Any) -> int:
+    return int(part.shape[0])
+
+
+def _as_array(part: Any) -> Any:
+    return part.to_numpy() if hasattr(part, "to_numpy") else part
+
+
+def _sizes(X: Any) -> list[int] | None:
+    """Rows of every block, where they are known without work."""
+    if hasattr(X, "columns"):
+        return None
+    sizes = X.chunks[0]
+    return None if any(np.isnan(n) for n in sizes) else [int(n) for n in sizes]
+
+
+def _delayed(value: Any) -> list[Any]:
+    """One delayed object for every block of rows."""
+    made = value.to_delayed()
+    return list(np.ravel(made)) if isinstance(made, np.ndarray) else list(made)
+
+
+def _beside(
+    value: Any, name: str, sizes: list[int] | None, n_blocks: int
+) -> Sequence[Any]:
+    """Blocks of what belongs to the rows of X."""
+    if not is_dask(value):
+        value = np.asarray(value)
+        if sizes is None:
+            raise ValueError(
+                f"{name} is in memory, but the blocks of X are of unknown size: give a "
+                "Dask collection, or call X.compute_chunk_sizes() first."
+            )
+        if len(value) != sum(sizes):
+            raise ValueError(f"{name} has {len(value)} rows, but X has {sum(sizes)}.")
+        ends = [0, *accumulate(sizes)]
+        return [value[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    if sizes is not None and not hasattr(value, "columns") and hasattr(value, "chunks"):
+        own = _sizes(value)
+        if own is not None and sum(own) != sum(sizes):
+            raise ValueError(f"{name} has {sum(own)} rows, but X has {sum(sizes)}.")
+        if own is not None and own != sizes:
+            value = value.rechunk({0: tuple(sizes)})
+    if getattr(value, "ndim", 1) == 2 and not hasattr(value, "columns"):
+        value = value.rechunk({1: -1})
+    made = _delayed(value)
+    if len(made) != n_blocks:
+        raise ValueError(
+            f"{name} has {len(made)} blocks, but X has {n_blocks}, and where they are "
+            "cut is not known: repartition them alike."
+        )
+    return made
+
+

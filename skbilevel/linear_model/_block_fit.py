@@ -1,0 +1,190 @@
+"""The door for rows that come in blocks: ridge regression and its classifier.
+
+One pass takes the moments of all cells of the nested folds, and everything else is done
+on matrices of p x p numbers, by the guard that works on rows in memory, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import PredefinedSplit
+
+from skbilevel._threads import one_blas_thread
+from skbilevel._typing import Array
+from skbilevel.blocks import RowBlocks
+from skbilevel.blocks._dask import is_dask
+from skbilevel.blocks._row_blocks import PassProgress
+from skbilevel.linear_model._block_data import BlockData, Look
+from skbilevel.model_selection._block_sums import BlockSums, SumsOfBlock
+from skbilevel.model_selection._row_hashes import Dealer
+
+# Moments of all cells may take this many bytes.
+_BUDGET = 1 << 30
+# Rows from which standard errors are taken, in number and in bytes of X.
+_SAMPLE_ROWS, _SAMPLE_BYTES = 10_000, 1 << 26
+
+
+def rows_in_blocks(X: Any, y: Any, more: dict[str, Any]) -> RowBlocks | None:
+    """Row blocks of what ``fit`` was given; None where X is in memory."""
+    if is_dask(X):
+        return RowBlocks.from_dask(X, y, **more)
+    if not isinstance(X, RowBlocks):
+        _refuse_lazy(X)
+        return None
+    given = [name for name, value in {"y": y, **more}.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"X is a RowBlocks, whose blocks hold all that belongs to their rows, and "
+            f"{given[0]} was given beside it: put {given[0]} into the blocks."
+        )
+    return X
+
+
+def _refuse_lazy(X: Any) -> None:
+    """Raise for frames that have to be collected, which numpy cannot do."""
+    if type(X).__name__ == "LazyFrame" and hasattr(X, "collect"):
+        raise TypeError(
+            "X is a LazyFrame: give RowBlocks.from_table(frame, target=...) with the "
+            "target among its columns, or X.collect() if it fits into memory."
+        )
+
+
+@dataclass(frozen=True)
+class BlockReader:
+    """One pass for an estimator.
+
+    Parameters
+    ----------
+    model : BilevelLinearModel
+        Whose parameters say what is to be read.
+    blocks : RowBlocks
+        The rows.
+    seed : int
+        Of the hashes.
+    """
+
+    model: Any
+    blocks: RowBlocks
+    seed: int
+
+    def look(self) -> Look:
+        """Look at the first block, and tell the model of the columns."""
+        look = self.blocks.first(Look.of)
+        self.model.n_features_in_ = look.n_features
+        names = self.blocks.feature_names
+        if names is not None:
+            self.model.feature_names_in_ = np.asarray(names, dtype=object)
+        return look
+
+    def read(
+        self,
+        look: Look,
+        labels: bool,
+        y_origin: Array,
+        factor: Callable[[Array], Array] | None = None,
+    ) -> BlockData:
+        """Sums over all rows."""
+        model = self.model
+        dealer = self._dealer(look, 1 + look.n_features + look.n_targets)
+        centred = model.fit_intercept and not look.is_sparse
+        origin = look.mean if centred else np.zeros(look.n_features)
+        bytes_of_row = look.n_features * look.dtype.itemsize
+        size = min(_SAMPLE_ROWS, max(1000, _SAMPLE_BYTES // bytes_of_row))
+        step = SumsOfBlock(dealer, origin, y_origin, size, labels, factor)
+        with one_blas_thread():
+            sums = self.blocks.map_reduce(step, BlockSums.plus, self._tell)
+        if sums.n_rows < 2:
+            raise ValueError("At least 2 rows of positive weight are needed.")
+        return BlockData(sums, dealer, look, origin, model.fit_intercept)
+
+    def _tell(self, progress: PassProgress) -> None:
+        if self.model.verbose:
+            print(
+                f"[skbilevel] pass 1: {progress.n_blocks} blocks, "
+                f"{progress.n_rows:,} rows"
+            )
+
+    def _dealer(self, look: Look, width: int) -> Dealer:
+        """Folds as ``cv`` says, fewer where their moments do not fit."""
+        cv = self.model.cv
+        metadata = self.model.feature_metadata is not None
+        n_folds, folds = 5, None
+        if isinstance(cv, PredefinedSplit):
+            n_folds, folds = _given_folds(cv)
+        elif isinstance(cv, Integral):
+            n_folds = int(cv)
+        if n_folds < 2:
+            raise ValueError(f"cv={cv} folds: at least 2 are needed.")
+        dealer = _with_halves(n_folds, metadata, self.seed, folds)
+        while dealer.n_cells * 8 * width**2 > _BUDGET and cv is None and n_folds > 2:
+            n_folds -= 1
+            smaller = _with_halves(n_folds, metadata, self.seed, None)
+            dealer = smaller if smaller.n_cells < dealer.n_cells else dealer
+        if dealer.n_cells * 8 * width**2 > _BUDGET:
+            raise ValueError(
+                f"Moments of {dealer.n_cells} cells of {width} columns take "
+                f"{dealer.n_cells * 8 * width**2 / 2**30:.1f} GiB, more than the "
+                f"{_BUDGET / 2**30:.0f} GiB that row blocks may take: choose fewer "
+                "columns or a smaller cv, or fit a random part of the rows in memory."
+            )
+        return dealer
+
+
+def _with_halves(
+    n_folds: int, metadata: bool, seed: int, folds: Array | None
+) -> Dealer:
+    """Halves where metadata are tuned on them, or a training set is a single fold."""
+    return Dealer(n_folds, 2 if metadata else int(n_folds == 2), seed, folds)
+
+
+def _given_folds(cv: PredefinedSplit) -> tuple[int, Array]:
+    """Folds by the places of the rows."""
+    given = np.asarray(cv.test_fold)
+    if (given < 0).any():
+        raise ValueError(
+            "cv is a PredefinedSplit with rows that are in no fold (-1), and row "
+            "blocks need a fold for every row."
+        )
+    distinct, folds = np.unique(given, return_inverse=True)
+    return len(distinct), folds.ravel()
+
+
+def check_numbers(look: Look) -> None:
+    """Raise where y holds labels."""
+    if look.kind not in "biuf":
+        raise ValueError(
+            "y holds values that are not numbers; use a classifier for labels."
+        )
+
+
+def check_parameters(model: Any) -> str:
+    """The criterion of the shared strength; raise where rows would have to be kept."""
+    cv = model.cv
+    known = cv is None or isinstance(cv, Integral | PredefinedSplit)
+    if not (known or (isinstance(cv, str) and cv == "gcv")):
+        raise ValueError(
+            f"cv={cv!r} needs all rows at once, and they come in blocks: give a number "
+            "of folds, PredefinedSplit(folds) with the fold of every row, 'gcv', or "
+            "groups beside the rows, of which whole ones are dealt to the folds."
+        )
+    if model.scoring is not None:
+        raise ValueError(
+            f"scoring={model.scoring!r} is for rows in memory: with row blocks leave "
+            "scoring=None, and score predictions of rows that were left out."
+        )
+    if callable(model.feature_metadata):
+        raise ValueError(
+            "feature_metadata is a function of rows, which come in blocks: give an "
+            "array of shape (n_features, q)."
+        )
+    if not (isinstance(model.hyperpenalty, str) and model.hyperpenalty == "auto"):
+        raise ValueError(
+            f"hyperpenalty={model.hyperpenalty!r} is for rows in memory: with row "
+            "blocks leave hyperpenalty='auto'."
+        )
+    return "gcv" if cv == "gcv" else "folds"
