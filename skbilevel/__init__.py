@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skbilevel.blocks import RowBlocks
     from skbilevel._show_versions import show_versions
+    from skbilevel.blocks import RowBlocks
     from skbilevel.fractional import FractionalICA, FractionalSparseRegressor
     from skbilevel.linear_model import (
         BilevelGammaCV,

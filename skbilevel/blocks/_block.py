@@ -147,7 +147,7 @@ def _features(X: Any) -> Any:
 def _numbers(X: Array) -> Array:
     """Objects that are numbers as numbers."""
     try:
-        return X.astype(np.float64)
+        return np.asarray(X, dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(
             "X holds values that are not numbers; encode them first."
@@ -156,15 +156,12 @@ def _numbers(X: Array) -> Array:
 
 def _column(value: Any, name: str, n_rows: int, flat: bool = True) -> Array:
     """One number or label for each row; ``flat`` allows a single column only."""
-    if sparse.issparse(value):
-        value = value.toarray()
-    value = np.asarray(value)
-    if value.ndim == 2 and (flat or value.shape[1] == 1):
-        value = value.reshape(len(value), -1)
-        value = value[:, 0] if value.shape[1] == 1 else value
-    if value.ndim not in ((1,) if flat else (1, 2)) or len(value) != n_rows:
-        raise ValueError(f"{name} has shape {value.shape}, but X has {n_rows} rows.")
-    return value
+    dense: Array = np.asarray(value.toarray() if sparse.issparse(value) else value)
+    if dense.ndim == 2 and dense.shape[1] == 1:
+        dense = dense[:, 0]
+    if dense.ndim not in ((1,) if flat else (1, 2)) or len(dense) != n_rows:
+        raise ValueError(f"{name} has shape {dense.shape}, but X has {n_rows} rows.")
+    return dense
 
 
 def _check_finite(values: Array, name: str) -> None:

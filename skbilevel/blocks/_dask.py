@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -35,7 +35,7 @@ class DaskBlocks(RowBlocks):
         Numbers of rows, None where they are not known yet.
     """
 
-    parts: dict[str, list[Any]] = field(default_factory=dict)
+    parts: dict[str, Sequence[Any]] = field(default_factory=dict)
     sizes: list[int] | None = None
 
     @classmethod
@@ -55,7 +55,7 @@ class DaskBlocks(RowBlocks):
         if y is None:
             raise ValueError("y is missing: give a collection of targets beside X.")
         sizes = _sizes(X)
-        parts = {"X": _delayed(X)}
+        parts: dict[str, Sequence[Any]] = {"X": _delayed(X)}
         for name, value in {"y": y, **more}.items():
             if value is not None:
                 parts[name] = _beside(value, name, sizes, len(parts["X"]))
@@ -79,9 +79,7 @@ class DaskBlocks(RowBlocks):
         ]
         join = delayed(partial(_combined, combine), pure=False)
         while len(level) > 1:
-            level = [
-                join(level[k : k + _ARITY]) for k in range(0, len(level), _ARITY)
-            ]
+            level = [join(level[k : k + _ARITY]) for k in range(0, len(level), _ARITY)]
         (total,) = compute(level[0]) if level else (None,)
         if total is None:
             raise ValueError("The Dask collection holds no rows.")
@@ -169,7 +167,7 @@ def _beside(
         if len(value) != sum(sizes):
             raise ValueError(f"{name} has {len(value)} rows, but X has {sum(sizes)}.")
         ends = [0, *accumulate(sizes)]
-        return [value[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [value[a:b] for a, b in pairwise(ends)]
     if sizes is not None and not hasattr(value, "columns") and hasattr(value, "chunks"):
         own = _sizes(value)
         if own is not None and sum(own) != sum(sizes):
@@ -185,5 +183,3 @@ def _beside(
             "cut is not known: repartition them alike."
         )
     return made
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -307,7 +307,7 @@ def _mark(y: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(y).tobytes())
 
 
-def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+def _read_ahead(blocks: Iterator[Block]) -> Generator[Block, None, None]:
     """The next block is read by a thread while one is worked on."""
     with ThreadPoolExecutor(1, "skbilevel-blocks") as pool:
         ahead = pool.submit(next, blocks, None)

@@ -51,10 +51,14 @@ class TableSource:
         targets = target if isinstance(target, str) else list(target)
         taken = {*([targets] if isinstance(targets, str) else targets), *given.values()}
         columns = list(schema.names)
-        chosen = [c for c in columns if c not in taken] if features is None else features
+        chosen = (
+            [c for c in columns if c not in taken] if features is None else features
+        )
         missing = sorted({*chosen, *taken} - set(columns))
         if missing:
-            raise ValueError(f"The table has no column {missing[0]!r}; it has {columns}.")
+            raise ValueError(
+                f"The table has no column {missing[0]!r}; it has {columns}."
+            )
         for name in chosen:
             _check_numbers(name, schema.field(name).type)
         return cls(batches, targets, list(chosen), given, block_rows)
@@ -63,9 +67,13 @@ class TableSource:
         """Blocks, from the first row on."""
         targets = [self.target] if isinstance(self.target, str) else self.target
         columns = list(dict.fromkeys([*self.features, *targets, *self.more.values()]))
-        for batch in _regrouped(self.batches(columns, self.block_rows), self.block_rows):
-            y = _column(batch, self.target) if isinstance(self.target, str) else (
-                _matrix(batch, self.target)
+        for batch in _regrouped(
+            self.batches(columns, self.block_rows), self.block_rows
+        ):
+            y = (
+                _column(batch, self.target)
+                if isinstance(self.target, str)
+                else (_matrix(batch, self.target))
             )
             parts = {name: _column(batch, c) for name, c in self.more.items()}
             yield {"X": _matrix(batch, self.features), "y": y, **parts}
@@ -81,8 +89,11 @@ def _batches_of(source: Any) -> tuple[Callable[[list[str], int], Iterator[Any]],
             "RowBlocks.from_table needs pyarrow: pip install 'skbilevel[arrow]'."
         ) from error
     if isinstance(source, str | PathLike | list | tuple):
-        source = ds.dataset([str(s) for s in source] if isinstance(
-            source, list | tuple) else str(source))
+        source = ds.dataset(
+            [str(s) for s in source]
+            if isinstance(source, list | tuple)
+            else str(source)
+        )
     if isinstance(source, ds.Dataset):
         dataset = source
 
@@ -100,6 +111,7 @@ def _batches_of(source: Any) -> tuple[Callable[[list[str], int], Iterator[Any]],
     if callable(source) and not hasattr(source, "__arrow_c_stream__"):
         make = source
     elif hasattr(source, "__arrow_c_stream__"):
+
         def make() -> Any:
             return source
     else:
@@ -120,8 +132,8 @@ def _lazy_frame(frame: Any) -> tuple[Callable[[list[str], int], Iterator[Any]], 
     if not hasattr(frame, "collect_batches"):
         raise TypeError(
             "source is a LazyFrame of a polars that cannot collect it in batches: "
-            "update polars, write it with sink_parquet and give the file, or collect it "
-            "if it fits into memory."
+            "update polars, write it with sink_parquet and give the file, or collect "
+            "it if it fits into memory."
         )
 
     def batches(columns: list[str], n_rows: int) -> Iterator[Any]:
@@ -166,19 +178,14 @@ def _regrouped(batches: Iterator[Any], n_rows: int) -> Iterator[Any]:
 
 def _column(table: Any, name: str) -> Array:
     """A column; missing values become NaN, which the block refuses."""
-    column = table.column(name)
-    if hasattr(column.type, "value_type"):  # categories, whose labels serve
-        column = column.cast(column.type.value_type)
-    return np.asarray(column.to_numpy())
+    return np.asarray(table.column(name).to_numpy())
 
 
 def _matrix(table: Any, names: list[str]) -> Array:
     """Columns side by side: float32 where all of them are, float64 elsewhere."""
     columns = [_column(table, name) for name in names]
     single = bool(columns) and all(c.dtype == np.float32 for c in columns)
-    out = np.empty(
-        (table.num_rows, len(names)), np.float32 if single else np.float64
-    )
+    out = np.empty((table.num_rows, len(names)), np.float32 if single else np.float64)
     for j, column in enumerate(columns):
         out[:, j] = column
     return out

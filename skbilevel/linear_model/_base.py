@@ -25,8 +25,8 @@ from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
-from skbilevel.exceptions import BoundaryWarning
 from skbilevel.blocks import RowBlocks
+from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._block_fit import rows_in_blocks
 from skbilevel.linear_model._columns import (
     Groups,

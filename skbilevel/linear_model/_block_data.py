@@ -10,6 +10,7 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.blocks import Block
+from skbilevel.linear_model._classes import check_several
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import (
@@ -113,7 +114,7 @@ class TargetCode:
     def read(self, y: Array) -> Array:
         """Targets (n, t) of numbers or labels."""
         if self.classes is not None:
-            y = np.asarray(y[:, None] == self.classes)
+            y = np.asarray(y[:, None] == self.classes, dtype=np.float64)
         return self.value(y.reshape(len(y), -1)[:, self.columns])
 
     def value(self, y: Array) -> Array:
@@ -126,6 +127,15 @@ class TargetCode:
         if self.indicators:
             return 2.0, np.full(len(self.columns), -1.0)
         return 1.0, self.origin[self.columns]
+
+
+def indicator_code(classes: Array | None, n_targets: int) -> TargetCode:
+    """Targets of a classifier: one column for two classes, one for each otherwise."""
+    if classes is None:
+        return TargetCode(np.arange(n_targets), np.zeros(n_targets), True)
+    check_several(classes)
+    columns = np.array([1]) if len(classes) == 2 else np.arange(len(classes))
+    return TargetCode(columns, np.zeros(len(classes)), True, classes)
 
 
 @dataclass(frozen=True)
@@ -180,8 +190,16 @@ class BlockData:
                 "All rows are in one fold: groups holds one label only, or there are "
                 "very few rows; at least two folds are needed."
             )
-        columns = (np.flatnonzero(free), np.flatnonzero(~free), self.intercept)
-        more = (units.shift, y_shift, standardize, units.free_map, size)
+        columns: dict[str, Any] = {
+            "free": np.flatnonzero(free),
+            "penalized": np.flatnonzero(~free),
+            "intercept": self.intercept,
+            "shift": units.shift,
+            "y_shift": y_shift,
+            "standardize": standardize,
+            "free_map": units.free_map,
+            "column_size": size,
+        }
         sample = self.sums.sample.ordered()
         parts, unit = sample.parts, self.unit
         weight = self.sums.moment[keep, 0, 0] / unit
@@ -189,15 +207,13 @@ class BlockData:
             UnreadRows((len(keep), self.look.n_features)),
             np.full((len(keep), len(code.columns)), np.nan),
             weight,
-            *columns,
-            *more,
+            **columns,
             moments=self._moments(keep, units, free, row, code, 1.0 / unit),
             sample=AugmentedRows(
                 parts["X"],
                 code.read(parts["y"]) / scale,
                 parts["weight"] / unit,
-                *columns,
-                *more,
+                **columns,
             ),
             sample_cell=np.searchsorted(keep, parts["cell"]),
             sample_unit=np.unique(parts["unit"], return_inverse=True)[1].ravel(),

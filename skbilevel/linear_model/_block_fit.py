@@ -16,17 +16,22 @@ from sklearn.model_selection import PredefinedSplit
 
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
-from skbilevel.blocks import RowBlocks
+from skbilevel.blocks import Block, RowBlocks
 from skbilevel.blocks._dask import is_dask
 from skbilevel.blocks._row_blocks import PassProgress
 from skbilevel.linear_model._block_data import BlockData, Look
+from skbilevel.linear_model._classes import (
+    ClassCounts,
+    ClassFactors,
+    factors_of_counts,
+)
 from skbilevel.model_selection._block_sums import BlockSums, SumsOfBlock
 from skbilevel.model_selection._row_hashes import Dealer
 
 # Moments of all cells may take this many bytes.
 _BUDGET = 1 << 30
 # Rows from which standard errors are taken, in number and in bytes of X.
-_SAMPLE_ROWS, _SAMPLE_BYTES = 10_000, 1 << 26
+_SAMPLE_ROWS, _LEAST_SAMPLE, _SAMPLE_BYTES = 10_000, 1000, 1 << 26
 
 
 def rows_in_blocks(X: Any, y: Any, more: dict[str, Any]) -> RowBlocks | None:
@@ -84,7 +89,7 @@ class BlockReader:
     def read(
         self,
         look: Look,
-        labels: bool,
+        kind: str,
         y_origin: Array,
         factor: Callable[[Array], Array] | None = None,
     ) -> BlockData:
@@ -94,13 +99,20 @@ class BlockReader:
         centred = model.fit_intercept and not look.is_sparse
         origin = look.mean if centred else np.zeros(look.n_features)
         bytes_of_row = look.n_features * look.dtype.itemsize
-        size = min(_SAMPLE_ROWS, max(1000, _SAMPLE_BYTES // bytes_of_row))
-        step = SumsOfBlock(dealer, origin, y_origin, size, labels, factor)
+        size = min(_SAMPLE_ROWS, max(_LEAST_SAMPLE, _SAMPLE_BYTES // bytes_of_row))
+        step = SumsOfBlock(dealer, origin, y_origin, size, kind, factor)
         with one_blas_thread():
             sums = self.blocks.map_reduce(step, BlockSums.plus, self._tell)
         if sums.n_rows < 2:
             raise ValueError("At least 2 rows of positive weight are needed.")
         return BlockData(sums, dealer, look, origin, model.fit_intercept)
+
+    def class_factors(self, class_weight: Any) -> ClassFactors | None:
+        """What ``class_weight`` multiplies weights with; a pass counts the classes."""
+        if class_weight is None:
+            return None
+        counts = self.blocks.map_reduce(_count_classes, ClassCounts.plus)
+        return factors_of_counts(class_weight, counts)
 
     def _tell(self, progress: PassProgress) -> None:
         if self.model.verbose:
@@ -118,8 +130,6 @@ class BlockReader:
             n_folds, folds = _given_folds(cv)
         elif isinstance(cv, Integral):
             n_folds = int(cv)
-        if n_folds < 2:
-            raise ValueError(f"cv={cv} folds: at least 2 are needed.")
         dealer = _with_halves(n_folds, metadata, self.seed, folds)
         while dealer.n_cells * 8 * width**2 > _BUDGET and cv is None and n_folds > 2:
             n_folds -= 1
@@ -133,6 +143,10 @@ class BlockReader:
                 "columns or a smaller cv, or fit a random part of the rows in memory."
             )
         return dealer
+
+
+def _count_classes(block: Block) -> ClassCounts:
+    return ClassCounts.of(block.y, block.weight)
 
 
 def _with_halves(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -40,17 +41,86 @@ def class_factors(class_weight: Any, y: Array, weight: Array) -> Array:
     """
     if class_weight is None:
         return np.ones(len(y))
+    return factors_of_counts(class_weight, ClassCounts.of(y, weight))(y)
+
+
+def _columns(y: Array) -> Array:
+    return y.reshape(len(y), 1 if y.ndim == 1 else y.shape[1]).T
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Weights of the classes of every column of labels; those of other rows are added.
+
+    Parameters
+    ----------
+    classes : list of ndarray
+        The labels of a column that have a weight.
+    total : list of ndarray
+        Their weights.
+    flat : bool
+        Whether there is one column of labels, and not an indicator matrix.
+    """
+
+    classes: list[Array]
+    total: list[Array]
+    flat: bool
+
+    @classmethod
+    def of(cls, y: Array, weight: Array) -> ClassCounts:
+        """Of labels (n,), or indicators (n, t), and weights (n,)."""
+        seen = weight > 0
+        found = [np.unique(each, return_inverse=True) for each in _columns(y[seen])]
+        total = [np.bincount(code.ravel(), weight[seen]) for _, code in found]
+        return cls([classes for classes, _ in found], total, y.ndim == 1)
+
+    def plus(self, other: ClassCounts) -> ClassCounts:
+        """Of the rows of both."""
+        pairs = zip(self.classes, other.classes, strict=True)
+        both = [np.concatenate(pair) for pair in pairs]
+        weights = [
+            np.concatenate(pair) for pair in zip(self.total, other.total, strict=True)
+        ]
+        found = [np.unique(each, return_inverse=True) for each in both]
+        total = [
+            np.bincount(code.ravel(), weight)
+            for (_, code), weight in zip(found, weights, strict=True)
+        ]
+        return ClassCounts([classes for classes, _ in found], total, self.flat)
+
+
+@dataclass(frozen=True)
+class ClassFactors:
+    """Factors of labels (n,) or (n, t); a row has the product of those of its columns.
+
+    Labels that have no weight get zero.
+    """
+
+    classes: list[Array]
+    factors: list[Array]
+
+    def __call__(self, y: Array) -> Array:
+        """Factors (n,)."""
+        out = np.ones(len(y))
+        columns = zip(_columns(y), self.classes, self.factors, strict=True)
+        for each, classes, factor in columns:
+            place = np.minimum(np.searchsorted(classes, each), len(classes) - 1)
+            out *= np.where(classes[place] == each, factor[place], 0.0)
+        return out
+
+
+def factors_of_counts(class_weight: Any, counts: ClassCounts) -> ClassFactors:
+    """What ``class_weight`` multiplies weights with, from those of the classes."""
     if isinstance(class_weight, str):
-        columns = y.reshape(len(y), -1).T
-        return np.prod([_balancing(each, weight) for each in columns], axis=0)
+        factors = [each.sum() / (len(each) * each) for each in counts.total]
+        return ClassFactors(counts.classes, factors)
     _check_class_weight(class_weight)
-    if y.ndim == 2:
+    if not counts.flat:
         raise ValueError(
             "class_weight is a dict, but y is an indicator matrix, whose columns are "
             "labels of their own; give 'balanced' or None, or sample_weight."
         )
-    factor, seen = np.zeros(len(y)), weight > 0
-    classes, codes = np.unique(y[seen], return_inverse=True)
+    classes = counts.classes[0]
     given = _given_weights(class_weight, classes)
     if (given > 0).sum() < min(2, len(classes)):
         raise ValueError(
@@ -58,18 +128,7 @@ def class_factors(class_weight: Any, y: Array, weight: Array) -> Array:
             "weight; a classifier needs samples of at least 2 classes that have a "
             "positive sample_weight."
         )
-    factor[seen] = given[codes]
-    return factor
-
-
-def _balancing(y: Array, weight: Array) -> Array:
-    """Factors that give every class the same total weight, and keep their sum."""
-    _, codes = np.unique(y, return_inverse=True)
-    total = np.bincount(codes, weight)
-    factor = np.zeros(len(total))
-    seen = total > 0
-    factor[seen] = weight.sum() / (seen.sum() * total[seen])
-    return np.asarray(factor[codes])
+    return ClassFactors(counts.classes, [given])
 
 
 def _check_class_weight(class_weight: dict[Any, Any]) -> None:
@@ -101,13 +160,18 @@ def _given_weights(class_weight: dict[Any, Any], classes: Array) -> Array:
 def two_or_more_classes(y: Array) -> tuple[Array, Array]:
     """Labels, and the place of every row's label there."""
     classes, codes = np.unique(y, return_inverse=True)
+    check_several(classes)
+    warn_of_labels(classes, codes)
+    return classes, codes
+
+
+def check_several(classes: Array) -> None:
+    """Raise where there is one class only."""
     if len(classes) < 2:
         raise ValueError(
             "y holds one class only; a classifier needs samples of at least 2 "
             "classes that have a positive sample_weight."
         )
-    warn_of_labels(classes, codes)
-    return classes, codes
 
 
 def indicators(codes: Array, n_classes: int) -> Array:

@@ -252,7 +252,7 @@ class BilevelRidgeCV(
         look = reader.look()
         check_numbers(look)
         y_origin = look.y_mean * float(self.fit_intercept)
-        read = reader.read(look, False, y_origin)
+        read = reader.read(look, "numbers", y_origin)
         warn_of_constant(np.stack([read.sums.low, read.sums.high]))
         resampling = read.resampling(criterion)
         free, groups = self._strength_columns(look.columns, resampling)

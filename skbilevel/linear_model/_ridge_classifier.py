@@ -11,7 +11,10 @@ from sklearn.base import ClassifierMixin
 
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
-from skbilevel.linear_model._base import BilevelLinearModel, check_weight
+from skbilevel.blocks import RowBlocks
+from skbilevel.linear_model._base import BilevelLinearModel, check_weight, seed_of
+from skbilevel.linear_model._block_data import indicator_code
+from skbilevel.linear_model._block_fit import BlockReader, check_parameters
 from skbilevel.linear_model._class_scores import ClassScoresMixin
 from skbilevel.linear_model._classes import (
     class_factors,
@@ -133,17 +136,20 @@ class BilevelRidgeClassifierCV(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, **params: Any
+        self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any
     ) -> BilevelRidgeClassifierCV:
         """Tune the strengths and fit the coefficients.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; float32 and float64 are kept, other numbers become float64.
+            Features; float32 and float64 are kept, other numbers become float64. A
+            `RowBlocks`, or Dask collections for X and what is beside it, are read in
+            blocks.
         y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_classes)
             Class labels of any type; or, where a row can have several or none, an
-            indicator matrix of 0 and 1 with two columns or more.
+            indicator matrix of 0 and 1 with two columns or more. None where X is a
+            `RowBlocks`, which holds them.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; an integer weight counts as that many rows, a weight
             of zero as none. Of weights whose mean is below one only ratios matter.
@@ -185,6 +191,25 @@ class BilevelRidgeClassifierCV(
         part = self._fit_part(data, groups, resampling, fit.parts[0])
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(fit, [part], score)
+
+    def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
+        criterion = check_parameters(self)
+        reader = BlockReader(self, blocks, seed_of(self.random_state))
+        look = reader.look()
+        factor = reader.class_factors(self.class_weight)
+        kind = "labels" if look.n_targets == 1 else "indicators"
+        zeros = np.zeros(look.n_targets)
+        read = reader.read(look, kind, zeros, factor)
+        code = indicator_code(read.sums.classes, look.n_targets)
+        resampling = read.resampling(criterion)
+        free, groups = self._strength_columns(look.columns, resampling)
+        data = read.prepared(code, free, groups is not None)
+        classes = np.arange(look.n_targets) if code.classes is None else code.classes
+        form = "classes" if kind == "labels" else "dense"
+        attributes = partial(self._attributes, look.dtype, classes, form)
+        fit = self._followed(blocks, None, {}, attributes)
+        part = self._fit_part(data, groups, resampling, fit.parts[0])
+        return self._conclude(fit, [part], lambda: np.nan)
 
     def predict(self, X: Any) -> Array:
         """Predict class labels.

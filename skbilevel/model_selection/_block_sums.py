@@ -105,17 +105,17 @@ class SumsOfBlock:
         ``d``.
     sample : int
         Rows of the sample.
-    labels : bool
-        Whether y holds labels, whose indicators are the targets.
+    kind : {"numbers", "labels", "indicators"}
+        What y holds. Of labels the indicators are the targets.
     factor : callable or None
-        From labels (n,) to factors of the weights.
+        From labels (n,) or indicators (n, t) to factors of the weights.
     """
 
     dealer: Dealer
     origin: Array
     y_origin: Array
     sample: int
-    labels: bool = False
+    kind: str = "numbers"
     factor: Callable[[Array], Array] | None = None
 
     def __call__(self, block: Block) -> BlockSums:
@@ -151,7 +151,12 @@ class SumsOfBlock:
 
     def _targets(self, y: Array) -> tuple[Array, Array | None]:
         """Targets (n, t), and the labels that they indicate."""
-        if not self.labels:
+        if self.kind == "indicators" and not np.isin(y, (0, 1)).all():
+            raise ValueError(
+                "y has several columns and holds other values than 0 and 1, and only "
+                "an indicator matrix may have several columns."
+            )
+        if self.kind != "labels":
             return y.reshape(len(y), -1).astype(np.float64), None
         classes, code = np.unique(y, return_inverse=True)
         check_classes(classes)
@@ -160,8 +165,9 @@ class SumsOfBlock:
     def _moments(
         self, X: Any, Y: Array, weight: Array, cell: Array, number: int
     ) -> Array:
-        n, m = X.shape
-        y_shift = np.zeros(Y.shape[1]) if self.labels else self.y_origin
+        m = X.shape[1]
+        numbers = self.kind == "numbers"
+        y_shift = self.y_origin if numbers else np.zeros(Y.shape[1])
         everything = np.arange(m)
         rows = AugmentedRows(
             X, Y, weight, everything[:0], everything, True, self.origin, y_shift
@@ -169,9 +175,10 @@ class SumsOfBlock:
         order = np.argsort(cell, kind="stable")
         ends = np.searchsorted(cell[order], np.arange(self.dealer.n_cells + 1))
         out = np.zeros((self.dealer.n_cells, rows.width, rows.width))
-        for k, (a, b) in enumerate(pairwise(ends)):
-            if b > a:
-                out[k] = rows.moment(order[a:b])
+        with np.errstate(over="ignore", invalid="ignore"):
+            for k, (a, b) in enumerate(pairwise(ends)):
+                if b > a:
+                    out[k] = rows.moment(order[a:b])
         if not np.isfinite(out).all():
             raise ValueError(
                 f"Block {number} of the rows holds numbers whose squares overflow; "

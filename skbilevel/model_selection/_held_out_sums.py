@@ -1,8 +1,8 @@
 """What candidates predict for rows that are known by their moments.
 
 Mean losses of combinations are quadratic forms of the moments of the folds, exact for
-all rows. Standard errors need the loss of every row: they come from the rows of a random
-sample, which is all of them where they are few.
+all rows. Standard errors need the loss of every row: they come from the rows of a
+random sample, which is all of them where they are few.
 """
 
 from __future__ import annotations
