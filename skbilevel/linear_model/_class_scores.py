@@ -9,6 +9,7 @@ from scipy import special
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import linear_predictor
+from skbilevel.linear_model._lazily import lazily
 
 
 class ClassScoresMixin:
@@ -18,6 +19,7 @@ class ClassScoresMixin:
     coef_: Array
     intercept_: Array
 
+    @lazily
     def decision_function(self, X: Any) -> Array:
         """Linear predictions: of indicators in ridge, log odds in logistic regression.
 
@@ -34,6 +36,7 @@ class ClassScoresMixin:
         scores = linear_predictor(self, X)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
+    @lazily
     def predict(self, X: Any) -> Array:
         """Predict class labels.
 
@@ -56,6 +59,7 @@ class ClassScoresMixin:
 class ClassProbabilitiesMixin(ClassScoresMixin):
     """Probabilities, where the scores are log odds or those of a softmax."""
 
+    @lazily
     def predict_proba(self, X: Any) -> Array:
         """Predict the probabilities of the classes.
 
@@ -75,6 +79,7 @@ class ClassProbabilitiesMixin(ClassScoresMixin):
             return np.column_stack(both)
         return np.asarray(special.softmax(scores, axis=1))
 
+    @lazily
     def predict_log_proba(self, X: Any) -> Array:
         """Predict the logarithms of the probabilities, without rounding them to 0.
 

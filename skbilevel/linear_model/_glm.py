@@ -20,6 +20,7 @@ from skbilevel.linear_model._base import (
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import GLMTarget, prepare_glm
 from skbilevel.linear_model._first_look import warn_of_constant
+from skbilevel.linear_model._lazily import lazily
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._routing import refuse_score_params
 from skbilevel.linear_model._scoring import nested_score, user_score
@@ -224,6 +225,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         shifts = None if offset is None else offset[:, None]
         return GLMTarget(y[:, None], loss, loss, shifts, level=level)
 
+    @lazily
     def predict(self, X: Any, offset: Any = None) -> Array:
         """Predict means, ``exp(offset + X coef + intercept)``.
 

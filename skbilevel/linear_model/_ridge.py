@@ -33,6 +33,7 @@ from skbilevel.linear_model._data import Prepared, prepare
 from skbilevel.linear_model._export import plain_ridge
 from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.linear_model._following import FollowedFit, FollowedPart
+from skbilevel.linear_model._lazily import lazily
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 
@@ -285,6 +286,7 @@ class BilevelRidgeCV(
             **self._search_attributes(parts),
         }
 
+    @lazily
     def predict(self, X: Any) -> Array:
         """Predict targets.
 

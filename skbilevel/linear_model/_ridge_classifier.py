@@ -24,6 +24,7 @@ from skbilevel.linear_model._classes import (
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import prepare
 from skbilevel.linear_model._export import plain_ridge_classifier
+from skbilevel.linear_model._lazily import lazily
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 
@@ -211,6 +212,7 @@ class BilevelRidgeClassifierCV(
         part = self._fit_part(data, groups, resampling, fit.parts[0])
         return self._conclude(fit, [part], lambda: np.nan)
 
+    @lazily
     def predict(self, X: Any) -> Array:
         """Predict class labels.
 

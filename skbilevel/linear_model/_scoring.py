@@ -12,6 +12,8 @@ from sklearn.metrics import check_scoring
 from skbilevel._sklearn_compat import _check_method_params, with_labels
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
+from skbilevel.blocks._dask import is_dask
+from skbilevel.linear_model._lazily import loaded, without_names
 from skbilevel.linear_model._publish import Published, PublishedFold
 from skbilevel.linear_model._routing import refuse_score_params, scorer_params
 
@@ -42,7 +44,16 @@ class ScoringMixin:
         """
         refuse_score_params(self, params)
         if self.scoring is None:
-            default: float = super().score(X, y, sample_weight=sample_weight)  # type: ignore[misc]
+            model: Any = self
+            if is_dask(X):
+                # Predictions come back, X stays where it is.
+                made = model.predict(X)
+                y, predicted, sample_weight = loaded(y, made, sample_weight)
+                model = copy.copy(self)
+                model.predict = lambda X: predicted
+            default: float = super(ScoringMixin, model).score(  # type: ignore[misc]
+                X, y, sample_weight=sample_weight
+            )
             return float(default)
         return user_score(self, self, X, y, sample_weight, params)
 
@@ -108,7 +119,7 @@ def models_of_folds(
     flat = np.ndim(owner.coef_) == 1
     for fold in zip(*folds, strict=True):
         X, index = fold[0].X[fold[0].rows], fold[0].held_out
-        model = _without_names(owner)
+        model = without_names(owner)
         model.n_features_in_ = X.shape[1]
         coef = np.concatenate([each.coef for each in fold])
         intercept = np.concatenate([each.intercept for each in fold])
@@ -117,13 +128,6 @@ def models_of_folds(
         if offset is not None:
             model = model._at_offset(offset[index])
         yield model, X, index
-
-
-def _without_names(owner: Any) -> Any:
-    """A copy that predicts from an array, as X is inside fit, without a warning."""
-    model = copy.copy(owner)
-    vars(model).pop("feature_names_in_", None)
-    return model
 
 
 def score_fold(
@@ -174,7 +178,7 @@ def left_out_score(
     columns = [part.left_out() for part in parts if part.left_out is not None]
     predicted, index = np.hstack(columns), parts[0].index
     predicted = predicted[:, 0] if predicted.shape[1] == 1 else predicted
-    model = _without_names(owner)
+    model = without_names(owner)
 
     # The scorer asks an estimator; this one answers from what is known.
     def decision_function(X: Any) -> Array:
