@@ -45,6 +45,26 @@ except ImportError:
         return method
 
 
+try:
+    from sklearn.utils._array_api import (
+        _is_numpy_namespace,
+        _max_precision_float_dtype,
+        check_same_namespace,
+        get_namespace_and_device,
+        indexing_dtype,
+        move_to,
+    )
+
+    HAS_ARRAY_API = True
+except ImportError:  # before scikit-learn 1.9
+    HAS_ARRAY_API = False
+    _is_numpy_namespace = _max_precision_float_dtype = None
+    get_namespace_and_device = indexing_dtype = move_to = None
+
+    def check_same_namespace(X: Any, estimator: Any, **names: str) -> None:
+        """Every array is NumPy's there."""
+
+
 def callbacks_of(estimator: Any) -> list[Any]:
     """What listens to an estimator; always nothing before scikit-learn 1.9."""
     return list(getattr(estimator, "_skl_callbacks", ()))
@@ -87,6 +107,7 @@ def _takes_weights(metric: Callable[..., Any]) -> bool:
 
 
 __all__ = [
+    "HAS_ARRAY_API",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
@@ -97,12 +118,18 @@ __all__ = [
     "_check_method_params",
     "_check_sample_weight",
     "_fit_context",
+    "_is_numpy_namespace",
+    "_max_precision_float_dtype",
     "_num_samples",
     "_raise_for_params",
     "_routing_enabled",
     "_safe_indexing",
     "callbacks_of",
+    "check_same_namespace",
+    "get_namespace_and_device",
+    "indexing_dtype",
     "input_columns",
+    "move_to",
     "process_routing",
     "set_ridge_classes",
     "takes_weights",

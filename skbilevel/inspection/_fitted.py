@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._array_api import read_here
 from skbilevel._label_functions import asks_for_transformer
 from skbilevel._typing import Array
 
@@ -52,7 +53,7 @@ def unwrap(estimator: Any) -> tuple[Any, list[Pipeline]]:
                 before.append(estimator[:-1])
             estimator = estimator[-1]
         else:
-            return estimator, before
+            return read_here(estimator), before
 
 
 def _names_of(model: Any, before: list[Pipeline], p: int) -> Array:

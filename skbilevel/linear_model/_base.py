@@ -13,11 +13,24 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skbilevel._array_api import (
+    beside_x,
+    converted,
+    copied,
+    device_of,
+    float_kinds,
+    given_on_host,
+    labels_beside,
+    worked_on,
+)
 from skbilevel._sklearn_compat import (
+    HAS_ARRAY_API,
     CallbackSupportMixin,
     HasMethods,
     StrOptions,
     _check_sample_weight,
+    _num_samples,
+    check_same_namespace,
     with_callbacks,
 )
 from skbilevel._sparse import canonical
@@ -72,19 +85,25 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = HAS_ARRAY_API
         return tags
 
+    def __sklearn_array_api_convert__(self, converter: Callable[[Any], Any]) -> Any:
+        """A copy whose fitted arrays lie elsewhere, for ``move_estimator_to``."""
+        return converted(self, converter)
+
     def _validate(self, X: Any, y: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Checked X and y; an X of another library than NumPy as a `DeviceArray`."""
         X, y = validate_data(
             self,
             X,
             y,
             accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
+            dtype=float_kinds(device_of(X)),
             ensure_min_samples=2,
             **kwargs,
         )
-        return canonical(X), y
+        return worked_on(canonical(X)), y
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, params: Any, *more: Any
@@ -97,16 +116,17 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         blocks = rows_in_blocks(X, y, beside)
         # Callbacks of the copy end with its fit.
         fit = with_callbacks(type(self)._fit_copy)
-        given: tuple[Any, ...] = (X, y, sample_weight, params, *more)
+        here = [given_on_host(each) for each in (y, sample_weight, params, *more)]
+        given: tuple[Any, ...] = (X, *here)
         if blocks is not None:
             fit, given = with_callbacks(type(self)._fit_blocks), (blocks,)
         try:
             parts: list[Published] = fit(draft.model, *given)
         except KeyboardInterrupt:
             if hasattr(draft.model, "coef_"):
-                draft.publish()
+                _publish(draft, y)
             raise
-        draft.publish()
+        _publish(draft, y)
         return parts
 
     def _fit_copy(self, *given: Any, **more: Any) -> list[Published]:
@@ -183,7 +203,9 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         """This fit as callbacks see it; metadata that are None were not given."""
         given = {name: each for name, each in metadata.items() if each is not None}
         data = {"X": X, "y": y, "metadata": given or None}
-        return FollowedFit(self, data, attributes, n_parts)
+        return FollowedFit(
+            self, data, lambda parts: beside_x(X, attributes(parts)), n_parts
+        )
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
         return TuningOptions(
@@ -246,7 +268,7 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         """
         check_is_fitted(self)
         plain = self._plain_model()
-        plain.alpha_ = self.alpha_.copy()
+        plain.alpha_ = copied(self.alpha_)
         return plain
 
     def _plain_model(self) -> Any:
@@ -281,6 +303,13 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
     }
 
 
+def _publish(draft: Draft, y: Any) -> None:
+    """The fitted copy takes the place of the estimator, labels beside those of y."""
+    if hasattr(draft.model, "classes_"):
+        draft.model.classes_ = labels_beside(y, draft.model.classes_)
+    draft.publish()
+
+
 def _edge_message(edge: int, wide: bool, some_free: bool) -> str:
     """What is wrong with a shared strength at an end of its range."""
     if edge > 0:
@@ -301,8 +330,9 @@ def _edge_message(edge: int, wide: bool, some_free: bool) -> str:
 
 def check_weight(sample_weight: Any, X: Any) -> Array:
     """Row weights as double precision; ones where none are given."""
+    rows = np.broadcast_to(0.0, (_num_samples(X), 1))
     weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        given_on_host(sample_weight), rows, dtype=np.float64, ensure_non_negative=True
     )
     if not weight.any():  # scikit-learn's own check came with 1.9
         raise ValueError("Sample weights must contain at least one non-zero number.")
@@ -315,16 +345,28 @@ def seed_of(random_state: Any) -> int:
     return int(check_random_state(given).randint(np.iinfo(np.int32).max))
 
 
-def linear_predictor(model: Any, X: Any) -> Array:
-    """``X @ coef_.T + intercept_`` of a fitted estimator, X dense or sparse."""
+def linear_predictor(model: Any, X: Any, method: str = "predict") -> Array:
+    """``X @ coef_.T + intercept_`` of a fitted estimator, X dense or sparse.
+
+    ``method`` is what the user called, for an error that names it.
+    """
     check_is_fitted(model, "coef_")
+    check_same_namespace(X, model, attribute="coef_", method=method)
+    device = device_of(X)
     X = validate_data(
         model,
         X,
         accept_sparse=("csr", "csc"),
-        dtype=[np.float64, np.float32],
+        dtype=float_kinds(device),
         reset=False,
     )
-    out = X @ model.coef_.T
+    coef, intercept = model.coef_, model.intercept_
+    if device is not None:
+        xp = device.xp
+        kind = xp.result_type(X, coef)
+        coef = xp.astype(coef, kind)
+        out = xp.astype(X, kind) @ (coef.T if coef.ndim == 2 else coef)
+        return out + intercept
+    out = X @ coef.T
     out = out.toarray() if sparse.issparse(out) else out
-    return np.asarray(out + model.intercept_)
+    return np.asarray(out + intercept)

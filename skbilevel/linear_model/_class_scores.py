@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 from scipy import special
+from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._array_api import by_rows, chosen_labels
+from skbilevel._sklearn_compat import check_same_namespace
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import linear_predictor
 from skbilevel.linear_model._lazily import lazily
+from skbilevel.problems import SoftmaxLoss
+from skbilevel.problems._glm_losses import minus_log_softmax
 
 
 class ClassScoresMixin:
@@ -33,7 +38,7 @@ class ClassScoresMixin:
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Positive for the second of two classes; the largest one wins otherwise.
         """
-        scores = linear_predictor(self, X)
+        scores = linear_predictor(self, X, "decision_function")
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     @lazily
@@ -50,10 +55,14 @@ class ClassScoresMixin:
         y : ndarray of shape (n_samples,)
             Labels.
         """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            return np.asarray(self.classes_[(scores > 0).astype(int)])
-        return np.asarray(self.classes_[scores.argmax(axis=1)])
+        scores = self._scores(X, "predict")
+        return chosen_labels(self.classes_, scores)
+
+    def _scores(self, X: Any, method: str) -> Array:
+        """The decision function, where a ``method`` is called with X as fit was."""
+        check_is_fitted(self, "coef_")
+        check_same_namespace(X, self, attribute="coef_", method=method)
+        return self.decision_function(X)
 
 
 class ClassProbabilitiesMixin(ClassScoresMixin):
@@ -73,11 +82,7 @@ class ClassProbabilitiesMixin(ClassScoresMixin):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``; the sum of a row is 1.
         """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            both = [special.expit(-scores), special.expit(scores)]
-            return np.column_stack(both)
-        return np.asarray(special.softmax(scores, axis=1))
+        return by_rows(_probabilities, self._scores(X, "predict_proba"))
 
     @lazily
     def predict_log_proba(self, X: Any) -> Array:
@@ -93,8 +98,17 @@ class ClassProbabilitiesMixin(ClassScoresMixin):
         log_probabilities : ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            both = [special.log_expit(-scores), special.log_expit(scores)]
-            return np.column_stack(both)
-        return np.asarray(special.log_softmax(scores, axis=1))
+        return by_rows(_log_probabilities, self._scores(X, "predict_log_proba"))
+
+
+def _probabilities(scores: Array) -> Array:
+    if scores.ndim == 1:
+        return np.stack([special.expit(-scores), special.expit(scores)], axis=1)
+    return SoftmaxLoss().mean(scores)
+
+
+def _log_probabilities(scores: Array) -> Array:
+    if scores.ndim == 1:
+        both = [special.log_expit(-scores), special.log_expit(scores)]
+        return np.stack(both, axis=1)
+    return -minus_log_softmax(scores)

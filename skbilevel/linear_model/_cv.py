@@ -12,6 +12,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import LeaveOneOut
 from sklearn.utils.multiclass import check_classification_targets
 
+from skbilevel._array_api import given_on_host
 from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
@@ -148,7 +149,7 @@ def _indices(rows: Any) -> Array:
 def _check_groups(groups: Any, n_rows: int) -> Array | None:
     if groups is None:
         return None
-    groups = np.asarray(groups)
+    groups = np.asarray(given_on_host(groups))
     if groups.shape != (n_rows,):
         raise ValueError(f"groups has shape {groups.shape}, but X has {n_rows} rows.")
     return groups

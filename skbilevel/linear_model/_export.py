@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.pipeline import Pipeline
 
+from skbilevel._array_api import copied, on_host
 from skbilevel._sklearn_compat import set_ridge_classes
 from skbilevel._typing import Array
 
@@ -80,25 +81,27 @@ def plain_ridge(model: Any) -> Ridge:
     plain = Ridge().fit(*_placeholder([1.0]))
     alpha: Any = _typical(model.alpha_)
     if model.alpha_.ndim == 2:  # Ridge takes a strength of every target
-        alpha = np.array([_typical(strengths) for strengths in model.alpha_])
+        alpha = np.array([_typical(each) for each in on_host(model.alpha_)])
     return _transfer(model, plain, alpha=alpha)
 
 
 def plain_ridge_classifier(model: Any) -> RidgeClassifier:
     """The ``RidgeClassifier`` of a classifier on indicators."""
-    X, labels = _placeholder(model.classes_)
+    classes = on_host(model.classes_)
+    X, labels = _placeholder(classes)
     if model.y_type_ != "classes":
-        labels = labels[:, None] == model.classes_
+        labels = labels[:, None] == classes
         labels = sparse.csr_matrix(labels) if model.y_type_ == "sparse" else labels
     plain = RidgeClassifier().fit(X, labels)
-    set_ridge_classes(plain, model.classes_.copy())
+    set_ridge_classes(plain, copied(model.classes_))
     alpha = _typical(model.alpha_)
     return _transfer(model, plain, alpha=alpha, class_weight=model.class_weight)
 
 
 def plain_logistic(model: Any) -> LogisticRegression:
     """The ``LogisticRegression`` of a classifier with probabilities."""
-    plain = LogisticRegression().fit(*_placeholder(model.classes_))
+    plain = LogisticRegression().fit(*_placeholder(on_host(model.classes_)))
+    plain.classes_ = copied(model.classes_)
     plain.n_iter_ = np.array([model.n_iter_], dtype=np.int32)
     strength = _typical(model.alpha_)
     C = 1.0 / strength if strength > 0 else np.inf
@@ -125,7 +128,7 @@ def _placeholder(labels: Any) -> tuple[Array, Array]:
 def _transfer(model: Any, plain: Any, **params: Any) -> Any:
     """Give ``plain`` what was learned, and the parameters that a refit would use."""
     plain.set_params(fit_intercept=model.fit_intercept, **params)
-    plain.coef_ = model.coef_.copy()
+    plain.coef_ = copied(model.coef_)
     plain.intercept_ = copy.copy(model.intercept_)
     plain.n_features_in_ = model.n_features_in_
     if hasattr(model, "feature_names_in_"):
@@ -135,6 +138,7 @@ def _transfer(model: Any, plain: Any, **params: Any) -> Any:
 
 def _typical(strengths: Array) -> float:
     """Geometric mean of the finite positive strengths: one number for them all."""
+    strengths = on_host(strengths)
     kept = strengths[np.isfinite(strengths) & (strengths > 0)]
     if len(kept):
         return float(np.exp(np.log(kept).mean()))

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
+from skbilevel._array_api import by_rows, given_on_host, on_host
 from skbilevel._sklearn_compat import _fit_context, _routing_enabled
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import (
@@ -241,7 +242,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         y : ndarray of shape (n_samples,)
             Predictions, in the dtype of the coefficients where X has it too.
         """
-        return self._response(self._linear_predictor(X, offset))
+        return by_rows(self._response, self._linear_predictor(X, offset))
 
     def score(
         self,
@@ -280,7 +281,8 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
             if offset is not None and _routing_enabled():
                 params["offset"] = offset
             return user_score(self, model, X, y, sample_weight, params)
-        eta = np.asarray(self._linear_predictor(X, offset), dtype=np.float64)
+        eta = np.asarray(on_host(self._linear_predictor(X, offset)), dtype=np.float64)
+        y = given_on_host(y)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         if y.shape != eta.shape:
             raise ValueError(f"y has shape {y.shape}, but X has {len(eta)} rows.")
@@ -296,12 +298,12 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         if offset is None:
             return eta
         offset = check_offset(offset, len(eta))
-        return np.asarray(eta + offset.astype(eta.dtype))
+        return by_rows(lambda eta: eta + offset.astype(eta.dtype), eta)
 
     def _response(self, eta: Array) -> Array:
         # The largest number in place of overflow.
         limit = np.log(np.finfo(eta.dtype).max) - 1.0
-        return np.asarray(np.exp(np.minimum(eta, eta.dtype.type(limit))))
+        return np.exp(np.minimum(eta, eta.dtype.type(limit)))
 
     def _at_offset(self, offset: Any) -> Self:
         """A copy that adds given offsets, for scorers, which know of none."""
@@ -315,7 +317,11 @@ def check_offset(offset: Any, n_rows: int) -> Array | None:
     if offset is None:
         return None
     offset = check_array(
-        offset, ensure_2d=False, dtype=np.float64, input_name="offset", copy=False
+        given_on_host(offset),
+        ensure_2d=False,
+        dtype=np.float64,
+        input_name="offset",
+        copy=False,
     )
     if offset.shape != (n_rows,):
         raise ValueError(f"offset has shape {offset.shape}, but X has {n_rows} rows.")

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import ClassifierMixin
 
+from skbilevel._array_api import positive
 from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
 from skbilevel.blocks import RowBlocks
@@ -229,7 +230,7 @@ class BilevelRidgeClassifierCV(
         """
         if getattr(self, "y_type_", "classes") == "classes":
             return super().predict(X)
-        present = np.asarray(self.decision_function(X) > 0, dtype=int)
+        present = positive(self._scores(X, "predict"))
         if self.y_type_ == "dense":
             return present
         labels: Any = sparse.csr_matrix(present)  # as RidgeClassifierCV does

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import check_scoring
 
+from skbilevel._array_api import on_host
 from skbilevel._sklearn_compat import _check_method_params, with_labels
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
@@ -118,7 +119,7 @@ def models_of_folds(
     """
     flat = np.ndim(owner.coef_) == 1
     for fold in zip(*folds, strict=True):
-        X, index = fold[0].X[fold[0].rows], fold[0].held_out
+        X, index = on_host(fold[0].X[fold[0].rows]), fold[0].held_out
         model = without_names(owner)
         model.n_features_in_ = X.shape[1]
         coef = np.concatenate([each.coef for each in fold])
@@ -193,4 +194,4 @@ def left_out_score(
     else:
         model.predict = predict
     taken = _check_method_params(X, params, index)
-    return scorer(model, X[index], y[index], **taken)
+    return scorer(model, on_host(X[index]), y[index], **taken)

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.problems import Loss
+from skbilevel.problems._device_array import in_double
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows
 
@@ -39,7 +40,7 @@ class GLMRows:
         rows = self.rows
         X = rows.X if rows.trivial_columns else rows.X[:, rows.penalized]
         X = X.toarray() if sparse.issparse(X) else X
-        X = np.asarray(X, dtype=np.float64)
+        X = in_double(X)
         shift = rows.shift[rows.penalized]
         return X - shift if shift.any() else X
 

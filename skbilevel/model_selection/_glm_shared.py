@@ -140,14 +140,14 @@ def shared_path(
     grid = np.arange(start, min(start + _BELOW + _ABOVE, ceiling), _STEP)
     grid = grid if len(grid) else np.array([ceiling])
     left_out = np.concatenate([b for _, b in pairs])
-    weight = rows.weight[left_out]
+    weight = np.asarray(rows.weight[left_out])
     in_stacks = is_narrow(rows.y.shape[1], rows.n_free)
     solve = _in_stacks(rows, pairs) if in_stacks else _one_by_one(rows, pairs)
     losses: list[Array] = []
     pulls: list[float] = []
     for log_v in grid:
         eta, pull = solve(float(np.exp(log_v)))
-        value = rows.loss.value(eta, rows.y[left_out]).sum(axis=1)
+        value = np.asarray(rows.loss.value(eta, rows.y[left_out]).sum(axis=1))
         losses.append(weight * np.where(value < LARGEST_LOSS, value, LARGEST_LOSS))
         total = np.array([each.sum() for each in losses])
         k = int(np.argmin(total))

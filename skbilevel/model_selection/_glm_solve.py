@@ -57,8 +57,8 @@ class TrainingProblem:
 
     Parameters
     ----------
-    X : ndarray of shape (n, p)
-        Penalized columns.
+    X : ndarray or `DeviceArray` of shape (n, p)
+        Penalized columns; y, weight and offset lie where they do.
     free : ndarray of shape (n, m)
         Unpenalized columns.
     y, weight, offset : ndarray

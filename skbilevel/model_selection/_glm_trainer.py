@@ -28,10 +28,12 @@ from skbilevel.model_selection._glm_solve import State, TrainingProblem
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
+from skbilevel.problems._device_array import beside
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
 from skbilevel.problems._spectrum import SharedOptimum, choose_shared
+from skbilevel.problems._sweep import regression_map
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 
 # Largest variance times the largest squared norm of a column.
@@ -87,7 +89,7 @@ class GLMTrainer:
         s = self.rows.weight[self.set.rows]
         X, E = self.glm.X[self.set.rows], self.glm.free[self.set.rows]
         root = np.sqrt(s)[:, None]
-        rest = root * X - root * E @ np.linalg.lstsq(root * E, root * X, rcond=None)[0]
+        rest = root * X - root * E @ (regression_map(root * E) @ (root * X))
         return unit_metric((rest**2).sum(axis=0), float(s.sum()))
 
     @cached_property
@@ -97,14 +99,9 @@ class GLMTrainer:
         X = glm.X[index]
         X = X * self.metric if self.rows.standardize else X
         weight, offset = self.rows.weight[index], glm.offset_of(index)
-        return TrainingProblem(
-            X,
-            glm.free[index],
-            facts_of(glm.loss).with_pseudo_counts(self.rows.y[index], weight, offset),
-            weight,
-            offset,
-            glm.loss,
-        )
+        y = facts_of(glm.loss).with_pseudo_counts(self.rows.y[index], weight, offset)
+        y, weight, offset = (beside(X, each) for each in (y, weight, offset))
+        return TrainingProblem(X, glm.free[index], y, weight, offset, glm.loss)
 
     @property
     def variance(self) -> Array:
@@ -171,7 +168,7 @@ class GLMTrainer:
 
     def by_class(self) -> Iterator[MomentTrainer | KernelTrainer]:
         """Least squares on the working responses of every class by itself."""
-        for c, d in enumerate(self._curvature.T):
+        for c, d in enumerate(np.asarray(self._curvature).T):
             yield self._least_squares(d, slice(c, c + 1), 1.0)
 
     @property
@@ -189,11 +186,10 @@ class GLMTrainer:
         z = eta - glm.loss.grad(eta, problem.y) / d[:, None]
         if problem.offset is not None:
             z = z - problem.offset
-        z = z[:, targets]
+        # Least squares has its targets and weights here, wherever X lies.
+        z, weight = np.asarray(z)[:, targets], np.asarray(problem.weight * d)
         working = glm.taken(self.set.rows, problem.X, self.metric)
-        working = replace(
-            working, y=z, weight=problem.weight * d, y_shift=np.zeros(z.shape[1])
-        )
+        working = replace(working, y=z, weight=weight, y_shift=np.zeros(z.shape[1]))
         inside = self.set.in_positions(rows.n_rows)
         known = Likelihood(float(self.weight[0]), problem.null.loss, noise)
         if problem.in_rows(rows.n_penalized):

@@ -16,6 +16,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems import metadata_transform
+from skbilevel.problems._device_array import as_given
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._resampled import LeastSquaresModel
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
@@ -51,7 +52,7 @@ class Metadata:
         Z = self.source
         if callable(Z):
             whole = len(index) == rows.n_rows
-            X = rows.X if whole else rows.X[index]
+            X = as_given(rows.X if whole else rows.X[index])
             y = rows.y[index] * self.y_scale
             y = y[:, 0] if y.shape[1] == 1 else y
             Z = check_metadata(Z(X, y, rows.weight[index].copy()), rows.X.shape[1])

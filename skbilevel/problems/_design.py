@@ -11,6 +11,7 @@ from scipy import sparse
 
 from skbilevel._sparse import canonical
 from skbilevel._typing import Array
+from skbilevel.problems._device_array import DeviceArray, in_double
 
 # Rows are made dense, or double precision, in blocks of this size.
 BLOCK_BYTES = 1 << 24
@@ -67,6 +68,8 @@ def as_design(X: Any) -> Design:
     """
     if isinstance(X, Design):
         return X
+    if isinstance(X, DeviceArray):
+        return DenseDesign(X)
     if sparse.issparse(X):
         return SparseDesign.of(X)
     X = np.asanyarray(X)
@@ -79,9 +82,12 @@ def as_design(X: Any) -> Design:
 
 @dataclass(frozen=True)
 class DenseDesign:
-    """An array in any memory order, possibly float32, read-only or a memmap."""
+    """An array in any memory order, possibly float32, read-only or a memmap.
 
-    X: Array
+    Or a `DeviceArray`, which sees to blocks and precision itself.
+    """
+
+    X: Any
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -91,12 +97,12 @@ class DenseDesign:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the stored numbers."""
-        return self.X.dtype
+        return np.dtype(self.X.dtype)
 
     @property
     def _direct(self) -> bool:
         # A product of mixed types would convert the whole of X at once.
-        return bool(self.X.dtype == np.float64)
+        return isinstance(self.X, DeviceArray) or bool(self.X.dtype == np.float64)
 
     def matvec(self, W: Array) -> Array:
         """``X W``."""
@@ -124,7 +130,8 @@ class DenseDesign:
     def column_squares(self, s: Array) -> Array:
         """``sum_i s_i x_ij^2``."""
         out = np.zeros((self.shape[1], *s.shape[1:]))
-        for rows, block in self._row_slices(_CACHE_BYTES):
+        n_bytes = BLOCK_BYTES if isinstance(self.X, DeviceArray) else _CACHE_BYTES
+        for rows, block in self._row_slices(n_bytes):
             out += (block * block).T @ s[rows]
         return out
 
@@ -146,28 +153,30 @@ class DenseDesign:
         self, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[slice, Array]]:
         """Column slices and float64 columns, a few at a time."""
+        for index in self._column_slices(max_bytes):
+            yield index, np.asarray(self.X[:, index], dtype=np.float64)
+
+    def _column_slices(self, max_bytes: int) -> Iterator[slice]:
         n, p = self.shape
         step = max(1, max_bytes // (8 * max(n, 1)))
-        for start in range(0, p, step):
-            index = slice(start, min(start + step, p))
-            yield index, np.asarray(self.X[:, index], dtype=np.float64)
+        return (slice(k, min(k + step, p)) for k in range(0, p, step))
 
     def kernel(self, v: Array) -> Array:
         """``X diag(v) X^T``."""
         n = self.shape[0]
         total = np.zeros((n, n))
         root = np.sqrt(v)
-        for index, block in self.iter_columns():
-            scaled = block * root[index]
+        for index in self._column_slices(BLOCK_BYTES):
+            scaled = in_double(self.X[:, index]) * root[index]
             total += scaled @ scaled.T
         return total
 
-    def _row_slices(self, max_bytes: int) -> Iterator[tuple[slice, Array]]:
+    def _row_slices(self, max_bytes: int) -> Iterator[tuple[slice, Any]]:
         n, p = self.shape
         step = max(1, max_bytes // (8 * max(p, 1)))
         for start in range(0, n, step):
             rows = slice(start, min(start + step, n))
-            yield rows, np.asarray(self.X[rows], dtype=np.float64)
+            yield rows, in_double(self.X[rows])
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 All are convex in ``eta`` and written so that no finite ``eta`` overflows before the
 loss itself does. Half-deviances are zero where the prediction equals the target.
+
+What they return lies where the predictions lie: nothing here may turn a `DeviceArray`
+into an array of NumPy.
 """
 
 from __future__ import annotations
@@ -20,22 +23,22 @@ _EXP_LIMIT = 700.0
 
 
 def _times(h: Array) -> LinearMap:
-    return lambda D: np.asarray(h * D)
+    return lambda D: h * D
 
 
 def _times_both(k: Array) -> BilinearMap:
-    return lambda U, V: np.asarray(k * U * V)
+    return lambda U, V: k * U * V
 
 
 def _softmax(eta: Array) -> Array:
     P = np.exp(eta - eta.max(axis=-1, keepdims=True))
-    P /= P.sum(axis=-1, keepdims=True)
-    return np.asarray(P)
+    return P / P.sum(axis=-1, keepdims=True)
 
 
-def _minus_log_softmax(eta: Array) -> Array:
+def minus_log_softmax(eta: Array) -> Array:
+    """Minus the logarithms of class probabilities, without rounding these to zero."""
     below = eta.max(axis=-1, keepdims=True) - eta
-    return np.asarray(np.log(np.exp(-below).sum(axis=-1, keepdims=True)) + below)
+    return np.log(np.exp(-below).sum(axis=-1, keepdims=True)) + below
 
 
 def _exp(eta: Array) -> Array:
@@ -67,17 +70,17 @@ class LogisticLoss(LossFacts):
     def value(self, eta: Array, y: Array) -> Array:
         """Negative log likelihood of the label."""
         tail = np.log1p(np.exp(-np.abs(eta)))
-        return np.asarray(np.maximum(eta, 0.0) + tail - y * eta)
+        return np.maximum(eta, 0.0) + tail - y * eta
 
     def grad(self, eta: Array, y: Array) -> Array:
         """Probability minus label."""
-        return np.asarray(special.expit(eta) - y)
+        return special.expit(eta) - y
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """``p (1 - p)``."""
         # 1 - expit(eta) would lose digits.
         tail = np.exp(-np.abs(eta))
-        return np.asarray(tail / (1.0 + tail) ** 2)
+        return tail / (1.0 + tail) ** 2
 
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """Multiplication by the curvature."""
@@ -89,7 +92,7 @@ class LogisticLoss(LossFacts):
 
     def mean(self, eta: Array) -> Array:
         """Probability of the second class."""
-        return np.asarray(special.expit(eta))
+        return special.expit(eta)
 
 
 @dataclass(frozen=True)
@@ -118,20 +121,20 @@ class SoftmaxLoss(LossFacts):
         if not missing.any():
             return y
         share = HALF_EVENT / (weight.sum() + HALF_EVENT * missing.sum())
-        return np.asarray(np.where(missing, share, y * (1.0 - share * missing.sum())))
+        return np.where(missing, share, y * (1.0 - share * missing.sum()))
 
     def value(self, eta: Array, y: Array) -> Array:
         """Entries whose sum over classes is the negative log likelihood."""
-        return np.asarray(y * _minus_log_softmax(eta))
+        return y * minus_log_softmax(eta)
 
     def grad(self, eta: Array, y: Array) -> Array:
         """Probabilities minus indicators."""
-        return np.asarray(_softmax(eta) - y)
+        return _softmax(eta) - y
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """Diagonal ``p_c (1 - p_c)`` of the second derivative."""
         P = _softmax(eta)
-        return np.asarray(P * (1.0 - P))
+        return P * (1.0 - P)
 
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """``(diag(p) - p p^T) D`` of every row."""
@@ -139,7 +142,7 @@ class SoftmaxLoss(LossFacts):
 
         def apply(D: Array) -> Array:
             PD = P * D
-            return np.asarray(PD - P * PD.sum(axis=-1, keepdims=True))
+            return PD - P * PD.sum(axis=-1, keepdims=True)
 
         return apply
 
@@ -151,13 +154,13 @@ class SoftmaxLoss(LossFacts):
             U = U - (P * U).sum(axis=-1, keepdims=True)
             V = V - (P * V).sum(axis=-1, keepdims=True)
             UV = U * V
-            return np.asarray(P * (UV - (P * UV).sum(axis=-1, keepdims=True)))
+            return P * (UV - (P * UV).sum(axis=-1, keepdims=True))
 
         return apply
 
     def mean(self, eta: Array) -> Array:
         """Class probabilities."""
-        return np.asarray(_softmax(eta))
+        return _softmax(eta)
 
 
 @dataclass(frozen=True)
@@ -168,11 +171,11 @@ class PoissonLoss(LossFacts):
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
-        return np.asarray(special.xlogy(y, y) - y - y * eta + _exp(eta))
+        return special.xlogy(y, y) - y - y * eta + _exp(eta)
 
     def grad(self, eta: Array, y: Array) -> Array:
         """Mean minus target."""
-        return np.asarray(_exp(eta) - y)
+        return _exp(eta) - y
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """The mean."""
@@ -197,15 +200,15 @@ class GammaLoss(LossFacts):
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
-        return np.asarray(eta - np.log(y) + y * _exp(-eta) - 1.0)
+        return eta - np.log(y) + y * _exp(-eta) - 1.0
 
     def grad(self, eta: Array, y: Array) -> Array:
         """``1 - y / mu``."""
-        return np.asarray(1.0 - y * _exp(-eta))
+        return 1.0 - y * _exp(-eta)
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """``y / mu``."""
-        return np.asarray(y * _exp(-eta))
+        return y * _exp(-eta)
 
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """Multiplication by the curvature."""
@@ -244,17 +247,17 @@ class TweedieLoss(LossFacts):
         """Half deviance."""
         a, b = 1.0 - self.power, 2.0 - self.power
         constant = np.maximum(y, 0.0) ** b / (a * b)
-        return np.asarray(constant - y * _exp(a * eta) / a + _exp(b * eta) / b)
+        return constant - y * _exp(a * eta) / a + _exp(b * eta) / b
 
     def grad(self, eta: Array, y: Array) -> Array:
         """``mu^(2 - r) - y mu^(1 - r)``."""
         a, b = 1.0 - self.power, 2.0 - self.power
-        return np.asarray(_exp(b * eta) - y * _exp(a * eta))
+        return _exp(b * eta) - y * _exp(a * eta)
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """``(2 - r) mu^(2 - r) - (1 - r) y mu^(1 - r)``."""
         a, b = 1.0 - self.power, 2.0 - self.power
-        return np.asarray(b * _exp(b * eta) - a * y * _exp(a * eta))
+        return b * _exp(b * eta) - a * y * _exp(a * eta)
 
     def second_derivative(self, eta: Array, y: Array) -> LinearMap:
         """Multiplication by the curvature."""

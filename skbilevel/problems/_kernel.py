@@ -12,6 +12,7 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd
+from skbilevel.problems._device_array import in_double
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.problems._sweep import ROUNDING, regression_map
 
@@ -31,7 +32,7 @@ class Kernels:
 
     Parameters
     ----------
-    X : ndarray or CSC array of shape (n, p)
+    X : ndarray, `DeviceArray` or CSC array of shape (n, p)
         The rows.
     """
 
@@ -111,7 +112,7 @@ class KernelRows:
             X = sparse.csc_array(X.astype(np.float64))
         else:
             shift = rows.shift[rows.penalized]
-            X = np.asarray(X, dtype=np.float64)
+            X = in_double(X)
             X = X - shift if shift.any() else X
         return cls(rows, X, np.ones(rows.n_penalized), Kernels(X))
 

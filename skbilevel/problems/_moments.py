@@ -12,6 +12,7 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
+from skbilevel.problems._device_array import DeviceArray
 from skbilevel.problems._sweep import RANK, ROUNDING
 
 # Smallest eigenvalue of correlations at which columns count as independent.
@@ -28,7 +29,7 @@ class AugmentedRows:
 
     Parameters
     ----------
-    X : ndarray or CSR array of shape (n, m)
+    X : ndarray, CSR array or `DeviceArray` of shape (n, m)
         All columns, penalized or not; never copied as a whole.
     y : ndarray of shape (n, t)
         Targets.
@@ -149,12 +150,17 @@ class AugmentedRows:
         step = max(256, _BLOCK_BYTES // (8 * self.width))
         if sparse.issparse(self.X):
             step = max(1, n_rows)
+        elif isinstance(self.X, DeviceArray):
+            step = self.X.device.block_rows(self.width)
         return (slice(start, start + step) for start in range(0, n_rows, step))
 
     def moment(self, rows: Array) -> Array:
         """``sum_i s_i z_i z_i^T`` over some rows, shape (width, width)."""
-        if sparse.issparse(self.X):
-            return self._sparse_moment(rows)
+        if sparse.issparse(self.X) or isinstance(self.X, DeviceArray):
+            return sum(
+                (self._split_moment(rows[part]) for part in self._blocks(len(rows))),
+                np.zeros((self.width, self.width)),
+            )
         total = np.zeros((self.width, self.width))
         root = np.sqrt(self.weight[rows])
         weighted = bool((root != 1.0).any())
@@ -165,14 +171,21 @@ class AugmentedRows:
             total += block.T @ block
         return total
 
-    def _sparse_moment(self, rows: Array) -> Array:
+    def _split_moment(self, rows: Array) -> Array:
+        """The same, penalized columns and the others apart: those are no array here."""
         root = np.sqrt(self.weight[rows])
-        block = self.X[rows][:, self.penalized].astype(np.float64)
-        block = sparse.csr_array(block.multiply(root[:, None]))
+        block = self.X[rows]
+        if isinstance(block, DeviceArray):
+            block = block if self.trivial_columns else block[:, self.penalized]
+            block = (block - self.shift[self.penalized]) * root[:, None]
+        else:
+            block = block[:, self.penalized].astype(np.float64)
+            block = sparse.csr_array(block.multiply(root[:, None]))
         side = np.hstack([self.free_block(rows), self.targets(rows)]) * root[:, None]
         m, stop = self.n_free, self.n_free + self.n_penalized
         out = np.empty((self.width, self.width))
-        out[m:stop, m:stop] = (block.T @ block).toarray()
+        gram = block.T @ block
+        out[m:stop, m:stop] = gram.toarray() if sparse.issparse(gram) else gram
         cross = block.T @ side
         outer = side.T @ side
         index = np.r_[0:m, stop : self.width]

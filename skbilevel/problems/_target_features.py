@@ -44,7 +44,7 @@ class Scaled:
 
     def __getitem__(self, target: int) -> Array:
         """Return the features (n, r) of one target."""
-        return np.asarray(self.base * self.scale[:, target])
+        return self.base * self.scale[:, target]
 
 
 Features = Array | Scaled
@@ -61,7 +61,7 @@ def predict(Z: Features, T: Array) -> Array:
         return predict(Z.base, Z.scale * T)
     if not is_shared(Z):
         return np.asarray((Z @ T.T[:, :, None])[:, :, 0].T)
-    return np.asarray(Z @ T if T.shape[1] == 1 else (T.T @ Z.T).T)
+    return Z @ T if T.shape[1] == 1 else (T.T @ Z.T).T
 
 
 def pull(Z: Features, R: Array) -> Array:

@@ -16,7 +16,13 @@ from skbilevel.problems._dense_spd import (
     inverse_of_factor,
 )
 from skbilevel.problems._losses import LinearMap
-from skbilevel.problems._target_features import by_target, is_shared, predict, pull
+from skbilevel.problems._target_features import (
+    Scaled,
+    by_target,
+    is_shared,
+    predict,
+    pull,
+)
 from skbilevel.solvers._pcg import coupled_gradients
 from skbilevel.solvers._whitened_problem import Whitened
 
@@ -53,9 +59,8 @@ class Curvature:
         if is_shared(problem.Z) or t == 1:
             return self._factor(by_target(problem.Z, 1)[0], self._mean_curvature)
         curvature = self._row_curvature * (t / (t - 1.0))
-        return np.stack(
-            [self._factor(*own) for own in zip(problem.Z, curvature.T, strict=True)]
-        )
+        own = ((Z, curvature[:, c]) for c, Z in enumerate(problem.Z))
+        return np.stack([self._factor(*each) for each in own])
 
     def _factor(self, Z: Array, d: Array) -> Array:
         H = _gram(Z, d)
@@ -75,7 +80,7 @@ class Curvature:
     def _row_curvature(self) -> Array:
         problem = self.problem
         curvature = problem.loss.curvature(self.eta, problem.y)
-        return np.asarray(problem.weight[:, None] * curvature)
+        return problem.weight[:, None] * curvature
 
     @property
     def _mean_curvature(self) -> Array:
@@ -83,7 +88,7 @@ class Curvature:
         t = self.problem.n_targets
         if t == 1:
             return self._row_curvature[:, 0]
-        return np.asarray(self._row_curvature.mean(axis=1) * (t / (t - 1.0)))
+        return self._row_curvature.mean(axis=1) * (t / (t - 1.0))
 
     def _all_classes(self) -> Array:
         """Hessian of shape (width t, width t)."""
@@ -91,7 +96,7 @@ class Curvature:
         Z, m, t = problem.Z, problem.n_free, problem.n_targets
         width, blocks = problem.width, self._row_blocks()
         H = np.empty((width, t, width, t))
-        if width <= t and isinstance(Z, np.ndarray) and is_shared(Z):
+        if width <= t and not isinstance(Z, Scaled) and is_shared(Z):
             for j, k in _pairs(width):
                 flat = (Z[:, j] * Z[:, k]) @ blocks.reshape(len(Z), -1)
                 H[j, :, k, :] = H[k, :, j, :] = flat.reshape(t, t)
@@ -121,7 +126,7 @@ class Curvature:
 
     def curved(self, D: Array) -> Array:
         """Second derivative of the loss in the predictions, times D (n, t)."""
-        return np.asarray(self.problem.weight[:, None] * self._second_derivative(D))
+        return self.problem.weight[:, None] * self._second_derivative(D)
 
     def apply(self, D: Array) -> Array:
         """Hessian times D (m + r, t)."""

@@ -75,7 +75,7 @@ class Whitened:
 
     def row_grad(self, eta: Array) -> Array:
         """``s_i loss'`` of every row, shape (n, t)."""
-        return np.asarray(self.weight[:, None] * self.loss.grad(eta, self.y))
+        return self.weight[:, None] * self.loss.grad(eta, self.y)
 
     def grad(self, T: Array, eta: Array) -> Array:
         """Gradient of the objective."""

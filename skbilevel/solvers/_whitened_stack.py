@@ -15,6 +15,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._losses import Loss
+from skbilevel.problems._target_features import Scaled
 from skbilevel.solvers._limited_memory import InverseHessian
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
@@ -62,12 +63,12 @@ class WhitenedStack:
 
     @cached_property
     def _squares(self) -> Array:
-        return np.asarray(self.Z**2)
+        return self.Z**2
 
     def along(self, T: Array) -> Array:
         """``Z T`` of shape (K, t, n)."""
-        flat = T.reshape(-1, T.shape[-1]) @ self.Z.T
-        return np.asarray(flat.reshape(self.y.shape))
+        flat = np.asarray(T.reshape(-1, T.shape[-1]) @ self.Z.T)
+        return flat.reshape(self.y.shape)
 
     def eta(self, T: Array) -> Array:
         """Predictions (K, t, n)."""
@@ -155,10 +156,16 @@ def minimize_alone(problem: Whitened, start: Array, tol: float) -> WhitenedSolut
     Where a start is far, or curvatures of classes differ much, these steps are many:
     what has not converged is left to Newton's method.
     """
-    assert isinstance(problem.Z, np.ndarray)
-    y, weight = np.ascontiguousarray(problem.y.T)[None], problem.weight[None]
+    assert not isinstance(problem.Z, Scaled)
+    # Losses of stacks are taken on the host, products where Z lies.
+    y, weight = np.ascontiguousarray(problem.y.T)[None], np.asarray(problem.weight)
     stack = WhitenedStack(
-        problem.Z, problem.n_free, y, weight, problem.loss, problem.offset
+        problem.Z,
+        problem.n_free,
+        y,
+        weight[None],
+        problem.loss,
+        None if problem.offset is None else np.asarray(problem.offset),
     )
     T, penalty = np.ascontiguousarray(start.T)[None], problem.penalty
     zero = np.zeros_like(T)
