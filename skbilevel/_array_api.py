@@ -189,7 +189,7 @@ def positive(scores: Any) -> Any:
 
 def copied(values: Any) -> Any:
     """A copy of an array where it lies."""
-    return values.copy() if hasattr(values, "copy") else values.clone()
+    return values.copy() if isinstance(values, np.ndarray) else copy.deepcopy(values)
 
 
 def by_rows(function: Callable[[Any], Any], values: Any) -> Any:

@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skbilevel._array_api import refuse_devices
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._sparse import canonical
@@ -193,6 +194,7 @@ class FractionalSparseRegressor(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        refuse_devices(self, X, "supports are looked for in columns that NumPy holds")
         X, y = validate_data(
             self,
             X,

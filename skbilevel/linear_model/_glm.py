@@ -297,7 +297,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         eta = linear_predictor(self, X)
         if offset is None:
             return eta
-        offset = check_offset(offset, len(eta))
+        offset = check_offset(offset, eta.shape[0])
         return by_rows(lambda eta: eta + offset.astype(eta.dtype), eta)
 
     def _response(self, eta: Array) -> Array:

@@ -13,6 +13,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skbilevel._array_api import refuse_devices
 from skbilevel._sklearn_compat import (
     Interval,
     StrOptions,
@@ -254,6 +255,7 @@ class PenalizedSplines(Versioned, TransformerMixin, BaseEstimator):
         return self.missing == "indicator" and term.has_missing
 
     def _checked(self, X: Any, reset: bool) -> Array:
+        refuse_devices(self, X, "the basis is made by SciPy")
         return validate_data(
             self,
             X,

@@ -97,7 +97,8 @@ class DenseDesign:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the stored numbers."""
-        return np.dtype(self.X.dtype)
+        dtype: np.dtype[Any] = self.X.dtype
+        return dtype
 
     @property
     def _direct(self) -> bool:

@@ -26,9 +26,9 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from skbilevel._typing import Array
 
-# Rows are made double precision in blocks of so many bytes, and in smaller ones where
-# sums have to be carried on in double precision by the host.
-_BLOCK_BYTES, _SHORT_BLOCK_BYTES = 1 << 28, 1 << 22
+# Rows are made double precision in blocks of so many bytes, or of so many rows where
+# the host has to go on with their sums in double precision.
+_BLOCK_BYTES, _BLOCK_ROWS = 1 << 28, 4096
 # Names of ufuncs that the standard calls differently.
 _STANDARD_NAMES = {
     "true_divide": "divide",
@@ -96,8 +96,9 @@ class Device:
 
     def block_rows(self, width: int) -> int:
         """How many rows of a width are taken at a time."""
-        n_bytes = _BLOCK_BYTES if self.has_double else _SHORT_BLOCK_BYTES
-        return max(256, n_bytes // (8 * max(1, width)))
+        if not self.has_double:
+            return _BLOCK_ROWS
+        return max(256, _BLOCK_BYTES // (8 * max(1, width)))
 
 
 class DeviceArray(NDArrayOperatorsMixin):

@@ -112,11 +112,11 @@ class SquaredLoss(LossFacts):
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half the squared residual."""
-        return np.asarray(0.5 * (eta - y) ** 2)
+        return 0.5 * (eta - y) ** 2
 
     def grad(self, eta: Array, y: Array) -> Array:
         """The residual."""
-        return np.asarray(eta - y)
+        return eta - y
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """One."""

@@ -80,11 +80,11 @@ def take_rows(Z: Features, rows: slice) -> Features:
     return Z[..., rows, :]
 
 
-def by_target(Z: Features, n_targets: int) -> Features:
+def by_target(Z: Features, n_targets: int) -> Features | list[Array]:
     """Features of every target in turn: a sequence of (n, r)."""
-    if isinstance(Z, Scaled):
+    if isinstance(Z, Scaled) or not is_shared(Z):
         return Z
-    return np.broadcast_to(Z, (n_targets, *Z.shape[-2:]))
+    return [Z] * n_targets
 
 
 def prepend(head: Array, Z: Features) -> Features:

@@ -10,6 +10,7 @@ from sklearn.utils import check_array, column_or_1d, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._array_api import refuse_devices
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
     HasMethods,
@@ -274,6 +275,7 @@ class SampleWeightsCV(
     def _fit(
         self, X: Any, y: Any, given: Any, trusted: Any, labels: Any, params: Any
     ) -> None:
+        refuse_devices(self, X, "derivatives by weights are taken on the processor")
         chain = Chain.of(self.estimator)
         check_takes_weights(chain.last)
         if y is None:
