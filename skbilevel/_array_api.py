@@ -16,6 +16,7 @@ import numpy as np
 import sklearn
 from scipy import sparse
 
+from skbilevel._device_array import Device, DeviceArray
 from skbilevel._sklearn_compat import (
     HAS_ARRAY_API,
     _is_numpy_namespace,
@@ -25,7 +26,6 @@ from skbilevel._sklearn_compat import (
     move_to,
 )
 from skbilevel._typing import Array
-from skbilevel.problems._device_array import Device, DeviceArray
 
 # What a fit publishes where X lies. Reports (``history_``) are for the eye, and stay
 # on the host, as all labels do that are no numbers.
@@ -112,10 +112,19 @@ def worked_on(X: Any) -> Any:
     return np.asarray(placed) if placed.size < _FETCHED_BELOW else placed
 
 
-def float_kinds(device: Device | None) -> list[Any]:
-    """The types of X that are kept; others become the first one."""
+def float_kinds(X: Any) -> list[Any]:
+    """The types of X that are kept; others become the first one.
+
+    Raises
+    ------
+    ValueError
+        If X lies on a device and is complex, of which nobody else speaks there.
+    """
+    device = device_of(X)
     if device is None:
         return [np.float64, np.float32]
+    if device.xp.isdtype(X.dtype, "complex floating"):
+        raise ValueError(f"Complex data not supported: X is an array of {X.dtype}.")
     single = [device.xp.float32]
     return [device.xp.float64, *single] if device.has_double else single
 

@@ -99,7 +99,7 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
             X,
             y,
             accept_sparse=("csr", "csc"),
-            dtype=float_kinds(device_of(X)),
+            dtype=float_kinds(X),
             ensure_min_samples=2,
             **kwargs,
         )
@@ -357,7 +357,7 @@ def linear_predictor(model: Any, X: Any, method: str = "predict") -> Array:
         model,
         X,
         accept_sparse=("csr", "csc"),
-        dtype=float_kinds(device),
+        dtype=float_kinds(X),
         reset=False,
     )
     coef, intercept = model.coef_, model.intercept_

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skbilevel._device_array import in_double
 from skbilevel._typing import Array
 from skbilevel.problems import Loss
-from skbilevel.problems._device_array import in_double
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows
 

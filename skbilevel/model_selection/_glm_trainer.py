@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._device_array import beside
 from skbilevel._typing import Array
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._glm_rows import GLMRows, n_uncommon
@@ -28,7 +29,6 @@ from skbilevel.model_selection._glm_solve import State, TrainingProblem
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
-from skbilevel.problems._device_array import beside
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._device_array import as_given
 from skbilevel._typing import Array
 from skbilevel.problems import metadata_transform
-from skbilevel.problems._device_array import as_given
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._resampled import LeastSquaresModel
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path

@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from scipy import sparse
 
+from skbilevel._device_array import DeviceArray, in_double
 from skbilevel._sparse import canonical
 from skbilevel._typing import Array
-from skbilevel.problems._device_array import DeviceArray, in_double
 
 # Rows are made dense, or double precision, in blocks of this size.
 BLOCK_BYTES = 1 << 24

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skbilevel._device_array import in_double
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd
-from skbilevel.problems._device_array import in_double
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.problems._sweep import ROUNDING, regression_map
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skbilevel._device_array import DeviceArray
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
-from skbilevel.problems._device_array import DeviceArray
 from skbilevel.problems._sweep import RANK, ROUNDING
 
 # Smallest eigenvalue of correlations at which columns count as independent.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from skbilevel._device_array import Device, DeviceArray, in_double
 from skbilevel.problems import (
     GammaLoss,
     LogisticLoss,
@@ -13,7 +14,6 @@ from skbilevel.problems import (
     TweedieLoss,
 )
 from skbilevel.problems._design import as_design
-from skbilevel.problems._device_array import Device, DeviceArray, in_double
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((17, 5))
@@ -24,7 +24,7 @@ W = RNG.standard_normal((5, 3))
 @pytest.fixture(params=["double", "blocks", "single"])
 def device(xp, request, monkeypatch):
     """Return a device; rows of single precision X are made double in blocks of four."""
-    path = "skbilevel.problems._device_array"
+    path = "skbilevel._device_array"
     if request.param != "double":
         monkeypatch.setattr(f"{path}.Device.block_rows", lambda self, width: 4)
     return Device(xp, None, np.asarray, request.param != "single")

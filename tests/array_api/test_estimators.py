@@ -5,6 +5,8 @@ import importlib.util
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils._array_api import get_namespace_and_device, move_estimator_to
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -153,6 +155,28 @@ def test_other_numbers_become_double(xp):
         rtol=1e-8,
         atol=1e-12,
     )
+
+
+def test_what_no_fit_can_use(xp):
+    Z = X.copy()
+    Z[3, 2] = np.nan
+    with pytest.raises(ValueError, match="X contains NaN"):
+        BilevelRidgeCV().fit(xp.asarray(Z), X[:, 0])
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        BilevelRidgeCV().fit(xp.asarray(X + 1j), X[:, 0])
+    with pytest.raises(ValueError, match="inconsistent"):
+        BilevelRidgeCV().fit(xp.asarray(X), X[1:, 0])
+
+
+# The scaler's own: it divides zero rows by zero before the first batch.
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
+def test_behind_a_scaler(xp):
+    Z, y, _ = data(scale=True)
+    model = make_pipeline(StandardScaler(), BilevelRidgeCV())
+    found = clone(model).fit(xp.asarray(Z), xp.asarray(y))
+    assert get_namespace_and_device(found[-1].coef_)[0] is xp
+    expected = clone(model).fit(Z, y)[-1].coef_
+    np.testing.assert_allclose(np.asarray(found[-1].coef_), expected, atol=1e-8)
 
 
 @pytest.mark.parametrize("model", [BilevelRidgeCV(), BilevelLogisticCV(cv=2)])
