@@ -39,7 +39,9 @@ class DaskBlocks(RowBlocks):
     sizes: list[int] | None = None
 
     @classmethod
-    def of(cls, X: Any, y: Any, more: dict[str, Any]) -> Self:
+    def of(
+        cls, X: Any, y: Any, more: dict[str, Any], tuning_rows: int | str = "auto"
+    ) -> Self:
         """From collections that are cut at the same rows."""
         names = None
         if not is_dask(X):
@@ -59,7 +61,7 @@ class DaskBlocks(RowBlocks):
         for name, value in {"y": y, **more}.items():
             if value is not None:
                 parts[name] = _beside(value, name, sizes, len(parts["X"]))
-        return cls(_no_pass, names, parts=parts, sizes=sizes)
+        return cls(_no_pass, names, tuning_rows, parts=parts, sizes=sizes)
 
     def map_reduce(
         self,
@@ -71,6 +73,7 @@ class DaskBlocks(RowBlocks):
         from dask import compute, delayed
 
         starts = self._starts()
+        self.n_passes += 1
         # Inside a partial, Dask does not look for collections in what it holds.
         step = delayed(partial(_of_block, function), pure=False)
         level = [

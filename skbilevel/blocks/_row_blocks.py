@@ -46,6 +46,15 @@ class RowBlocks:
         divided into blocks plays no part in what is fitted, only in the time.
     feature_names : sequence of str or None, default=None
         Names of the columns of X.
+    tuning_rows : int or "auto", default="auto"
+        Rows that are held in memory to tune strengths on, where the loss is not
+        quadratic. "auto" is 8 million numbers of X, at least 5,000 and at most 50,000
+        rows.
+
+    Attributes
+    ----------
+    n_passes : int
+        How often all rows have been read.
 
     See Also
     --------
@@ -69,6 +78,8 @@ class RowBlocks:
 
     make: Callable[[], Iterable[Any]]
     feature_names: Sequence[str] | None = None
+    tuning_rows: int | str = "auto"
+    n_passes: int = field(default=0, init=False)
     _seen: list[tuple[int, int]] = field(default_factory=list, init=False, repr=False)
     _whole: bool = field(default=False, init=False, repr=False)
 
@@ -78,6 +89,11 @@ class RowBlocks:
                 f"RowBlocks needs a function that returns an iterator over blocks, "
                 f"got {type(self.make).__name__}: an iterator is used up after one "
                 "pass. RowBlocks.from_arrays and from_table take data."
+            )
+        size = self.tuning_rows
+        if not (size == "auto" or (isinstance(size, int) and size >= 2)):
+            raise ValueError(
+                f"tuning_rows={size!r} must be 'auto' or a number of rows, 2 at least."
             )
 
     @classmethod
@@ -90,6 +106,7 @@ class RowBlocks:
         offset: Any = None,
         groups: Any = None,
         block_rows: int | None = None,
+        tuning_rows: int | str = "auto",
     ) -> RowBlocks:
         """Arrays, memory maps, CSR matrices, or anything that is sliced by rows.
 
@@ -104,6 +121,8 @@ class RowBlocks:
             As in ``fit``.
         block_rows : int or None, default=None
             Rows per block; None is about 32 MB of X.
+        tuning_rows : int or "auto", default="auto"
+            See `RowBlocks`.
 
         Returns
         -------
@@ -113,7 +132,7 @@ class RowBlocks:
         from skbilevel.blocks._sources import array_source
 
         more = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
-        return cls(*array_source(X, y, more, block_rows))
+        return cls(*array_source(X, y, more, block_rows), tuning_rows)
 
     @classmethod
     def from_table(
@@ -126,6 +145,7 @@ class RowBlocks:
         offset: str | None = None,
         groups: str | None = None,
         block_rows: int = 65_536,
+        tuning_rows: int | str = "auto",
     ) -> RowBlocks:
         """Files, Arrow streams and data frames; columns by name. Needs pyarrow.
 
@@ -145,6 +165,8 @@ class RowBlocks:
             Columns that are given to ``fit`` under these names.
         block_rows : int, default=65536
             Rows per block.
+        tuning_rows : int or "auto", default="auto"
+            See `RowBlocks`.
 
         Returns
         -------
@@ -162,7 +184,7 @@ class RowBlocks:
 
         more = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         made = TableSource.of(source, target, features, more, block_rows)
-        return cls(made, made.features)
+        return cls(made, made.features, tuning_rows)
 
     @classmethod
     def from_dask(
@@ -173,6 +195,7 @@ class RowBlocks:
         sample_weight: Any = None,
         offset: Any = None,
         groups: Any = None,
+        tuning_rows: int | str = "auto",
     ) -> RowBlocks:
         """Dask collections; what is done with a block is done where the block lies.
 
@@ -185,6 +208,8 @@ class RowBlocks:
             Targets or labels, in the same blocks; an array in memory is cut there.
         sample_weight, offset, groups : dask collection or array-like, default=None
             As in ``fit``.
+        tuning_rows : int or "auto", default="auto"
+            See `RowBlocks`.
 
         Returns
         -------
@@ -200,7 +225,7 @@ class RowBlocks:
         from skbilevel.blocks._dask import DaskBlocks
 
         more = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
-        return DaskBlocks.of(X, y, more)
+        return DaskBlocks.of(X, y, more, tuning_rows)
 
     def blocks(self) -> Iterator[Block]:
         """All blocks that have rows, checked, each while the next one is read.
@@ -236,6 +261,7 @@ class RowBlocks:
             Of all rows.
         """
         total: T | None = None
+        self.n_passes += 1
         for block in self.blocks():
             value = function(block)
             total = value if total is None else combine(total, value)

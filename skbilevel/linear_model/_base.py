@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -40,6 +40,7 @@ from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
 from skbilevel.blocks import RowBlocks
 from skbilevel.exceptions import BoundaryWarning
+from skbilevel.linear_model._block_data import Look
 from skbilevel.linear_model._block_fit import rows_in_blocks
 from skbilevel.linear_model._columns import (
     Groups,
@@ -57,6 +58,10 @@ from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._routing import RoutingMixin
 from skbilevel.linear_model._tuning import tune
 from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
+
+if TYPE_CHECKING:
+    from skbilevel.linear_model._block_glm_fit import AllRows
+    from skbilevel.model_selection._block_glm import RowPart
 
 # What a fit sets, or may set.
 _FITTED = (
@@ -81,6 +86,8 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
     """Common door of the estimators; see the subclasses."""
 
     _doc_link_module = "skbilevel"
+    # Names of columns of row blocks, of which fits of a part get arrays.
+    _block_names: Array | None = None
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -154,7 +161,7 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         """Mask of the unpenalized columns, and labels of those that share strengths."""
         if self.scoring is not None:
             check_scoring(self, scoring=self.scoring)
-        names = getattr(self, "feature_names_in_", None)
+        names = getattr(self, "feature_names_in_", self._block_names)
         features = resampling.features
         if names is None and features is not None:
             names = features.names
@@ -301,6 +308,33 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
             HasMethods(["solve_oracles"]),
         ],
     }
+
+    def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
+        from skbilevel.linear_model._block_glm_fit import GLMReader
+
+        reader = GLMReader(self, blocks, seed_of(self.random_state))
+        look = blocks.first(Look.of)
+        if blocks.feature_names is not None:
+            self._block_names = np.asarray(blocks.feature_names, dtype=object)
+        part = reader.part(look, self._count_of_blocks())
+        self._check_part(part)
+        parts = reader.tune(part)
+        if self._block_names is not None:
+            self.feature_names_in_ = self._block_names
+        reader.finish(look, part, self._all_rows(part))
+        return parts
+
+    def _count_of_blocks(self) -> Callable[[Array, Array], Any] | None:
+        """What is counted of labels."""
+        return None
+
+    def _check_part(self, part: RowPart) -> None:
+        """Raise where targets are impossible."""
+        raise NotImplementedError
+
+    def _all_rows(self, part: RowPart) -> AllRows:
+        """What passes over all rows have to know, after the fit to a part."""
+        raise NotImplementedError
 
 
 def _publish(draft: Draft, y: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -21,11 +21,15 @@ from skbilevel.linear_model._base import (
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import GLMTarget, prepare_glm
 from skbilevel.linear_model._first_look import warn_of_constant
-from skbilevel.linear_model._lazily import lazily
+from skbilevel.linear_model._lazily import lazily, loaded
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._routing import refuse_score_params
 from skbilevel.linear_model._scoring import nested_score, user_score
 from skbilevel.problems import GammaLoss, Loss, PoissonLoss, TweedieLoss
+
+if TYPE_CHECKING:
+    from skbilevel.linear_model._block_glm_fit import AllRows
+    from skbilevel.model_selection._block_glm import RowPart
 
 # No exposures are that many powers of e apart.
 _LARGEST_SPAN = 100.0
@@ -133,7 +137,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         offset: Any = None,
         **params: Any,
@@ -143,9 +147,12 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; float32 and float64 are kept, other numbers become float64.
+            Features; float32 and float64 are kept, other numbers become float64. A
+            `RowBlocks`, or Dask collections for X and what is beside it, are read in
+            blocks.
         y : array-like of shape (n_samples,)
-            Targets; which values they can have depends on the loss.
+            Targets; which values they can have depends on the loss. None where X is a
+            `RowBlocks`, which holds them.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, for rates the exposure. An integer weight counts as
             that many rows, a weight of zero as none. Of weights whose mean is below one
@@ -201,6 +208,14 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         more = (sample_weight, params, offset)
         score = partial(nested_score, self, X, y, [part], *more)
         return self._conclude(fit, [part], score)
+
+    def _check_part(self, part: RowPart) -> None:
+        check_targets(np.array([part.low]), self._power())
+
+    def _all_rows(self, part: RowPart) -> AllRows:
+        from skbilevel.linear_model._block_glm_fit import AllRows
+
+        return AllRows(half_deviance(self._power()), None, None, True)
 
     def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
         return {
@@ -281,7 +296,9 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
             if offset is not None and _routing_enabled():
                 params["offset"] = offset
             return user_score(self, model, X, y, sample_weight, params)
-        eta = np.asarray(on_host(self._linear_predictor(X, offset)), dtype=np.float64)
+        made = self._linear_predictor(X, offset)
+        made, y, sample_weight, offset = loaded(made, y, sample_weight, offset)
+        eta = np.asarray(on_host(made), dtype=np.float64)
         y = given_on_host(y)
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         if y.shape != eta.shape:
@@ -289,10 +306,11 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         check_targets(y, self._power())
         weight = np.ones(len(y))
         if sample_weight is not None:
-            weight = check_weight(sample_weight, X)
+            weight = check_weight(sample_weight, eta)
         offset = check_offset(offset, len(y))
         return explained_deviance(self._power(), y, eta, weight, offset)
 
+    @lazily
     def _linear_predictor(self, X: Any, offset: Any) -> Array:
         eta = linear_predictor(self, X)
         if offset is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -14,7 +15,14 @@ from skbilevel._sklearn_compat import StrOptions, _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelGeneralizedLinearModel, check_weight
 from skbilevel.linear_model._class_scores import ClassProbabilitiesMixin
-from skbilevel.linear_model._classes import OUTER_LOSSES, class_factors, class_target
+from skbilevel.linear_model._classes import (
+    OUTER_LOSSES,
+    ClassCounts,
+    check_several,
+    class_factors,
+    class_target,
+    factors_of_counts,
+)
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import prepare_glm
@@ -22,6 +30,11 @@ from skbilevel.linear_model._export import plain_logistic
 from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
+from skbilevel.problems import LogisticLoss, Loss, SoftmaxLoss
+
+if TYPE_CHECKING:
+    from skbilevel.linear_model._block_glm_fit import AllRows
+    from skbilevel.model_selection._block_glm import RowPart
 
 
 class BilevelLogisticCV(
@@ -195,16 +208,18 @@ class BilevelLogisticCV(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, **params: Any
+        self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any
     ) -> BilevelLogisticCV:
         """Tune the strengths and fit the coefficients.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; float32 and float64 are kept, other numbers become float64.
+            Features; float32 and float64 are kept, other numbers become float64. A
+            `RowBlocks`, or Dask collections for X and what is beside it, are read in
+            blocks.
         y : array-like of shape (n_samples,)
-            Class labels of any type.
+            Class labels of any type; None where X is a `RowBlocks`, which holds them.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; an integer weight counts as that many rows, a weight
             of zero as none. Of weights whose mean is below one only ratios matter.
@@ -244,6 +259,29 @@ class BilevelLogisticCV(
         part = self._fit_part(data, groups, resampling, fit.parts[0])
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(fit, [part], score)
+
+    def _count_of_blocks(self) -> Callable[[Array, Array], Any] | None:
+        return ClassCounts.of
+
+    def _check_part(self, part: RowPart) -> None:
+        classes = part.counts.classes[0]
+        check_several(classes)
+        known = np.isin(classes, part.sample.parts["y"])
+        if not known.all():
+            raise ValueError(
+                f"Class {classes[~known][:1].tolist()[0]!r} has no row among the "
+                f"{len(part.sample.rank)} that strengths are tuned on: give the row "
+                "blocks a larger tuning_rows, or leave such classes out."
+            )
+
+    def _all_rows(self, part: RowPart) -> AllRows:
+        from skbilevel.linear_model._block_glm_fit import AllRows
+
+        factor = None
+        if self.class_weight is not None:
+            factor = factors_of_counts(self.class_weight, part.counts)
+        loss: Loss = LogisticLoss() if len(self.classes_) == 2 else SoftmaxLoss()
+        return AllRows(loss, self.classes_, factor, False)
 
     def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
         part, found = parts[0], self._search_attributes(parts)

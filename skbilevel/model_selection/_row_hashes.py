@@ -138,8 +138,8 @@ class RowSample:
         return RowSample(self.size, rank, below, parts)._cut()
 
     def ordered(self) -> RowSample:
-        """The same rows in the order of their ranks, then of their places."""
-        return self._take(np.lexsort((self.parts["position"], self.rank)))
+        """The same rows in the order of their places."""
+        return self._take(np.argsort(self.parts["position"]))
 
     def _under(self, below: int) -> RowSample:
         keep = self.rank < np.uint64(below)

@@ -16,7 +16,13 @@ import pytest
 import scipy.sparse as sp
 from sklearn.metrics import get_scorer
 
-from skbilevel import BilevelRidgeClassifierCV, BilevelRidgeCV, RowBlocks
+from skbilevel import (
+    BilevelLogisticCV,
+    BilevelPoissonCV,
+    BilevelRidgeClassifierCV,
+    BilevelRidgeCV,
+    RowBlocks,
+)
 
 N, P = 3000, 6
 NAMES = list("abcdef")
@@ -142,6 +148,22 @@ def test_predictions_are_lazy(data, reference):
     np.testing.assert_array_equal(model.predict(cut).compute(), model.predict(X))
 
 
+def test_counts_with_an_offset(data):
+    X, y, weight, _ = data
+    counts, offset = np.round(np.exp(0.3 * y)), 0.1 * weight
+    cut, more = da.from_array(X, chunks=(700, P)), da.from_array(offset, chunks=700)
+    model = BilevelPoissonCV().fit(cut, counts, offset=more)
+    memory = BilevelPoissonCV().fit(X, counts, offset=offset)
+    np.testing.assert_allclose(model.coef_, memory.coef_, rtol=1e-10)
+    for given in (more, None):
+        found = model.predict(cut, offset=given)
+        expected = memory.predict(X, offset=None if given is None else offset)
+        np.testing.assert_allclose(found.compute(), expected)
+    expected = memory.score(X, counts, weight, offset=offset)
+    found = model.score(cut, da.from_array(counts, chunks=700), weight, offset=more)
+    assert found == pytest.approx(expected, rel=1e-10)
+
+
 def test_scores(data, reference):
     X, y, weight, _ = data
     cut, lazy, lazy_weight, _ = arrays(data, 700)
@@ -208,6 +230,18 @@ def test_x_never_comes_to_the_client(client, monkeypatch):
 
 def test_on_a_cluster_as_in_memory(client, data, reference):
     assert_same(fitted(*arrays(data, 400)), reference)
+    X, y, weight, _ = data
+    labels, more = y > 0, {"sample_weight": weight, "tuning_rows": 500}
+    local = BilevelLogisticCV().fit(RowBlocks.from_arrays(X, labels, **more))
+    cut, lazy, lazy_weight, _ = arrays(data, 400)
+    more["sample_weight"] = lazy_weight
+    blocks = RowBlocks.from_dask(cut, lazy > 0, **more)
+    model = BilevelLogisticCV().fit(blocks)
+    np.testing.assert_allclose(model.coef_, local.coef_, rtol=1e-6)
+    probabilities = model.predict_proba(cut)
+    assert probabilities.shape == (N, 2)
+    np.testing.assert_allclose(probabilities.compute(), model.predict_proba(X))
+    assert 3 < blocks.n_passes < 15
 
 
 def die_once(block, flag):

@@ -1,0 +1,171 @@
+"""The door for rows that come in blocks: losses that are not quadratic.
+
+Strengths are tuned on a random part of the rows that fits into memory, by the same
+search as there. At these strengths the coefficients are those of all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import PredefinedSplit
+
+from skbilevel._threads import one_blas_thread
+from skbilevel._typing import Array
+from skbilevel._warn import warn_user
+from skbilevel.blocks import RowBlocks
+from skbilevel.linear_model._block_data import Look
+from skbilevel.linear_model._publish import Published
+from skbilevel.model_selection._block_glm import (
+    Link,
+    PartOfBlock,
+    RowPart,
+    fit_all_rows,
+    sample_hessian,
+)
+from skbilevel.model_selection._row_hashes import Dealer
+from skbilevel.problems import Loss
+from skbilevel.problems._losses import facts_of
+
+# "auto": so many numbers of X, within these numbers of rows.
+_NUMBERS, _FEWEST, _MOST = 1 << 23, 5_000, 50_000
+
+
+@dataclass(frozen=True)
+class AllRows:
+    """What the passes over all rows have to know of an estimator.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss inside.
+    classes : ndarray or None
+        Labels, in the order of the coefficients.
+    factor : callable or None
+        From labels to factors of the weights.
+    mean_loss : bool
+        Whether strengths are in units of the mean loss.
+    """
+
+    loss: Loss
+    classes: Array | None
+    factor: Callable[[Array], Array] | None
+    mean_loss: bool
+
+
+@dataclass(frozen=True)
+class GLMReader:
+    """Fits a copy of an estimator to rows that come in blocks.
+
+    Parameters
+    ----------
+    model : BilevelLinearModel
+        The copy; `tune` fits it to a part of the rows.
+    blocks : RowBlocks
+        The rows.
+    seed : int
+        Of the hashes.
+    """
+
+    model: Any
+    blocks: RowBlocks
+    seed: int
+
+    def part(
+        self, look: Look, count: Callable[[Array, Array], Any] | None = None
+    ) -> RowPart:
+        """A random part of the rows: one pass."""
+        size = self.blocks.tuning_rows
+        if isinstance(size, str):
+            size = int(np.clip(_NUMBERS // look.n_features, _FEWEST, _MOST))
+        step = PartOfBlock(Dealer(2, 0, self.seed), size, count)
+        part = self.blocks.map_reduce(step, RowPart.plus)
+        part = replace(part, sample=part.sample.ordered())
+        self._say(f"pass 1: {part.n_rows:,} rows, {len(part.sample.rank):,} to tune on")
+        return part
+
+    def tune(self, part: RowPart) -> list[Published]:
+        """Fit the model to the part, as if it were all there is."""
+        model, parts = self.model, part.sample.parts
+        if isinstance(model.cv, PredefinedSplit):
+            folds = np.asarray(model.cv.test_fold)
+            if len(folds) <= parts["position"].max():
+                raise ValueError(
+                    f"cv has folds for {len(folds)} rows, but the blocks hold more."
+                )
+            model.cv = PredefinedSplit(folds[parts["position"]])
+        groups = parts.get("groups")
+        params = {} if groups is None else {"groups": groups}
+        more = [parts["offset"]] if "offset" in parts else []
+        given = parts["X"], parts["y"], parts.get("sample_weight"), params
+        published: list[Published] = model._fit_copy(*given, model._resampling, *more)
+        return published
+
+    def finish(self, look: Look, part: RowPart, of: AllRows) -> None:
+        """Coefficients of all rows, at the strengths of the part."""
+        model, sample = self.model, part.sample
+        if sample.complete:
+            return
+        flat = np.ndim(model.coef_) == 1
+        coef = np.atleast_2d(model.coef_).astype(np.float64)
+        level = np.atleast_1d(model.intercept_).astype(np.float64)
+        share = len(sample.rank) / part.n_rows
+        given = sample.parts.get("sample_weight")
+        weight = float(len(sample.rank) if given is None else given.sum())
+        # As many rows as there are pull against the same penalty of a sum.
+        rescaled = weight / part.weight if of.mean_loss else 1.0
+        alpha = np.broadcast_to(rescaled * model.alpha_, coef.shape)
+        columns = np.flatnonzero(np.isfinite(alpha).any(axis=0))
+        centred = model.fit_intercept and not look.is_sparse
+        origin = look.mean[columns] if centred else np.zeros(len(columns))
+        link = Link(
+            of.loss, columns, origin, model.fit_intercept, of.classes, of.factor
+        )
+        B, strengths = coef[:, columns].T, alpha[:, columns].T
+        if model.fit_intercept:
+            B = np.vstack([level + coef[:, columns] @ origin, B])
+            strengths = np.vstack([np.zeros(len(level)), strengths])
+        unit = part.weight if of.mean_loss else 1.0
+        with one_blas_thread():
+            hessian = sample_hessian(link, sample.parts, B, share)
+            found, converged = fit_all_rows(
+                self.blocks, link, unit * strengths, B, hessian, self._tell_loss
+            )
+        if not converged:
+            warn_user(
+                "The coefficients of all rows have not converged: there are columns "
+                "that nearly depend on others, or of very different scales.",
+                ConvergenceWarning,
+            )
+        self._publish(found, link, flat, rescaled)
+
+    def _publish(self, B: Array, link: Link, flat: bool, rescaled: float) -> None:
+        """Put coefficients and strengths in the place of those of the part."""
+        model = self.model
+        head = int(link.intercept)
+        coef = np.zeros((B.shape[1], model.n_features_in_))
+        coef[:, link.columns] = B[head:].T
+        if facts_of(link.loss).coupled:
+            free = np.broadcast_to(model.alpha_, coef.shape)[0] == 0.0
+            coef[:, free] -= coef[:, free].mean(axis=0)
+        dtype = model.coef_.dtype
+        model.coef_ = (coef[0] if flat else coef).astype(dtype)
+        if head:
+            level = B[0] - link.origin @ B[1:]
+            if facts_of(link.loss).coupled:
+                level = level - level.mean()
+            model.intercept_ = dtype.type(level[0]) if flat else level.astype(dtype)
+        model.alpha_ = model.alpha_ * rescaled
+        if hasattr(model, "group_alpha_"):
+            model.group_alpha_ = model.group_alpha_ * rescaled
+
+    def _tell_loss(self, value: float) -> None:
+        self._say(f"pass {self.blocks.n_passes}: penalized loss {value:.8g}")
+
+    def _say(self, text: str) -> None:
+        if self.model.verbose:
+            print(f"[skbilevel] {text}")
