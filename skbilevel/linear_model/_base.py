@@ -123,10 +123,12 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         blocks = rows_in_blocks(X, y, beside)
         # Callbacks of the copy end with its fit.
         fit = with_callbacks(type(self)._fit_copy)
-        here = [given_on_host(each) for each in (y, sample_weight, params, *more)]
-        given: tuple[Any, ...] = (X, *here)
+        given: tuple[Any, ...] = (blocks,)
         if blocks is not None:
-            fit, given = with_callbacks(type(self)._fit_blocks), (blocks,)
+            fit = with_callbacks(type(self)._fit_blocks)
+        else:
+            here = [given_on_host(each) for each in (y, sample_weight, params, *more)]
+            given = (X, *here)
         try:
             parts: list[Published] = fit(draft.model, *given)
         except KeyboardInterrupt:
