@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -25,6 +26,7 @@ from skbilevel.linear_model._classes import (
     ClassFactors,
     factors_of_counts,
 )
+from skbilevel.linear_model._following import FollowedFit
 from skbilevel.model_selection._block_sums import BlockSums, SumsOfBlock
 from skbilevel.model_selection._row_hashes import Dealer
 
@@ -91,9 +93,10 @@ class BlockReader:
         look: Look,
         kind: str,
         y_origin: Array,
+        fit: FollowedFit,
         factor: Callable[[Array], Array] | None = None,
     ) -> BlockData:
-        """Sums over all rows."""
+        """Sums over all rows; ``fit`` is told of every block."""
         model = self.model
         dealer = self._dealer(look, 1 + look.n_features + look.n_targets)
         centred = model.fit_intercept and not look.is_sparse
@@ -102,7 +105,7 @@ class BlockReader:
         size = min(_SAMPLE_ROWS, max(_LEAST_SAMPLE, _SAMPLE_BYTES // bytes_of_row))
         step = SumsOfBlock(dealer, origin, y_origin, size, kind, factor)
         with one_blas_thread():
-            sums = self.blocks.map_reduce(step, BlockSums.plus, self._tell)
+            sums = self.blocks.map_reduce(step, BlockSums.plus, partial(_tell, fit))
         if sums.n_rows < 2:
             raise ValueError("At least 2 rows of positive weight are needed.")
         return BlockData(sums, dealer, look, origin, model.fit_intercept)
@@ -113,13 +116,6 @@ class BlockReader:
             return None
         counts = self.blocks.map_reduce(_count_classes, ClassCounts.plus)
         return factors_of_counts(class_weight, counts)
-
-    def _tell(self, progress: PassProgress) -> None:
-        if self.model.verbose:
-            print(
-                f"[skbilevel] pass 1: {progress.n_blocks} blocks, "
-                f"{progress.n_rows:,} rows"
-            )
 
     def _dealer(self, look: Look, width: int) -> Dealer:
         """Folds as ``cv`` says, fewer where their moments do not fit."""
@@ -143,6 +139,11 @@ class BlockReader:
                 "columns or a smaller cv, or fit a random part of the rows in memory."
             )
         return dealer
+
+
+def _tell(fit: FollowedFit, progress: PassProgress) -> None:
+    done = f"{progress.n_blocks} blocks, {progress.n_rows:,} rows"
+    fit.read("block", f"pass 1: {done}")
 
 
 def _count_classes(block: Block) -> ClassCounts:

@@ -64,7 +64,8 @@ class FollowedFit:
     def context_of(self, index: int, n_steps: int | None) -> Any:
         """The task whose subtasks are the steps of a part; None without callbacks."""
         if len(self.parts) == 1:
-            self._open(n_steps)
+            if self._root is None:
+                self._open(n_steps)
             return self._root if self.listening else None
         if not self.listening or self._root is None:
             return None
@@ -78,6 +79,22 @@ class FollowedFit:
             return context.call_on_fit_task_begin(
                 estimator=self.estimator, **self.given
             )
+
+    def read(self, name: str, text: str) -> None:
+        """Something was read before the search: print it, and tell callbacks.
+
+        It is a subtask of the fit like the steps that follow, whose number nobody knows
+        yet; where a fit has several parts, its subtasks are these. There is no model so
+        far, and a wish to stop has to wait for one.
+        """
+        if self.estimator.verbose:
+            print(f"[skbilevel] {text}")
+        if len(self.parts) > 1:
+            return
+        if self._root is None:
+            self._open(None)
+        if self.listening and self._root is not None:
+            self.end_task(self.begin_task(self._root.subcontext(name)))
 
     def end_of(self, context: Any) -> None:
         """The task of one of several parts is done."""

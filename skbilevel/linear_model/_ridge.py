@@ -253,21 +253,21 @@ class BilevelRidgeCV(
         look = reader.look()
         check_numbers(look)
         y_origin = look.y_mean * float(self.fit_intercept)
-        read = reader.read(look, "numbers", y_origin)
-        warn_of_constant(np.stack([read.sums.low, read.sums.high]))
-        resampling = read.resampling(criterion)
-        free, groups = self._strength_columns(look.columns, resampling)
         targets = np.arange(look.n_targets)
-
-        def make(c: slice) -> Prepared:
-            code = TargetCode(targets[c], y_origin)
-            return read.prepared(code, free, groups is not None)
-
         columns = [slice(k, k + 1) for k in targets]
         if not self.alpha_per_target or look.n_targets == 1:
             columns = [slice(None)]
         attributes = partial(self._attributes, look.dtype, look.flat)
         fit = self._followed(blocks, None, {}, attributes, len(columns))
+        read = reader.read(look, "numbers", y_origin, fit)
+        warn_of_constant(np.stack([read.sums.low, read.sums.high]))
+        resampling = read.resampling(criterion)
+        free, groups = self._strength_columns(look.columns, resampling)
+
+        def make(c: slice) -> Prepared:
+            code = TargetCode(targets[c], y_origin)
+            return read.prepared(code, free, groups is not None)
+
         parts = self._fit_parts(make, groups, resampling, columns, fit)
         return self._conclude(fit, parts, lambda: np.nan)
 

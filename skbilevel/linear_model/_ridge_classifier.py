@@ -201,15 +201,15 @@ class BilevelRidgeClassifierCV(
         factor = reader.class_factors(self.class_weight)
         kind = "labels" if look.n_targets == 1 else "indicators"
         zeros = np.zeros(look.n_targets)
-        read = reader.read(look, kind, zeros, factor)
+        fit = self._followed(blocks, None, {}, partial(self._attributes, look.dtype))
+        read = reader.read(look, kind, zeros, fit, factor)
         code = indicator_code(read.sums.classes, look.n_targets)
         resampling = read.resampling(criterion)
         free, groups = self._strength_columns(look.columns, resampling)
         data = read.prepared(code, free, groups is not None)
         classes = np.arange(look.n_targets) if code.classes is None else code.classes
         form = "classes" if kind == "labels" else "dense"
-        attributes = partial(self._attributes, look.dtype, classes, form)
-        fit = self._followed(blocks, None, {}, attributes)
+        fit.attributes = partial(self._attributes, look.dtype, classes, form)
         part = self._fit_part(data, groups, resampling, fit.parts[0])
         return self._conclude(fit, [part], lambda: np.nan)
 

@@ -1,5 +1,7 @@
 """Ridge regression from one pass over row blocks: the same numbers as in memory."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -266,3 +268,24 @@ def test_nothing_half_fitted_stays(data, capsys):
         with pytest.raises(type(error)):
             model.fit(RowBlocks(lambda error=error: broken(error)))
         assert vars(model) == before
+
+
+def test_memory_is_that_of_two_blocks_and_the_cells():
+    """Rows of 96 MB go through, a few at a time."""
+    n_blocks, rows, p = 40, 10_000, 30
+
+    def simulated():
+        for seed in range(n_blocks):
+            X = np.random.default_rng(seed).standard_normal((rows, p))
+            yield X, X[:, 0] + X[:, 1]
+
+    blocks = RowBlocks(simulated)
+    tracemalloc.start()
+    model = BilevelRidgeCV().fit(blocks)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert blocks.n_passes == 1
+    np.testing.assert_allclose(model.coef_, np.arange(p) < 2, atol=1e-6)
+    sample = 10_000 * (p + 30) * 8  # and what thirty candidates predict for it
+    assert peak < 5 * 8 * rows * p + 4 * sample
+    assert peak < n_blocks * rows * p * 8 / 3

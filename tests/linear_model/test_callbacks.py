@@ -23,6 +23,7 @@ from skbilevel import (
     BilevelRidgeCV,
     BilevelSearchCV,
     BilevelTweedieCV,
+    RowBlocks,
 )
 from skbilevel.linear_model import (
     _guarded,
@@ -486,3 +487,21 @@ def test_constant_targets_have_no_steps():
     recorder = Recorder()
     fitted(BilevelPoissonCV().set_callbacks(recorder), X, np.zeros(len(X)))
     assert recorder.names("end") == ["fit"]
+
+
+@pytest.mark.parametrize("estimator", [BilevelRidgeCV, BilevelRidgeClassifierCV])
+def test_blocks_of_rows_are_tasks(estimator):
+    X, y = data(estimator)
+    blocks = RowBlocks.from_arrays(X, y, block_rows=40)
+    # There is no model yet that a wish to stop could end with.
+    recorder = Recorder(stop=lambda names: names[-1] == "block")
+    model = estimator().set_callbacks(recorder)
+    fitted(model, blocks, None)
+    np.testing.assert_array_equal(model.coef_, fitted(estimator(), blocks, None).coef_)
+    names = recorder.names("end")
+    assert names[:3] == ["block"] * 3
+    assert names[3:5] == ["shared", "evidence"]
+    assert recorder.names("begin").count("fit") == names.count("fit") == 1
+    several = BilevelRidgeCV(alpha_per_target=True).set_callbacks(Recorder())
+    fitted(several, RowBlocks.from_arrays(X, np.c_[X[:, 0], X[:, 1]]), None)
+    assert several.alpha_.shape == (2, 5)

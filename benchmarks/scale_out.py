@@ -1,0 +1,239 @@
+"""Rows that outgrow memory or one process: seconds, passes, and the peak of memory.
+
+``python benchmarks/scale_out.py`` writes a file of float32 rows (1.6 GB by default;
+``--rows 12500000`` is 10 GB), fits ridge and logistic regression to it by `RowBlocks`
+in processes whose address space is limited, and removes the file. Beside them: reading
+the file once with numpy, one pass of ``X.T @ X`` over the same blocks, `SGDRegressor`
+and `SGDClassifier` with ``partial_fit`` over five strengths, and a Dask cluster of one
+and of two workers. Every step runs in a process of its own, one after the other;
+seconds are those of the work, imports excluded.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+BLOCK_ROWS, TEST_ROWS = 40_000, 50_000
+SIGNALS = 20
+STRENGTHS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+
+
+def rows(path: Path, n: int, p: int):
+    """Blocks of X and y of the file; nothing is mapped into memory."""
+    with path.open("rb") as file:
+        for start in range(0, n, BLOCK_ROWS):
+            size = min(BLOCK_ROWS, n - start)
+            block = np.fromfile(file, np.float32, size * (p + 1)).reshape(size, p + 1)
+            yield block[:, 1:], block[:, 0]
+
+
+def simulated(rng: np.random.Generator, n: int, p: int) -> np.ndarray:
+    """Target and features, of which a few carry a signal of falling size."""
+    out = np.empty((n, p + 1), np.float32)
+    out[:, 1:] = rng.standard_normal((n, p), dtype=np.float32)
+    effect = np.where(np.arange(p) < SIGNALS, 0.5 ** (np.arange(p) / 4.0), 0.0)
+    noise = 3.0 * rng.standard_normal(n, dtype=np.float32)
+    out[:, 0] = out[:, 1:] @ effect.astype(np.float32) + noise
+    return out
+
+
+def write(path: Path, n: int, p: int) -> None:
+    """The file, block by block."""
+    with path.open("wb") as file:
+        for number, start in enumerate(range(0, n, BLOCK_ROWS)):
+            rng = np.random.default_rng(number)
+            simulated(rng, min(BLOCK_ROWS, n - start), p).tofile(file)
+
+
+def test_rows(p: int, labels: bool) -> tuple[np.ndarray, np.ndarray]:
+    made = simulated(np.random.default_rng(10**9), TEST_ROWS, p)
+    return made[:, 1:], made[:, 0] > 0 if labels else made[:, 0]
+
+
+def read(path: Path, n: int, p: int) -> dict:
+    total = sum(float(X[0, 0]) for X, _ in rows(path, n, p))
+    return {"check": total}
+
+
+def gram(path: Path, n: int, p: int) -> dict:
+    total = np.zeros((p, p))
+    for X, _ in rows(path, n, p):
+        block = X.astype(np.float64)
+        total += block.T @ block
+    return {"check": float(total[0, 0])}
+
+
+def guard(path: Path, n: int, p: int) -> dict:
+    """The guard alone: a fit whose rows are few, on as many columns."""
+    from skbilevel import BilevelRidgeCV, RowBlocks
+
+    X, y = next(rows(path, n, p))
+    began = time.perf_counter()
+    BilevelRidgeCV().fit(RowBlocks.from_arrays(X[:10_000], y[:10_000]))
+    return {"seconds": time.perf_counter() - began}
+
+
+def ridge(path: Path, n: int, p: int) -> dict:
+    from skbilevel import BilevelRidgeCV, RowBlocks
+
+    blocks = RowBlocks(lambda: rows(path, n, p))
+    began = time.perf_counter()
+    model = BilevelRidgeCV().fit(blocks)
+    seconds = time.perf_counter() - began
+    score = model.score(*test_rows(p, False))
+    return {"seconds": seconds, "passes": blocks.n_passes, "score": score}
+
+
+def logistic(path: Path, n: int, p: int) -> dict:
+    from skbilevel import BilevelLogisticCV, RowBlocks
+
+    blocks = RowBlocks(lambda: ((X, y > 0) for X, y in rows(path, n, p)))
+    began = time.perf_counter()
+    model = BilevelLogisticCV().fit(blocks)
+    seconds = time.perf_counter() - began
+    score = model.score(*test_rows(p, True))
+    return {"seconds": seconds, "passes": blocks.n_passes, "score": score}
+
+
+def sgd(path: Path, n: int, p: int, labels: bool = False) -> dict:
+    """One epoch over a grid, by the score of the last block."""
+    from sklearn.linear_model import SGDClassifier, SGDRegressor
+
+    if labels:
+        models = [SGDClassifier(loss="log_loss", alpha=a) for a in STRENGTHS]
+    else:
+        models = [SGDRegressor(alpha=a, average=True) for a in STRENGTHS]
+    more = {"classes": [False, True]} if labels else {}
+    began = time.perf_counter()
+    for X, y in rows(path, n, p):
+        y = y > 0 if labels else y
+        known = hasattr(models[0], "coef_")
+        scores = [model.score(X, y) if known else 0.0 for model in models]
+        for model in models:
+            model.partial_fit(X, y, **more)
+    best = models[int(np.argmax(scores))]
+    seconds = time.perf_counter() - began
+    score = best.score(*test_rows(p, labels))
+    return {"seconds": seconds, "passes": 1, "score": score}
+
+
+def sgd_classes(path: Path, n: int, p: int) -> dict:
+    return sgd(path, n, p, True)
+
+
+def cluster(path: Path, n: int, p: int, workers: int) -> dict:
+    """The ridge pass on workers, each of which reads its own blocks."""
+    import dask.array as da
+    from distributed import Client, LocalCluster
+
+    from skbilevel import BilevelRidgeCV
+
+    size = 5 * BLOCK_ROWS
+
+    def chunk(block_info=None):
+        (start, stop), _ = block_info[None]["array-location"]
+        with path.open("rb") as file:
+            file.seek(4 * start * (p + 1))
+            found = np.fromfile(file, np.float32, (stop - start) * (p + 1))
+        return found.reshape(stop - start, p + 1)
+
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None
+        ) as made,
+        Client(made),
+    ):
+        chunks = (tuple(min(size, n - s) for s in range(0, n, size)), (p + 1,))
+        table = da.map_blocks(chunk, chunks=chunks, dtype=np.float32)
+        began = time.perf_counter()
+        model = BilevelRidgeCV().fit(table[:, 1:], table[:, 0])
+        seconds = time.perf_counter() - began
+    X, y = test_rows(p, False)
+    return {"seconds": seconds, "score": model.score(X, y)}
+
+
+def one_worker(path: Path, n: int, p: int) -> dict:
+    return cluster(path, n, p, 1)
+
+
+def two_workers(path: Path, n: int, p: int) -> dict:
+    return cluster(path, n, p, 2)
+
+
+STEPS = {
+    "read": read,
+    "gram": gram,
+    "guard": guard,
+    "ridge": ridge,
+    "logistic": logistic,
+    "sgd": sgd,
+    "sgd_classes": sgd_classes,
+    "one_worker": one_worker,
+    "two_workers": two_workers,
+}
+
+
+def step_in_process(name: str, path: Path, args: argparse.Namespace) -> dict:
+    """Run a step under the limit; what it says of itself."""
+    command = [sys.executable, __file__, "--step", name, "--file", str(path)]
+    command += ["--rows", str(args.rows), "--columns", str(args.columns)]
+    # A cluster has processes of its own, which the limit is not for.
+    command += ["--limit", "0" if "worker" in name else str(args.limit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=args.timeout)
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_step(args: argparse.Namespace) -> None:
+    if args.limit:
+        size = int(args.limit * 2**30)
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    began = time.perf_counter()
+    made = STEPS[args.step](args.file, args.rows, args.columns)
+    found = {"seconds": time.perf_counter() - began, **made}
+    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(found))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--columns", type=int, default=200)
+    parser.add_argument("--limit", type=float, default=2.0, help="GiB of addresses")
+    parser.add_argument("--steps", nargs="+", default=list(STEPS), choices=STEPS)
+    parser.add_argument("--timeout", type=float, default=1800.0, help="of a step")
+    parser.add_argument("--folder", type=Path, default=None, help="for the file")
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.step:
+        run_step(args)
+        return
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        path = Path(folder) / "rows.float32"
+        write(path, args.rows, args.columns)
+        size = path.stat().st_size / 1e9
+        print(f"{args.rows:,} x {args.columns}, {size:.1f} GB, limit {args.limit} GiB")
+        for name in args.steps:
+            found = step_in_process(name, path, args)
+            shown = ", ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                for key, value in found.items()
+                if key != "check"
+            )
+            print(f"{name:12} {shown}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
