@@ -28,6 +28,7 @@ extensions = [
     "numpydoc",
     "mathml",
     "printed",
+    "signatures",
     "thresholds",
 ]
 exclude_patterns = [
@@ -77,7 +78,7 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!plot_)|^plot_(gene_expression|text_logistic)\.py$",
     "within_subsection_order": "gallery_order.ReadingOrder",
     "matplotlib_animations": False,
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": ("checked_pictures",),
     "capture_repr": (),  # what an example shows, it prints or draws
     "reset_modules": ("matplotlib",),
     "min_reported_time": 1e9,  # times of another machine help nobody

@@ -74,10 +74,13 @@ left.plot([0, 1], [0, 1], "--", color="tab:gray", label="as it should be")
 for (name, proba), style in zip(probability.items(), ("s-C7", "o-C0"), strict=True):
     share, mean = calibration_curve(y, proba, n_bins=5)
     left.plot(mean, share, style, label=name, alpha=0.7)
-left.set(xlabel="predicted probability of benign", ylabel="share that was benign")
+left.set(
+    xlabel="predicted probability of benign",
+    ylabel="share that was benign (near the line is better)",
+)
 left.set_title(
-    f"Log loss {np.mean(losses['one strength']):.4f} with one strength, "
-    f"{np.mean(losses['one per feature']):.4f} with many"
+    f"Log loss {np.mean(losses['one strength']):.4f} with one strength,\n"
+    f"{np.mean(losses['one per feature']):.4f} with one per feature"
 )
 left.legend()
 model = methods["one per feature"].fit(X, y)
@@ -85,7 +88,7 @@ ratio = model[-1].C_ / np.median(model[-1].C_)
 order = np.argsort(ratio)[-12:]
 right.plot(ratio[order], X.columns[order], "o")
 right.axvline(1.0, linestyle="--", color="tab:gray")
-right.set_title(f"The freest feature has {ratio.max():.2f} times the median C")
+right.set_title(f"The freest feature has\n{ratio.max():.2f} times the median C")
 right.set(xlabel="C / median of C (right: shrunk less)")
 plt.show()
 

@@ -141,8 +141,8 @@ axes[1].contourf(
     angle, velocity, V, [0, float(proof.level)], colors="tab:green", alpha=0.2
 )
 axes[1].contour(angle, velocity, V, [float(proof.level)], colors="tab:green")
-axes[0].set(ylabel="velocity", title="plain: no certificate")
-axes[1].set(title="joint: proved inside the green set")
+axes[0].set(ylabel="velocity", title="Without a certificate the pendulum falls")
+axes[1].set(title="With one: proved to stay in the green set")
 plt.show()
 
 # %%

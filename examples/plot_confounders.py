@@ -73,8 +73,12 @@ for place, values in enumerate(effects.values()):
     ax.plot(values.mean(), place, "ks")
 ax.axvline(EFFECT, linestyle="--", color="tab:gray")
 ax.set_yticks(range(len(effects)), list(effects))
-ax.invert_yaxis()
-ax.set(xlabel="estimated effect of the treatment (square: mean)")
+ax.set_ylim(len(effects) - 0.5, -0.5)
+near = min(effects, key=lambda name: abs(effects[name].mean() - EFFECT))
+ax.set_title(f"On average '{near}' is nearest to the true effect")
+ax.set(
+    xlabel="estimated effect of the treatment (square: mean; near the line is better)"
+)
 plt.show()
 
 # %%

@@ -101,10 +101,15 @@ weights = expit(after.theta)
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 for kind, color in ((careful, "tab:blue"), (~careful, "tab:red")):
     left.bar(np.flatnonzero(kind), weights[kind], color=color)
+ratio = weights[careful].mean() / weights[~careful].mean()
+left.set_title(f"Careful laboratories weigh {ratio:.0f} times as much")
 left.set(xlabel="laboratory (red: mislabels)", ylabel="weight", ylim=(0, 1))
 left.set_xticks(range(N_LABS))
 right.plot(after.history["value"], ".-")
-right.set(xlabel="iteration", ylabel="loss of checked rows, and penalty")
+right.set_title("The weights lower the loss of checked rows")
+right.set(
+    xlabel="iteration", ylabel="loss of checked rows, and penalty\n(down is better)"
+)
 plt.show()
 
 # %%

@@ -57,10 +57,11 @@ for name, model in models.items():
 fitted = models["one per pixel"]
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
 ink = axes[0].imshow(X_train.mean(axis=0).reshape(8, 8), cmap="gray_r")
-axes[0].set_title("The mean of the digits")
+axes[0].set_title("The mean of the digits: ink is in the middle")
 figure.colorbar(ink, ax=axes[0], label="ink")
 varies = (X_train.std(axis=0) > 0) & (fitted.C_ > 0)
 C = np.where(varies, fitted.C_, np.nan) / np.median(fitted.C_[varies])
+axes[1].set_facecolor("0.6")
 drawn = axes[1].imshow(C.reshape(8, 8), cmap="RdBu", norm=LogNorm(vmin=1 / 30, vmax=30))
 alike = np.mean((C[varies] > 0.5) & (C[varies] < 2.0))
 axes[1].set_title(f"{alike:.0%} of the pixels have nearly the same C")
@@ -69,6 +70,7 @@ bar.set_ticks([1 / 30, 0.1, 0.5, 1, 2, 10, 30], minor=False)
 bar.set_ticklabels(["1/30", "1/10", "1/2", "1", "2", "10", "30"])
 for ax in axes:
     ax.set(xticks=[], yticks=[])
+axes[1].set_xlabel("gray: always blank, without a C")
 plt.show()
 
 # %%

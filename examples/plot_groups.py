@@ -72,7 +72,9 @@ for _ in range(10):
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 left.boxplot(list(errors.values()))
 left.set_xticks([1, 2, 3], list(errors))
-left.set(ylabel="error beyond the noise", ylim=(0, None))
+least = min(errors, key=lambda name: np.median(errors[name])).replace("\n", " ")
+left.set_title(f"The smallest error: {least}")
+left.set(ylabel="error beyond the noise (down is better)", ylim=(0, None))
 alphas = np.array([[found[name] for name in NAMES] for found in strengths])
 top = 3 * alphas[np.isfinite(alphas)].max()
 for column, name in enumerate(NAMES):
@@ -82,7 +84,9 @@ for column, name in enumerate(NAMES):
     if removed.any():
         right.semilogy([name], [top], "x", color="tab:red")
         right.annotate(f"{removed.sum()} ", (name, top), ha="right", va="center")
-right.set(ylabel="strength of the block (x: removed, how often)")
+weakest = NAMES[int(np.argmin(np.median(alphas, axis=0)))]
+right.set_title(f"The block '{weakest}' is shrunk least")
+right.set(ylabel="strength (up: shrunk more;\nx: removed, how often)")
 right.tick_params(axis="x", rotation=30)
 plt.show()
 

@@ -56,8 +56,11 @@ for ax, name in zip(axes, promised, strict=True):
     for before, after in zip(promised[name], kept[name], strict=True):
         ax.plot([0, 1], [before, after], "o-", color="tab:blue", alpha=0.6)
     ax.set_xticks([0, 1], ["promised by\nthe folds", "on new rows"])
-    ax.set(title=f"Features {name}", xlim=(-0.3, 1.3))
-axes[0].set_ylabel("R2")
+    lost = np.mean(promised[name]) - np.mean(kept[name])
+    kind = "too much" if lost > 0 else "too little"
+    ax.set_title(f"Features {name}:\n{abs(lost):.2f} {kind} is promised")
+    ax.set(xlim=(-0.3, 1.3))
+axes[0].set_ylabel("R² (up is better)")
 plt.show()
 
 # %%

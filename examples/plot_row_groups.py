@@ -58,9 +58,11 @@ for ax, name in zip(axes, R2, strict=True):
     for before, after in zip(promised[name], R2[name], strict=True):
         ax.plot([0, 1], [before, after], "o-", color="tab:blue", alpha=0.6)
     ax.axhline(0.0, color="tab:gray", linewidth=0.5)
-    ax.set(title=name, xticks=[0, 1], xlim=(-0.3, 1.3))
+    lost = np.mean(promised[name]) - np.mean(R2[name])
+    ax.set_title(f"{name}:\nnew patients have {lost:.2f} less than promised")
+    ax.set(xticks=[0, 1], xlim=(-0.3, 1.3))
     ax.set_xticklabels(["nested score", "new patients"])
-axes[0].set(ylabel="R2")
+axes[0].set(ylabel="R² (up is better)")
 plt.show()
 
 # %%

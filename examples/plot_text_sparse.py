@@ -109,12 +109,12 @@ for k, (name, alpha) in enumerate(alphas.items()):
     typical = [np.median(alpha[words]) for words in classes]
     right.loglog([frequency[c].mean() for c in classes], typical, "o-", color=f"C{k}")
 left.invert_yaxis()
-left.set(title=f"Best: {best}", xlabel="test R² (right is better)")
+left.set(title=f"Best R²: {best}", xlabel="test R² (right is better)")
 by_frequency = alphas["strength by frequency"]
 rare, common = (np.median(by_frequency[classes[k]]) for k in (0, -1))
 right.set_title(f"Rare words: {rare / common:.1f} times the strength of common ones")
-for which in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
-    which("{x:g}")
+right.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
+right.yaxis.set_minor_formatter("")
 right.set(xlabel="documents that hold the word", ylabel="strength (up: shrunk more)")
 plt.show()
 

@@ -73,14 +73,12 @@ true_coef = np.zeros(N_LAGS)
 true_coef[[0, 6, 13]] = 0.35, 0.4, 0.2
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 ax.bar(lags, true_coef, color="gold", width=1.6, label="truth")
-for (name, model), style in zip(models.items(), ("s-C7", ".-C1", "o-C0"), strict=True):
-    if name == "one per lag":
-        continue
+for (name, model), style in zip(models.items(), ("s-C7", "D-C1", "o-C0"), strict=True):
     fitted = getattr(model[-1], "best_estimator_", model[-1])
     label = f"{name}: error {error[name]:.3f}"
     ax.plot(lags, fitted.coef_ / model[0].scale_, style, label=label, markersize=3)
 best = min(error, key=error.__getitem__)
-ax.set_title(f"The next days are predicted best with '{best}'")
+ax.set_title(f"The smallest error of the next days is that of '{best}'")
 ax.set(xlabel="days ago", ylabel="coefficient (near a bar is better)")
 ax.set(xticks=np.arange(7, 57, 7))
 ax.legend()

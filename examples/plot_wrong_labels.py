@@ -51,12 +51,15 @@ figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
 for name, rows in {"right": rest & ~wrong, "wrong": wrong}.items():
     loss, weight = model.row_loss_[rows], model.sample_weight_[rows]
     axes[0].plot(loss, weight, ".", label=name)
-axes[0].set(xlabel="loss of a row left out", ylabel="learned weight")
+axes[0].set_title("Wrong labels get small weights")
+axes[0].set(xlabel="loss of a row left out", ylabel="learned weight (up: trusted)")
 axes[0].legend(title="label")
 found = np.cumsum(wrong[model.ranking_])
 axes[1].plot(np.arange(1, len(found) + 1), found, label="ranking")
 axes[1].plot([0, wrong.sum()], [0, wrong.sum()], ":", color="gray", label="no mistake")
-axes[1].set(xlabel="rows looked at", ylabel="wrong labels found")
+n = wrong.sum()
+axes[1].set_title(f"Of the first {n} labels {found[n - 1]} are wrong")
+axes[1].set(xlabel="rows looked at", ylabel="wrong labels found (up is better)")
 axes[1].legend()
 plt.show()
 
@@ -88,7 +91,6 @@ losses = {
 }
 for name, loss in losses.items():
     print(f"{name:<31} log loss {loss:.3f}")
-n = wrong.sum()
 print(
     f"{n} labels are wrong; {wrong[model.ranking_[:n]].sum()} of them are among the "
     f"first {n} of the ranking."

@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -93,9 +94,10 @@ def test_blocks_run_in_order_and_their_output_is_kept(tmp_path):
 
 
 PAGE = """<!doctype html><title>x</title><article style="width: 300px">
-<img src="{image}" width="10" height="10"><div style="width: {width}px">text</div>
+<img src="{image}" width="10" height="10"><div style="width: {width}px">{text}</div>
 <math><mi>{formula}</mi></math></article><script>{script}</script>"""
 FAULTS = {
+    "broken name": {"width": "20", "text": "<dt><strong>two words</strong></dt>"},
     "missing image": {"image": "nothing.png"},
     "beyond its column": {"width": "350"},
     "formula with commands": {"formula": "\\frac12"},
@@ -105,7 +107,7 @@ FINE = {
     "image": "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg'/>",
     "width": "100",
 }
-FINE |= {"formula": "x", "script": ""}
+FINE |= {"formula": "x", "script": "", "text": "text"}
 
 
 def faults(folder, *pages, widths):
@@ -126,6 +128,36 @@ def test_the_browser_finds_each_fault(tmp_path):
         start = f"{name}.html" if name == "script" else f"{name}.html at 1000"
         assert any(line.startswith(f"{start}: {name}") for line in found)
     assert [line for line in found if line.startswith("fine")] == []
+
+
+def drawn(title="a title", **how):
+    figure, ax = plt.subplots(figsize=(4, 2))
+    ax.set(title=title, **how)
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("words", "how"),
+    [
+        ("no title", {"title": ""}),
+        ("inches are cut", {"title": "a title that goes on and on " * 3}),
+        ("inches are cut", {"ylabel": "label that goes on and on " * 3}),
+        ("stands on", {"xticks": [0.5, 0.51]}),
+    ],
+)
+def test_pictures_are_looked_at(words, how):
+    pytest.importorskip("sphinx_gallery")
+    look = load(DOC / "_ext" / "checked_pictures.py")
+    assert list(look.faults(drawn())) == []
+    assert words in " ".join(look.faults(drawn(**how)))
+    plt.close("all")
+
+
+def test_classes_are_shown_with_the_parameters_of_their_constructors():
+    shown = load(DOC / "_ext" / "signatures.py").of_constructor
+    text, _ = shown(None, "class", "skbilevel.X", skbilevel.DPRidge, None, "", None)
+    assert text.startswith("(epsilon=1.0, delta=None, *, feature_bounds=(-1.0, 1.0)")
+    assert shown(None, "method", "skbilevel.X.fit", None, None, "", None) is None
 
 
 def test_every_threshold_has_a_reason():

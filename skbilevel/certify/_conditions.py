@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -45,6 +46,11 @@ class Condition:
     ranges: Callable[[Box], Box]
     relative: bool = False
 
+    @cached_property
+    def boxes(self) -> tuple[Box, ...]:
+        """The boxes of (x, s) over the tiles."""
+        return tuple(map(self.ranges, self.tiles))
+
     @property
     def degrees(self) -> tuple[int, ...]:
         """The lowest degree in every variable that holds all parts."""
@@ -62,8 +68,8 @@ class Condition:
         tensors += [power_tensor(p, degrees) for part in self.parts for p in part]
         stack = np.array(tensors).astype(float)
         found, made = [], dict[tuple[Interval, int], Array]()
-        for tile in self.tiles:
-            sides = list(zip(self.ranges(tile).sides, degrees, strict=True))
+        for tile, box in zip(self.tiles, self.boxes, strict=True):
+            sides = list(zip(box.sides, degrees, strict=True))
             for each in sides:
                 if each not in made:
                     made[each] = power_matrix(*each).astype(float)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -62,21 +62,19 @@ class Positivity:
     n_tiles: int
 
 
-def positive(
-    polynomial: Polynomial,
-    tiles: Iterable[Box],
-    ranges: Callable[[Box], Box],
-    depth: int,
-) -> Positivity:
+def positive(polynomial: Polynomial, condition: Condition, depth: int) -> Positivity:
     """Look at Bernstein coefficients; cut tiles with bad ones, ``depth`` times."""
     form = BernsteinForm(polynomial)
     smallest, count = None, 0
-    waiting = [(tile, 0) for tile in tiles]
+    waiting = [
+        (t, box, 0) for t, box in zip(condition.tiles, condition.boxes, strict=True)
+    ]
     while waiting:
-        tile, cuts = waiting.pop()
-        least = min(form.on(ranges(tile)).flat)
+        tile, box, cuts = waiting.pop()
+        least = min(form.on(box).flat)
         if least <= 0 and cuts < depth:
-            waiting += [(half, cuts + 1) for half in tile.cut(2)]
+            halves = tile.cut(2)
+            waiting += [(half, condition.ranges(half), cuts + 1) for half in halves]
             continue
         count += 1
         smallest = least if smallest is None else min(smallest, least)
@@ -97,7 +95,7 @@ def prove_conditions(
     found = []
     for condition in conditions:
         polynomial = condition.at(theta, beta)
-        found.append(positive(polynomial, condition.tiles, condition.ranges, depth))
+        found.append(positive(polynomial, condition, depth))
         if not found[-1].holds:
             break
     return Positivity(

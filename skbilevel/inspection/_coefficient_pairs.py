@@ -9,6 +9,7 @@ from skbilevel.inspection._style import (
     CONTRAST,
     GRAY,
     MAIN,
+    largest_change,
     legend_above,
     plain,
     shorten,
@@ -49,4 +50,6 @@ def draw(
     shown = [plain(shorten(names[j])) for j in order]
     axes[0].set_yticks(place, shown)
     axes[0].set_ylim(len(order) - 0.4, -0.6)
-    legend_above(axes[0], max(map(len, shown)))
+    # Several panels are named after their targets.
+    title = largest_change(names, reference[0], coef[0]) if len(coef) == 1 else ""
+    legend_above(axes[0], max(map(len, shown)), title)

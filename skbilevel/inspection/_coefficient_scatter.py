@@ -12,6 +12,7 @@ from skbilevel.inspection._style import (
     GRAY,
     MAIN,
     NAMED,
+    largest_change,
     legend_above,
     list_names,
     plain,
@@ -49,7 +50,8 @@ def draw(
     ax.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]))
     ax.set(xlabel=f"coefficient, {labels[1]}", ylabel=f"coefficient, {labels[0]}")
     _name_changes(ax, x, y, names, outputs, reach)
-    legend_above(ax)
+    title = largest_change(names, reference[0], coef[0]) if len(coef) == 1 else ""
+    legend_above(ax, title=title)
     tidy(ax)
 
 

@@ -177,10 +177,16 @@ class DeviationsDisplay(Versioned):
         more = f" ({left_out} that differ less are left out)" if left_out else ""
         self.ax_.set_xlabel(f"effect of the task minus that of the centre{more}")
         tidy(self.ax_)
-        title = self.estimator_name
-        title = "" if title is None else f"What differs between tasks: {title}"
-        legend_above(self.ax_, max(map(len, names)), title)
+        legend_above(self.ax_, max(map(len, names)), self._finding(names[0]))
         return self
+
+    def _finding(self, first: str) -> str:
+        most = float(np.max(self.deviation_std))
+        text = (
+            f"{first} differs most between tasks" if most > 0.0 else "No effect differs"
+        )
+        name = self.estimator_name
+        return text if name is None else f"{name}: {text}"
 
     def _draw_tasks(self, order: Array) -> None:
         """Dots of the tasks over a bar of one standard deviation."""

@@ -179,7 +179,8 @@ class OuterTraceDisplay(Versioned):
         marker = "o" if len(along) <= _DOTS else ""
         style = {"color": MAIN, "marker": marker, "markersize": 4}
         top.plot(along, self.value, **style)
-        top.set_ylabel("validation loss")
+        top.set_ylabel("validation loss\n(down is better)")
+        top.set_title(self._finding(), fontsize="medium", loc="left")
         self._draw_gradient(bottom, along, style)
         bottom.set_xlabel("outer step" if x == "iterations" else "seconds")
         if x == "iterations":
@@ -189,6 +190,15 @@ class OuterTraceDisplay(Versioned):
         for each in self.axes_:
             tidy(each)
         return self
+
+    def _finding(self) -> str:
+        first, last = (number(float(self.value[k])) for k in (0, -1))
+        n = len(self.value) - 1
+        text = f"{n} step{'s' * (n != 1)} bring the loss from {first} to {last}"
+        if not self.tolerance:
+            return text
+        ended = self.grad_norm[-1] <= self.tolerance
+        return f"{text}: {'within' if ended else 'not yet within'} the tolerance"
 
     def _along(self, x: str) -> Array:
         if x == "iterations":
@@ -203,7 +213,7 @@ class OuterTraceDisplay(Versioned):
         return np.asarray(self.seconds)
 
     def _draw_gradient(self, ax: Any, along: Array, style: dict[str, Any]) -> None:
-        ax.set_ylabel("projected gradient")
+        ax.set_ylabel("projected gradient\n(0 is an optimum)")
         positive = self.grad_norm > 0
         if not positive.any():
             ax.set_yticks([])

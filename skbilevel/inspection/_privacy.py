@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import last_step
-from skbilevel.inspection._style import COLORS, GRAY, MAIN, panels, tidy
+from skbilevel.inspection._style import COLORS, GRAY, MAIN, legend_above, panels, tidy
 
 EPSILONS = (0.1, 0.3, 1.0, 3.0, 10.0)
 # Below this share a name stands in the legend only.
@@ -190,16 +190,23 @@ class PrivacyDisplay(Versioned):
         ax.set_xlim(0.0, 1.0)
         whole = f"epsilon {self.epsilon:.3g}, delta {self.delta:.2g}"
         ax.set_xlabel(f"share of the privacy budget ({whole})")
-        ax.legend(
-            frameon=False,
-            fontsize="small",
-            ncols=max(len(self.names), 1),
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.92),
-            borderpad=0.0,
-        )
         ax.spines["left"].set_visible(False)
         tidy(ax)
+        largest = int(np.argmax(self.shares))
+        title = f"Most of the budget, {self.shares[largest]:.0%}, pays for "
+        legend_above(ax, title=title + self.names[largest])
+
+    def _cost(self, middle: Array) -> str:
+        """What privacy costs at the epsilon of the curve that is nearest to its own."""
+        assert self.epsilons is not None
+        own = min(self.epsilon, float(np.max(self.epsilons)))
+        nearest = int(np.argmin(np.abs(np.log(self.epsilons / own))))
+        text = f"At epsilon {self.epsilons[nearest]:g} the median score is "
+        if self.baseline is None:
+            return text + f"{middle[nearest]:.3g}"
+        cost = self.baseline - middle[nearest]
+        side = "below" if cost >= 0 else "above"
+        return text + f"{abs(cost):.2g} {side} that without noise"
 
     def _draw_curve(self, ax: Any) -> None:
         assert self.scores is not None
@@ -219,7 +226,8 @@ class PrivacyDisplay(Versioned):
             ax.axhline(self.baseline, color=GRAY, linestyle="--", label=label)
         ax.set_xscale("log")
         ax.set_xlabel("epsilon (smaller is more private)")
-        ax.set_ylabel("score on other rows")
+        ax.set_ylabel("score on other rows\n(up is better)")
+        ax.set_title(self._cost(middle), fontsize="medium", loc="left")
         ax.legend(frameon=False, fontsize="small", loc="lower right")
         tidy(ax)
 

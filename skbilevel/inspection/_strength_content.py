@@ -28,6 +28,18 @@ class Content:
     title: str = ""
     entries: str = "features"
 
+    def finding(self, name: str) -> str:
+        """A title: between what the strengths are, and how many have none."""
+        finite = self.strengths[(self.strengths > 0) & np.isfinite(self.strengths)]
+        removed, all_ = int(np.isinf(self.strengths).sum()), self.strengths.size
+        parts = []
+        if finite.size:
+            between = f"{number(finite.min())} to {number(finite.max())}"
+            parts.append(f"strengths from {between}")
+        if removed:
+            parts.append(f"{removed:,} of {all_:,} removed")
+        return f"{name}: {', '.join(parts) or 'nothing is penalized'}"
+
     def scale(self) -> StrengthScale:
         """The axis on which all strengths have a place."""
         if self.shared is None:

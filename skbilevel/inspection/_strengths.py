@@ -190,9 +190,11 @@ class StrengthsDisplay(Versioned):
             None if self.feature_groups is None else np.asarray(self.feature_groups),
             tuple(self.output_names or [""] * len(strengths)),
             self.unit,
-            title="" if name is None else f"Strengths of {name}",
         )
-        return (by_label(content) if self.one_per_group else None) or content
+        content = (by_label(content) if self.one_per_group else None) or content
+        return replace(
+            content, title=content.finding("Strengths" if name is None else name)
+        )
 
 
 def by_label(content: Content) -> Content | None:

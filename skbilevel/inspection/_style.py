@@ -170,6 +170,15 @@ def legend_above(ax: Any, name_length: int = 0, title: str = "") -> None:
         ax.set_title(title, fontsize="medium", loc="left", pad=pad)
 
 
+def largest_change(names: Array, before: Array, after: Array) -> str:
+    """A title that names the entry that changes most, and how."""
+    most = int(np.argmax(np.abs(after - before)))
+    if before[most] == after[most]:
+        return "No coefficient changes"
+    values = f"from {number(float(before[most]))} to {number(float(after[most]))}"
+    return f"{plain(shorten(names[most]))} changes most, {values}"
+
+
 def _columns(lengths: Sequence[int], room: float) -> int:
     """As many columns of a legend as fit beside each other, filled one by one."""
     n = len(lengths)

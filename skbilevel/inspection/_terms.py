@@ -166,6 +166,9 @@ class TermsDisplay(Versioned):
             place.set_ylabel(plain(self.scale), fontsize="small")
         if ax is None and self.estimator_name is not None:
             title = f"What each term adds: {self.estimator_name}"
+            if len(drawn):
+                most = plain(shorten(self.term_names[drawn[0]]))
+                title = f"{self.estimator_name}: {most} moves the prediction most"
             self.figure_.suptitle(title, fontsize="medium", x=0.01, ha="left")
         if notes and ax is None:
             self.figure_.supxlabel(notes, fontsize="small", x=0.01, ha="left")

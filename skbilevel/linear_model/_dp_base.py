@@ -83,8 +83,15 @@ class PrivateLinearModel(
         Whether there is an intercept. It is a constant column of the rows and costs no
         release of its own.
     n_passes : "auto" or int, default="auto"
-        Steps of "preconditioned" (10) and "dp-gd" (50), passes of "dp-cd" (at most 200)
-        and "dp-sgd" (20). It must not be chosen by looking at results on these rows.
+        Number of steps or passes of ``solver``; what one of them is, and how many
+        "auto" makes, is in the table of :doc:`/user_guide/publishing`. "moments" has
+        none, and refuses a number. It must not be chosen by looking at results on these
+        rows.
+    clip : float, default=1.0
+        What one row adds to a derivative is clipped at this multiple of the solver's
+        own level, which is in the same table: less is less noise and more bias.
+        "moments" has no derivatives, and refuses another value. It must not be chosen
+        by looking at results on these rows.
     accountant : {"exact", "last-iterate"}, default="exact"
         "last-iterate" counts what the last of many "dp-gd" steps reveals, all others
         kept secret. It needs a positive ``alpha``, which then penalizes the intercept
@@ -133,6 +140,7 @@ class PrivateLinearModel(
     fit_intercept: bool
     solver: str
     n_passes: Any
+    clip: float
     accountant: str
     random_state: Any
 
@@ -153,6 +161,7 @@ class PrivateLinearModel(
         "scale": ["boolean"],
         "fit_intercept": ["boolean"],
         "n_passes": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "clip": [Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
     }
 
@@ -228,6 +237,17 @@ class PrivateLinearModel(
     def _chosen_solver(self) -> str:
         return self._best if self.solver == "auto" else self.solver
 
+    def _check_steps(self, solver: str) -> None:
+        """Second moments are released in one go: no step is counted or clipped."""
+        given = {"n_passes": self.n_passes != "auto", "clip": self.clip != 1.0}
+        for name, is_given in given.items():
+            if is_given and solver == "moments":
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect with "
+                    "solver='moments', which takes no steps: leave it out, or give "
+                    "another solver."
+                )
+
     def _check_accountant(self, solver: str) -> bool:
         """Whether the last iterate alone is counted."""
         if getattr(self, "accountant", "exact") == "exact":
@@ -256,6 +276,7 @@ class PrivateLinearModel(
         """
         box, n = self._checked_box(X), int(X.shape[0])
         budget, solver = self._budget(n), self._chosen_solver()
+        self._check_steps(solver)
         norm = math.sqrt(self.n_features_in_)
         if not isinstance(self.row_norm, str):
             norm = min(norm, float(self.row_norm))
@@ -270,6 +291,7 @@ class PrivateLinearModel(
             penalty=self._strengths(box, n, target_half),
             l1=self._l1,
             members=members,
+            clip=float(self.clip),
         )
         with one_blas_thread():
             rows = shrunk(box.units(X), norm)

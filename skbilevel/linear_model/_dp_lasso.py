@@ -32,7 +32,7 @@ class DPLasso(PrivateRegressor):
         What is released: second moments in one go ("auto"); derivatives of one
         coefficient after the other, for few columns of very different scale; gradients
         of all rows; gradients of Poisson batches.
-    n_passes, random_state : ...
+    n_passes, clip, random_state : ...
 
     Attributes
     ----------
@@ -94,6 +94,7 @@ class DPLasso(PrivateRegressor):
         fit_intercept: bool = True,
         solver: str = "auto",
         n_passes: Any = "auto",
+        clip: float = 1.0,
         random_state: Any = None,
     ) -> None:
         self._keep(locals())

@@ -42,7 +42,7 @@ class DPLogistic(ClassProbabilitiesMixin, ClassifierMixin, PrivateLinearModel):
         What is released: second moments for the metric and the start of few gradients
         ("auto"); derivatives of one coefficient after the other, for few columns of
         very different scale; gradients of all rows; gradients of Poisson batches.
-    n_passes, accountant, random_state : ...
+    n_passes, clip, accountant, random_state : ...
 
     Attributes
     ----------
@@ -112,6 +112,7 @@ class DPLogistic(ClassProbabilitiesMixin, ClassifierMixin, PrivateLinearModel):
         fit_intercept: bool = True,
         solver: str = "auto",
         n_passes: Any = "auto",
+        clip: float = 1.0,
         accountant: str = "exact",
         random_state: Any = None,
     ) -> None:

@@ -33,7 +33,7 @@ class DPRidge(PrivateRegressor):
         costs no privacy: it is a function of what was released anyway.
     feature_groups : None, "shared" or array-like of shape (n_features,), default=None
         Which features share a strength where ``alpha="tuned"``: None is one for each,
-        "shared" one for all, an array one for each label.
+        "shared" one for all, an array one for each label. Refused with another alpha.
     fit_intercept : ...
     solver : {"auto", "moments", "preconditioned", "dp-cd", "dp-gd", "dp-sgd"}, \
             default="auto"
@@ -41,7 +41,7 @@ class DPRidge(PrivateRegressor):
         of few gradients ("auto"); derivatives of one coefficient after the other, for
         few columns of very different scale; gradients of all rows; gradients of Poisson
         batches. With ``alpha="tuned"`` "auto" is "moments".
-    n_passes, accountant, random_state : ...
+    n_passes, clip, accountant, random_state : ...
 
     Attributes
     ----------
@@ -118,6 +118,7 @@ class DPRidge(PrivateRegressor):
         fit_intercept: bool = True,
         solver: str = "auto",
         n_passes: Any = "auto",
+        clip: float = 1.0,
         accountant: str = "exact",
         random_state: Any = None,
     ) -> None:
@@ -137,6 +138,11 @@ class DPRidge(PrivateRegressor):
         """Labels of features, from 0 on, that share a tuned strength."""
         if self.feature_groups is None:
             return None
+        if not (isinstance(self.alpha, str) and self.alpha == "tuned"):
+            raise ValueError(
+                "feature_groups= says which features share a tuned strength: give "
+                "alpha='tuned', or leave feature_groups out."
+            )
         if isinstance(self.feature_groups, str):
             return np.zeros(self.n_features_in_, dtype=int)
         labels = np.asarray(self.feature_groups)

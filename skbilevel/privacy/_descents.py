@@ -49,11 +49,15 @@ class Objective:
     ridge, lasso : ndarray of shape (q,) or None
         Penalties, zero for the constant column; None where there is none. Without both
         the size of the noise decides, where a solver needs it.
+    clip : float
+        Derivatives of the loss of a row are clipped at this multiple of a solver's own
+        level.
     """
 
     loss: Loss
     ridge: Array | None = None
     lasso: Array | None = None
+    clip: float = 1.0
 
     @property
     def curvature(self) -> float:
@@ -115,7 +119,7 @@ def preconditioned(
         w, size = 2.0 * w, _CLIP
     ridge = np.zeros(rows.n_columns) if objective.ridge is None else objective.ridge
     solve = spectrum.solver(spectrum.level + ridge / c)
-    clip = size * rows.norm
+    clip = objective.clip * size * rows.norm
     multiplier = budget.multiplier(budget.left * (1.0 - MOMENTS_SHARE), n_steps)
     path = []
     for _ in range(n_steps):
@@ -140,7 +144,7 @@ def gradient_descent(
     With ``last_only`` the last iterate is all that is published, and the noise is
     smaller: each step brings two points closer, because the ridge is convex.
     """
-    n, clip = rows.n_rows, _CLIP * rows.norm
+    n, clip = rows.n_rows, objective.clip * _CLIP * rows.norm
     smooth = objective.curvature * largest
     contraction = None
     if last_only:
@@ -171,11 +175,13 @@ def _with_contraction(budget: Budget, n_steps: int, contraction: float | None) -
     return budget.multiplier(budget.left) * one.mu
 
 
-def coordinate_passes(n_rows: int, n_columns: int, budget: Budget) -> int:
+def coordinate_passes(
+    n_rows: int, n_columns: int, budget: Budget, clip: float = 1.0
+) -> int:
     """Default number of sweeps, from public numbers."""
     if budget.free:
         return STEPS["dp-cd"]
-    one = 2.0 * _COORDINATE_CLIP * budget.multiplier(budget.left) / n_rows
+    one = 2.0 * clip * _COORDINATE_CLIP * budget.multiplier(budget.left) / n_rows
     affordable = int((_COORDINATE_NOISE / one) ** 2 / n_columns)
     return min(max(affordable, _FEWEST_PASSES), STEPS["dp-cd"])
 
@@ -210,9 +216,9 @@ def coordinate_descent(
     """
     q, c, n = rows.n_columns, objective.curvature, rows.n_rows
     if n_passes is None:
-        n_passes = coordinate_passes(n, q, budget)
+        n_passes = coordinate_passes(n, q, budget, objective.clip)
     most = 2.0 if objective.squared else 1.0
-    clips = np.minimum(_COORDINATE_CLIP * np.sqrt(squares), most)
+    clips = np.minimum(objective.clip * _COORDINATE_CLIP * np.sqrt(squares), most)
     if budget.free:
         clips = np.full(q, math.inf)
     multiplier = budget.multiplier(budget.left, n_passes * q)
@@ -247,7 +253,7 @@ def stochastic_descent(
     before: PrivacyLedger,
 ) -> Descended:
     """Noisy gradients of Poisson batches; the average of the last half."""
-    n, clip = rows.n_rows, _CLIP * rows.norm
+    n, clip = rows.n_rows, objective.clip * _CLIP * rows.norm
     rate = min(1.0, _BATCH / n)
     n_steps = math.ceil(n_passes / rate)
     step = 1.0 / (objective.curvature * largest)

@@ -63,6 +63,8 @@ class PrivatePlan:
         Whether they multiply absolute values instead of squares.
     members : ndarray of int of shape (p,) or None
         Labels of columns that share a tuned strength.
+    clip : float
+        Where derivatives are clipped, as a multiple of the solver's own level.
     """
 
     loss: Any
@@ -75,6 +77,7 @@ class PrivatePlan:
     penalty: Any = "auto"
     l1: bool = False
     members: Array | None = None
+    clip: float = 1.0
 
     @property
     def steps(self) -> int:
@@ -195,14 +198,14 @@ def _row_norm(squares: Array, head: Array, shift: Array, factor: Array) -> float
 def _objective(plan: PrivatePlan, work: _Working) -> tuple[Objective, bool]:
     """Penalties in working units; None where noise or tuning decides."""
     if isinstance(plan.penalty, str):
-        return Objective(plan.loss), True
+        return Objective(plan.loss, clip=plan.clip), True
     penalty = plan.penalty * (work.factor if plan.l1 else work.factor**2)
     # Strong convexity needs a penalty in every direction.
     constant = float(penalty.min()) if plan.last_only else 0.0
     penalty = np.append(np.full(int(plan.intercept), constant), penalty)
     if plan.l1:
-        return Objective(plan.loss, lasso=penalty), False
-    return Objective(plan.loss, ridge=penalty), False
+        return Objective(plan.loss, lasso=penalty, clip=plan.clip), False
+    return Objective(plan.loss, ridge=penalty, clip=plan.clip), False
 
 
 def _descend(

@@ -32,6 +32,11 @@ def test_loss_gradient_and_tolerance(pyplot, searched):
     line = tolerance.get_ydata()[0]
     assert searched.history_["grad_norm"][-1] <= line
     assert (searched.history_["grad_norm"][:-1] > line).all()
+    title = loss.get_title(loc="left")
+    assert title.startswith(f"{searched.n_iter_} steps bring the loss from")
+    assert title.endswith(": within the tolerance")
+    display.grad_norm = 2.0 * display.grad_norm
+    assert "not yet within" in display.plot().axes_[0].get_title(loc="left")
 
 
 def test_seconds_where_they_were_recorded(pyplot, searched):

@@ -40,6 +40,12 @@ def test_the_curve_rises_to_the_line_without_noise(model):
     curve, line = display.axes_[1].get_lines()
     assert curve.get_xdata().tolist() == [0.05, 100.0]
     assert line.get_ydata()[0] == display.baseline
+    # Of both points 0.05 is nearer to 2, by its logarithm.
+    cost = display.baseline - low
+    assert display.axes_[1].get_title(loc="left") == (
+        f"At epsilon 0.05 the median score is {cost:.2g} below that without noise"
+    )
+    assert display.axes_[0].get_title(loc="left").endswith("for gradients")
     assert model.epsilon == 2.0  # clones are fitted
 
 

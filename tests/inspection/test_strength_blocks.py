@@ -49,7 +49,9 @@ def test_a_fitted_model_has_a_dot_for_each_label(pyplot, wide):
     }
     assert drawn(display) == pytest.approx(expected)
     assert list(drawn(display).values()) == sorted(expected.values())
-    assert display.ax_.get_title(loc="left") == "Strengths of BilevelRidgeCV"
+    low, high = f"{min(expected.values()):.3g}", f"{max(expected.values()):.3g}"
+    title = f"BilevelRidgeCV: strengths from {low} to {high}"
+    assert display.ax_.get_title(loc="left") == title
     # Numbers of features and strengths are kept as they are.
     assert display.strengths.shape == (60,)
 
@@ -137,7 +139,7 @@ def test_classes_of_one_strength_each_stay_features(pyplot, diabetes):
     display = StrengthsDisplay.from_estimator(model.fit(20.0 * X, classes))
     names = [label.get_text() for label in display.ax_.get_yticklabels()]
     assert set(names) == set(X.columns)
-    assert display.ax_.get_title(loc="left") == "Strengths of BilevelLogisticCV"
+    assert "BilevelLogisticCV: strengths" in display.ax_.get_title(loc="left")
 
 
 @pytest.mark.parametrize(

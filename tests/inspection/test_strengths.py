@@ -47,7 +47,10 @@ def test_every_feature_has_a_dot_at_its_strength(pyplot, guarded, diabetes):
     assert all(found[name] > max(kept.values()) for name in alpha.keys() - kept.keys())
     assert display.ax_.get_xscale() == "log"
     assert display.figure_ is display.ax_.figure
-    assert display.ax_.get_title(loc="left") == "Strengths of BilevelRidgeCV"
+    gone = len(alpha) - len(kept)
+    title = display.ax_.get_title(loc="left")
+    assert title.startswith(f"BilevelRidgeCV: strengths from {min(kept.values()):.3g}")
+    assert title.endswith(f"{gone} of {len(alpha)} removed")
 
 
 def test_features_are_sorted_and_the_shared_strength_is_a_line(pyplot, guarded):

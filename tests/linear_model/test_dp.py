@@ -4,7 +4,9 @@ import copy
 import inspect
 import math
 import pickle
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skbilevel import DPLasso, DPLogistic, DPRidge
 from skbilevel.privacy import audit
+from skbilevel.privacy._descents import STEPS
 
 RNG = np.random.default_rng(0)
 N, P = 400, 4
@@ -309,7 +312,8 @@ def test_small_wide_and_constant_data(kind, solver, shape):
     rows = np.zeros(shape)
     y = np.zeros(len(rows), dtype=int)
     for epsilon in (0.01, 100.0, math.inf):
-        model = kind(epsilon, solver=solver, random_state=0, n_passes=3).fit(rows, y)
+        steps = {} if solver == "moments" else {"n_passes": 3}
+        model = kind(epsilon, solver=solver, random_state=0, **steps).fit(rows, y)
         assert np.isfinite(model.coef_).all()
         assert np.isfinite(model.predict(rows)).all()
 
@@ -369,11 +373,58 @@ def test_what_would_break_the_guarantee_is_refused(kind):
         ({"alpha": "tuned", "feature_groups": [0, 1]}, "feature_groups has shape"),
         ({"solver": "lbfgs"}, "solver"),
         ({"n_passes": 0}, "n_passes"),
+        ({"clip": 0.0}, "clip"),
+        ({"n_passes": 3, "solver": "moments"}, "n_passes=3 has no effect"),
+        ({"clip": 0.5, "alpha": "tuned"}, "clip=0.5 has no effect"),
+        ({"feature_groups": "shared"}, "feature_groups= .*alpha='tuned'"),
     ],
 )
 def test_bad_parameters_are_named(wrong, words):
     with pytest.raises(ValueError, match=words):
         fitted(DPRidge, **wrong)
+
+
+@pytest.mark.parametrize(("kind", "solver"), EVERY)
+def test_every_parameter(kind, solver):
+    """It changes what is published, or is refused by its name."""
+    others = {
+        **{"epsilon": 3.0, "delta": 1e-5, "row_norm": 0.3, "scale": False},
+        **{"alpha": 30.0, "fit_intercept": False, "n_passes": 7, "clip": 0.3},
+        **{"random_state": 5, "feature_bounds": (0.0, 20.0), "target_bounds": (0, 9)},
+        **{"classes": ("yes", "no"), "feature_groups": "shared"},
+        **{"accountant": "last-iterate", "solver": {"dp-gd": "dp-cd"}.get(solver)},
+    }
+    others["solver"] = others["solver"] or "dp-gd"
+    before, refused = fitted(kind, solver=solver), set()
+    for name in kind().get_params():
+        try:
+            after = fitted(kind, **{"solver": solver, name: others[name]})
+        except ValueError as error:
+            refused |= {name} if f"{name}=" in str(error) else {str(error)}
+        else:
+            assert not np.array_equal(after.coef_, before.coef_), name
+    steps = {"n_passes", "clip"} if solver == "moments" else set()
+    assert refused == (steps | {"accountant", "feature_groups"}) & others.keys() & set(
+        kind().get_params()
+    )
+
+
+@pytest.mark.parametrize(("kind", "solver"), EVERY)
+def test_less_clip_is_less_noise(kind, solver):
+    if solver == "moments":
+        return
+    options = {"solver": solver, "n_passes": 3}
+    wide, tight = (fitted(kind, clip=c, **options) for c in (0.5, 0.125))
+    sizes = [np.max(m.privacy_ledger_.releases[-1].sensitivity) for m in (wide, tight)]
+    assert sizes[1] == pytest.approx(sizes[0] / 4)
+    assert tight.epsilon_ == pytest.approx(wide.epsilon_)
+
+
+def test_the_guide_says_what_steps_are():
+    page = Path(__file__).parents[2] / "doc" / "user_guide" / "publishing.md"
+    for solver, steps in STEPS.items():
+        row = [r for r in page.read_text().splitlines() if f'| `"{solver}"' in r][-1]
+        assert re.search(rf"\b{steps}\b", row), row
 
 
 def test_bad_labels_are_named():
