@@ -197,9 +197,15 @@ def check_parameters(model: Any) -> str:
             "feature_metadata is a function of rows, which come in blocks: give an "
             "array of shape (n_features, q)."
         )
-    if not (isinstance(model.hyperpenalty, str) and model.hyperpenalty == "auto"):
+    guarded = isinstance(model.hyperpenalty, str)
+    if cv == "gcv" and not guarded:
         raise ValueError(
-            f"hyperpenalty={model.hyperpenalty!r} is for rows in memory: with row "
-            "blocks leave hyperpenalty='auto'."
+            "cv='gcv' is for rows in memory where hyperpenalty is not 'auto': with row "
+            "blocks give cv a number of folds."
+        )
+    if not (isinstance(model.solver, str) and model.solver in ("auto", "exact")):
+        raise ValueError(
+            f"solver={model.solver!r} is for rows in memory: row blocks are known by "
+            "moments, which factorizations solve; leave solver='auto'."
         )
     return "gcv" if cv == "gcv" else "folds"

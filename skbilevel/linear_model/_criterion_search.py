@@ -37,6 +37,7 @@ from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search import Search
 from skbilevel.model_selection._search_history import CriterionResult
 from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers import Status
 from skbilevel.solvers._shared import Visited
 
@@ -154,6 +155,8 @@ def splits_of(
     data: Prepared, resampling: Resampling, seed: int, strata: Array | None = None
 ) -> list[Pair]:
     """Splits of the rows; none for a closed form."""
+    if isinstance(data.rows, SummedRows):
+        return leave_one_unit_out(np.arange(data.rows.n_rows), data.rows.fold)
     if resampling.criterion != "folds":
         evidence = resampling.criterion == "evidence"
         does = "judges all rows" if evidence else "leaves out single rows"

@@ -28,6 +28,7 @@ from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search_history import CriterionResult
+from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers import (
     LBFGSB,
     NEWTON,
@@ -93,6 +94,8 @@ def _regime(
     data: Prepared, criterion: str, n_folds: int, options: TuningOptions
 ) -> Regime:
     n, p = data.rows.n_rows, data.rows.n_penalized
+    if isinstance(data.rows, SummedRows):
+        return Regime("primal", None)
     regime = choose(options.solver, n, p, sparse.issparse(data.rows.X), n_folds)
     if criterion == "folds":
         return regime

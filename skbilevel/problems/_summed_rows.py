@@ -23,6 +23,11 @@ class UnreadRows:
 
     shape: tuple[int, int]
 
+    @property
+    def size(self) -> int:
+        """Numbers that an array of this shape holds."""
+        return self.shape[0] * self.shape[1]
+
     def __getitem__(self, rows: Any) -> Any:
         raise TypeError("Rows of this problem are known by their moments only.")
 

@@ -47,6 +47,10 @@ MODELS = {
     "unpenalized alone": {"unpenalized": [0, 3], "fit_intercept": False},
     "groups": {"feature_groups": np.arange(P) // 3},
     "bounds": {"alpha_bounds": (10.0, 100.0)},
+    "no guard": {"hyperpenalty": None},
+    "smooth": {"hyperpenalty": ("smooth", 0.1), "tol": 1e-7},
+    "sparse": {"hyperpenalty": ("sparse", 0.1)},
+    "one strength": {"hyperpenalty": None, "feature_groups": "shared"},
 }
 
 
@@ -216,7 +220,9 @@ REFUSED = [
     ({"cv": PredefinedSplit([-1] * N)}, "a fold for every row"),
     ({"cv": PredefinedSplit([0, 1])}, "folds for 2 rows"),
     ({"scoring": "r2"}, "scoring='r2'"),
-    ({"hyperpenalty": None}, "hyperpenalty=None"),
+    ({"hyperpenalty": None, "cv": "gcv"}, "cv='gcv' is for rows in memory"),
+    ({"hyperpenalty": None, "solver": "saba"}, "solver='saba'"),
+    ({"solver": "amigo"}, "solver='amigo'"),
     ({"feature_metadata": lambda X, y, w: X}, "function of rows"),
 ]
 
