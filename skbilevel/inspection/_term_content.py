@@ -29,6 +29,8 @@ class Contributions:
         Of the column; None for a term of several.
     effects : ndarray of shape (n, n_terms)
         What the terms add, minus the mean over the rows.
+    stds : ndarray of shape (n, n_terms) or None
+        Standard deviations of the effects; None where the model tells none.
     scale : str
         What they add to.
     """
@@ -36,10 +38,13 @@ class Contributions:
     names: Array
     values: list[Array | None]
     effects: Array
+    stds: Array | None
     scale: str
 
     @classmethod
-    def of(cls, estimator: Any, X: Any, target: int) -> Contributions:
+    def of(
+        cls, estimator: Any, X: Any, target: int, with_stds: bool = True
+    ) -> Contributions:
         """Of one output on the rows of a table."""
         model, before = unwrap(estimator)
         check_is_fitted(model)
@@ -63,15 +68,36 @@ class Contributions:
         sources, _ = sources_of(whole)
         labels = original_columns(whole)
         keys = list(dict.fromkeys(each.columns for each in sources))
-        effects, names, values = [], [], []
+        effects, names, values, stds = [], [], [], []
         for key in keys:
             own = np.array([each.columns == key for each in sources])
             part = made[:, np.flatnonzero(own)] @ coef[target, own]
+            stds.append(_std(model, made, own, target) if with_stds else None)
             effects.append(part - part.mean())
             names.append(labels[own][0])
             values.append(_column(X, key))
         scale = _scale_of(model, len(coef), target)
-        return cls(np.array(names), values, np.column_stack(effects), scale)
+        known = [each for each in stds if each is not None]
+        spread = np.column_stack(known) if len(known) == len(keys) > 0 else None
+        return cls(np.array(names), values, np.column_stack(effects), spread, scale)
+
+
+def _std(model: Any, made: Any, own: Array, target: int) -> Array | None:
+    """Of the sum of some columns around its mean; None where it is not known."""
+    if not hasattr(model, "contrast_std"):
+        return None
+    places = np.flatnonzero(own)
+    part = made[:, places]
+    part = part.toarray() if sparse.issparse(part) else part
+    n, width = part.shape
+    index = (np.repeat(np.arange(n), width), np.tile(places, n))
+    part = np.asarray(part - part.mean(axis=0), dtype=np.float64)
+    contrasts = sparse.coo_array((part.ravel(), index), shape=made.shape).tocsr()
+    try:
+        std = model.contrast_std(contrasts)
+    except ValueError:  # too large a fit
+        return None
+    return std if std.ndim == 1 else std[:, target]
 
 
 def _column(X: Any, key: frozenset[int]) -> Array | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
@@ -31,19 +32,22 @@ _NAMED_LEVELS, _LEVEL_LENGTH = 14, 10
 # Rows whose values are marked below a curve.
 _RUG = 200
 _LINE_LENGTH = 50
+# How dark a band is.
+_BAND = 0.22
 
 
 class TermsDisplay(Versioned):
     """What every term of an additive model adds to the prediction, one panel a term.
 
-    The terms with the largest range come first. All panels have the same vertical
-    axis, so that what is flat matters little. Curves are drawn through the rows of X,
-    and the ticks below mark 200 of these; categories are dots, from the smallest effect
-    to the largest. Effects are those around the mean of the rows. A dotted line is the
-    level of missing values. Terms whose range is below 1 % of the largest one have
-    vanished: they are named in one line below, as are terms made of several columns,
-    which have no axis. Of more than 40 terms the 40 largest are drawn. Make it by
-    `from_estimator`.
+    The terms with the largest range come first. Bands hold 95 % of what the rows leave
+    open of a curve, point by point, at the strengths that were learned. All panels have
+    the same vertical axis, so that what is flat matters little. Curves are drawn
+    through the rows of X, and the ticks below mark 200 of these; categories are dots,
+    from the smallest effect to the largest. Effects are those around the mean of the
+    rows. A dotted line is the level of missing values. Terms whose range is below 1 %
+    of the largest one have vanished: they are named in one line below, as are terms
+    made of several columns, which have no axis. Of more than 40 terms the 40 largest
+    are drawn. Make it by `from_estimator`.
 
     Parameters
     ----------
@@ -55,6 +59,10 @@ class TermsDisplay(Versioned):
         Names of the terms.
     scale : str, default="prediction"
         What the terms add to.
+    stds : ndarray of shape (n_samples, n_terms) or None, default=None
+        Standard deviations of the effects; None draws no bands.
+    level : float, default=0.95
+        Share of normal deviations that a band holds.
     estimator_name : str or None, default=None
         Name in the title.
 
@@ -91,17 +99,27 @@ class TermsDisplay(Versioned):
         *,
         term_names: Array,
         scale: str = "prediction",
+        stds: Array | None = None,
+        level: float = 0.95,
         estimator_name: str | None = None,
     ) -> None:
         self.effects = effects
         self.values = values
         self.term_names = term_names
         self.scale = scale
+        self.stds = stds
+        self.level = level
         self.estimator_name = estimator_name
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, *, target: int = 0, ax: Any = None
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        target: int = 0,
+        level: float | None = 0.95,
+        ax: Any = None,
     ) -> TermsDisplay:
         """Draw the terms of a fitted model on the rows of a table.
 
@@ -114,6 +132,11 @@ class TermsDisplay(Versioned):
             Rows as the pipeline takes them, those of the fit or others.
         target : int, default=0
             Which target or class, where there are several.
+        level : float or None, default=0.95
+            Share of normal deviations that the bands hold, around the mean over the
+            rows; None draws none. A band is ``contrast_std`` of the model times a
+            quantile. It takes the strengths as known, and is left out where the model
+            is none of this package or was too large to keep a covariance.
         ax : matplotlib Axes or array-like of these, default=None
             Where to draw; one is divided. None makes a figure.
 
@@ -125,14 +148,19 @@ class TermsDisplay(Versioned):
         Raises
         ------
         ValueError
-            If the estimator is no such pipeline, or there is no such target.
+            If the estimator is no such pipeline, there is no such target, or ``level``
+            is not between 0 and 1.
         """
-        found = Contributions.of(estimator, X, target)
+        if level is not None and not 0.0 < level < 1.0:
+            raise ValueError(f"level={level} is a share between 0 and 1, or None.")
+        found = Contributions.of(estimator, X, target, level is not None)
         display = cls(
             found.effects,
             found.values,
             term_names=found.names,
             scale=found.scale,
+            stds=found.stds,
+            level=0.95 if level is None else level,
             estimator_name=type(last_step(estimator)).__name__,
         )
         return display.plot(ax=ax)
@@ -204,24 +232,28 @@ class TermsDisplay(Versioned):
 
     def _draw(self, ax: Any, j: int) -> None:
         x, effect = np.asarray(self.values[j]), self.effects[:, j]
+        half = np.zeros(len(x)) if self.stds is None else self.stds[:, j]
+        half = half * ndtri(0.5 + 0.5 * self.level)
         ax.axhline(0.0, color=GRAY, linewidth=0.6, zorder=0)
         if x.dtype.kind in "biuf":
-            _draw_number(ax, x.astype(float), effect)
+            _draw_number(ax, x.astype(float), effect, half)
         else:
-            _draw_levels(ax, x, effect)
+            _draw_levels(ax, x, effect, half)
         name = plain(shorten(self.term_names[j]))
         ax.set_title(name, fontsize="small", loc="left")
         ax.tick_params(labelsize="x-small")
         tidy(ax)
 
 
-def _draw_number(ax: Any, x: Array, effect: Array) -> None:
-    """A curve through the values, and marks where these are."""
+def _draw_number(ax: Any, x: Array, effect: Array, half: Array) -> None:
+    """A curve through the values with its band, and marks where these are."""
     known = np.isfinite(x)
     values, first = np.unique(x[known], return_index=True)
     few = len(values) <= _FEW_VALUES
     style = {"marker": "o", "markersize": 3.5, "linewidth": 0.8} if few else {}
-    ax.plot(values, effect[known][first], color=MAIN, **style)
+    curve, width = effect[known][first], half[known][first]
+    _draw_band(ax, values, curve, width)
+    ax.plot(values, curve, color=MAIN, **style)
     if len(values) <= _ALL_TICKS:
         ax.set_xticks(values, [f"{each:g}" for each in values])
     marked = np.sort(x[known])
@@ -239,6 +271,10 @@ def _draw_number(ax: Any, x: Array, effect: Array) -> None:
     )
     if not known.all():
         level = float(np.mean(effect[~known]))
+        around = float(np.mean(half[~known]))
+        if around:
+            ends = (level - around, level + around)
+            ax.axhspan(*ends, color=MAIN, alpha=_BAND / 2, linewidth=0)
         ax.axhline(level, color=MAIN, linestyle=":", linewidth=1.0)
         ax.text(
             0.99,
@@ -251,13 +287,22 @@ def _draw_number(ax: Any, x: Array, effect: Array) -> None:
         )
 
 
-def _draw_levels(ax: Any, x: Array, effect: Array) -> None:
+def _draw_band(ax: Any, x: Array, curve: Array, width: Array) -> None:
+    if width.any():
+        ends = (curve - width, curve + width)
+        ax.fill_between(x, *ends, color=MAIN, alpha=_BAND, linewidth=0)
+
+
+def _draw_levels(ax: Any, x: Array, effect: Array, half: Array) -> None:
     """A dot for every category, from the smallest effect to the largest."""
     levels, first = np.unique(x.astype(str), return_index=True)
     order = np.argsort(effect[first], kind="stable")
     places = np.arange(len(order))
     ax.vlines(places, 0.0, effect[first][order], color=MAIN, linewidth=0.8)
     ax.plot(places, effect[first][order], "o", color=MAIN, markersize=3.5)
+    if half.any():
+        ends = effect[first][order] + np.outer([-1.0, 1.0], half[first][order])
+        ax.vlines(places, *ends, color=MAIN, linewidth=3.0, alpha=_BAND)
     if len(order) > _NAMED_LEVELS:
         ax.set_xticks([])
         ax.set_xlabel(f"{len(order)} categories", fontsize="x-small")

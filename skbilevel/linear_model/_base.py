@@ -57,6 +57,7 @@ from skbilevel.linear_model._parameters import Parameters
 from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._routing import RoutingMixin
 from skbilevel.linear_model._tuning import tune
+from skbilevel.linear_model._uncertainty import StandardErrorsMixin
 from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
 
 if TYPE_CHECKING:
@@ -79,15 +80,22 @@ _FITTED = (
     "y_type_",
     "n_features_in_",
     "feature_names_in_",
+    "noise_variance_",
+    "dispersion_",
+    "_uncertainty",
 )
 
 
-class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Parameters):
+class BilevelLinearModel(
+    StandardErrorsMixin, RoutingMixin, CallbackSupportMixin, Versioned, Parameters
+):
     """Common door of the estimators; see the subclasses."""
 
     _doc_link_module = "skbilevel"
     # Names of columns of row blocks, of which fits of a part get arrays.
     _block_names: Array | None = None
+    # Attribute that holds the dispersion, where the family has one.
+    _dispersion_name: ClassVar[str] = ""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -154,8 +162,21 @@ class BilevelLinearModel(RoutingMixin, CallbackSupportMixin, Versioned, Paramete
         self.__dict__.update(fit.attributes(parts) | asked)
         if self.scoring is not None:
             self.best_score_ = score()
+        self._keep_uncertainty(parts)
         fit.close()
         return parts
+
+    def _keep_uncertainty(self, parts: list[Published]) -> None:
+        """The covariance of the coefficients, where it is small enough to be kept."""
+        with one_blas_thread():
+            made = (part.uncertainty for part in parts)
+            self._uncertainty = [None if each is None else each() for each in made]
+        known = [each.dispersion for each in self._uncertainty if each is not None]
+        if self._dispersion_name and len(known) == len(parts):
+            found = np.concatenate(known)
+            flat = np.ndim(self.coef_) == 1
+            value = float(found[0]) if flat else found
+            setattr(self, self._dispersion_name, value)
 
     def _strength_columns(
         self, X: Any, resampling: Resampling

@@ -117,12 +117,18 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         Coefficients; exactly 0 for removed features. float32 where X is.
     intercept_ : float
         Intercept.
+    dispersion_ : float
+        Variance of a target of weight one over the power of its mean that the family
+        has: Pearson's statistic over the sum of the weights less the effective degrees
+        of freedom. Not set where the fit is too large (see `contrast_std`).
     best_score_ : float
         Nested score of the published model, greater is better: ``scoring``, or minus
         the mean half deviance. It is optimistic by the choice among the candidates.
     """
 
     intercept_: float
+    dispersion_: float
+    _dispersion_name = "dispersion_"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -242,7 +248,9 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         return GLMTarget(y[:, None], loss, loss, shifts, level=level)
 
     @lazily
-    def predict(self, X: Any, offset: Any = None) -> Array:
+    def predict(
+        self, X: Any, offset: Any = None, return_std: bool = False
+    ) -> Array | tuple[Array, Array]:
         """Predict means, ``exp(offset + X coef + intercept)``.
 
         Parameters
@@ -251,13 +259,30 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
             Features.
         offset : array-like of shape (n_samples,), default=None
             Added to the linear predictions.
+        return_std : bool, default=False
+            Whether the standard deviations of the predictions are returned, too.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
             Predictions, in the dtype of the coefficients where X has it too.
+        y_std : ndarray of shape (n_samples,)
+            Standard deviations of a new row of weight one around them,
+            ``sqrt(dispersion_ * y^power + y^2 * s^2)`` with the power of the variance
+            function (1 for counts, 2 for amounts) and the standard deviation s of the
+            logarithm of the mean; see `contrast_std`. Only with ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If ``return_std`` is asked of a fit that was too large to keep the
+            covariance.
         """
-        return by_rows(self._response, self._linear_predictor(X, offset))
+        mean = by_rows(self._response, self._linear_predictor(X, offset))
+        if not return_std:
+            return mean
+        unknown = mean**2 * self._variances(X, 1.0)[:, 0]
+        return mean, np.sqrt(self.dispersion_ * mean ** self._power() + unknown)
 
     def score(
         self,

@@ -33,7 +33,7 @@ class BilevelPoissonCV(BilevelLogLinearModel):
 
     Attributes
     ----------
-    coef_, intercept_ : ...
+    coef_, intercept_, dispersion_ : ...
     alpha_ : ndarray of shape (n_features,)
         Strengths in units of PoissonRegressor; inf where a feature is removed, 0 where
         it is unpenalized. ``coef_`` is the solution at these strengths.

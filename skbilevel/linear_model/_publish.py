@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._options import FoldModel, Tuned
+from skbilevel.linear_model._uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Published:
         Shared strengths that were evaluated, where one is all that was searched.
     edge : {-1, 0, 1}
         Where the shared strength ended.
+    uncertainty : callable or None
+        Computes the covariance of the coefficients.
     """
 
     coef: Array
@@ -86,6 +90,7 @@ class Published:
     left_out: Callable[[], Array] | None
     tried: PublishedTried | None
     edge: int = 0
+    uncertainty: Callable[[], Uncertainty | None] | None = None
 
 
 def publish_attributes(
@@ -118,6 +123,7 @@ def publish_attributes(
         tuned.left_out,
         _tried(data, tuned),
         tuned.edge,
+        partial(Uncertainty.of, data, tuned.v, tuned.coef),
     )
 
 

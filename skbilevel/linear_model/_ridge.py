@@ -75,6 +75,10 @@ class BilevelRidgeCV(
         Strengths in units of Ridge; inf where a feature is removed, 0 where it is
         unpenalized. ``coef_`` is the ridge solution at these strengths.
     group_alpha_, group_labels_ : ...
+    noise_variance_ : float or ndarray of shape (n_targets,)
+        Variance of the target around its mean, for a row of weight one: the weighted
+        sum of squared residuals over the sum of the weights less the effective degrees
+        of freedom. Not set where the fit is too large (see `contrast_std`).
     best_score_ : float
         Nested score of the published model, greater is better: ``scoring``, or minus
         the mean squared error averaged over targets. It is optimistic by
@@ -123,6 +127,8 @@ class BilevelRidgeCV(
     """
 
     alpha_per_target: bool
+    noise_variance_: Any
+    _dispersion_name = "noise_variance_"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelLinearModel._parameter_constraints,
@@ -287,20 +293,36 @@ class BilevelRidgeCV(
         }
 
     @lazily
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
         """Predict targets.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
+        return_std : bool, default=False
+            Whether the standard deviations of the predictions are returned, too.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions, in the dtype of the coefficients where X has it too.
+        y_std : ndarray of the same shape
+            Standard deviations of a new row around them: of the noise,
+            ``noise_variance_``, and of what is not known of the coefficients at the
+            published strengths; see `contrast_std`. Only with ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If ``return_std`` is asked of a fit that was too large to keep the
+            covariance.
         """
-        return linear_predictor(self, X)
+        mean = linear_predictor(self, X)
+        if not return_std:
+            return mean
+        variance = self._variances(X, 1.0) + self.noise_variance_
+        return mean, np.sqrt(variance).reshape(mean.shape)
 
     def _plain_model(self) -> Any:
         return plain_ridge(self)

@@ -39,7 +39,7 @@ class BilevelTweedieCV(BilevelLogLinearModel):
 
     Attributes
     ----------
-    coef_, intercept_ : ...
+    coef_, intercept_, dispersion_ : ...
     alpha_ : ndarray of shape (n_features,)
         Strengths in units of TweedieRegressor; inf where a feature is removed, 0 where
         it is unpenalized. ``coef_`` is the solution at these strengths.

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
@@ -322,6 +323,36 @@ class MetaLinearModel(Versioned, TaskParameters):
             out[known] = np.einsum("ij,ij->i", rows, self.coef_[own])
             out[known] += self.intercept_[own]
         return np.asarray(out)
+
+    def contrast_std(self, contrasts: Any) -> Array:
+        """Standard deviations of ``contrasts @ centre_``, without the intercept.
+
+        Rows of ``contrasts`` are differences of two rows of features, or any other
+        directions. The strengths are held fixed; what is not known of the centre is
+        what the rows of all tasks leave open when each may deviate.
+
+        Parameters
+        ----------
+        contrasts : array-like of shape (n_contrasts, n_features)
+            What is asked for, without a column of tasks.
+
+        Returns
+        -------
+        std : ndarray of shape (n_contrasts,)
+            In units of the target or of log odds.
+        """
+        check_is_fitted(self, "coef_")
+        contrasts = check_array(
+            contrasts, accept_sparse="csr", dtype=np.float64, input_name="contrasts"
+        )
+        if sparse.issparse(contrasts):
+            contrasts = contrasts.toarray()
+        if contrasts.shape[1] != len(self.centre_):
+            raise ValueError(
+                f"contrasts has {contrasts.shape[1]} columns, but the model has "
+                f"{len(self.centre_)} coefficients."
+            )
+        return np.sqrt(self._model.centre_variances(contrasts))
 
     def _strength_attributes(
         self, design: TaskDesign, tuned: TunedTasks, noise: float

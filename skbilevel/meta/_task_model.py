@@ -8,6 +8,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.meta._design import Units
+from skbilevel.problems._posterior import row_forms
 from skbilevel.problems._task_moments import TaskMoments
 from skbilevel.problems._task_newton import TaskData, settle
 from skbilevel.problems._task_solution import (
@@ -92,5 +93,12 @@ class TaskModel:
             none = np.zeros(1)
             one = TaskMoments(gram[None], np.zeros((1, q)), none, none)
             C = covariances(one, self.penalty, self.inverse)[0]
-            out[own] = np.einsum("ij,jk,ik->i", Z[own], C, Z[own])
+            out[own] = row_forms(Z[own], C)
         return out
+
+    def centre_variances(self, contrasts: Array) -> Array:
+        """Variances of contrasts (n, p) of the centre's coefficients, in user units."""
+        first = int(self.units.intercept)
+        Z = contrasts / self.units.scale
+        spread = row_forms(Z, self.inverse[first:, first:])
+        return self.noise * self.units.y_scale**2 * spread

@@ -98,7 +98,7 @@ class AugmentedRows:
     @property
     def trivial_columns(self) -> bool:
         """Whether the penalized columns are all columns, in order."""
-        return len(self.free) == 0
+        return bool(len(self.penalized) == self.X.shape[1])
 
     def take(self, rows: Array) -> AugmentedRows:
         """A copy of some rows."""

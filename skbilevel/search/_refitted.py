@@ -78,23 +78,27 @@ class RefittedMixin:
             self.feature_names_in_ = estimator.feature_names_in_
 
     @available_if(refitted_has("predict"))
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, **params: Any) -> Any:
         """Predict targets.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             What the first step takes.
+        **params : dict
+            For ``predict`` of the last step: ``return_std=True``, ``offset``.
 
         Returns
         -------
         values : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Those of ``best_estimator_``.
+            Those of ``best_estimator_``, with their standard deviations where
+            ``return_std`` asks for these.
         """
         check_is_fitted(self)
-        values = self.best_estimator_.predict(X)
+        values = self.best_estimator_.predict(X, **params)
         # Labels of rows that have several may be sparse.
-        return values if sparse.issparse(values) else np.asarray(values)
+        as_it_is = sparse.issparse(values) or isinstance(values, tuple)
+        return values if as_it_is else np.asarray(values)
 
     predict_proba = _of_best(
         "predict_proba", "Predict the probabilities of the classes.", "n_classes"

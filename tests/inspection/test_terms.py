@@ -189,3 +189,26 @@ def test_other_models_are_refused(pyplot):
     display = TermsDisplay.from_estimator(plain, X)
     assert set(terms_of(plain[:-1])) >= {"x0: linear", "x1: wiggly"}
     assert display.term_names.tolist() == ["x0", "x1"]
+
+
+def test_bands(pyplot, table, target):
+    model = make_additive(BilevelRidgeCV(hyperpenalty=None), smooth=SMALL)
+    model.fit(table, target)
+    display = TermsDisplay.from_estimator(model, table, level=0.5)
+    assert display.stds.shape == display.effects.shape
+    # A column that is alone in its term: its coefficient times the column.
+    made, names = model[:-1].transform(table), model[:-1].get_feature_names_out()
+    place = names.tolist().index("kind_b")
+    pair = np.zeros((1, made.shape[1]))
+    pair[0, place], pair[0, place - 1] = 1.0, -1.0
+    share = (table["kind"] == "a").mean()
+    levels = display.stds[:, 2][table["kind"] == "b"]
+    assert_allclose(levels, share * model[-1].contrast_std(pair)[0])
+    band = display.axes_[0].collections[0].get_paths()[0].vertices[:, 1]
+    size = display.effects[:, 1] + 0.6744897501960817 * display.stds[:, 1]
+    assert_allclose(band.max(), size.max())
+    none = TermsDisplay.from_estimator(model, table, level=None)
+    assert none.stds is None
+    assert not none.axes_[0].collections
+    with pytest.raises(ValueError, match="level=95"):
+        TermsDisplay.from_estimator(model, table, level=95)

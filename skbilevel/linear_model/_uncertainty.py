@@ -1,0 +1,200 @@
+"""Standard deviations of what a fitted model says, its strengths taken as known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skbilevel._typing import Array
+from skbilevel.linear_model._data import Prepared
+from skbilevel.problems._losses import facts_of
+from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._posterior import CoupledCovariance, Covariance
+
+# Numbers that a fitted model keeps for its covariance, and multiplications that it
+# takes: a fit is not to be slowed down by what may never be asked for.
+_NUMBERS, _WORK = 1 << 22, 1e11
+# Numbers of a block of contrasts.
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """The covariance of one set of coefficients, in units of the user.
+
+    Parameters
+    ----------
+    covariance : Covariance or CoupledCovariance
+        Over the dispersion, in working columns.
+    kept : ndarray of int
+        Penalized columns that were not removed.
+    free : ndarray of int
+        Unpenalized columns.
+    free_map : ndarray or None
+        Their working coordinates.
+    shift : ndarray of shape (m,)
+        Of all columns.
+    intercept : bool
+        Whether there is one.
+    dispersion : ndarray of shape (t,)
+        Variance of a row of weight one over that of its family, for each target: of the
+        noise for squared losses, one for classes.
+    """
+
+    covariance: Covariance | CoupledCovariance
+    kept: Array
+    free: Array
+    free_map: Array | None
+    shift: Array
+    intercept: bool
+    dispersion: Array
+
+    @classmethod
+    def of(cls, data: Prepared, v: Array, coef: Array) -> Uncertainty | None:
+        """At variances (p,) or (p, c); None where it would take too much."""
+        rows, alive = data.rows, (v.T > 0.0).reshape(-1, len(v)).any(axis=0)
+        kept, v = rows.penalized[alive], v[alive]
+        coupled = facts_of(data.loss).coupled
+        if not _is_affordable(rows.n_rows, len(kept), coef.shape[1] if coupled else 1):
+            return None
+        eta = rows.predict(np.arange(rows.n_rows), coef)
+        eta = eta if data.offset is None else eta + data.offset
+        mean = eta if data.quadratic else data.loss.mean(eta)  # type: ignore[attr-defined]
+        rows = replace(rows, penalized=kept)
+        made: Covariance | CoupledCovariance
+        if coupled:
+            both = np.broadcast_to(v.T, (coef.shape[1], len(kept))).T
+            made = CoupledCovariance.of(rows, both, mean)
+        else:
+            v = v if v.ndim == 1 else v[:, 0]
+            # That of a row whose target is its mean: Fisher's information.
+            curvature = data.loss.curvature(eta[:, :1], mean[:, :1])[:, 0]
+            weighted = replace(rows, weight=rows.weight * curvature)
+            made = Covariance.of(weighted, v)
+        return cls(
+            made,
+            kept,
+            rows.free,
+            rows.free_map,
+            rows.shift,
+            rows.intercept,
+            _dispersion(data, eta, mean, made),
+        )
+
+    def variances(self, X: Any, constant: float) -> Array:
+        """Variances (n, t) of ``constant * intercept + X coef``, X (n, m)."""
+        if sparse.issparse(X):
+            X = sparse.csr_array(X)
+        step = max(1, _BLOCK // max(1, X.shape[1]))
+        parts = [
+            self._block(X[start : start + step], constant)
+            for start in range(0, X.shape[0], step)
+        ]
+        return np.concatenate(parts) * self.dispersion
+
+    def _block(self, X: Any, constant: float) -> Array:
+        own = X[:, self.free]
+        own = own.toarray() if sparse.issparse(own) else own
+        own = np.asarray(own, dtype=np.float64) - constant * self.shift[self.free]
+        own = own if self.free_map is None else own @ self.free_map
+        first = np.full((X.shape[0], int(self.intercept)), constant)
+        rest, shift = X[:, self.kept], constant * self.shift[self.kept]
+        if shift.any():
+            rest = (rest.toarray() if sparse.issparse(rest) else rest) - shift
+        found = self.covariance.variances(np.hstack([first, own]), rest)
+        return found if found.ndim == 2 else found[:, None]
+
+
+def _is_affordable(n: int, k: int, n_classes: int) -> bool:
+    n, k = n * n_classes, k * n_classes
+    least = min(n, k)
+    return least * k <= _NUMBERS and float(n) * k * least <= _WORK
+
+
+def _dispersion(
+    data: Prepared, eta: Array, mean: Array, made: Covariance | CoupledCovariance
+) -> Array:
+    """Pearson's statistic over the degrees of freedom that are left; of classes one."""
+    rows, t = data.rows, eta.shape[1]
+    if isinstance(made, CoupledCovariance) or facts_of(data.loss).noise(t) is not None:
+        return np.ones(t)
+    y = _targets(rows)
+    square = data.loss.grad(eta, y) ** 2 / data.loss.curvature(eta, mean)
+    left = float(rows.weight.sum()) - made.df
+    pearson = rows.weight @ square / max(left, 1.0)
+    return np.asarray(pearson * data.y_scale**2)
+
+
+def _targets(rows: AugmentedRows) -> Array:
+    return rows.targets(np.arange(rows.n_rows))
+
+
+class StandardErrorsMixin:
+    """`contrast_std` of the estimators, and what their ``return_std`` is made of."""
+
+    _uncertainty: list[Uncertainty | None]
+    coef_: Array
+
+    def contrast_std(self, contrasts: Any) -> Array:
+        """Standard deviations of ``contrasts @ coef_.T``, without the intercept.
+
+        Rows of ``contrasts`` are differences of two rows of features, or any other
+        directions. With the weights W of the rows (times the curvature of the loss at
+        the mean of the target) and the published strengths the covariance of the
+        coefficients is ::
+
+            dispersion * (X^T W X + diag(alpha_))^-1
+
+        the Bayesian one of smoothing splines, in which the intercept and unpenalized
+        columns have no penalty. It holds the strengths fixed, and knows nothing of
+        their choice. The dispersion is one for classes with a log loss; elsewhere it
+        is Pearson's statistic over the rows that are left after the effective degrees
+        of freedom, so that counts may vary more than Poisson's law says.
+
+        Parameters
+        ----------
+        contrasts : {array-like, sparse matrix} of shape (n_contrasts, n_features)
+            What is asked for.
+
+        Returns
+        -------
+        std : ndarray of shape (n_contrasts,) or (n_contrasts, n_targets)
+            In units of the target, of log odds, or of the logarithm of the mean.
+
+        Raises
+        ------
+        ValueError
+            If the fit was too large to keep the covariance: where the smaller one of
+            rows and kept columns, times the kept columns, is more than four million.
+
+        References
+        ----------
+        G. Wahba, "Bayesian confidence intervals for the cross-validated smoothing
+        spline", Journal of the Royal Statistical Society B 45, 1983.
+        """
+        variance = self._variances(contrasts, 0.0)
+        flat = np.ndim(self.coef_) == 1 or len(self.coef_) == 1
+        return np.sqrt(variance[:, 0] if flat else variance)
+
+    def _variances(self, X: Any, constant: float) -> Array:
+        """Variances (n, t) of ``constant * intercept_ + X @ coef_.T``."""
+        check_is_fitted(self, "coef_")
+        X = validate_data(
+            self,
+            X,
+            accept_sparse=("csr", "csc"),
+            dtype=[np.float64, np.float32],
+            reset=False,
+        )
+        found = [each for each in self._uncertainty if each is not None]
+        if len(found) < len(self._uncertainty) or not found:
+            raise ValueError(
+                f"This {type(self).__name__} keeps no covariance of its coefficients, "
+                "because the fit was too large for it: standard deviations need fewer "
+                "columns, or fewer rows where these are fewer than the columns."
+            )
+        return np.concatenate([each.variances(X, constant) for each in found], axis=1)

@@ -1,0 +1,221 @@
+"""What rows leave open about coefficients at given strengths: their covariance.
+
+Rows are ``z = (e, x)``, unpenalized columns in front, with weights ``W`` (that of the
+row times the curvature of its loss) and variances ``v = 1 / alpha``. Then ::
+
+    C = (Z^T W Z + diag(0, 1 / v))^-1
+
+is the covariance of the coefficients over the dispersion: of their posterior, if
+``N(0, dispersion v_j)`` are priors of them (Wahba 1983, Silverman 1985). The
+unpenalized columns are swept out, ``x~ = x - M^T e``, and with ``D = diag(sqrt v)`` ::
+
+    z^T C z = e^T (E^T W E)^+ e + x~^T S x~
+    S = D (I + D X~^T W X~ D)^-1 D                            for p <= n
+    S = D^2 - D^2 X~^T (W^-1 + X~ D^2 X~^T)^-1 X~ D^2         for p > n
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import linalg, sparse
+
+from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import factor_spd, preconditioned
+from skbilevel.problems._kernel import KernelRows, dual_factor
+from skbilevel.problems._moments import AugmentedRows, sweep, sweep_map
+from skbilevel.problems._sweep import RANK
+
+# Pseudo-rows of coupled classes that are held at once, in numbers.
+_BLOCK = 1 << 22
+
+
+def row_forms(Z: Array, C: Array) -> Array:
+    """``z_i^T C z_i`` of every row, for a symmetric C."""
+    return np.asarray(np.einsum("ij,jk,ik->i", Z, C, Z))
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """The covariance C of coefficients, as what its quadratic forms need.
+
+    Parameters
+    ----------
+    free_half : ndarray of shape (m, m)
+        ``|F e|^2`` is what is not known of the unpenalized columns.
+    free_map : ndarray of shape (m, k)
+        ``M``: the penalized columns regressed on them.
+    root : ndarray of shape (k,)
+        Square roots of the variances, all positive.
+    half : ndarray of shape (r, k)
+        ``H``: the form of x~ is ``|H x~|^2``, or ``|D x~|^2 - |H x~|^2`` in the dual.
+    dual : bool
+        Which of the two.
+    df : float
+        Effective degrees of freedom of the model, the unpenalized ones included.
+    """
+
+    free_half: Array
+    free_map: Array
+    root: Array
+    half: Array
+    dual: bool
+    df: float
+
+    @classmethod
+    def of(cls, rows: AugmentedRows, v: Array) -> Covariance:
+        """At positive variances (k,) of the penalized columns of weighted rows."""
+        rows = replace(rows, y=np.empty((rows.n_rows, 0)), y_shift=np.empty(0))
+        if rows.n_rows < rows.n_penalized:
+            return _from_kernel(rows, v)
+        return _from_moment(
+            rows.moment(np.arange(rows.n_rows)), rows.n_free, np.sqrt(v)
+        )
+
+    def variances(self, E: Array, X: Any) -> Array:
+        """``z^T C z`` of contrasts: E (n, m) and X (n, k), dense or sparse."""
+        out = np.asarray(((E @ self.free_half.T) ** 2).sum(axis=1))
+        moved = E @ self.free_map
+        inner = X @ self.half.T - moved @ self.half.T
+        inner = np.asarray((np.asarray(inner) ** 2).sum(axis=1))
+        if not self.dual:
+            return np.asarray(out + inner)
+        X = X.toarray() if sparse.issparse(X) else X
+        prior = (((X - moved) * self.root) ** 2).sum(axis=1)
+        return np.asarray(out + np.maximum(prior - inner, 0.0))
+
+
+def _from_moment(moment: Array, n_free: int, root: Array) -> Covariance:
+    """From ``sum_i w_i z_i z_i^T``."""
+    free = sweep_map(moment, n_free)
+    swept = sweep(moment, n_free, len(root), np.empty(0), free)
+    L = factor_spd(preconditioned(swept.gram, root))
+    inverse = _inverse_of_lower(L)
+    rank, free_half = _half_of_inverse(moment[:n_free, :n_free])
+    df = rank + len(root) - float((inverse**2).sum())
+    return Covariance(free_half, free, root, inverse * root, False, df)
+
+
+def _from_kernel(rows: AugmentedRows, v: Array) -> Covariance:
+    """From rows that are fewer than columns."""
+    seen = KernelRows.of(rows)
+    every, root, E = np.arange(rows.n_rows), np.sqrt(v), seen.free
+    regress = seen.sweep_map(every)
+    kernel = seen.center(seen.kernel(v), E, regress, E)
+    (L, _), _ = dual_factor(kernel, seen.root_weight)
+    inverse = _inverse_of_lower(L)
+    free = np.asarray(regress @ seen.X)
+    X = seen.X.toarray() if sparse.issparse(seen.X) else seen.X
+    swept = seen.root_weight[:, None] * (X - E @ free)
+    gram = (E * rows.weight[:, None]).T @ E
+    rank, free_half = _half_of_inverse(gram)
+    df = rank + len(every) - float((inverse**2).sum())
+    return Covariance(free_half, free, root, (inverse @ swept) * v, True, df)
+
+
+def _inverse_of_lower(L: Array) -> Array:
+    """Inverse of a lower factor, above whose diagonal other numbers stand."""
+    if not L.size:
+        return np.zeros(L.shape)
+    return np.asarray(np.tril(linalg.lapack.dtrtri(L, lower=1)[0]))
+
+
+def _half_of_inverse(gram: Array) -> tuple[int, Array]:
+    """Rank, and F with ``F^T F = gram^+``, for columns that may be collinear."""
+    size = np.sqrt(np.maximum(np.diagonal(gram), 0.0))
+    size = np.where(size > 0.0, size, 1.0)
+    values, turn = np.linalg.eigh(gram / size / size[:, None])
+    known = values > RANK**2 * max(1.0, values.max(initial=0.0))
+    inverse = np.where(known, 1.0 / np.sqrt(np.where(known, values, 1.0)), 0.0)
+    return int(known.sum()), inverse[:, None] * turn.T / size
+
+
+@dataclass(frozen=True)
+class CoupledCovariance:
+    """The covariance of the coefficients of classes with a softmax.
+
+    The second derivative of a row is ``sum_a u_a u_a^T`` over the classes a, with
+    ``u_a = sqrt(p_a) (delta_a - p)`` times the row. So classes are pseudo-rows of one
+    model with a block of columns for each class. A constant that all classes share
+    changes no probability: unpenalized columns have one block less, in an orthonormal
+    basis of what is left.
+
+    Parameters
+    ----------
+    stacked : Covariance
+        Of that model.
+    kept : ndarray of bool, shape (k, c)
+        Which columns each class has.
+    """
+
+    stacked: Covariance
+    kept: Array
+
+    @classmethod
+    def of(cls, rows: AugmentedRows, v: Array, P: Array) -> CoupledCovariance:
+        """At variances (k, c) and probabilities (n, c)."""
+        c, k, m = P.shape[1], rows.n_penalized, rows.n_free
+        kept = v > 0.0
+        Q = _orthonormal(c)
+        root = np.sqrt(v.T[kept.T])
+        n_free, width = m * (c - 1), m * (c - 1) + len(root)
+        dual = rows.n_rows * c < len(root)
+        step = rows.n_rows if dual else max(1, _BLOCK // (c * max(1, width)))
+        parts, moment = [], np.zeros((width, width))
+        for start in range(0, rows.n_rows, step):
+            index = np.arange(start, min(start + step, rows.n_rows))
+            E = rows.free_block(index)
+            X = rows.penalized_block(index, np.arange(k))
+            weight = np.sqrt(rows.weight[index, None] * P[index])
+            for a in range(c):
+                U = weight[:, a, None] * (np.eye(c)[a] - P[index])
+                parts.append(_stacked(U @ Q, U, E, X, kept))
+            if not dual:
+                block = np.concatenate(parts)
+                moment += block.T @ block
+                parts = []
+        if not dual:
+            return cls(_from_moment(moment, n_free, root), kept)
+        block = np.concatenate(parts)
+        pseudo = AugmentedRows(
+            block,
+            np.empty((len(block), 0)),
+            np.ones(len(block)),
+            np.arange(n_free),
+            np.arange(n_free, width),
+            False,
+            np.zeros(width),
+            np.empty(0),
+        )
+        return cls(Covariance.of(pseudo, root**2), kept)
+
+    def variances(self, E: Array, X: Any) -> Array:
+        """``z^T C z`` of contrasts, (n, c): each class with the columns of all."""
+        c = self.kept.shape[1]
+        Q, n_free = _orthonormal(c), E.shape[1] * (c - 1)
+        X = X.toarray() if sparse.issparse(X) else X
+        out = np.empty((len(E), c))
+        for a in range(c):
+            own = np.eye(c)[a]
+            made = _stacked(
+                np.tile(Q[a], (len(E), 1)), np.tile(own, (len(E), 1)), E, X, self.kept
+            )
+            out[:, a] = self.stacked.variances(made[:, :n_free], made[:, n_free:])
+        return out
+
+
+def _orthonormal(c: int) -> Array:
+    """Orthonormal columns (c, c - 1) that are orthogonal to a constant."""
+    return np.asarray(np.linalg.qr(np.eye(c) - 1.0 / c)[0][:, : c - 1])
+
+
+def _stacked(free: Array, own: Array, E: Array, X: Array, kept: Array) -> Array:
+    """Rows of the stacked model: blocks of E times ``free``, and of X times ``own``."""
+    blocks: Iterator[Array] = (E * each[:, None] for each in free.T)
+    rest = (
+        X[:, mask] * each[:, None] for each, mask in zip(own.T, kept.T, strict=True)
+    )
+    return np.concatenate([*blocks, *rest], axis=1)
