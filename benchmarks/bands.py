@@ -69,7 +69,7 @@ SETTINGS = (
         "ridge, one strength", BilevelRidgeCV(feature_groups="shared"), normal(0.5), 250
     ),
     Setting("ridge, folds alone", BilevelRidgeCV(**PLAIN), normal(0.5), 250),
-    Setting("ridge, evidence", BilevelRidgeCV(cv="evidence", **PLAIN), normal(0.5), 250),
+    Setting("ridge, REML", BilevelRidgeCV(cv="reml", **PLAIN), normal(0.5), 250),
     Setting("Poisson", BilevelPoissonCV(), counts, 500),
     Setting("Poisson, dispersion 3", BilevelPoissonCV(), scattered, 500),
     Setting("logistic", BilevelLogisticCV(), classes, 1000),

@@ -68,7 +68,7 @@ MODES = {
     "splitter": {**CRITERION, "cv": CV},
     "loo": {**CRITERION, "cv": "loo"},
     "gcv": {**CRITERION, "cv": "gcv"},
-    "evidence": {**CRITERION, "cv": "evidence"},
+    "reml": {**CRITERION, "cv": "reml"},
     "published": {**CRITERION, "solver": "hoag"},
 }
 RIDGES = (BilevelRidgeCV, BilevelRidgeClassifierCV)
@@ -88,7 +88,7 @@ def idle(make, mode):
     without = set()
     if make in RIDGES or mode in ("loo", "published"):
         without |= {"n_jobs"}
-    if mode in ("splitter", "loo", "gcv", "evidence"):
+    if mode in ("splitter", "loo", "gcv", "reml"):
         without |= {"random_state"}
     return without
 
@@ -168,7 +168,7 @@ def test_every_parameter(make, mode, monkeypatch):
             refused[name] = str(error)
     assert inert == idle(make, mode) & names
     assert inert <= NOTHING_TO_DO.keys()
-    no_solver = {"solver"} if mode in ("guard", "loo", "gcv", "evidence") else set()
+    no_solver = {"solver"} if mode in ("guard", "loo", "gcv", "reml") else set()
     assert refused.keys() == no_solver & names
     assert all(f"{name}=" in sentence for name, sentence in refused.items())
     for name in inert:

@@ -323,8 +323,7 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelLinearModel._parameter_constraints,
-        # "evidence" is refused with a sentence of its own.
-        "cv": ["cv_object", StrOptions({"loo", "evidence"})],
+        "cv": ["cv_object", StrOptions({"loo", "reml"})],
         "solver": [
             StrOptions({"auto", "exact", *SOLVERS, *INNER, *NEWTON, *ORACLE_SOLVERS}),
             HasMethods(["solve"]),

@@ -158,8 +158,8 @@ def splits_of(
     if isinstance(data.rows, SummedRows):
         return leave_one_unit_out(np.arange(data.rows.n_rows), data.rows.fold)
     if resampling.criterion != "folds":
-        evidence = resampling.criterion == "evidence"
-        does = "judges all rows" if evidence else "leaves out single rows"
+        marginal = resampling.criterion == "reml"
+        does = "judges all rows" if marginal else "leaves out single rows"
         if resampling.features is not None:
             raise ValueError(
                 f"cv={resampling.criterion!r} {does} of one X, but "

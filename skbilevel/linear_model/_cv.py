@@ -30,7 +30,7 @@ class Resampling:
 
     Parameters
     ----------
-    criterion : {"folds", "loo", "gcv", "evidence"}
+    criterion : {"folds", "loo", "gcv", "reml"}
         Closed forms replace folds where the user asks for them.
     n_folds : int
         Shuffled folds where no splits are given.

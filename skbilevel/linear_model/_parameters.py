@@ -96,13 +96,13 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         cross-validation and averaged. None tunes the criterion of ``cv`` as it is;
         ``("smooth", value)`` adds ``value`` times the mean squared deviation of the
         log strengths from their mean, ``("sparse", value)`` a price on ``1/alpha``.
-    cv : None, int, "loo", "gcv", "evidence", splitter or iterable, default=None
+    cv : None, int, "loo", "gcv", "reml", splitter or iterable, default=None
         Under "auto" it gives the nested outer folds: None is shuffled 5-fold, twice
         below 1000 rows; another splitter is used once, and again with another seed
         if it takes one; "loo" and "gcv" choose the criterion of the shared strength
         while the nested folds stay. Otherwise it is the criterion itself; one split
-        is a hold-out. "loo" leaves out a weighted row as a whole. "evidence" is
-        the marginal likelihood, for ``hyperpenalty=None`` or a tuple.
+        is a hold-out. "loo" leaves out a weighted row as a whole. "reml" is
+        the restricted marginal likelihood, for ``hyperpenalty=None`` or a tuple.
     solver : str or solver value, default="auto"
         "auto" chooses by the rule of the user guide; "exact" forces factorizations,
         "amigo" warm-started conjugate gradients. A value is used as it is.
@@ -176,7 +176,7 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
             None,
         ],
         "hyperpenalty": [StrOptions({"auto"}), tuple, None],
-        "cv": ["cv_object", StrOptions({"loo", "gcv", "evidence"})],
+        "cv": ["cv_object", StrOptions({"loo", "gcv", "reml"})],
         "solver": [
             StrOptions(
                 {

@@ -73,7 +73,7 @@ class BilevelRidgeClassifierCV(
         Nested score of the published model, greater is better: ``scoring``, or minus
         the mean squared error of the indicators. It is optimistic by
         the choice among the candidates.
-        With ``cv="evidence"`` it is minus the evidence as a variance, in squared units
+        With ``cv="reml"`` it is minus the likelihood as a variance, in squared units
         of the target.
     n_iter_, history_, hyperpenalty_, n_features_in_, feature_names_in_ : ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scipy import sparse
 
@@ -40,11 +40,16 @@ from skbilevel.solvers import (
     choose_newton,
 )
 from skbilevel.solvers.hypergradient._left_out import INVERSE_UP_TO
+from skbilevel.solvers.hypergradient._marginal import MarginalLikelihood
+
+if TYPE_CHECKING:
+    from skbilevel.model_selection._glm_source import GLMSource
 
 # A closed form needs a matrix of this size at most to be factored.
 _CLOSED_UP_TO = 6000
 # Of several classes: leaving out their rows costs as much as the inverse.
 _CLASSES_UP_TO = 3000
+_MARGINAL = "marginal likelihood, as a variance"
 
 
 def tune_criterion(
@@ -59,24 +64,25 @@ def tune_criterion(
     # Metadata speak of columns as they are.
     standardize = data.rows.standardize and metadata is None
     source: Any
+    marginal = resampling.criterion == "reml"
     if data.quadratic:
         regime = _regime(data, resampling.criterion, len(splits), options)
         source = _source(data, views, resampling.criterion, splits, regime, standardize)
         square = 2.0 * data.y_scale * data.y_scale / data.rows.n_targets
-        evidence = resampling.criterion == "evidence"
-        unit = Unit(
-            "variance by the evidence" if evidence else "validation MSE", square
-        )
+        name = _MARGINAL if marginal else "validation MSE"
+        unit = Unit(name, square)
     else:
         # Ridge does not wait for modules that it has no use for.
         from skbilevel.model_selection._glm_source import GLMSource
 
-        regime = _glm_regime(data, not splits, options)
+        regime = _glm_regime(data, resampling.criterion, options)
         losses = data.loss, data.outer
         source = GLMSource.of(
             views, losses, data.offset, splits, regime.inner, standardize
         )
-        unit = Unit("validation loss", 1.0)
+        if marginal:
+            regime = _of_marginal(regime, source)
+        unit = Unit(_MARGINAL if marginal else "validation loss", 1.0)
 
     def left_out(v: Array) -> Array:
         predicted: Array = source.left_out_predictions(v) + data.rows.y_shift
@@ -131,8 +137,17 @@ def _source(
     return RowSource.of(views, splits, criterion, dual, inner, standardize)
 
 
-def _glm_regime(data: Prepared, left_out: bool, options: TuningOptions) -> Regime:
-    """Who solves; approximate leave-one-out needs factors."""
+def _of_marginal(regime: Regime, source: GLMSource) -> Regime:
+    """The same solver, on the marginal likelihood of the source."""
+    assert regime.solver is not None
+    ratio, null_loss = source.null_deviance
+    marginal = MarginalLikelihood(ratio, null_loss)
+    return replace(regime, solver=replace(regime.solver, hypergradient=marginal))
+
+
+def _glm_regime(data: Prepared, criterion: str, options: TuningOptions) -> Regime:
+    """Who solves; criteria of all rows need factors."""
+    left_out = criterion != "folds"
     n, p = data.rows.n_rows, data.rows.n_penalized
     given = options.solver
     if isinstance(given, Nested):
@@ -151,13 +166,13 @@ def _glm_regime(data: Prepared, left_out: bool, options: TuningOptions) -> Regim
         solver = Nested(NEWTON[name], Implicit(), LBFGSB())
     if left_out:
         factors = isinstance(solver.inner, NewtonCholesky | NewtonDual)
-        check_closed_form(given, factors, "loo")
+        check_closed_form(given, factors, criterion)
         size = min(n, p) * data.rows.n_targets
         coupled = data.rows.n_targets > 1
         if size > (_CLASSES_UP_TO if coupled else INVERSE_UP_TO):
             raise ValueError(
-                f"cv='loo' inverts a matrix of {size} columns, which is too large; "
-                "give a number of folds."
+                f"cv={criterion!r} inverts a matrix of {size} columns, which is too "
+                "large; give a number of folds."
             )
         solver = replace(solver, hypergradient=ApproximateLeaveOneOut())
     return Regime(name, solver, given)

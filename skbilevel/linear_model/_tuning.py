@@ -29,8 +29,8 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
         check_solver(options.solver)
     check_published(options)
     check_coordinates(options, resampling.criterion)
-    if resampling.criterion == "evidence":
-        _check_evidence(data, options)
+    if resampling.criterion == "reml":
+        _check_marginal(options)
     options = working_units(data, options)
     if _no_events(data):
         return without_events(data)
@@ -44,16 +44,11 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
     return tune_criterion(data, resampling, options)
 
 
-def _check_evidence(data: Prepared, options: TuningOptions) -> None:
-    """Raise where the evidence is not defined, or not what strengths are tuned on."""
-    if not data.quadratic:
-        raise ValueError(
-            "cv='evidence' is the marginal likelihood of a model with normal errors, "
-            "which this loss has not: give cv a number of folds, a splitter or 'loo'."
-        )
+def _check_marginal(options: TuningOptions) -> None:
+    """Raise where the marginal likelihood is not what strengths are tuned on."""
     if isinstance(options.hyperpenalty, str):
         raise ValueError(
-            "cv='evidence' needs hyperpenalty=None or a tuple: under 'auto' cv gives "
+            "cv='reml' needs hyperpenalty=None or a tuple: under 'auto' cv gives "
             "the nested folds, and the guard has candidates from the evidence anyway."
         )
 

@@ -113,6 +113,22 @@ class GLMSource:
         loss = made.outer.value(self._null_eta, made.y).sum(axis=1)
         return float(made.weight @ loss / made.weight.sum())
 
+    @property
+    def null_deviance(self) -> tuple[float | None, float]:
+        """Of no features: Pearson's statistic over the deviance, and the mean loss.
+
+        None in place of the ratio where the dispersion of the loss is known.
+        """
+        made, eta = self.tasks_of, self._null_eta
+        total = float(made.weight @ made.loss.value(eta, made.y).sum(axis=1))
+        mean = total / float(made.weight.sum())
+        if facts_of(made.loss).noise(made.y.shape[1]) is not None:
+            return None, mean
+        expected = made.loss.mean(eta)  # type: ignore[attr-defined]
+        square = made.loss.grad(eta, made.y) ** 2 / made.loss.curvature(eta, expected)
+        pearson = float(made.weight @ square.sum(axis=1))
+        return (pearson / (2.0 * total) if total > 0.0 else 1.0), mean
+
     @cached_property
     def trace(self) -> float:
         """Trace of the Hessian of the null model, averaged over classes."""

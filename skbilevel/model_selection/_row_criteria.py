@@ -52,7 +52,7 @@ class RowSource:
         Penalized columns, shifted and scaled implicitly.
     splits : sequence of (train, valid)
         Folds; none for a closed form.
-    criterion : {"folds", "loo", "gcv", "evidence"}
+    criterion : {"folds", "loo", "gcv", "reml"}
         What is tuned.
     dual : bool or None
         Whether closed forms work on kernels.
@@ -130,16 +130,25 @@ class RowSource:
             self.fit.curvature_diag,
             self.rows.n_targets,
             float(self.fit.weight_sum),
+            self._n_free,
         )
+
+    @property
+    def _n_free(self) -> int:
+        """Degrees of freedom that the unpenalized columns take."""
+        return self.rows.n_free
 
     @property
     def _evidence(self) -> MomentEvidence | KernelEvidence:
         if _is_dual(self.design, self.dual):
             rows = replace(KernelRows.of(self.rows), metric=self.metric)
-            return KernelEvidence(rows, np.arange(self.rows.n_rows))
+            return KernelEvidence(
+                rows, np.arange(self.rows.n_rows), n_free=self._n_free
+            )
         fit, free = self.swept.moments, np.empty(0)
         each = (fit.gram, fit.cross, fit.yy, free, fit.weight_sum)
-        return MomentEvidence(Swept(*(np.asarray(part)[None] for part in each)))
+        swept = Swept(*(np.asarray(part)[None] for part in each))
+        return MomentEvidence(swept, n_free=self._n_free)
 
     def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
         """Folds as weights on shared rows, or the closed form."""

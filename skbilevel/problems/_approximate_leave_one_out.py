@@ -29,7 +29,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._left_out import Features, LeftOut, leave_out_single
+from skbilevel.problems._left_out import (
+    Features,
+    LeftOut,
+    RowTerms,
+    leave_out_single,
+)
 from skbilevel.problems._left_out_classes import leave_out_coupled
 from skbilevel.problems._losses import Loss
 
@@ -43,7 +48,7 @@ def leave_out(at: Features, outer: Loss) -> LeftOut:
 
 
 def gradient(
-    left: LeftOut,
+    left: RowTerms,
     pull: Array,
     columns: Columns,
     rows: slice | Array,
@@ -53,8 +58,8 @@ def gradient(
 
     Parameters
     ----------
-    left : LeftOut
-        What leaving out rows gave.
+    left : RowTerms
+        What leaving out rows gave, or another function of the full fit.
     pull : ndarray of shape (p, t)
         ``u``.
     columns : callable

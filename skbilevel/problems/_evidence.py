@@ -1,20 +1,20 @@
 """Marginal likelihood of ridge strengths, the noise variance profiled out.
 
 With ``C = I + X diag(v) X^T`` (rows swept of unpenalized columns, weighted) and
-``Q = y^T C^-1 y`` plus a tiny share of ``y^T y``::
+``Q = y^T C^-1 y`` plus a tiny share of ``y^T y``, m unpenalized columns::
 
-    F(v) = [ (n - 1) log(Q / n) + log det C ] / n       averaged over targets
+    F(v) = [ (n - m) log(Q / n) + log det C ] / n       averaged over targets
 
 In the coordinates of the prior, ``K = I + d G d`` and ``omega = K^-1 d X^T y``::
 
-    dF / d log v = [ 1 - diag(K^-1) - (n - 1) omega^2 / Q ] / n
+    dF / d log v = [ 1 - diag(K^-1) - (n - m) omega^2 / Q ] / n
 
 and the expected Hessian is ``(I - K^-1)^2 / n``, elementwise square: positive
 semidefinite by Schur's product theorem. MacKay (1992) calls F the evidence; it is
 the marginal likelihood of random-effects models.
 
 Where the noise variance is known (working responses of a likelihood that has no
-dispersion), ``Q / noise`` takes the place of ``(n - 1) log(Q / n)``, and ``n`` only
+dispersion), ``Q / noise`` takes the place of ``(n - m) log(Q / n)``, and ``n`` only
 sets the unit.
 """
 
@@ -79,11 +79,14 @@ class MomentEvidence:
         Noise variance, None where it is not known.
     unit : ndarray of shape (F,) or None
         Divides the evidence, the sums of the row weights by default.
+    n_free : int
+        Number m of unpenalized columns, the constant one among them.
     """
 
     train: Swept
     noise: float | None = None
     unit: Array | None = None
+    n_free: int = 1
 
     def at(self, log_v: Array) -> LeastSquaresModel:
         """Value, gradient and expected Hessian at ``log_v`` of shape (F, p)."""
@@ -95,7 +98,7 @@ class MomentEvidence:
         omega = inverse @ scaled
         Q = np.maximum(self.train.yy - (scaled * omega).sum(axis=-2), 0.0)
         Q = Q + _NOISE_FLOOR * self.train.yy + _TINY
-        misfit, slope = _misfit(Q, n[:, None], self.noise)
+        misfit, slope = _misfit(Q, n[:, None], self.noise, self.n_free)
         value = (misfit.mean(axis=-1) + logdet) / n
         quad = (omega**2 * slope[:, None, :]).mean(axis=-1)
         index = np.arange(K.shape[-1])
@@ -118,10 +121,13 @@ class MomentEvidence:
         )
 
 
-def _misfit(Q: Array, n: Array, noise: float | None) -> tuple[Array, Array]:
+def _misfit(
+    Q: Array, n: Array, noise: float | None, n_free: int
+) -> tuple[Array, Array]:
     """What ``Q`` adds to ``n`` times the evidence, and its derivative in Q."""
     if noise is None:
-        return (n - 1) * np.log(Q / n), (n - 1) / Q
+        left = np.maximum(n - n_free, 0.0)
+        return left * np.log(Q / n), left / Q
     return Q / noise, np.full_like(Q, 1.0 / noise)
 
 
@@ -129,13 +135,14 @@ def _misfit(Q: Array, n: Array, noise: float | None) -> tuple[Array, Array]:
 class KernelEvidence:
     """Evidence of one training set through its kernel, for p > n.
 
-    ``noise`` and ``unit`` are those of `MomentEvidence`.
+    ``noise``, ``unit`` and ``n_free`` are those of `MomentEvidence`.
     """
 
     rows: KernelRows
     train: Array
     noise: float | None = None
     unit: float | None = None
+    n_free: int = 1
 
     def value_grad_curvature(self, log_v: Array) -> tuple[float, Array, Array]:
         """Value, gradient and the diagonal of the expected Hessian."""
@@ -148,7 +155,7 @@ class KernelEvidence:
         a = linalg.cho_solve(factor, y, check_finite=False)
         Q = (y * a).sum(axis=0) + _NOISE_FLOOR * (y * y).sum(axis=0) + _TINY
         n = self._unit
-        misfit, scale = _misfit(Q, np.asarray(n), self.noise)
+        misfit, scale = _misfit(Q, np.asarray(n), self.noise, self.n_free)
         value = (misfit.mean() + logdet) / n
         square, pulled = self._pulled(factor[0], a)
         leverage = v * square
@@ -243,7 +250,7 @@ class KernelEvidence:
 class EvidenceVariance:
     """The evidence as an outer criterion of ``v``: ``0.5 t exp(c F(v))``.
 
-    With ``c = n / (n - 1)``, ``exp(c F) = Q / n det(C)^(1 / (n - 1))`` is the variance
+    With ``c = n / (n - m)``, ``exp(c F) = Q / n det(C)^(1 / (n - m))`` is the variance
     that the t targets would need for the same evidence without columns. It has the
     same minimizer as F and, unlike F, is positive and in the units of other criteria.
 
@@ -257,12 +264,15 @@ class EvidenceVariance:
         Number of targets, t.
     weight : float
         Sum of the row weights.
+    n_free : int
+        Number m of unpenalized columns.
     """
 
     evidence: MomentEvidence | KernelEvidence
     square: Array
     n_targets: int
     weight: float
+    n_free: int = 1
     has_curvature: ClassVar[bool] = True
 
     @property
@@ -278,7 +288,7 @@ class EvidenceVariance:
     @property
     def _power(self) -> float:
         """What the evidence is raised to, so that its value is that of a noise."""
-        return self.weight / max(self.weight - 1.0, 1.0)
+        return self.weight / max(self.weight - self.n_free, 1.0)
 
     def at(self, v: Array) -> CriterionPoint:
         """Value, gradient, and a curvature with the expected Hessian of ``F``.

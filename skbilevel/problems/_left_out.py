@@ -76,15 +76,13 @@ class Features:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """What leaving out each row gives.
+class RowTerms:
+    """A function of the full fit, and what its gradient in the variances is made of.
 
     Parameters
     ----------
-    eta : ndarray of shape (n, t)
-        Predictions of every row without it.
     value : float
-        Weighted sum of the outer losses.
+        The function.
     row_grad : ndarray of shape (n, t)
         ``a - C G a``: what the coefficients' dependence on the variances contributes.
     square : callable
@@ -95,17 +93,29 @@ class LeftOut:
     inside : ndarray of shape (r, t)
         What ``square`` of the columns of Z would be, times their penalty: 1 but for
         unpenalized ones.
+    """
+
+    value: float
+    row_grad: Array
+    square: Callable[[Array], Array]
+    through: Array
+    inside: Array
+
+
+@dataclass(frozen=True)
+class LeftOut(RowTerms):
+    """What leaving out each row gives; ``value`` is the weighted sum of outer losses.
+
+    Parameters
+    ----------
+    eta : ndarray of shape (n, t)
+        Predictions of every row without it.
     jacobian : callable or None
         Derivative (n, b) of ``eta`` in the variances of blocks of columns (n, b),
         given their ``u`` (b,); without the third derivative. One target only.
     """
 
     eta: Array
-    value: float
-    row_grad: Array
-    square: Callable[[Array], Array]
-    through: Array
-    inside: Array
     jacobian: Callable[[Array, Array], Array] | None = None
 
 
@@ -144,5 +154,5 @@ def leave_out_single(at: Features, outer: Loss) -> LeftOut:
         return np.asarray(XN * (slope * u + bow * XN))
 
     return LeftOut(
-        eta, value, row_grad[:, None], square, through[:, None], inside, jacobian
+        value, row_grad[:, None], square, through[:, None], inside, eta, jacobian
     )

@@ -20,22 +20,22 @@ _BLOCK_BYTES = 1 << 25
 def leave_out_coupled(at: Features, outer: Loss) -> LeftOut:
     """Several classes, rows and columns in blocks; see the criterion's module."""
     (n, r), t = at.Z.shape[-2:], at.eta.shape[1]
-    parts = [_Part.of(at.take(rows), outer) for rows in _slices(n, 8 * r * t * t)]
+    parts = [_Part.of(at.take(rows), outer) for rows in slices_of(n, 8 * r * t * t)]
     all_of = _Part.joined(parts)
     # Sphi and Srho have n r t numbers each, Q the size of the Hessian.
     Q = all_of.Sphi.reshape(n, -1).T @ all_of.Srho.reshape(n, -1)
-    a = all_of.a - _contracted(at, Q)
+    a = all_of.a - contracted(at, Q)
     through = (at.inverse @ pull(at.Z, a).reshape(-1)).reshape(r, t)
-    row_grad = a - _apply(at.curvature, predict(at.Z, through))
+    row_grad = a - apply_blocks(at.curvature, predict(at.Z, through))
     inside = np.einsum("ijc,ijc->jc", all_of.Sphi, all_of.Srho)
 
     def square(X: Array) -> Array:
         out = np.empty((X.shape[1], t))
-        for columns in _slices(X.shape[1], 8 * t * max(4 * n, r * t)):
+        for columns in slices_of(X.shape[1], 8 * t * max(4 * n, r * t)):
             out[columns] = all_of.square(at, X[:, columns])
         return out
 
-    return LeftOut(all_of.eta, all_of.value, row_grad, square, through, inside)
+    return LeftOut(all_of.value, row_grad, square, through, inside, all_of.eta)
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class _Part:
     def of(cls, at: Features, outer: Loss) -> _Part:
         """Rows of which the blocks of ``Z H^-1`` fit in memory."""
         C, r = at.curvature, at.row_grad
-        ZS, B = _blocks(at.Z, at.inverse, r.shape[1])
+        ZS, B = blocks_of(at.Z, at.inverse, r.shape[1])
         M = np.linalg.inv(np.eye(r.shape[1]) - (1.0 - LEAST_FREEDOM) * (B @ C))
-        delta = _apply(M @ B, r)
+        delta = apply_blocks(M @ B, r)
         short = np.abs(delta).max(axis=1, keepdims=True) <= LONGEST
         delta = np.clip(delta, -LONGEST, LONGEST)
         eta = at.eta + delta
         value = float(at.weight @ outer.value(eta, at.y).sum(axis=1))
         f = at.weight[:, None] * outer.grad(eta, at.y)
-        phi = np.where(short, _apply(M.transpose(0, 2, 1), f), f)
-        rho = np.where(short, r + _apply(C, delta), 0.0)
-        a = phi + np.where(short, at.third(_apply(B, phi), delta), 0.0)
+        phi = np.where(short, apply_blocks(M.transpose(0, 2, 1), f), f)
+        rho = np.where(short, r + apply_blocks(C, delta), 0.0)
+        a = phi + np.where(short, at.third(apply_blocks(B, phi), delta), 0.0)
         Sphi, Srho = (_weighted(ZS, each) for each in (phi, rho))
         return cls(eta, value, a, phi, rho, Sphi, Srho)
 
@@ -77,23 +77,23 @@ class _Part:
 
     def square(self, at: Features, X: Array) -> Array:
         """``sum_i [X^T N e_i phi_i]_jt [X^T N e_i rho_i]_jt`` of some columns."""
-        K = _crossed(X, at.curvature, at.Z)
+        K = crossed(X, at.curvature, at.Z)
         left = X[:, :, None] * self.phi[:, None, :] - _through(K, self.Sphi)
         right = X[:, :, None] * self.rho[:, None, :] - _through(K, self.Srho)
         return np.asarray(np.einsum("ijc,ijc->jc", left, right))
 
 
-def _slices(n: int, nbytes: int) -> Iterator[slice]:
+def slices_of(n: int, nbytes: int) -> Iterator[slice]:
     step = max(1, _BLOCK_BYTES // max(nbytes, 1))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
-def _apply(blocks: Array, D: Array) -> Array:
+def apply_blocks(blocks: Array, D: Array) -> Array:
     """(n, t, t) times (n, t)."""
     return np.asarray((blocks @ D[:, :, None])[:, :, 0])
 
 
-def _blocks(Z: TargetFeatures, S: Array, t: int) -> tuple[Array, Array]:
+def blocks_of(Z: TargetFeatures, S: Array, t: int) -> tuple[Array, Array]:
     """Rows of ``Z S`` as (n, t, r, t), and the diagonal blocks of ``Z S Z^T``."""
     n, r = Z.shape[-2:]
     if isinstance(Z, np.ndarray) and is_shared(Z):
@@ -112,19 +112,19 @@ def _weighted(ZS: Array, D: Array) -> Array:
     return np.asarray((D[:, None, :] @ ZS.reshape(n, t, r * t)).reshape(n, r, t))
 
 
-def _contracted(at: Features, Q: Array) -> Array:
+def contracted(at: Features, Q: Array) -> Array:
     """Third derivatives of every row, contracted with the blocks of ``Z Q Z^T``."""
     (n, r), t = at.Z.shape[-2:], at.eta.shape[1]
     out = np.empty((n, t))
-    for rows in _slices(n, 8 * r * t * t):
+    for rows in slices_of(n, 8 * r * t * t):
         part = at.take(rows)
-        omega = _blocks(part.Z, Q, t)[1]
+        omega = blocks_of(part.Z, Q, t)[1]
         units = (np.broadcast_to(e, part.eta.shape) for e in np.eye(t))
         out[rows] = sum(part.third(e, omega[:, c]) for c, e in enumerate(units))
     return out
 
 
-def _crossed(X: Array, C: Array, Z: TargetFeatures) -> Array:
+def crossed(X: Array, C: Array, Z: TargetFeatures) -> Array:
     """``X^T C Z`` as (b, t, r, t)."""
     t = C.shape[1]
     out = np.empty((X.shape[1], t, Z.shape[-1], t))

@@ -10,7 +10,7 @@ SETTINGS = [
     {"cv": "loo"},
     {"cv": "gcv"},
     {"cv": "gcv", "solver": "fcd"},
-    {"cv": "evidence"},
+    {"cv": "reml"},
     {"feature_groups": "shared"},
     {"solver": "amigo"},
     {"solver": "dual"},

@@ -33,9 +33,11 @@ from skbilevel.solvers import (
     NewtonDual,
 )
 from skbilevel.solvers._nested import DirectRun, NestedRun
+from skbilevel.solvers.hypergradient._marginal import MarginalLikelihood
 
 SHAPES = {"tall": (60, 6), "wide": (25, 40)}
 INNER = list(NEWTON.values())
+OF_ALL_ROWS = ("loo", "reml")
 _TOL = 1e-11
 
 
@@ -49,8 +51,15 @@ def _splits(criterion, n):
     return pairs if criterion == "folds" else pairs[:1]
 
 
+def _hypergradient(criterion, loss):
+    if criterion != "reml":
+        return ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    known = loss.noise(1) is not None
+    return MarginalLikelihood(None if known else 1.3, 0.7)
+
+
 def _problem(model, criterion, parametrization):
-    if criterion == "loo":
+    if criterion in OF_ALL_ROWS:
         tasks = (model.everything(),)
     else:
         splits = _splits(criterion, len(model.y))
@@ -83,18 +92,18 @@ def _check(solver, problem, theta, zero):
 
 @pytest.mark.parametrize("inner", INNER, ids=_name)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
-@pytest.mark.parametrize("criterion", ["folds", "hold-out", "loo"])
+@pytest.mark.parametrize("criterion", ["folds", "hold-out", "loo", "reml"])
 def test_weights_offsets_and_removed_features(
     make_glm, glm_loss, criterion, shape, inner
 ):
     model = make_glm(glm_loss, *shape)
-    hypergradient = ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    hypergradient = _hypergradient(criterion, model.loss)
     solver = Nested(inner, hypergradient, LBFGSB())
     p = shape[1]
     problem = _problem(model, criterion, FeatureStrengths(p, 0.03))
     theta = np.random.default_rng(1).uniform(0.3, 1.8, p)
     theta[1] = 0.0
-    if criterion == "loo" and isinstance(inner, NewtonCG):
+    if criterion in OF_ALL_ROWS and isinstance(inner, NewtonCG):
         with pytest.raises(ValueError, match="needs the factors"):
             solver.evaluate(problem, theta)
         return
@@ -108,7 +117,7 @@ def test_weights_offsets_and_removed_features(
 @pytest.mark.parametrize("criterion", ["folds", "loo"])
 def test_other_validation_losses(make_glm, loss, outer, criterion):
     model = make_glm(loss, 60, 6, outer=outer)
-    hypergradient = ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    hypergradient = _hypergradient(criterion, model.loss)
     solver = Nested(NewtonCholesky(), hypergradient, LBFGSB())
     problem = _problem(model, criterion, GroupStrengths(np.arange(6) % 2, 0.05))
     _check(solver, problem, np.array([0.6, 1.4]), np.array([], dtype=int))
@@ -124,26 +133,26 @@ def _without_some(p, t):
 
 @pytest.mark.parametrize("inner", INNER, ids=_name)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))
-@pytest.mark.parametrize("criterion", ["folds", "hold-out", "loo"])
+@pytest.mark.parametrize("criterion", ["folds", "hold-out", "loo", "reml"])
 def test_strengths_of_every_class(make_glm, criterion, shape, inner):
-    if criterion == "loo" and isinstance(inner, NewtonCG):
+    if criterion in OF_ALL_ROWS and isinstance(inner, NewtonCG):
         pytest.skip("approximate leave-one-out needs factors")
     model, p = make_glm(SoftmaxLoss(), *shape, outer=BrierLoss()), shape[1]
-    hypergradient = ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    hypergradient = _hypergradient(criterion, model.loss)
     solver = Nested(inner, hypergradient, LBFGSB())
     problem = _problem(model, criterion, ByTarget(FeatureStrengths(3 * p, 0.03), 3))
     theta = _without_some(p, 3)
     _check(solver, problem, theta, np.flatnonzero(theta == 0.0))
 
 
-@pytest.mark.parametrize("criterion", ["folds", "loo"])
+@pytest.mark.parametrize("criterion", ["folds", "loo", "reml"])
 def test_one_strength_for_every_class(make_glm, criterion):
     model = make_glm(SoftmaxLoss(), 60, 6)
-    hypergradient = ApproximateLeaveOneOut() if criterion == "loo" else Implicit()
+    hypergradient = _hypergradient(criterion, model.loss)
     solver = Nested(NewtonCholesky(), hypergradient, LBFGSB())
     labels = np.tile(np.arange(3), 6)
     problem = _problem(model, criterion, ByTarget(GroupStrengths(labels, 0.05), 3))
-    _check(solver, problem, np.array([0.6, 1.0, 1.4]), np.array([], dtype=int))
+    _check(solver, problem, np.array([0.6, 0.9, 1.4]), np.array([], dtype=int))
 
 
 def test_equal_strengths_of_classes_are_shared_ones(make_glm):

@@ -80,8 +80,8 @@ def features_of(system: WhitenedSystem) -> Features:
     size = problem.width * problem.n_targets
     if size > INVERSE_UP_TO:
         raise ValueError(
-            f"cv='loo' inverts a matrix of {size} columns, which is too large; give a "
-            "number of folds."
+            f"The criterion inverts a matrix of {size} columns, which is too large; "
+            "give cv a number of folds."
         )
     return Features(
         problem.Z,
