@@ -14,6 +14,7 @@ from skbilevel.linear_model._data import Prepared
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._posterior import CoupledCovariance, Covariance
+from skbilevel.problems._summed_rows import SummedRows
 
 # Numbers that a fitted model keeps for its covariance, and multiplications that it
 # takes: a fit is not to be slowed down by what may never be asked for.
@@ -56,34 +57,23 @@ class Uncertainty:
     @classmethod
     def of(cls, data: Prepared, v: Array, coef: Array) -> Uncertainty | None:
         """At variances (p,) or (p, c); None where it would take too much."""
-        rows, alive = data.rows, (v.T > 0.0).reshape(-1, len(v)).any(axis=0)
+        rows, alive = data.rows, np.asarray((v.T > 0.0).reshape(-1, len(v)).any(axis=0))
         kept, v = rows.penalized[alive], v[alive]
         coupled = facts_of(data.loss).coupled
         if not _is_affordable(rows.n_rows, len(kept), coef.shape[1] if coupled else 1):
             return None
-        eta = rows.predict(np.arange(rows.n_rows), coef)
-        eta = eta if data.offset is None else eta + data.offset
-        mean = eta if data.quadratic else data.loss.mean(eta)  # type: ignore[attr-defined]
-        rows = replace(rows, penalized=kept)
         made: Covariance | CoupledCovariance
-        if coupled:
-            both = np.broadcast_to(v.T, (coef.shape[1], len(kept))).T
-            made = CoupledCovariance.of(rows, both, mean)
+        if isinstance(rows, SummedRows):
+            made, square = _of_sums(rows, alive, v, coef)
         else:
-            v = v if v.ndim == 1 else v[:, 0]
-            # That of a row whose target is its mean: Fisher's information.
-            curvature = data.loss.curvature(eta[:, :1], mean[:, :1])[:, 0]
-            weighted = replace(rows, weight=rows.weight * curvature)
-            made = Covariance.of(weighted, v)
-        return cls(
-            made,
-            kept,
-            rows.free,
-            rows.free_map,
-            rows.shift,
-            rows.intercept,
-            _dispersion(data, eta, mean, made),
-        )
+            made, square = _of_rows(data, replace(rows, penalized=kept), v, coef)
+        # Pearson's statistic over the degrees of freedom that are left; of classes one.
+        dispersion = np.ones(coef.shape[1])
+        if square is not None and isinstance(made, Covariance):
+            left = max(float(rows.weight.sum()) - made.df, 1.0)
+            dispersion = square * data.y_scale**2 / left
+        columns = (kept, rows.free, rows.free_map, rows.shift, rows.intercept)
+        return cls(made, *columns, dispersion)
 
     def variances(self, X: Any, constant: float) -> Array:
         """Variances (n, t) of ``constant * intercept + X coef``, X (n, m)."""
@@ -115,22 +105,34 @@ def _is_affordable(n: int, k: int, n_classes: int) -> bool:
     return least * k <= _NUMBERS and float(n) * k * least <= _WORK
 
 
-def _dispersion(
-    data: Prepared, eta: Array, mean: Array, made: Covariance | CoupledCovariance
-) -> Array:
-    """Pearson's statistic over the degrees of freedom that are left; of classes one."""
-    rows, t = data.rows, eta.shape[1]
-    if isinstance(made, CoupledCovariance) or facts_of(data.loss).noise(t) is not None:
-        return np.ones(t)
-    y = _targets(rows)
-    square = data.loss.grad(eta, y) ** 2 / data.loss.curvature(eta, mean)
-    left = float(rows.weight.sum()) - made.df
-    pearson = rows.weight @ square / max(left, 1.0)
-    return np.asarray(pearson * data.y_scale**2)
+Found = tuple[Covariance | CoupledCovariance, Array | None]
 
 
-def _targets(rows: AugmentedRows) -> Array:
-    return rows.targets(np.arange(rows.n_rows))
+def _of_rows(data: Prepared, rows: AugmentedRows, v: Array, coef: Array) -> Found:
+    """Covariance and Pearson's statistic; the rows have the columns that are kept."""
+    every, loss = np.arange(rows.n_rows), data.loss
+    eta = data.rows.predict(every, coef)
+    eta = eta if data.offset is None else eta + data.offset
+    mean = eta if data.quadratic else loss.mean(eta)  # type: ignore[attr-defined]
+    if facts_of(loss).coupled:
+        both = np.broadcast_to(v.T, (coef.shape[1], len(v))).T
+        return CoupledCovariance.of(rows, both, mean), None
+    # That of a row whose target is its mean: Fisher's information.
+    curvature = loss.curvature(eta, mean)
+    weighted = replace(rows, weight=rows.weight * curvature[:, 0])
+    made = Covariance.of(weighted, v if v.ndim == 1 else v[:, 0])
+    if facts_of(loss).noise(1) is not None:
+        return made, None
+    return made, rows.weight @ (loss.grad(eta, rows.targets(every)) ** 2 / curvature)
+
+
+def _of_sums(rows: SummedRows, alive: Array, v: Array, coef: Array) -> Found:
+    """The same of rows that are known by their moments, for squared losses."""
+    moment, m = rows.moment(np.arange(rows.n_rows)), rows.n_free
+    index = np.r_[np.arange(m), m + np.flatnonzero(alive)]
+    made = Covariance.from_moment(moment[np.ix_(index, index)], m, np.sqrt(v))
+    residual = np.concatenate([-coef, np.eye(rows.n_targets)])
+    return made, np.maximum(((moment @ residual) * residual).sum(axis=0), 0.0)
 
 
 class StandardErrorsMixin:

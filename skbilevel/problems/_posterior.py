@@ -71,9 +71,19 @@ class Covariance:
         rows = replace(rows, y=np.empty((rows.n_rows, 0)), y_shift=np.empty(0))
         if rows.n_rows < rows.n_penalized:
             return _from_kernel(rows, v)
-        return _from_moment(
-            rows.moment(np.arange(rows.n_rows)), rows.n_free, np.sqrt(v)
-        )
+        every = np.arange(rows.n_rows)
+        return cls.from_moment(rows.moment(every), rows.n_free, np.sqrt(v))
+
+    @classmethod
+    def from_moment(cls, moment: Array, n_free: int, root: Array) -> Covariance:
+        """From ``sum_i w_i z_i z_i^T``, for rows that nobody reads, too."""
+        free = sweep_map(moment, n_free)
+        swept = sweep(moment, n_free, len(root), np.empty(0), free)
+        L = factor_spd(preconditioned(swept.gram, root))
+        inverse = _inverse_of_lower(L)
+        rank, free_half = _half_of_inverse(moment[:n_free, :n_free])
+        df = rank + len(root) - float((inverse**2).sum())
+        return cls(free_half, free, root, inverse * root, False, df)
 
     def variances(self, E: Array, X: Any) -> Array:
         """``z^T C z`` of contrasts: E (n, m) and X (n, k), dense or sparse."""
@@ -86,17 +96,6 @@ class Covariance:
         X = X.toarray() if sparse.issparse(X) else X
         prior = (((X - moved) * self.root) ** 2).sum(axis=1)
         return np.asarray(out + np.maximum(prior - inner, 0.0))
-
-
-def _from_moment(moment: Array, n_free: int, root: Array) -> Covariance:
-    """From ``sum_i w_i z_i z_i^T``."""
-    free = sweep_map(moment, n_free)
-    swept = sweep(moment, n_free, len(root), np.empty(0), free)
-    L = factor_spd(preconditioned(swept.gram, root))
-    inverse = _inverse_of_lower(L)
-    rank, free_half = _half_of_inverse(moment[:n_free, :n_free])
-    df = rank + len(root) - float((inverse**2).sum())
-    return Covariance(free_half, free, root, inverse * root, False, df)
 
 
 def _from_kernel(rows: AugmentedRows, v: Array) -> Covariance:
@@ -178,7 +177,7 @@ class CoupledCovariance:
                 moment += block.T @ block
                 parts = []
         if not dual:
-            return cls(_from_moment(moment, n_free, root), kept)
+            return cls(Covariance.from_moment(moment, n_free, root), kept)
         block = np.concatenate(parts)
         pseudo = AugmentedRows(
             block,
