@@ -3,5 +3,16 @@
 from skbilevel.preprocessing._additive import make_additive
 from skbilevel.preprocessing._original_columns import original_columns, terms_of
 from skbilevel.preprocessing._penalized_splines import PenalizedSplines
+from skbilevel.preprocessing._spline_products import (
+    TensorSplines,
+    VaryingCoefficients,
+)
 
-__all__ = ["PenalizedSplines", "make_additive", "original_columns", "terms_of"]
+__all__ = [
+    "PenalizedSplines",
+    "TensorSplines",
+    "VaryingCoefficients",
+    "make_additive",
+    "original_columns",
+    "terms_of",
+]

@@ -16,6 +16,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from skbilevel._label_functions import asks_for_transformer
 from skbilevel.preprocessing._original_columns import terms_of
 from skbilevel.preprocessing._penalized_splines import PenalizedSplines
+from skbilevel.preprocessing._spline_products import (
+    TensorSplines,
+    VaryingCoefficients,
+)
 
 _NUMBER = re.compile(r"u?int\d*|float\d*|double|decimal", re.IGNORECASE)
 _CATEGORY = re.compile(
@@ -109,6 +113,8 @@ def make_additive(
     categorical: Any = None,
     linear: Any = (),
     smooth: PenalizedSplines | None = None,
+    varying: Sequence[tuple[Any, Any]] = (),
+    interactions: Sequence[tuple[Any, Any]] = (),
 ) -> Pipeline:
     """Make a pipeline that fits an additive model: smooth terms, lines and factors.
 
@@ -133,6 +139,12 @@ def make_additive(
     smooth : PenalizedSplines, default=None
         Makes the curves: knots, degree, what to do with missing values. None is
         ``PenalizedSplines()``.
+    varying : list of pairs (x, z) of str or int, default=()
+        Names or places of columns: the effect of each number z is a smooth curve of x
+        (`VaryingCoefficients`), in addition to their own terms.
+    interactions : list of pairs of str or int, default=()
+        Pairs of numeric columns that have a smooth interaction (`TensorSplines`) in
+        addition to their own terms.
 
     Returns
     -------
@@ -144,6 +156,8 @@ def make_additive(
     ------
     TypeError
         If the estimator has no parameter ``feature_groups``.
+    ValueError
+        If ``varying`` or ``interactions`` holds something else than pairs.
 
     See Also
     --------
@@ -191,7 +205,9 @@ def make_additive(
         [
             (kind, part, ColumnsOfKind(kind, *given))
             for kind, part in zip(_KINDS, parts, strict=True)
-        ],
+        ]
+        + _of_pairs("varying", varying, VaryingCoefficients())
+        + _of_pairs("interactions", interactions, TensorSplines()),
         verbose_feature_names_out=False,
     )
     last = clone(estimator)
@@ -199,6 +215,21 @@ def make_additive(
         last.set_params(feature_groups=terms_of)
     name = type(last).__name__.lower()
     return AdditivePipeline([("columntransformer", columns), (name, last)])
+
+
+def _of_pairs(
+    name: str, pairs: Sequence[tuple[Any, Any]], made: Any
+) -> list[tuple[str, Any, list[Any]]]:
+    """A transformer for each pair of columns: ``varying1``, ``varying2``, ..."""
+    out = []
+    for k, pair in enumerate(pairs, 1):
+        if isinstance(pair, str) or np.shape(pair) != (2,):
+            raise ValueError(
+                f"{name} holds {pair!r}: give a list of pairs of columns, for instance "
+                f"{name}=[('hour', 'temperature')]."
+            )
+        out.append((f"{name}{k}", clone(made), list(pair)))
+    return out
 
 
 def _listed(given: Any) -> tuple[Any, ...] | None:

@@ -84,6 +84,7 @@ class _Part:
 
 
 def slices_of(n: int, nbytes: int) -> Iterator[slice]:
+    """Slices of n items, each of which takes so many bytes."""
     step = max(1, _BLOCK_BYTES // max(nbytes, 1))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
