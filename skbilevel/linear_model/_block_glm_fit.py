@@ -160,6 +160,9 @@ class GLMReader:
                 level = level - level.mean()
             model.intercept_ = dtype.type(level[0]) if flat else level.astype(dtype)
         model.alpha_ = model.alpha_ * rescaled
+        # It is that of the part; nobody keeps the curvature of all rows.
+        model._uncertainty = [None]
+        vars(model).pop("dispersion_", None)
         if hasattr(model, "group_alpha_"):
             model.group_alpha_ = model.group_alpha_ * rescaled
 

@@ -25,6 +25,7 @@ from skbilevel.linear_model._lazily import lazily, loaded
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._routing import refuse_score_params
 from skbilevel.linear_model._scoring import nested_score, user_score
+from skbilevel.linear_model._uncertainty import beside
 from skbilevel.problems import GammaLoss, Loss, PoissonLoss, TweedieLoss
 
 if TYPE_CHECKING:
@@ -281,8 +282,10 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         mean = by_rows(self._response, self._linear_predictor(X, offset))
         if not return_std:
             return mean
-        unknown = mean**2 * self._variances(X, 1.0)[:, 0]
-        return mean, np.sqrt(self.dispersion_ * mean ** self._power() + unknown)
+        here = np.asarray(on_host(mean), dtype=np.float64)
+        unknown = here**2 * self._variances(X, 1.0)[:, 0]
+        std = np.sqrt(self.dispersion_ * here ** self._power() + unknown)
+        return mean, beside(std, X)
 
     def score(
         self,

@@ -22,6 +22,11 @@ def lazily(method: Method) -> Method:
     def mapped(self: Any, X: Any, *given: Any, **more: Any) -> Any:
         if not is_dask(X):
             return method(self, X, *given, **more)
+        if more.pop("return_std", False):
+            raise TypeError(
+                "X is a Dask collection, whose predictions are made later: leave "
+                "return_std=False, or ask for standard deviations of X.compute()."
+            )
         each = (*given, *more.values())
         if hasattr(X, "columns"):
             return _of_frame(method, self, X, each)

@@ -36,6 +36,7 @@ from skbilevel.linear_model._following import FollowedFit, FollowedPart
 from skbilevel.linear_model._lazily import lazily
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
+from skbilevel.linear_model._uncertainty import beside
 
 
 class BilevelRidgeCV(
@@ -322,7 +323,7 @@ class BilevelRidgeCV(
         if not return_std:
             return mean
         variance = self._variances(X, 1.0) + self.noise_variance_
-        return mean, np.sqrt(variance).reshape(mean.shape)
+        return mean, beside(np.sqrt(variance).reshape(mean.shape), X)
 
     def _plain_model(self) -> Any:
         return plain_ridge(self)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skbilevel._array_api import device_of, float_kinds, on_host
 from skbilevel._typing import Array
 from skbilevel.linear_model._data import Prepared
 from skbilevel.problems._losses import facts_of
@@ -111,7 +112,7 @@ Found = tuple[Covariance | CoupledCovariance, Array | None]
 def _of_rows(data: Prepared, rows: AugmentedRows, v: Array, coef: Array) -> Found:
     """Covariance and Pearson's statistic; the rows have the columns that are kept."""
     every, loss = np.arange(rows.n_rows), data.loss
-    eta = data.rows.predict(every, coef)
+    eta = np.asarray(data.rows.predict(every, coef))
     eta = eta if data.offset is None else eta + data.offset
     mean = eta if data.quadratic else loss.mean(eta)  # type: ignore[attr-defined]
     if facts_of(loss).coupled:
@@ -133,6 +134,12 @@ def _of_sums(rows: SummedRows, alive: Array, v: Array, coef: Array) -> Found:
     made = Covariance.from_moment(moment[np.ix_(index, index)], m, np.sqrt(v))
     residual = np.concatenate([-coef, np.eye(rows.n_targets)])
     return made, np.maximum(((moment @ residual) * residual).sum(axis=0), 0.0)
+
+
+def beside(values: Array, X: Any) -> Any:
+    """Values of rows where these lie."""
+    device = device_of(X)
+    return values if device is None else device.published(values)
 
 
 class StandardErrorsMixin:
@@ -179,8 +186,8 @@ class StandardErrorsMixin:
         spline", Journal of the Royal Statistical Society B 45, 1983.
         """
         variance = self._variances(contrasts, 0.0)
-        flat = np.ndim(self.coef_) == 1 or len(self.coef_) == 1
-        return np.sqrt(variance[:, 0] if flat else variance)
+        flat = self.coef_.ndim == 1 or self.coef_.shape[0] == 1
+        return beside(np.sqrt(variance[:, 0] if flat else variance), contrasts)
 
     def _variances(self, X: Any, constant: float) -> Array:
         """Variances (n, t) of ``constant * intercept_ + X @ coef_.T``."""
@@ -189,9 +196,10 @@ class StandardErrorsMixin:
             self,
             X,
             accept_sparse=("csr", "csc"),
-            dtype=[np.float64, np.float32],
+            dtype=float_kinds(X),
             reset=False,
         )
+        X = on_host(X)
         found = [each for each in self._uncertainty if each is not None]
         if len(found) < len(self._uncertainty) or not found:
             raise ValueError(

@@ -103,11 +103,11 @@ def _from_kernel(rows: AugmentedRows, v: Array) -> Covariance:
     seen = KernelRows.of(rows)
     every, root, E = np.arange(rows.n_rows), np.sqrt(v), seen.free
     regress = seen.sweep_map(every)
-    kernel = seen.center(seen.kernel(v), E, regress, E)
+    kernel = seen.center(np.asarray(seen.kernel(v)), E, regress, E)
     (L, _), _ = dual_factor(kernel, seen.root_weight)
     inverse = _inverse_of_lower(L)
-    free = np.asarray(regress @ seen.X)
-    X = seen.X.toarray() if sparse.issparse(seen.X) else seen.X
+    X = seen.X.toarray() if sparse.issparse(seen.X) else np.asarray(seen.X)
+    free = np.asarray(regress @ X)
     swept = seen.root_weight[:, None] * (X - E @ free)
     gram = (E * rows.weight[:, None]).T @ E
     rank, free_half = _half_of_inverse(gram)
