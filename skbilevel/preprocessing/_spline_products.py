@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skbilevel._array_api import refuse_devices
 from skbilevel._sklearn_compat import (
     Interval,
     StrOptions,
@@ -167,6 +168,7 @@ class SplineProducts(Versioned, TransformerMixin, BaseEstimator):
         raise NotImplementedError
 
     def _checked(self, X: Any, reset: bool) -> Array:
+        refuse_devices(self, X, "the basis is made by SciPy")
         return validate_data(
             self,
             X,

@@ -1,6 +1,7 @@
 """Estimators on X of other libraries: the same models, where X lies."""
 
 import importlib.util
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from skbilevel import (
     to_sklearn,
 )
 from skbilevel.inspection import StrengthsDisplay
-from skbilevel.preprocessing import PenalizedSplines
+from skbilevel.preprocessing import PenalizedSplines, TensorSplines
 
 RNG = np.random.default_rng(0)
 N, P = 120, 6
@@ -117,6 +118,13 @@ def test_the_same_model(case, xp):
             np.testing.assert_allclose(
                 np.asarray(value), getattr(expected, name)(Z), rtol=tol, atol=tol
             )
+    asked = {"contrast_std": lambda each, at: each.contrast_std(at)}
+    if "return_std" in signature(model.predict).parameters:
+        asked["predict"] = lambda each, at: each.predict(at, return_std=True)[1]
+    for ask in asked.values():
+        value = ask(found, xp.asarray(Z))
+        assert get_namespace_and_device(value)[0] is xp
+        np.testing.assert_allclose(np.asarray(value), ask(expected, Z), rtol=1e-3)
     score = found.score(xp.asarray(Z), xp.asarray(y), **there)
     assert score == pytest.approx(expected.score(Z, y, **given), abs=tol)
 
@@ -297,6 +305,7 @@ REFUSED = {
         "line",
     ),
     "PenalizedSplines": (PenalizedSplines(), "line"),
+    "TensorSplines": (TensorSplines(), "line"),
     "BilevelSearchCV": (BilevelSearchCV(BilevelRidgeCV()), "line"),
     "SampleWeightsCV": (SampleWeightsCV(BilevelRidgeCV()), "line"),
 }
