@@ -63,6 +63,11 @@ class DaskBlocks(RowBlocks):
                 parts[name] = _beside(value, name, sizes, len(parts["X"]))
         return cls(_no_pass, names, tuning_rows, parts=parts, sizes=sizes)
 
+    @property
+    def n_rows(self) -> int:
+        """Number of all rows; they are counted where that takes work."""
+        return self._starts()[-1]
+
     def map_reduce(
         self,
         function: Callable[[Block], T],

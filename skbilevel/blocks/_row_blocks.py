@@ -227,6 +227,11 @@ class RowBlocks:
         more = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         return DaskBlocks.of(X, y, more, tuning_rows)
 
+    @property
+    def n_rows(self) -> int | None:
+        """Number of all rows; None before a pass has counted them."""
+        return sum(rows for rows, _ in self._seen) if self._whole else None
+
     def blocks(self) -> Iterator[Block]:
         """All blocks that have rows, checked, each while the next one is read.
 

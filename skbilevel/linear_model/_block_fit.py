@@ -28,7 +28,7 @@ from skbilevel.linear_model._classes import (
 )
 from skbilevel.linear_model._following import FollowedFit
 from skbilevel.model_selection._block_sums import BlockSums, SumsOfBlock
-from skbilevel.model_selection._row_hashes import Dealer
+from skbilevel.model_selection._row_hashes import Dealer, rank_limit
 
 # Moments of all cells may take this many bytes.
 _BUDGET = 1 << 30
@@ -103,7 +103,8 @@ class BlockReader:
         origin = look.mean if centred else np.zeros(look.n_features)
         bytes_of_row = look.n_features * look.dtype.itemsize
         size = min(_SAMPLE_ROWS, max(_LEAST_SAMPLE, _SAMPLE_BYTES // bytes_of_row))
-        step = SumsOfBlock(dealer, origin, y_origin, size, kind, factor)
+        below = rank_limit(size, self.blocks.n_rows, look.grouped)
+        step = SumsOfBlock(dealer, origin, y_origin, size, kind, factor, below)
         with one_blas_thread():
             sums = self.blocks.map_reduce(step, BlockSums.plus, partial(_tell, fit))
         if sums.n_rows < 2:

@@ -27,7 +27,7 @@ from skbilevel.model_selection._block_glm import (
     fit_all_rows,
     sample_hessian,
 )
-from skbilevel.model_selection._row_hashes import Dealer
+from skbilevel.model_selection._row_hashes import Dealer, rank_limit
 from skbilevel.problems import Loss
 from skbilevel.problems._losses import facts_of
 
@@ -82,7 +82,8 @@ class GLMReader:
         size = self.blocks.tuning_rows
         if isinstance(size, str):
             size = int(np.clip(_NUMBERS // look.n_features, _FEWEST, _MOST))
-        step = PartOfBlock(Dealer(2, 0, self.seed), size, count)
+        below = rank_limit(size, self.blocks.n_rows, look.grouped)
+        step = PartOfBlock(Dealer(2, 0, self.seed), size, count, below)
         part = self.blocks.map_reduce(step, RowPart.plus)
         part = replace(part, sample=part.sample.ordered())
         self._say(f"pass 1: {part.n_rows:,} rows, {len(part.sample.rank):,} to tune on")

@@ -24,7 +24,7 @@ from scipy import linalg, sparse
 
 from skbilevel._typing import Array
 from skbilevel.blocks import Block, RowBlocks
-from skbilevel.model_selection._row_hashes import Dealer, RowSample
+from skbilevel.model_selection._row_hashes import EVERY_RANK, Dealer, RowSample
 from skbilevel.problems import Loss
 from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.problems._losses import facts_of
@@ -87,11 +87,14 @@ class PartOfBlock:
         Rows of the sample.
     count : callable or None
         From labels and weights to what is to be counted of them.
+    below : int
+        Rows of larger ranks are not in the sample, see `rank_limit`.
     """
 
     dealer: Dealer
     size: int
     count: Callable[[Array, Array], Any] | None = None
+    below: int = EVERY_RANK
 
     def __call__(self, block: Block) -> RowPart:
         """Of one block."""
@@ -104,7 +107,7 @@ class PartOfBlock:
         y, weight = part["y"], block.weight[counted]
         number = self.count is None and len(y) > 0
         return RowPart(
-            RowSample.of(self.size, rank, part),
+            RowSample.of(self.size, rank, part, self.below),
             float(weight.sum()),
             len(counted),
             float(y.min()) if number else np.inf,

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.blocks import Block
-from skbilevel.model_selection._row_hashes import Dealer, RowSample
+from skbilevel.model_selection._row_hashes import EVERY_RANK, Dealer, RowSample
 from skbilevel.problems._moments import AugmentedRows
 
 # More labels than this are not classes.
@@ -109,6 +109,8 @@ class SumsOfBlock:
         What y holds. Of labels the indicators are the targets.
     factor : callable or None
         From labels (n,) or indicators (n, t) to factors of the weights.
+    below : int
+        Rows of larger ranks are not in the sample, see `rank_limit`.
     """
 
     dealer: Dealer
@@ -117,6 +119,7 @@ class SumsOfBlock:
     sample: int
     kind: str = "numbers"
     factor: Callable[[Array], Array] | None = None
+    below: int = EVERY_RANK
 
     def __call__(self, block: Block) -> BlockSums:
         """Sums of one block."""
@@ -146,7 +149,7 @@ class SumsOfBlock:
             len(counted),
             plain,
             classes,
-            RowSample.of(self.sample, rank, kept),
+            RowSample.of(self.sample, rank, kept, self.below),
         )
 
     def _targets(self, y: Array) -> tuple[Array, Array | None]:

@@ -18,7 +18,9 @@ from skbilevel._typing import Array
 
 # Different uses of one place: its fold, its sides of halvings, its rank in a sample.
 _FOLD, _SIDE, _RANK = 0, 1, 2
-_GOLDEN, _ALL = 0x9E3779B97F4A7C15, 2**64 - 1
+_GOLDEN, EVERY_RANK = 0x9E3779B97F4A7C15, 2**64 - 1
+# More rows than are wanted, so that chance leaves enough.
+_SPARE = 1.3
 
 
 def mixed(keys: Array, seed: int, use: int) -> Array:
@@ -27,7 +29,7 @@ def mixed(keys: Array, seed: int, use: int) -> Array:
     Source: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number
     generators", OOPSLA 2014.
     """
-    start = np.uint64((seed * 4 + use + 1) * _GOLDEN & _ALL)
+    start = np.uint64((seed * 4 + use + 1) * _GOLDEN & EVERY_RANK)
     z = keys.astype(np.uint64) * np.uint64(_GOLDEN) + start
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -97,6 +99,17 @@ class Dealer:
         return mixed(self.keys(position, groups), self.seed, _RANK)
 
 
+def rank_limit(size: int, n_rows: int | None, grouped: bool) -> int:
+    """Ranks that the lowest ``size`` of so many rows do not reach.
+
+    A block then has to give away few of its rows. Nothing is known of groups, which are
+    of any size, nor where nobody knows how many rows there are.
+    """
+    if n_rows is None or grouped or _SPARE * size >= n_rows:
+        return EVERY_RANK
+    return int(_SPARE * size / n_rows * 2.0**64)
+
+
 @dataclass(frozen=True)
 class RowSample:
     """The rows of the lowest ranks: a random part, the same whatever the blocks are.
@@ -120,14 +133,16 @@ class RowSample:
     parts: dict[str, Any]
 
     @classmethod
-    def of(cls, size: int, rank: Array, parts: dict[str, Any]) -> RowSample:
-        """The sample of some rows."""
-        return cls(size, rank, _ALL, parts)._cut()
+    def of(
+        cls, size: int, rank: Array, parts: dict[str, Any], below: int = EVERY_RANK
+    ) -> RowSample:
+        """The sample of some rows, of those of a rank below a limit."""
+        return cls(size, rank, EVERY_RANK, parts)._within(below)._cut()
 
     @property
     def complete(self) -> bool:
         """Whether all rows are in it."""
-        return self.below == _ALL
+        return self.below == EVERY_RANK
 
     def plus(self, other: RowSample) -> RowSample:
         """The sample of the rows of both."""
@@ -140,6 +155,11 @@ class RowSample:
     def ordered(self) -> RowSample:
         """The same rows in the order of their places."""
         return self._take(np.argsort(self.parts["position"]))
+
+    def _within(self, below: int) -> RowSample:
+        if below == EVERY_RANK:
+            return self
+        return replace(self._under(below), below=below)
 
     def _under(self, below: int) -> RowSample:
         keep = self.rank < np.uint64(below)

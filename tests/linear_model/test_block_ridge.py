@@ -188,6 +188,39 @@ def test_a_sample_stands_for_all_rows(monkeypatch, data):
         np.testing.assert_allclose(part.best_score_, whole.best_score_, rtol=1e-3)
 
 
+def test_blocks_give_away_few_rows():
+    """A limit of the ranks that changes nothing of the sample."""
+    from skbilevel.model_selection._row_hashes import (
+        EVERY_RANK,
+        Dealer,
+        RowSample,
+        rank_limit,
+    )
+
+    n, size, dealer = 40_000, 1000, Dealer(5, 0, 0)
+    limit = rank_limit(size, n, False)
+    whole, given = None, 0
+    for start in range(0, n, 10_000):
+        position = np.arange(start, start + 10_000)
+        rank = dealer.ranks(position, None)
+        part = RowSample.of(size, rank, {"position": position}, limit)
+        given += len(part.rank)
+        whole = part if whole is None else whole.plus(part)
+    assert given < 1.5 * size
+    position = np.arange(n)
+    ranks = dealer.ranks(position, None)
+    direct = RowSample.of(size, ranks, {"position": position})
+    expected = np.sort(np.argsort(ranks)[:size])
+    for sample in (whole, direct):
+        np.testing.assert_array_equal(sample.ordered().parts["position"], expected)
+        assert not sample.complete
+    # Folds and ranks are as even as draws.
+    folds = np.bincount(dealer.cells(position, None))
+    assert abs(folds - n / 5).max() < 5 * np.sqrt(n / 5)
+    assert rank_limit(size, None, False) == rank_limit(size, n, True) == EVERY_RANK
+    assert rank_limit(size, size, False) == EVERY_RANK
+
+
 def test_groups_that_are_too_large_for_the_sample(monkeypatch, data):
     from skbilevel.linear_model import _block_fit
 
