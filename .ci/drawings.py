@@ -145,7 +145,11 @@ LAYERS = (
         "iterations  |  programs and proofs",
         "numpy and scipy only",
     ),
-    ("problems", "losses, data fits, strengths, derivatives", "no iterations"),
+    (
+        "problems  |  blocks",
+        "losses, derivatives  |  passes over rows",
+        "no iterations",
+    ),
 )
 DOWN = (
     "transformed rows of each fold",
