@@ -9,7 +9,7 @@ the strengths of the full data as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from skbilevel.problems import (
     CriterionProblem,
     Hyperpenalty,
     Parametrization,
+    Task,
 )
 from skbilevel.problems._moments import AugmentedRows
 
@@ -41,6 +42,23 @@ class OuterVector:
     bounds: tuple[Array, Array]
     hyperpenalty: Hyperpenalty | None = None
     per_fold: tuple[Parametrization, ...] | None = None
+
+    def folds(self, tasks: Sequence[Task]) -> BilevelProblem:
+        """The problem of these tasks, one for each fold or one stack of all."""
+        own = self.per_fold
+        if own is not None:
+            each = [own] if tasks[0].inner.batch else [(one,) for one in own]
+            pairs = zip(tasks, each, strict=True)
+            tasks = [replace(task, parametrization=par) for task, par in pairs]
+        return BilevelProblem(
+            tuple(tasks), self.parametrization, self.bounds, self.hyperpenalty
+        )
+
+    def closed(self, criterion: Criterion) -> CriterionProblem:
+        """The problem of a criterion in closed form."""
+        return CriterionProblem(
+            criterion, self.parametrization, self.bounds, self.hyperpenalty
+        )
 
 
 class Source(Protocol):

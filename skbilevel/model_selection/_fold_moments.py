@@ -17,7 +17,6 @@ from skbilevel.problems import (
     BilevelProblem,
     Criterion,
     QuadraticDataFit,
-    Task,
     quadratic_task,
     transfer,
 )
@@ -98,17 +97,11 @@ class MomentFolds:
         train, valid = _fit(self.train), _fit(self.valid)
         weight_full = float(self.full.weight)
         if self.rows.n_penalized < _TASKS_APART_FROM:
-            scale = 1.0 / transfer(1.0, train.weight_sum, weight_full)
-            tasks = [Task(train, valid, valid.weight_sum, scale, outer.per_fold)]
-        else:
-            own = outer.per_fold or (None,) * len(self.train.weight)
-            tasks = [
-                quadratic_task(_part(train, k), _part(valid, k), weight_full, each)
-                for k, each in enumerate(own)
-            ]
-        return BilevelProblem(
-            tuple(tasks), outer.parametrization, outer.bounds, outer.hyperpenalty
-        )
+            return outer.folds([quadratic_task(train, valid, weight_full)])
+        parts = [
+            (_part(train, k), _part(valid, k)) for k in range(len(self.train.weight))
+        ]
+        return outer.folds([quadratic_task(*pair, weight_full) for pair in parts])
 
     def coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> Array:
         """Coefficients on the full data."""

@@ -159,14 +159,7 @@ class GLMSource:
 
     def problem(self, outer: OuterVector) -> BilevelProblem:
         """Folds as weights on shared rows, or all rows inside and outside."""
-        own = outer.per_fold or (None,) * len(self._tasks)
-        tasks = tuple(
-            replace(task, parametrization=None if each is None else (each,))
-            for task, each in zip(self._tasks, own, strict=True)
-        )
-        return BilevelProblem(
-            tasks, outer.parametrization, outer.bounds, outer.hyperpenalty
-        )
+        return outer.folds(self._tasks)
 
     def _solution(
         self, fit: RowsDataFit, v: Array, start: Any = None, tol: float = _TOL

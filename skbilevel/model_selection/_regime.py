@@ -25,7 +25,6 @@ from skbilevel.solvers import (
     resolve,
 )
 from skbilevel.solvers._base import OuterOptimizer
-from skbilevel.solvers._curvature import has_curvature
 from skbilevel.solvers.outer._trust_region import TrustRegion
 
 # Moments of all folds may take this many bytes.
@@ -159,6 +158,6 @@ def optimizer(
     if isinstance(inner, NewtonCholesky | NewtonDual):
         # A smooth hyperpenalty leaves a quasi-Newton method little to learn.
         iterative = isinstance(problem.hyperpenalty, SmoothPenalty)
-    if not small or iterative or not has_curvature(problem):
+    if not small or iterative or not problem.has_curvature:
         return LBFGSB()
     return TrustRegion()

@@ -152,17 +152,9 @@ class RowSource:
 
     def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
         """Folds as weights on shared rows, or the closed form."""
-        parametrization, bounds = outer.parametrization, outer.bounds
         if self.criterion != "folds":
-            return CriterionProblem(
-                self._closed, parametrization, bounds, outer.hyperpenalty
-            )
-        own = outer.per_fold or (None,) * len(self.splits)
-        tasks = tuple(
-            replace(task, parametrization=None if each is None else (each,))
-            for task, each in zip(self._tasks, own, strict=True)
-        )
-        return BilevelProblem(tasks, parametrization, bounds, outer.hyperpenalty)
+            return outer.closed(self._closed)
+        return outer.folds(self._tasks)
 
     @cached_property
     def _tasks(self) -> list[Task]:

@@ -37,7 +37,7 @@ from skbilevel.solvers import (
     minimize_bilevel,
 )
 from skbilevel.solvers._base import OnIter, OuterOptimizer
-from skbilevel.solvers._nested import DirectRun, MapTasks
+from skbilevel.solvers._nested import MapTasks
 from skbilevel.solvers._oracle_base import OracleSolver
 from skbilevel.solvers._shared import Visited
 from skbilevel.solvers.outer._surrogate import Surrogate
@@ -156,11 +156,8 @@ class Search:
         own = optimizer(solver, problem)
         if guide is None or outer.per_fold is not None:
             return own
-        cheap = CriterionProblem(
-            guide, outer.parametrization, outer.bounds, outer.hyperpenalty
-        )
-        run = DirectRun(cheap)
-        inner = optimizer(Direct(LBFGSB()), cheap)
+        cheap, direct = outer.closed(guide), Direct(LBFGSB())
+        run, inner = direct.run(cheap), optimizer(direct, cheap)
         if isinstance(inner, TrustRegion):
             inner = TrustRegion(run.curvature)
         # For folds the guide gives the starting point alone: a step on the folds costs

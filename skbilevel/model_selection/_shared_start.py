@@ -18,7 +18,6 @@ from skbilevel.problems import (
     SharedStrength,
 )
 from skbilevel.solvers import Direct, Nested, Status, best_shared_strength
-from skbilevel.solvers._nested import DirectRun, NestedRun
 from skbilevel.solvers._shared import Visited
 
 # Range of log v relative to the trace: from the mean alone to least squares.
@@ -62,7 +61,7 @@ def shared_start(
     outer = OuterVector(SharedStrength(p), box)
     problem = source.problem(outer)
     if guide is not None:
-        problem = CriterionProblem(guide, outer.parametrization, box)
+        problem = outer.closed(guide)
     low, high = (each - np.log(trace) for each in _SPAN)
     with np.errstate(divide="ignore"):
         bounds = (
@@ -73,7 +72,7 @@ def shared_start(
         middle = float(np.clip(0.0, *sorted(bounds)))
         return SharedStart(float(np.exp(middle)), np.nan, 0, False)
     solver = regime.solver_of(problem)
-    newton = _is_newton(problem)
+    newton = not problem.quadratic
     search = _NEWTON_SEARCH if newton else {}
     if newton and space.one_strength:
         search = search | {"rtol": _FINAL}
@@ -107,13 +106,6 @@ def shared_start(
     return SharedStart(found.v, found.value, edge, final, found.states, trace_of)
 
 
-def _is_newton(problem: BilevelProblem | CriterionProblem) -> bool:
-    """Whether every evaluation takes Newton's method some steps."""
-    if isinstance(problem, CriterionProblem):
-        return False
-    return "quadratic" not in problem.tasks[0].inner.provides
-
-
 def _strongest(
     solver: Nested | Direct,
     problem: BilevelProblem | CriterionProblem,
@@ -126,12 +118,7 @@ def _strongest(
     Features that explain held-out targets exactly leave a loss of rounding errors,
     which has no meaningful minimum: the strongest regularization that does is taken.
     """
-    run: Any
-    if isinstance(problem, CriterionProblem):
-        run = DirectRun(problem)
-    else:
-        assert isinstance(solver, Nested)
-        run = NestedRun(solver, problem.stacked(), map)
+    run = solver.run(problem)  # type: ignore[arg-type]
     tiny = np.finfo(float).tiny
 
     def excess(log_v: float) -> float:

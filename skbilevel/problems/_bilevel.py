@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from skbilevel.problems._sweep import Sweep
 
 # A stack of copied Gram matrices pays only while the copies are small.
 _STACK_BYTES = 1 << 23
+_OPEN = (np.array([-np.inf]), np.array([np.inf]))
 
 
 def transfer(
@@ -148,6 +149,27 @@ class BilevelProblem:
         """Sum of the weights of all tasks."""
         return float(sum(np.sum(task.weight) for task in self.tasks))
 
+    @property
+    def n_features(self) -> int:
+        """Number of variances of a target."""
+        return self.tasks[0].inner.n_features - self.tasks[0].n_free
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether no evaluation takes Newton's method some steps."""
+        return "quadratic" in self.tasks[0].inner.provides
+
+    @property
+    def has_curvature(self) -> bool:
+        """Whether a Gauss-Newton matrix costs about as much as some evaluations."""
+        # Coupled classes are one system for every coordinate of theta, not one column.
+        return self.quadratic or self.tasks[0].inner.n_targets == 1
+
+    def shared(self, parametrization: Parametrization) -> BilevelProblem:
+        """The same tasks, with one parametrization for all, without a box."""
+        tasks = tuple(replace(task, parametrization=None) for task in self.tasks)
+        return BilevelProblem(tasks, parametrization, _OPEN)
+
     def stacked(self) -> BilevelProblem:
         """The same problem with compatible tasks side by side in one stack."""
         return replace(self, tasks=stack_tasks(self.tasks))
@@ -197,9 +219,24 @@ class CriterionProblem:
     parametrization: Parametrization
     bounds: tuple[Array, Array]
     hyperpenalty: Hyperpenalty | None = None
+    quadratic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_bounds(self.parametrization, self.bounds, self.hyperpenalty)
+
+    @property
+    def n_features(self) -> int:
+        """Number of variances of a target."""
+        return self.criterion.n_features
+
+    @property
+    def has_curvature(self) -> bool:
+        """Whether the criterion has a Gauss-Newton matrix."""
+        return self.criterion.has_curvature
+
+    def shared(self, parametrization: Parametrization) -> CriterionProblem:
+        """The same criterion, with one parametrization, without a box."""
+        return CriterionProblem(self.criterion, parametrization, _OPEN)
 
 
 def stack_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:

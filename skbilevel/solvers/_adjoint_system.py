@@ -11,6 +11,7 @@ from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint
+from skbilevel.solvers._oracle_base import HypergradientRequest, metric_of
 from skbilevel.solvers._pcg import conjugate_gradients
 
 # Up to so many unknowns a Hessian that is not given as an array is made by products.
@@ -39,6 +40,13 @@ class AdjointSystem:
     metric: Array
     b: Array
     dense: bool = False
+
+    @classmethod
+    def of(cls, request: HypergradientRequest, b: Array) -> AdjointSystem:
+        """At the end of the inner descent."""
+        inner, descent = request.problem.inner, request.descent
+        metric = metric_of(inner, request.theta, descent.w)
+        return cls(descent.point, metric, b, "dense_hessian" in inner.provides)
 
     def residual(self, q: Array) -> Array:
         """``b - g_ww q``, without a product where q is zero."""

@@ -57,15 +57,6 @@ def with_penalty(
     return np.asarray(curvature + more)
 
 
-def has_curvature(problem: BilevelProblem | CriterionProblem) -> bool:
-    """Whether `gauss_newton` costs about as much as some evaluations."""
-    if isinstance(problem, CriterionProblem):
-        return problem.criterion.has_curvature
-    fit = problem.tasks[0].inner
-    # Coupled classes are one system for every coordinate of theta, not one column.
-    return "quadratic" in fit.provides or fit.n_targets == 1
-
-
 def _jacobian(task: Task, theta: Array, D: Array) -> Array:
     """Derivative (..., m + p, g) of the task's variances; zero for free columns."""
     own = task.parametrization

@@ -11,13 +11,11 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import (
     BilevelProblem,
-    CriterionPoint,
     CriterionProblem,
     Task,
 )
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._hyperpenalties import Hyperpenalty
-from skbilevel.problems._parametrizations import Parametrization
 from skbilevel.solvers._base import (
     Counts,
     Hypergradient,
@@ -25,7 +23,6 @@ from skbilevel.solvers._base import (
     InnerSolver,
     OnIter,
     OuterOptimizer,
-    OuterResult,
     Result,
     Status,
     TaskEval,
@@ -69,8 +66,63 @@ class Evaluation:
     inner: tuple[InnerSolution, ...] = ()
 
 
+class StructuredSolver:
+    """An outer search on the values of a run; `Nested` and `Direct` say which."""
+
+    outer: OuterOptimizer
+
+    def run(self, problem: Any, map_tasks: MapTasks | None = None) -> ObjectiveRun:
+        """The objective."""
+        raise NotImplementedError
+
+    def solve(
+        self,
+        problem: BilevelProblem | CriterionProblem,
+        theta0: Array,
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        on_iter: OnIter | None = None,
+        map_tasks: MapTasks | None = None,
+    ) -> Result:
+        """Tune theta from ``theta0``.
+
+        Parameters
+        ----------
+        problem : BilevelProblem or CriterionProblem
+            Tasks are stacked where they can be, unless ``map_tasks`` is given.
+        theta0 : ndarray
+            Start.
+        tol : float
+            Largest component of the projected gradient, relative to the first value.
+        max_iter : int
+            Largest number of outer iterations.
+        on_iter : callable, optional
+            Called after every iteration; stops the search by returning True.
+        map_tasks : callable, optional
+            Like `map`, for running tasks in parallel.
+        """
+        run = self.run(problem, map_tasks)
+        outcome = self.outer.minimize(
+            run, theta0, problem.bounds, tol=tol, max_iter=max_iter, on_iter=on_iter
+        )
+        status = outcome.status
+        if not run.converged and status in (Status.CONVERGED, Status.FLAT):
+            status = Status.INNER
+        return Result(
+            outcome.theta,
+            problem.parametrization.v(outcome.theta),
+            outcome.value,
+            status,
+            outcome.n_iter,
+            outcome.history,
+            run.counts,
+            run.states,
+        )
+
+
 @dataclass(frozen=True)
-class Nested:
+class Nested(StructuredSolver):
     """Solve, differentiate, step.
 
     Parameters
@@ -126,40 +178,13 @@ class Nested:
             value, grad, tuple(after), counts, converged, tuple(solutions)
         )
 
-    def solve(
-        self,
-        problem: BilevelProblem,
-        theta0: Array,
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        on_iter: OnIter | None = None,
-        map_tasks: MapTasks | None = None,
-    ) -> Result:
-        """Tune theta from ``theta0``.
-
-        Parameters
-        ----------
-        problem : BilevelProblem
-            Tasks are stacked where they can be, unless ``map_tasks`` is given.
-        theta0 : ndarray
-            Start.
-        tol : float
-            Largest component of the projected gradient, relative to the first value.
-        max_iter : int
-            Largest number of outer iterations.
-        on_iter : callable, optional
-            Called after every iteration; stops the search by returning True.
-        map_tasks : callable, optional
-            Like `map`, for running tasks in parallel.
-        """
+    def run(
+        self, problem: BilevelProblem, map_tasks: MapTasks | None = None
+    ) -> NestedRun:
+        """The objective; tasks that nobody maps are stacked where they can be."""
         if map_tasks is None:
-            problem = problem.stacked()
-        run = NestedRun(self, problem, map_tasks or map)
-        outcome = self.outer.minimize(
-            run, theta0, problem.bounds, tol=tol, max_iter=max_iter, on_iter=on_iter
-        )
-        return _result(problem.parametrization, outcome, run)
+            return NestedRun(self, problem.stacked(), map)
+        return NestedRun(self, problem, map_tasks)
 
     def refit(
         self,
@@ -184,39 +209,47 @@ class Nested:
 
 
 @dataclass(frozen=True)
-class Direct:
+class Direct(StructuredSolver):
     """Tunes a criterion in closed form, such as leave-one-out; no inner problem."""
 
     outer: OuterOptimizer
 
-    def solve(
-        self,
-        problem: CriterionProblem,
-        theta0: Array,
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        on_iter: OnIter | None = None,
-        map_tasks: MapTasks | None = None,
-    ) -> Result:
-        """Tune theta from ``theta0``; the parameters are those of `Nested.solve`."""
-        run = DirectRun(problem)
-        outcome = self.outer.minimize(
-            run, theta0, problem.bounds, tol=tol, max_iter=max_iter, on_iter=on_iter
-        )
-        return _result(problem.parametrization, outcome, run)
+    def run(
+        self, problem: CriterionProblem, map_tasks: MapTasks | None = None
+    ) -> DirectRun:
+        """The objective; there are no tasks to map."""
+        return DirectRun(problem)
 
 
-class NestedRun:
+class _Run:
+    """An objective in use, and what was computed where it was called last."""
+
+    problem: Any
+
+    def __init__(self) -> None:
+        self.states: tuple[TaskState, ...] = ()
+        self.counts, self.converged = Counts(), True
+        self._last: tuple[Array, Any] | None = None
+
+    def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
+        raise NotImplementedError
+
+    def _solved_at(self, theta: Array) -> Any:
+        """What the last call computed, if it was here; else that of a new one."""
+        if self._last is None or not np.array_equal(self._last[0], theta):
+            self(theta, _ACCURACY)
+        assert self._last is not None
+        return self._last[1]
+
+
+class NestedRun(_Run):
     """The objective of one `Nested.solve`; holds states between evaluations."""
 
     def __init__(
         self, solver: Nested, problem: BilevelProblem, map_tasks: MapTasks
     ) -> None:
+        super().__init__()
         self.solver, self.problem, self.map_tasks = solver, problem, map_tasks
-        self.states: tuple[TaskState, ...] = ()
-        self.counts, self.converged = Counts(), True
-        self._last: tuple[Array, tuple[InnerSolution, ...]] | None = None
 
     def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
         done = self.solver.evaluate(
@@ -229,21 +262,16 @@ class NestedRun:
 
     def curvature(self, theta: Array) -> Array:
         """Gauss-Newton matrix; reuses the solutions of the last call if it was here."""
-        if self._last is None or not np.array_equal(self._last[0], theta):
-            self(theta, _ACCURACY)
-        assert self._last is not None
-        hypergradient = self.solver.hypergradient
-        return gauss_newton(self.problem, theta, self._last[1], hypergradient)
+        solved, how = self._solved_at(theta), self.solver.hypergradient
+        return gauss_newton(self.problem, theta, solved, how)
 
 
-class DirectRun:
+class DirectRun(_Run):
     """The objective of one `Direct.solve`."""
 
     def __init__(self, problem: CriterionProblem) -> None:
+        super().__init__()
         self.problem = problem
-        self.states: tuple[TaskState, ...] = ()
-        self.counts, self.converged = Counts(), True
-        self._last: tuple[Array, CriterionPoint] | None = None
 
     def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
         problem = self.problem
@@ -255,11 +283,7 @@ class DirectRun:
 
     def curvature(self, theta: Array) -> Array:
         """Gauss-Newton matrix; shares the factors of the last call if it was here."""
-        problem = self.problem
-        if self._last is None or not np.array_equal(self._last[0], theta):
-            self(theta, _ACCURACY)
-        assert self._last is not None
-        curvature = self._last[1].curvature
+        problem, curvature = self.problem, self._solved_at(theta).curvature
         if curvature is None:
             name = type(problem.criterion).__name__
             raise ValueError(f"{name} has no Gauss-Newton matrix.")
@@ -275,21 +299,3 @@ def _add_penalty(
         return value, grad
     more, slope = penalty.value_and_grad(problem.parametrization.v(theta))
     return value + more, grad + problem.parametrization.vjp(theta, slope)
-
-
-def _result(
-    parametrization: Parametrization, outcome: OuterResult, run: ObjectiveRun
-) -> Result:
-    status = outcome.status
-    if not run.converged and status in (Status.CONVERGED, Status.FLAT):
-        status = Status.INNER
-    return Result(
-        outcome.theta,
-        parametrization.v(outcome.theta),
-        outcome.value,
-        status,
-        outcome.n_iter,
-        outcome.history,
-        run.counts,
-        run.states,
-    )

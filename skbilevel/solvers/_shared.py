@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,9 +21,7 @@ from skbilevel.solvers._base import Counts, Status
 from skbilevel.solvers._krylov_path import krylov_path
 from skbilevel.solvers._nested import (
     Direct,
-    DirectRun,
     Nested,
-    NestedRun,
     ObjectiveRun,
 )
 from skbilevel.solvers.inner import CG
@@ -280,20 +278,8 @@ def _shared_run(
     index: Array | None,
 ) -> ObjectiveRun:
     """The outer loss as a function of one log variance."""
-    p = _n_features(problem)
+    p = problem.n_features
     shared: Parametrization = SharedStrength(p)
     if index is not None:
         shared = Embedded(SharedStrength(len(index)), index, p)
-    box = (np.array([-np.inf]), np.array([np.inf]))
-    if isinstance(problem, CriterionProblem):
-        return DirectRun(CriterionProblem(problem.criterion, shared, box))
-    if not isinstance(solver, Nested):
-        raise ValueError("Tasks need a Nested solver.")
-    tasks = tuple(replace(task, parametrization=None) for task in problem.tasks)
-    return NestedRun(solver, BilevelProblem(tasks, shared, box).stacked(), map)
-
-
-def _n_features(problem: BilevelProblem | CriterionProblem) -> int:
-    if isinstance(problem, CriterionProblem):
-        return problem.criterion.n_features
-    return problem.tasks[0].inner.n_features - problem.tasks[0].n_free
+    return solver.run(problem.shared(shared))  # type: ignore[arg-type]

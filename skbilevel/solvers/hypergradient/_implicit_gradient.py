@@ -8,7 +8,6 @@ from skbilevel.solvers._adjoint_system import AdjointSolver, AdjointSystem
 from skbilevel.solvers._oracle_base import (
     HypergradientRequest,
     HypergradientValue,
-    metric_of,
 )
 from skbilevel.solvers.hypergradient._linear_solvers import ConjugateGradient
 
@@ -34,17 +33,11 @@ class ImplicitGradient:
 
     def evaluate(self, request: HypergradientRequest) -> HypergradientValue:
         """Value and gradient at the end of the inner descent."""
-        problem, point = request.problem, request.descent.point
-        theta, w = request.theta, request.descent.w
-        outer = problem.outer.at(theta, w)
-        system = AdjointSystem(
-            point,
-            metric_of(problem.inner, theta, w),
-            outer.grad,
-            "dense_hessian" in problem.inner.provides,
-        )
+        descent = request.descent
+        outer = request.problem.outer.at(request.theta, descent.w)
+        system = AdjointSystem.of(request, outer.grad)
         q, converged = self.linear_solver.solve(
             system, request.adjoint, tol=request.tol
         )
-        grad = outer.grad_theta - point.cross(q)
+        grad = outer.grad_theta - descent.point.cross(q)
         return HypergradientValue(outer.value, grad, q, converged)

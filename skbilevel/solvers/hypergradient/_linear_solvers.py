@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from skbilevel._typing import Array
 from skbilevel.solvers._adjoint_system import AdjointSystem, solve_by_cg, solve_dense
+from skbilevel.solvers.hypergradient._fixed_point import FixedPoint
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,8 @@ class GradientSteps:
         self, system: AdjointSystem, q0: Array | None, *, tol: float
     ) -> tuple[Array, bool]:
         """Descend from ``q0``; tol bounds the residual relative to ``b``."""
-        q = np.zeros_like(system.b) if q0 is None else q0.copy()
-        goal = tol * float(np.linalg.norm(system.b / np.sqrt(system.metric)))
-        budget = self.max_iter if self.n_iter is None else self.n_iter
-        for _ in range(budget):
-            residual = system.residual(q)
-            norm = float(np.linalg.norm(residual / np.sqrt(system.metric)))
-            if self.n_iter is None and norm <= goal:
-                return q, True
-            q += self.step * residual / system.metric
-        return q, self.n_iter is not None
+        at_rest = FixedPoint(self.n_iter, 0.0, self.step, self.max_iter)
+        return at_rest.solve(system, q0, tol=tol)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from skbilevel.solvers._oracle_base import (
     HypergradientRequest,
     HypergradientValue,
     metric_norm,
-    metric_of,
 )
 from skbilevel.solvers.hypergradient._linear_solvers import ConjugateGradient
 
@@ -63,14 +62,9 @@ class SHINE:
 
     def evaluate(self, request: HypergradientRequest) -> HypergradientValue:
         """Value and gradient at the end of the inner descent."""
-        problem, descent, theta = request.problem, request.descent, request.theta
-        outer = problem.outer.at(theta, descent.w)
-        system = AdjointSystem(
-            descent.point,
-            metric_of(problem.inner, theta, descent.w),
-            outer.grad,
-            "dense_hessian" in problem.inner.provides,
-        )
+        descent = request.descent
+        outer = request.problem.outer.at(request.theta, descent.w)
+        system = AdjointSystem.of(request, outer.grad)
         q, converged = self._adjoint(system, descent.memory.apply, request.tol)
         grad = outer.grad_theta - descent.point.cross(q)
         return HypergradientValue(outer.value, grad, q, converged)

@@ -18,8 +18,6 @@ from skbilevel.solvers._base import (
 from skbilevel.solvers._trace import Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity_norm
 
-# Rounds after the first search this far from the best point in every coordinate.
-_TRUST = 1.0
 # A round that does not reduce the projected gradient by this factor is the last.
 _LEAST_PROGRESS = 0.5
 
@@ -43,6 +41,8 @@ class Surrogate:
         Minimizes the corrected cheap objective.
     finish : OuterOptimizer
         Takes over where rounds no longer help.
+    trust : float
+        Rounds after the first search this far from the best point in every coordinate.
     max_rounds : int
         Largest number of rounds.
     """
@@ -50,6 +50,7 @@ class Surrogate:
     cheap: Objective
     inner: OuterOptimizer
     finish: OuterOptimizer
+    trust: float = 1.0
     max_rounds: int = 6
 
     def minimize(
@@ -75,8 +76,8 @@ class Surrogate:
                 break
             correction = grad - self.cheap(theta, tol)[1]
             near = (
-                np.maximum(bounds[0], theta - _TRUST),
-                np.minimum(bounds[1], theta + _TRUST),
+                np.maximum(bounds[0], theta - self.trust),
+                np.minimum(bounds[1], theta + self.trust),
             )
             aim = 0.1 * tol * size
             trial = self._round(theta, correction, near, aim / size, max_iter)

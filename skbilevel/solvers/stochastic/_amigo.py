@@ -72,7 +72,7 @@ class AmigoSGD(StochasticOptions):
             rho = self.step * (1.0 + passed) ** -self.decay[0]
             run.move_outer(self._descend(run, rho), share)
 
-        return run.loop(step, rows, self.budget, tol, on_iter)
+        return run.loop(step, rows, self, tol, on_iter)
 
     def _rows_per_step(self, run: StochasticRun) -> float:
         inner, outer = run.inner.batches, run.outer.batches

@@ -23,25 +23,6 @@ from skbilevel.solvers.stochastic._levels import inner_level, outer_level
 from skbilevel.solvers.stochastic._schedule import OuterSteps
 
 
-@dataclass(frozen=True)
-class Budget:
-    """When to stop and what to write down.
-
-    Parameters
-    ----------
-    max_passes : float
-        Readings of all rows of both levels.
-    record_every : float
-        Passes between two lines of the history.
-    evaluate : bool
-        Whether a line has the outer value, which is half a reading of the outer rows.
-    """
-
-    max_passes: float
-    record_every: float
-    evaluate: bool
-
-
 class StochasticRun:
     """theta, w and q on their way; solvers move them by `step_inner` and the like.
 
@@ -121,7 +102,7 @@ class StochasticRun:
         self,
         step: Callable[[float], None],
         rows_per_step: float,
-        budget: Budget,
+        options: StochasticOptions,
         tol: float,
         on_iter: OnIter | None,
     ) -> Result:
@@ -131,7 +112,7 @@ class StochasticRun:
         """
         per_pass = max(1, round(self.ledger.n_rows / rows_per_step))
         status, n_steps, next_record = Status.BUDGET, 0, 0.0
-        while self.ledger.passes < budget.max_passes:
+        while self.ledger.passes < options.max_passes:
             step(n_steps / per_pass)
             n_steps += 1
             if n_steps % per_pass:
@@ -140,8 +121,8 @@ class StochasticRun:
             passed = n_steps / per_pass
             done = self._is_done(norms, tol, passed)
             if passed >= next_record or done:
-                next_record = passed + budget.record_every
-                if self._record(n_steps, norms[0], tol, budget, on_iter):
+                next_record = passed + options.record_every
+                if self._record(n_steps, norms[0], tol, options, on_iter):
                     status = Status.STOPPED
                     break
             if done:
@@ -169,11 +150,11 @@ class StochasticRun:
         n_iter: int,
         grad_norm: float,
         tol: float,
-        budget: Budget,
+        options: StochasticOptions,
         on_iter: OnIter | None,
     ) -> bool:
         value = float("nan")
-        if budget.evaluate:
+        if options.evaluate:
             value = float(self.problem.outer.at(self.theta, self.w).value)
         passes, seconds = self.ledger.passes, perf_counter() - self._began
         line = (value, grad_norm, tol, passes, seconds)
@@ -264,11 +245,6 @@ class StochasticOptions:
         check_positive(
             self, "step", "reach", "batch_size", "max_passes", "record_every"
         )
-
-    @property
-    def budget(self) -> Budget:
-        """When to stop and what to write down."""
-        return Budget(self.max_passes, self.record_every, self.evaluate)
 
     def begin(
         self,

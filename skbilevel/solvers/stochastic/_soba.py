@@ -11,7 +11,7 @@ from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result
 from skbilevel.solvers._batch_estimators import Estimator, Fresh, Remembered
 from skbilevel.solvers._ledger import rows_of
-from skbilevel.solvers.stochastic._run import Budget, StochasticOptions, StochasticRun
+from skbilevel.solvers.stochastic._run import StochasticOptions, StochasticRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +77,7 @@ class SOBA(StochasticOptions):
         """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
         run = self.begin(problem, theta0, random_state, self.decay[1])
         pair = Fresh(run.inner), Fresh(run.outer)
-        return single_loop(
-            run, pair, self.step, self.decay[0], self.budget, tol, on_iter
-        )
+        return single_loop(run, pair, self.step, self.decay[0], self, tol, on_iter)
 
 
 def single_loop(
@@ -87,7 +85,7 @@ def single_loop(
     estimators: tuple[Estimator, Estimator],
     rho: float,
     decay: float,
-    budget: Budget,
+    options: StochasticOptions,
     tol: float,
     on_iter: OnIter | None,
 ) -> Result:
@@ -103,7 +101,7 @@ def single_loop(
 
     problem = run.problem
     rows = rows_of(problem.inner) / len(inner) + rows_of(problem.outer) / len(outer)
-    return run.loop(step, rows, budget, tol, on_iter)
+    return run.loop(step, rows, options, tol, on_iter)
 
 
 def directions(
@@ -166,4 +164,4 @@ class SABA(StochasticOptions):
         run = self.begin(problem, theta0, random_state, None)
         at = run.theta, run.w, run.q
         pair = Remembered(run.inner, *at), Remembered(run.outer, *at)
-        return single_loop(run, pair, self.step, 0.0, self.budget, tol, on_iter)
+        return single_loop(run, pair, self.step, 0.0, self, tol, on_iter)
