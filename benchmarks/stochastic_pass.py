@@ -23,7 +23,7 @@ from skbilevel.problems import (
     linear_oracles,
     rows_task,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.solvers.stochastic import SABA, SOBA
 
 PASSES = 8

@@ -17,7 +17,7 @@ from skbilevel.problems import (
     as_design,
     linear_oracles,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.solvers import minimize_bilevel
 
 LIMIT = 12.0

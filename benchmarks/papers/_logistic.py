@@ -15,7 +15,7 @@ from skbilevel.problems import (
     as_design,
     linear_oracles,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 
 NAMES = ("ijcnn1", "a9a", "rcv1_small", "mushrooms", "news20_binary")
 

@@ -75,7 +75,7 @@ from skbilevel.solvers._double_loop import DoubleLoopRun
 from skbilevel.solvers._ledger import counted
 from skbilevel.solvers._oracle_base import HypergradientRequest, HypergradientValue
 from skbilevel.solvers.hypergradient import PZOBO, FixedPoint, Unrolled
-from skbilevel.solvers.hypergradient._pzobo import response
+from skbilevel.solvers.hypergradient._unrolled import response
 
 SIZES = {(64, 128, 500): 100, (128, 256, 1000): 150}
 # Logged with the code of the paper: loss, seconds.

@@ -59,7 +59,7 @@ from skbilevel.problems import (
     linear_oracles,
     rows_task,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.solvers._chebyshev import ChebyshevStages
 from skbilevel.solvers.inner import SRKCD, Newton
 

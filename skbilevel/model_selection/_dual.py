@@ -30,8 +30,7 @@ from skbilevel.problems._spectrum import (
     base_leverage,
     shared_by,
 )
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
-from skbilevel.solvers.outer._lbfgs import descend
+from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, descend
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from skbilevel.problems import (
     Task,
 )
 from skbilevel.problems._approximate_leave_one_out import leave_out
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.solvers import InnerSolver

@@ -18,13 +18,13 @@ from skbilevel.model_selection._large_glm_budget import (
     MetadataMaker,
     ceiling_of,
 )
-from skbilevel.model_selection._large_glm_deviations import choose_refined
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_tuning import (
     FAMILIES,
     FoldTuning,
     LargeGLMTuning,
     Tuned,
+    choose_refined,
 )
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._large_glm_columns import column_statistics
+from skbilevel.model_selection._large_glm_columns import Statistics, column_statistics
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_search import MetadataPoint
-from skbilevel.model_selection._large_glm_shape import Statistics
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._resampling import Pair, TrainingSet
 from skbilevel.solvers.inner._newton_cg import NewtonCG

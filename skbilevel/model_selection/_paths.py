@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._large import RowsTrainer
-from skbilevel.model_selection._large_candidates import large_candidates
+from skbilevel.model_selection._large import RowsTrainer, large_candidates
 from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, MetadataStage

@@ -13,7 +13,7 @@ from skbilevel.problems._bilevel import (
     stack_tasks,
     transfer,
 )
-from skbilevel.problems._centered import Centered
+from skbilevel.problems._centered import Centered, Headed
 from skbilevel.problems._datafit import (
     DataFit,
     Linearization,
@@ -28,7 +28,6 @@ from skbilevel.problems._glm_losses import (
     SoftmaxLoss,
     TweedieLoss,
 )
-from skbilevel.problems._headed import Headed
 from skbilevel.problems._hyperpenalties import (
     Hyperpenalty,
     SmoothPenalty,

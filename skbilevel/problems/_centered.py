@@ -1,4 +1,4 @@
-"""A design seen with its columns centred and scaled."""
+"""A design seen with its columns centred and scaled, or with columns in front."""
 
 from __future__ import annotations
 
@@ -93,3 +93,86 @@ class Centered:
         if ndim == 1:
             return self.mean, self.scale
         return self.mean[:, None], self.scale[:, None]
+
+
+@dataclass(frozen=True)
+class Headed:
+    """``[E, X]``, never copied side by side as a whole.
+
+    Losses whose curvature varies keep their unpenalized columns among the others: the
+    first rows of the coefficients are theirs, at variance infinity.
+
+    Parameters
+    ----------
+    base : Design
+        Penalized columns.
+    free : ndarray of shape (n, m)
+        Unpenalized columns, the constant one among them.
+    """
+
+    base: Design
+    free: Array
+
+    @property
+    def n_free(self) -> int:
+        """Number m of unpenalized columns."""
+        return int(self.free.shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        n, p = self.base.shape
+        return n, self.n_free + p
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored numbers of the penalized columns."""
+        return self.base.dtype
+
+    def matvec(self, W: Array) -> Array:
+        """``E W_free + X W``."""
+        m = self.n_free
+        out = self.base.matvec(W[m:])
+        return np.asarray(out + (self.free @ W[:m]).astype(out.dtype, copy=False))
+
+    def rmatvec(self, R: Array) -> Array:
+        """The transpose of `matvec`."""
+        out = self.base.rmatvec(R)
+        return np.concatenate([(self.free.T @ R).astype(out.dtype, copy=False), out])
+
+    def column_sums(self, s: Array) -> Array:
+        """``sum_i s_i x_ij``."""
+        return np.concatenate([self.free.T @ s, self.base.column_sums(s)])
+
+    def column_squares(self, s: Array) -> Array:
+        """``sum_i s_i x_ij^2``."""
+        return np.concatenate([(self.free**2).T @ s, self.base.column_squares(s)])
+
+    def take_rows(self, rows: Array) -> Any:
+        """Some rows: an array, or CSR if the other columns are sparse."""
+        block = self.base.take_rows(rows)
+        if sparse.issparse(block):
+            return sparse.csr_array(sparse.hstack([self.free[rows], block]))
+        return np.hstack([self.free[rows], block])
+
+    def iter_blocks(
+        self, rows: Array | None = None, max_bytes: int = BLOCK_BYTES
+    ) -> Iterator[tuple[Array, Array]]:
+        """Row numbers and dense rows, a few at a time."""
+        for index, block in self.base.iter_blocks(rows, max_bytes):
+            yield index, np.hstack([self.free[index], block])
+
+    def iter_columns(
+        self, max_bytes: int = BLOCK_BYTES
+    ) -> Iterator[tuple[slice, Array]]:
+        """Column slices and dense columns, a few at a time."""
+        m = self.n_free
+        if m:
+            yield slice(0, m), np.asarray(self.free, dtype=np.float64)
+        for index, block in self.base.iter_columns(max_bytes):
+            yield slice(m + index.start, m + index.stop), block
+
+    def kernel(self, v: Array) -> Array:
+        """``E diag(v_free) E^T + X diag(v) X^T``."""
+        m = self.n_free
+        return np.asarray(self.base.kernel(v[m:]) + (self.free * v[:m]) @ self.free.T)

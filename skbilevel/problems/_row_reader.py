@@ -10,9 +10,8 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
-from skbilevel.problems._centered import Centered
+from skbilevel.problems._centered import Centered, Headed
 from skbilevel.problems._design import DenseDesign, Design, SparseDesign
-from skbilevel.problems._headed import Headed
 from skbilevel.problems._sweep import Sweep
 
 

@@ -1,10 +1,11 @@
-"""What solvers promise each other: protocols, results, counts and statuses."""
+"""What solvers promise each other: protocols, results, counts, statuses, histories."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -267,3 +268,47 @@ def check_requires(solver: InnerSolver, fit: DataFit) -> None:
 def expand(v: Array, fit: DataFit) -> Array:
     """Variances as an array that multiplies coefficients: (p, 1) or (K, p, 1)."""
     return np.broadcast_to(v, (*fit.batch, fit.n_features))[..., None]
+
+
+_NAMES = ("value", "grad_norm", "tol", "seconds")
+
+
+class Trace:
+    """What an outer search writes down after each of its evaluations.
+
+    Parameters
+    ----------
+    on_iter : callable or None
+        Is told lines by `tell`.
+    """
+
+    def __init__(self, on_iter: OnIter | None = None) -> None:
+        self._on_iter = on_iter
+        self._began = perf_counter()
+        self._lines: list[tuple[float, float, float, float]] = []
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def add(self, value: float, grad_norm: float, tol: float) -> None:
+        """Write a line; its seconds are those since the trace was made."""
+        seconds = perf_counter() - self._began
+        self._lines.append((value, grad_norm, tol, seconds))
+
+    def tell(self, n_iter: int, theta: Array) -> bool:
+        """Whether the one who is told the last line wants to stop there."""
+        if self._on_iter is None:
+            return False
+        value, grad_norm, tol, seconds = self._lines[-1]
+        info = IterInfo(n_iter, theta, value, grad_norm, tol, seconds=seconds)
+        return bool(self._on_iter(info))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds at the last line."""
+        return self._lines[-1][-1]
+
+    def history(self) -> dict[str, Array]:
+        """The lines as columns."""
+        columns = np.array(self._lines, dtype=float).reshape(-1, len(_NAMES)).T
+        return dict(zip(_NAMES, columns, strict=True))

@@ -1,8 +1,11 @@
-"""Batches of rows: every row once in every epoch."""
+"""Batches of rows, and unbiased derivatives of one level from one batch."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -81,3 +84,171 @@ def count_batches(n_rows: int, batch_size: int | None) -> int:
     if size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
     return max(1, -(-n_rows // size))
+
+
+Derivatives = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Derivatives of one batch: numbers, and the linear map that makes them.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_slots, n_codes)
+        What a memory keeps.
+    assemble : callable
+        From codes to the mean over the batch.
+    """
+
+    codes: Array
+    assemble: Callable[[Array], Derivatives]
+
+
+class Level(Protocol):
+    """Derivatives of the inner or the outer objective, by batches.
+
+    Which ones is the level's own affair, and so is the point: ``at`` below is
+    ``theta, w`` for gradients, ``theta, w, q`` where there are Hessian products.
+    """
+
+    batches: Batches
+
+    @property
+    def n_slots(self) -> int:
+        """Lines of a memory of all batches."""
+
+    def slots(self, k: int) -> Any:
+        """Where a memory keeps a batch."""
+
+    def read(self, k: int, *at: Array) -> Reading:
+        """Derivatives of one batch, from one reading of its rows."""
+
+    def exact(self, *at: Array) -> Iterable[Any]:
+        """What is the same for all rows and not part of a reading."""
+
+
+class VectorLevel:
+    """A level known through its oracles only: a memory keeps whole derivatives.
+
+    Parameters
+    ----------
+    problem : InnerProblem or OuterProblem
+        The level.
+    batches : Batches
+        A fixed partition.
+    derive : callable
+        From a point of the level, and q if there is one, to the derivatives.
+    """
+
+    def __init__(
+        self, problem: Any, batches: Batches, derive: Callable[..., Derivatives]
+    ) -> None:
+        self.problem, self.batches, self._derive = problem, batches, derive
+
+    @property
+    def n_slots(self) -> int:
+        """One line for every batch."""
+        return len(self.batches)
+
+    def slots(self, k: int) -> Any:
+        """One line."""
+        return slice(k, k + 1)
+
+    def read(self, k: int, *at: Array) -> Reading:
+        """Derivatives of a batch, side by side."""
+        theta, w, *q = at
+        parts = self._derive(self.batches.of(self.problem, k).at(theta, w), *q)
+        cuts = np.cumsum([len(part) for part in parts])[:-1]
+        return Reading(
+            np.concatenate(parts)[None], lambda codes: tuple(np.split(codes[0], cuts))
+        )
+
+    def exact(self, *at: Array) -> Iterable[Any]:
+        """Nothing is left out of a reading."""
+        return repeat(0.0)
+
+
+class Estimator(Protocol):
+    """Derivatives of a level whose mean over batches is exact."""
+
+    level: Level
+
+    def estimate(self, k: int, *at: Array) -> Derivatives:
+        """From batch number ``k``."""
+
+
+class Fresh:
+    """The batch stands for all rows."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+
+    def estimate(self, k: int, *at: Array) -> Derivatives:
+        """Weighted mean of the batch, and the exact part."""
+        reading = self.level.read(k, *at)
+        parts = reading.assemble(reading.codes)
+        weight = self.level.batches.weights[k]
+        return tuple(
+            weight * a + b for a, b in zip(parts, self.level.exact(*at), strict=False)
+        )
+
+
+class Remembered:
+    """New minus remembered derivatives of the batch, plus the mean of all remembered.
+
+    ::
+
+        S = weight_k (phi_k - memory_k) + mean(memory);  memory_k <- phi_k
+
+    The memory begins with one reading of all rows. A start at zero, as in released
+    codes, makes the first epoch as noisy as one without a memory, for the same number
+    of readings.
+
+    Parameters
+    ----------
+    level : Level
+        Reads batches.
+    at : ndarrays
+        The point where the memory is filled.
+    kept : tuple or None
+        ``memory, mean`` of an earlier one for the same rows, copied in place of a first
+        reading.
+    """
+
+    def __init__(
+        self, level: Level, *at: Array, kept: tuple[Array, Derivatives] | None = None
+    ) -> None:
+        self.level = level
+        self.memory: Array | None = None
+        self.mean: Derivatives | None = None
+        if kept is not None:
+            self.memory, self.mean = kept[0].copy(), kept[1]
+            return
+        for k in range(len(level.batches)):
+            self._replace(k, *at)
+
+    def estimate(self, k: int, *at: Array) -> Derivatives:
+        """From the batch and the memory, which is renewed."""
+        before = self.whole(*at)
+        change = self._replace(k, *at)
+        weight = self.level.batches.weights[k]
+        return tuple(weight * a + b for a, b in zip(change, before, strict=True))
+
+    def whole(self, *at: Array) -> Derivatives:
+        """Derivatives over all rows, as far as the memory knows them."""
+        assert self.mean is not None
+        exact = self.level.exact(*at)
+        return tuple(a + b for a, b in zip(self.mean, exact, strict=False))
+
+    def _replace(self, k: int, *at: Array) -> Derivatives:
+        """Renew one batch; return how its mean has changed."""
+        reading, slots = self.level.read(k, *at), self.level.slots(k)
+        if self.memory is None:
+            self.memory = np.zeros((self.level.n_slots, reading.codes.shape[1]))
+        change = reading.assemble(reading.codes - self.memory[slots])
+        self.memory[slots] = reading.codes
+        share = self.level.batches.shares[k]
+        before = self.mean or tuple(np.zeros_like(part) for part in change)
+        self.mean = tuple(a + share * b for a, b in zip(before, change, strict=True))
+        return change

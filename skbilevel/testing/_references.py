@@ -18,7 +18,7 @@ from skbilevel.problems import (
     linear_oracles,
     rows_task,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 
 
 def reference_problems(seed: int = 0) -> dict[str, OracleProblem]:

@@ -9,13 +9,12 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from skbilevel.model_selection._average import Averaging, publish
-from skbilevel.model_selection._class_paths import with_classes
 from skbilevel.model_selection._glm_family import GLMFamily
 from skbilevel.model_selection._glm_rows import GLMRows
 from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
 from skbilevel.model_selection._glm_solve import TrainingProblem
 from skbilevel.model_selection._glm_trainer import GLMTrainer
-from skbilevel.model_selection._guard import guarded_strengths
+from skbilevel.model_selection._guard import guarded_strengths, with_classes
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import Strengths, make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan

@@ -9,8 +9,7 @@ from sklearn.linear_model import Ridge
 
 from skbilevel import BilevelRidgeCV
 from skbilevel.model_selection._dual import KernelTrainer
-from skbilevel.model_selection._large import Budget, RowsTrainer
-from skbilevel.model_selection._large_candidates import large_candidates
+from skbilevel.model_selection._large import Budget, RowsTrainer, large_candidates
 from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import LargeRows, is_large
 from skbilevel.model_selection._metadata import Metadata

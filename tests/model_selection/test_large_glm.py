@@ -14,11 +14,17 @@ from skbilevel.model_selection._large_glm_budget import (
     MetadataMaker,
     inner_pair,
 )
-from skbilevel.model_selection._large_glm_columns import column_statistics
+from skbilevel.model_selection._large_glm_columns import (
+    Coordinates,
+    Shape,
+    column_statistics,
+)
 from skbilevel.model_selection._large_glm_rows import LargeGLM, is_large_glm
-from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
-from skbilevel.model_selection._large_glm_shape import Coordinates, Shape
-from skbilevel.model_selection._large_glm_shared import shared_path
+from skbilevel.model_selection._large_glm_search import (
+    HoldOut,
+    MetadataSearch,
+    shared_path,
+)
 from skbilevel.model_selection._large_glm_tuning import LargeGLMTuning
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata

@@ -11,13 +11,13 @@ from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._large_glm import guarded_large_glm
 from skbilevel.model_selection._large_glm_budget import GLMBudget
-from skbilevel.model_selection._large_glm_deviations import (
+from skbilevel.model_selection._large_glm_columns import Shape
+from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
+from skbilevel.model_selection._large_glm_tuning import (
     Deviations,
     choose_refined,
 )
-from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
-from skbilevel.model_selection._large_glm_shape import Shape
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import RowViews

@@ -16,7 +16,7 @@ from skbilevel.problems import (
     TweedieLoss,
     as_design,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.solvers import ApproximateLeaveOneOut, NewtonCholesky, NewtonDual
 
 # Largest relative difference of the mean loss from the explicit one, as measured.

@@ -18,7 +18,7 @@ from skbilevel.problems import (
     quadratic_task,
     rows_task,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.problems._row_reader import RowReader
 from skbilevel.problems._rows_datafit import moments_of
 from skbilevel.problems._smoothness import squared_norms

@@ -15,7 +15,7 @@ from skbilevel.problems import (
     moments_of,
     rows_task,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 
 N, P = 40, 5
 

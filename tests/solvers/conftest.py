@@ -18,7 +18,7 @@ from skbilevel.problems import (
     linear_oracles,
     rows_task,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 
 # A new loss is one more line here, and one in `draw_targets`.
 GLM_LOSSES = {

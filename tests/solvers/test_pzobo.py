@@ -18,7 +18,7 @@ from skbilevel.solvers._double_loop import DoubleLoopRun
 from skbilevel.solvers._ledger import counted
 from skbilevel.solvers._oracle_base import Descent, HypergradientRequest
 from skbilevel.solvers.hypergradient import PZOBO
-from skbilevel.solvers.hypergradient._pzobo import response
+from skbilevel.solvers.hypergradient._unrolled import response
 
 D, P = 6, 4
 B = np.random.default_rng(0).standard_normal((P, D))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from skbilevel.solvers.outer._region import BallRegion, ball_step, updated
+from skbilevel.solvers.outer._trust_region import BallRegion, ball_step, updated
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,11 @@ from skbilevel.problems import (
     linear_oracles,
     rows_task,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.solvers import minimize_bilevel
 from skbilevel.solvers._base import Status
-from skbilevel.solvers._batch_estimators import Fresh, Remembered
 from skbilevel.solvers._batch_metric import default_batch_size
-from skbilevel.solvers._batches import Batches
+from skbilevel.solvers._batches import Batches, Fresh, Remembered
 from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
 from skbilevel.solvers.stochastic._run import StochasticRun
 from skbilevel.solvers.stochastic._schedule import OuterSteps

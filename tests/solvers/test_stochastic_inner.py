@@ -18,7 +18,7 @@ from skbilevel.problems import (
     linear_oracles,
     rows_task,
 )
-from skbilevel.problems._glm_tasks import GLMTasks
+from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.problems._smoothness import squared_norms
 from skbilevel.solvers import LBFGSB, DoubleLoop, ImplicitGradient, minimize_bilevel
 from skbilevel.solvers._batch_metric import batch_metric

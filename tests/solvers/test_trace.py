@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from skbilevel.solvers._trace import Trace
+from skbilevel.solvers._base import Trace
 
 
 def test_lines_and_seconds():

@@ -1,17 +1,14 @@
 """Solvers of the inner problem: coefficients at given strengths."""
 
 from skbilevel.solvers.inner._ai_sarah import AISARAH
-from skbilevel.solvers.inner._cg import CG
-from skbilevel.solvers.inner._cholesky import Cholesky
-from skbilevel.solvers.inner._dual import Dual
-from skbilevel.solvers.inner._gradient_descent import GradientDescent
+from skbilevel.solvers.inner._cg import CG, StaleCholesky
+from skbilevel.solvers.inner._cholesky import Cholesky, Dual
+from skbilevel.solvers.inner._gradient_descent import GradientDescent, Newton
 from skbilevel.solvers.inner._lbfgs import LBFGS
-from skbilevel.solvers.inner._newton import Newton
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 from skbilevel.solvers.inner._newton_cholesky import NewtonCholesky, NewtonDual
 from skbilevel.solvers.inner._saga import SAGA
 from skbilevel.solvers.inner._srkcd import SRKCD
-from skbilevel.solvers.inner._stale import StaleCholesky
 
 __all__ = [
     "AISARAH",

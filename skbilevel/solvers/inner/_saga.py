@@ -10,14 +10,15 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerProblem
-from skbilevel.solvers._batch_estimators import (
+from skbilevel.solvers._batch_metric import batch_metric
+from skbilevel.solvers._batches import (
+    Batches,
     Derivatives,
     Reading,
     Remembered,
     VectorLevel,
+    count_batches,
 )
-from skbilevel.solvers._batch_metric import batch_metric
-from skbilevel.solvers._batches import Batches, count_batches
 from skbilevel.solvers._oracle_base import (
     Descent,
     check_positive,

@@ -12,8 +12,7 @@ from skbilevel.problems._bilevel import CriterionProblem
 from skbilevel.problems._gcv_lines import GCVLines
 from skbilevel.problems._leave_one_out import GCV
 from skbilevel.problems._parametrizations import FeatureStrengths
-from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
-from skbilevel.solvers._trace import Trace
+from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status, Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity_norm
 
 # A sweep that lowers the criterion by less than this share changes rounding only.

@@ -8,8 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from skbilevel._typing import Array
-from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
-from skbilevel.solvers._trace import Trace
+from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status, Trace
 
 
 @dataclass(frozen=True)

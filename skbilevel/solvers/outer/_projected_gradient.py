@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status
-from skbilevel.solvers._trace import Trace
+from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status, Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity_norm
 
 # State in, step out: from (theta, grad) and its memory.

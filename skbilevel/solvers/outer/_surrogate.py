@@ -14,8 +14,8 @@ from skbilevel.solvers._base import (
     OuterOptimizer,
     OuterResult,
     Status,
+    Trace,
 )
-from skbilevel.solvers._trace import Trace
 from skbilevel.solvers.outer._lbfgsb import stationarity_norm
 
 # A round that does not reduce the projected gradient by this factor is the last.
