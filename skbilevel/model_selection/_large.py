@@ -16,9 +16,9 @@ from skbilevel.model_selection._elastic_net import (
     elastic_net_strengths,
     relative_grid,
 )
+from skbilevel.model_selection._large_glm_columns import Coordinates, Statistics
 from skbilevel.model_selection._large_metadata import (
     MetadataSearch,
-    common_coordinates,
     emphasis,
     intrinsic_metadata,
 )
@@ -205,7 +205,9 @@ class RowsTrainer:
         center = float(shared.log_v[0])
         low, high = center + _REACH[0], center + _REACH[1]
         high = max(min(high, float(shared.ceiling[0])), low + 1e-6)
-        parts = common_coordinates(Z, emphasis(self.train, self.rows.penalized))
+        even = emphasis(self.train, self.rows.penalized)
+        coordinates = Coordinates.of(Statistics(Z[0], even))
+        parts = [coordinates.apply(Statistics(each, even)).Z for each in Z]
         weight = sum(float(task.weight) for task in self._tasks)
         search = MetadataSearch(
             self._tasks,

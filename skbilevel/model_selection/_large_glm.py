@@ -21,7 +21,6 @@ from skbilevel.model_selection._large_glm_budget import (
 from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._large_glm_tuning import (
     FAMILIES,
-    FoldTuning,
     LargeGLMTuning,
     Tuned,
     choose_refined,
@@ -107,10 +106,10 @@ def guarded_large_glm(
     tuning = tuning_of(views.full)
     scored = np.cumsum([len(index) for index in plan.held_out])
     k = 1 + int(np.searchsorted(scored[:-1], budget.scored_rows))
-    folds = [FoldTuning(tuning)] * len(plan.outer)
+    folds = [tuning] * len(plan.outer)
     if not views.same:
         used = [views.fold(j) for j in range(max(k, min(budget.holdouts, len(folds))))]
-        folds = [FoldTuning(tuning_of(each.rows), each) for each in used]
+        folds = [replace(tuning_of(each.rows), view=each) for each in used]
     guard = LargeGLMGuard(tuning, folds, plan, averaging, members, limits, k)
     return guard.run(Progress(listener))
 
@@ -123,7 +122,7 @@ class LargeGLMGuard:
     ----------
     tuning : LargeGLMTuning
         Makes candidates of the full data.
-    folds : sequence of FoldTuning
+    folds : sequence of LargeGLMTuning
         Makes those of the outer folds.
     plan : NestedPlan
         Outer folds.
@@ -138,7 +137,7 @@ class LargeGLMGuard:
     """
 
     tuning: LargeGLMTuning
-    folds: Sequence[FoldTuning]
+    folds: Sequence[LargeGLMTuning]
     plan: NestedPlan
     averaging: Averaging
     members: Array | None
@@ -159,8 +158,7 @@ class LargeGLMGuard:
             known = partial(self._alone, alone, began)
             return progress.tell("shared", known, "one strength, by the first fold")
 
-        own = [each.tuning for each in self.folds[: self.k]]
-        for tuning, s in zip(own, plan.outer, strict=False):
+        for tuning, s in zip(self.folds[: self.k], plan.outer, strict=False):
             tuned = tuning.fold(s, None if folds else shared)
             if progress.stopped:
                 return self._alone(tuned, began)
@@ -197,7 +195,7 @@ class LargeGLMGuard:
         full = tuning.moved(plan, folds[0]) if full is None else full
         a = choice.weight
         published = [
-            self._published(each.tuning, s.rows, tuned, a)
+            self._published(each, s.rows, tuned, a)
             for each, s, tuned in zip(self.folds, plan.outer, folds, strict=False)
         ]
         held = self._predicted([[W] for _, W in published])
@@ -214,7 +212,7 @@ class LargeGLMGuard:
         held_out = self.plan.held_out[: len(working)]
         eta, y = [], []
         for Ws, each, index in zip(working, self.folds, held_out, strict=False):
-            fit = each.tuning.problem.score(index)
+            fit = each.problem.score(index)
             eta.append(np.stack([fit.predict(W)[index] for W in Ws], axis=1))
             y.append(fit.target[index])
         rows, outer = self.tuning.problem.rows, self.tuning.problem.outer
@@ -263,7 +261,7 @@ class LargeGLMGuard:
         v, W = self._published(tuning, index, full, a)
         W = tuning.solve(index, v, W, exact=True)
         fold_coef = [
-            each.tuning.problem.layout.coefficients(W_k, v_k)
+            each.problem.layout.coefficients(W_k, v_k)
             for each, (v_k, W_k) in zip(self.folds, published, strict=False)
         ]
         shared = SharedOptimum.of(

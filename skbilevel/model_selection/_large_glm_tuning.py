@@ -161,12 +161,16 @@ class LargeGLMTuning:
         Limits of the work.
     limits : Limits
         The user's box of the variances, and where metadata start.
+    view : View or None
+        Where the columns of a fold are among those of the full data; None if they are
+        the same.
     """
 
     problem: LargeGLM
     columns: MetadataMaker
     budget: GLMBudget
     limits: Limits = field(default_factory=Limits)
+    view: View | None = None
 
     def _weight(self, index: Array) -> float:
         return float(self.problem.rows.weight[index].sum())
@@ -208,7 +212,8 @@ class LargeGLMTuning:
 
     def _holdout(self, pair: Pair, shape: Shape, start: Array | None) -> HoldOut:
         made = HoldOut.of(self.problem, pair, shape)
-        return made if start is None else replace(made, base=start)
+        base = made.base if start is None else start
+        return replace(made, base=base, view=self.view)
 
     def fold(
         self, s: TrainingSet, tell: Callable[[Tuned], bool] | None = None
@@ -304,7 +309,7 @@ class LargeGLMTuning:
         return replace(first, v=v, W=[], center=center)
 
     def full(
-        self, plan: NestedPlan, first: Tuned, folds: Sequence[FoldTuning]
+        self, plan: NestedPlan, first: Tuned, folds: Sequence[LargeGLMTuning]
     ) -> Tuned:
         """On the outer folds, going on from the first one's strengths."""
         budget = self.budget
@@ -312,10 +317,8 @@ class LargeGLMTuning:
         holdouts = []
         pairs = zip(folds, plan.outer[:take], plan.held_out[:take], strict=False)
         for fold, s, valid in pairs:
-            own = fold.tuning
-            shape = first.coordinates.apply(own.columns.of(s.rows))
-            made = own._holdout((s.rows, valid), shape, first.start)
-            holdouts.append(replace(made, view=fold.view))
+            shape = first.coordinates.apply(fold.columns.of(s.rows))
+            holdouts.append(fold._holdout((s.rows, valid), shape, first.start))
         search = self._search(holdouts, first.center, first.shared.null)
         states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
@@ -333,19 +336,3 @@ class LargeGLMTuning:
         v = self._variances(index, center, shape, beta, free, first.start)
         lam = np.nan if free is None else free.in_units(first.shared.null)
         return replace(first, v=v, W=[], center=center, beta=beta, lam=lam)
-
-
-@dataclass(frozen=True)
-class FoldTuning:
-    """Makes candidates of an outer fold.
-
-    Parameters
-    ----------
-    tuning : LargeGLMTuning
-        On the rows as the fold sees them.
-    view : View or None
-        Where its columns are among those of the full data; None if they are the same.
-    """
-
-    tuning: LargeGLMTuning
-    view: View | None = None

@@ -27,7 +27,6 @@ from skbilevel.problems import (
     RowsDataFit,
     SparseDesign,
     Task,
-    metadata_transform,
 )
 from skbilevel.solvers import CG, InnerSolution
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
@@ -186,20 +185,6 @@ class HoldOutPoint:
         """Gauss-Newton matrix (1, q, q)."""
         total = sum(np.einsum("itq,itr->qr", J, J) for J in self._jacobians)
         return np.asarray(total / self.search.scale)[None]
-
-
-def common_coordinates(Z: list[Array], weight: Array) -> list[Array]:
-    """Columns centred and made orthonormal as the first of ``Z`` wants it.
-
-    A constant column comes first. The list is emptied: these are long arrays.
-    """
-    mean = weight @ Z[0]
-    T = metadata_transform(Z[0] - mean, weight)
-    out = []
-    while Z:
-        each = (Z.pop(0) - mean) @ T
-        out.append(np.hstack([np.ones((len(each), 1)), each]))
-    return out
 
 
 def intrinsic_metadata(fit: RowsDataFit, index: Array) -> Array:
