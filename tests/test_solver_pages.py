@@ -29,7 +29,7 @@ from skbilevel.solvers import (
     minimize_bilevel,
 )
 from skbilevel.solvers._registry import DESCRIPTIONS
-from skbilevel.testing._references import tuning
+from skbilevel.testing._check_solver import tuning
 
 ROOT = Path(__file__).resolve().parent.parent
 DOC = ROOT / "doc"

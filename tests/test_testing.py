@@ -22,9 +22,9 @@ from skbilevel.solvers import (
     Newton,
 )
 from skbilevel.testing import check_problem, check_solver
+from skbilevel.testing._check_solver import quadratic, reference_problems, tuning
 from skbilevel.testing._derivatives import remainder
 from skbilevel.testing._properties import ends_of_spectrum
-from skbilevel.testing._references import quadratic, reference_problems, tuning
 
 PACKAGE = Path(skbilevel.__file__).parent
 RANDOM = np.random.default_rng(0)

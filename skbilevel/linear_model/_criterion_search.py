@@ -34,8 +34,7 @@ from skbilevel.model_selection._resampling import (
     leave_one_unit_out,
 )
 from skbilevel.model_selection._row_views import RowViews
-from skbilevel.model_selection._search import Search
-from skbilevel.model_selection._search_history import CriterionResult
+from skbilevel.model_selection._search import CriterionResult, Search
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers import Status

@@ -27,7 +27,7 @@ from skbilevel.model_selection._regime import Regime, choose, oracle_solver
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
 from skbilevel.model_selection._row_views import RowViews
-from skbilevel.model_selection._search_history import CriterionResult
+from skbilevel.model_selection._search import CriterionResult
 from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers import (
     LBFGSB,

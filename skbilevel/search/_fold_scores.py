@@ -13,9 +13,8 @@ from scipy import sparse
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel.linear_model._publish import PublishedFold
 from skbilevel.linear_model._scoring import left_out_score, models_of_folds, score_fold
-from skbilevel.search._chain import Heads
+from skbilevel.search._chain import Heads, last_params
 from skbilevel.search._features import FittedFold
-from skbilevel.search._step_params import last_params
 from skbilevel.search._tuned_chain import TunedChain
 
 

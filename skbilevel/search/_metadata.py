@@ -14,8 +14,7 @@ from skbilevel._sklearn_compat import (
     takes_weights,
 )
 from skbilevel._typing import Array
-from skbilevel.search._chain import Chain
-from skbilevel.search._step_params import OF_THE_LAST_STEP
+from skbilevel.search._chain import OF_THE_LAST_STEP, Chain
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.linear_model._publish import Published
-from skbilevel.search._chain import Chain, Heads, feature_names
+from skbilevel.search._chain import Chain, Heads, feature_names, last_params
 from skbilevel.search._features import PipelineFeatures
 from skbilevel.search._last_step import LastStep, check_classes
 from skbilevel.search._metadata import Metadata
@@ -24,7 +24,6 @@ from skbilevel.search._penalized_intercept import (
     with_constant,
     without_constant,
 )
-from skbilevel.search._step_params import last_params
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 
 from skbilevel.model_selection._criterion import OuterVector
 from skbilevel.model_selection._progress import MappedListener, Progress
-from skbilevel.model_selection._search_history import SearchHistory, later
+from skbilevel.model_selection._search import SearchHistory, later
 from skbilevel.problems import SharedStrength
 from skbilevel.solvers import IterInfo, Status
 
