@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from functools import cache
 from typing import Any
 
@@ -139,6 +139,15 @@ def quiet_descent() -> AbstractContextManager[Any]:
     return _QUIET
 
 
+# Whether this is one of several threads that share a fit.
+_SHARES: ContextVar[bool] = ContextVar("shares a fit", default=False)
+
+
+def n_threads(n_jobs: int | None) -> int:
+    """How many parts of a fit may run side by side; one inside of such a part."""
+    return 1 if _SHARES.get() else int(joblib.effective_n_jobs(n_jobs))
+
+
 def map_threads(
     function: Callable[..., Any], items: Iterable[tuple[Any, ...]], n_jobs: int | None
 ) -> list[Any]:
@@ -146,13 +155,41 @@ def map_threads(
 
     They have its configuration of scikit-learn and its context (the error handling of
     NumPy among others), and leave the filters of warnings alone, which are those of
-    the process.
+    the process. What they do is not shared among threads again.
     """
+    return list(_in_pool(function, items, n_jobs, "list"))
+
+
+def each_in_threads(
+    function: Callable[..., Any], items: Iterable[tuple[Any, ...]], n_jobs: int | None
+) -> Iterator[Any]:
+    """The same one by one, in the order of the items, as soon as they are there.
+
+    With one thread an item is worked on when it is asked for, in this thread.
+    """
+    if n_threads(n_jobs) == 1:
+        return (function(*item) for item in items)
+    return iter(_in_pool(function, items, n_jobs, "generator"))
+
+
+def _in_pool(
+    function: Callable[..., Any],
+    items: Iterable[tuple[Any, ...]],
+    n_jobs: int | None,
+    return_as: str,
+) -> Iterable[Any]:
     config = sklearn.get_config()
+
+    def shared(item: tuple[Any, ...]) -> Any:
+        _SHARES.set(True)
+        return function(*item)
 
     def run(context: Any, item: tuple[Any, ...]) -> Any:
         with sklearn.config_context(**config):
-            return context.run(function, *item)
+            return context.run(shared, item)
 
-    pool = joblib.Parallel(n_jobs=n_jobs, require="sharedmem")
-    return list(pool(joblib.delayed(run)(copy_context(), item) for item in items))
+    pool = joblib.Parallel(n_jobs=n_jobs, require="sharedmem", return_as=return_as)
+    made: Iterable[Any] = pool(
+        joblib.delayed(run)(copy_context(), item) for item in items
+    )
+    return made

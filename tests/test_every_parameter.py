@@ -76,7 +76,7 @@ RIDGES = (BilevelRidgeCV, BilevelRidgeClassifierCV)
 NOTHING_TO_DO = {
     "tol": "the guard takes a fixed number of steps",
     "max_iter": "the guard takes a fixed number of steps",
-    "n_jobs": "there is nothing that threads could share",
+    "n_jobs": "threads change nothing that a user can see",
     "random_state": "nothing is drawn",
 }
 

@@ -8,10 +8,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.exceptions import ConvergenceWarning
 
-from skbilevel._threads import map_threads
+from skbilevel._threads import map_threads, n_threads
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.linear_model._cv import Resampling
@@ -200,7 +199,7 @@ def _words(unit: Unit, step: Step) -> str:
 
 
 def _mapper(options: TuningOptions) -> Any:
-    if effective_n_jobs(options.n_jobs) == 1:
+    if n_threads(options.n_jobs) == 1:
         return map
     return lambda fun, items: map_threads(
         fun, ((item,) for item in items), options.n_jobs

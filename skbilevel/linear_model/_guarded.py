@@ -108,6 +108,7 @@ def tune_guarded(
             limits,
             _family_of(data),
             listener,
+            options.n_jobs,
         )
     return finish(found)
 

@@ -123,8 +123,10 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
     max_iter : int, default=100
         Largest number of outer iterations there.
     n_jobs : int or None, default=None
-        Threads over the folds where ``hyperpenalty`` is not "auto" and they are not
-        solved as one stack.
+        Threads over the training sets of the guard, where they are worked on one by
+        one (more columns than rows, or a loss that is not quadratic), and over the
+        folds where ``hyperpenalty`` is not "auto" and they are not solved as one
+        stack. None is one, or what ``joblib.parallel_config`` says.
     random_state : int, RandomState or None, default=None
         Seeds folds and half-samples. None is a fixed seed: fits are deterministic.
     verbose : int, default=0

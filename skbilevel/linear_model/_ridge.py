@@ -7,11 +7,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
 from skbilevel._sklearn_compat import _fit_context
-from skbilevel._threads import map_threads
+from skbilevel._threads import map_threads, n_threads
 from skbilevel._typing import Array
 from skbilevel.blocks import RowBlocks
 from skbilevel.linear_model._base import (
@@ -34,6 +33,7 @@ from skbilevel.linear_model._export import plain_ridge
 from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.linear_model._following import FollowedFit, FollowedPart
 from skbilevel.linear_model._lazily import lazily
+from skbilevel.linear_model._parts_apart import can_go_apart, fit_apart
 from skbilevel.linear_model._publish import Published
 from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.linear_model._uncertainty import beside
@@ -61,9 +61,13 @@ class BilevelRidgeCV(
         With several targets: one set of strengths per target instead of a shared one.
     tol, max_iter : ...
     n_jobs : int or None, default=None
-        Threads over targets with strengths of their own (``alpha_per_target``), and
-        over the folds where ``hyperpenalty`` is not "auto" and they are not solved as
-        one stack.
+        How many targets with strengths of their own (``alpha_per_target``) run side by
+        side: in threads, or, without callbacks and ``verbose``, in the processes of a
+        backend that ``joblib.parallel_config`` has chosen (loky, Dask, Ray), to which
+        X is sent once. Otherwise threads over the training sets of the guard, where
+        they are worked on one by one (more columns than rows), and over the folds where
+        ``hyperpenalty`` is not "auto" and they are not solved as one stack. None is
+        one, or what ``joblib.parallel_config`` says.
     random_state, verbose : ...
 
     Attributes
@@ -215,7 +219,11 @@ class BilevelRidgeCV(
         def make(c: slice) -> Prepared:
             return prepare(taken, Y[:, c], counts, *own)
 
-        parts = self._fit_parts(make, groups, resampling, columns, fit)
+        parts = None
+        if len(columns) > 1 and can_go_apart(self, resampling, X):
+            parts = fit_apart(self, taken, Y, (counts, own, groups, resampling))
+        if parts is None:
+            parts = self._fit_parts(make, groups, resampling, columns, fit)
         score = partial(nested_score, self, X, y, parts, sample_weight, params)
         return self._conclude(fit, parts, score)
 
@@ -232,7 +240,7 @@ class BilevelRidgeCV(
             (make, c, groups, resampling, part)
             for c, part in zip(columns, fit.parts, strict=True)
         ]
-        if len(columns) > 1 and effective_n_jobs(self.n_jobs) > 1:
+        if len(columns) > 1 and n_threads(self.n_jobs) > 1:
             try:
                 return map_threads(self._fit_targets, tasks, self.n_jobs)
             except KeyboardInterrupt as stop:

@@ -8,7 +8,7 @@ all classes together is candidate k, which is then solved exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._threads import each_in_threads
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._candidate_average import CandidateAverage, GuardResult
@@ -49,8 +50,12 @@ def guarded_strengths(
     limits: Limits | None = None,
     family: LossFamily | None = None,
     listener: Listener | None = None,
+    n_jobs: int | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average.
+
+    Behind the full data, whose training set guides the others, they are worked on by
+    ``n_jobs`` threads: what they make is theirs, and X is shared.
 
     A ``listener`` that ends the search early gets what is known by then: the shared
     strength before a fold is done, the choice by the folds that are done later.
@@ -62,18 +67,34 @@ def guarded_strengths(
     progress = Progress(listener)
     trainers, made = family.trainers(views, plan), list[Any]()
     progress.begin(recipe.n_families + len(trainers))
-    for trainer in trainers:
-        make = partial(_candidates, trainer, recipe, strengths, metadata, limits)
-        if made:
-            made.append((trainer, make()))
-        else:
-            # Of the full data, and what can be published soonest.
-            made.append((trainer, make(_telling(progress, guard, trainer))))
+    make = partial(
+        _candidates,
+        recipe=recipe,
+        strengths=strengths,
+        metadata=metadata,
+        limits=limits,
+    )
+    tell = _telling(progress, guard, trainers[0])
+    found = _all_candidates(trainers, make, tell, n_jobs)
+    for trainer, candidates in zip(trainers, found, strict=True):
+        made.append((trainer, candidates))
         known, n_sets = partial(guard.conclude, tuple(made)), guard.n_sets(made)
         text = f"candidates of {n_sets} of {1 + len(plan.outer)} training sets"
         if progress.tell("training set", known, text):
             break
     return guard.conclude(made)
+
+
+def _all_candidates(
+    trainers: Sequence[Any],
+    make: Callable[..., Any],
+    tell: OnFamily,
+    n_jobs: int | None,
+) -> Iterator[Any]:
+    """Candidates of every trainer: of the full data, and then of the others."""
+    # What can be published soonest, and what the others are guided by.
+    yield make(trainers[0], tell=tell)
+    yield from each_in_threads(make, [(each,) for each in trainers[1:]], n_jobs)
 
 
 def _telling(progress: Progress, guard: CandidateAverage, trainer: Any) -> OnFamily:

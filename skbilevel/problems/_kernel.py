@@ -48,8 +48,9 @@ class Kernels:
         if found is None:
             found = self._product(v)
             limit = min(_KEPT, _KEPT_BYTES // max(found.nbytes, 1))
-            while self._kept and len(self._kept) >= limit:
-                self._kept.pop(next(iter(self._kept)))
+            # Other threads may take the same ones out.
+            for old in list(self._kept)[: max(0, len(self._kept) - limit + 1)]:
+                self._kept.pop(old, None)
             if limit:
                 self._kept[key] = found
         return found
