@@ -121,22 +121,26 @@ class BilevelLinearModel(
         return worked_on(canonical(X)), y
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, params: Any, *more: Any
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        params: Any,
+        resample: Any,
+        **offset: Any,
     ) -> list[Published]:
         """Fit a copy, and take from it what it has learned."""
         draft = Draft(self, _FITTED)
         beside = {"sample_weight": sample_weight, "groups": params.get("groups")}
-        if len(more) > 1:
-            beside["offset"] = more[1]
-        blocks = rows_in_blocks(X, y, beside)
+        blocks = rows_in_blocks(X, y, beside | offset)
         # Callbacks of the copy end with its fit.
         fit = with_callbacks(type(self)._fit_copy)
         given: tuple[Any, ...] = (blocks,)
         if blocks is not None:
             fit = with_callbacks(type(self)._fit_blocks)
         else:
-            here = [given_on_host(each) for each in (y, sample_weight, params, *more)]
-            given = (X, *here)
+            more = (y, sample_weight, params, resample, *offset.values())
+            given = (X, *(given_on_host(each) for each in more))
         try:
             parts: list[Published] = fit(draft.model, *given)
         except KeyboardInterrupt:

@@ -182,7 +182,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         KeyboardInterrupt
             If the user interrupts the fit; the best strengths so far are published.
         """
-        self._fit(X, y, sample_weight, params, self._resampling, offset)
+        self._fit(X, y, sample_weight, params, self._resampling, offset=offset)
         return self
 
     def _fit_copy(
