@@ -21,7 +21,6 @@ from skbilevel.model_selection._family import LossFamily, in_kernels
 from skbilevel.model_selection._glm_rows import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_glm_rows import is_large_glm
-from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import is_large
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, check_metadata
@@ -32,6 +31,7 @@ from skbilevel.model_selection._plan import (
     PlanRequest,
     cell_plan,
     default_plan,
+    large_plan,
     split_plan,
 )
 from skbilevel.model_selection._progress import MappedListener

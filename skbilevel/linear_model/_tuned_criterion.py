@@ -39,8 +39,7 @@ from skbilevel.solvers import (
     NewtonDual,
     choose_newton,
 )
-from skbilevel.solvers.hypergradient._left_out import INVERSE_UP_TO
-from skbilevel.solvers.hypergradient._marginal import MarginalLikelihood
+from skbilevel.solvers.hypergradient._implicit import INVERSE_UP_TO, MarginalLikelihood
 
 if TYPE_CHECKING:
     from skbilevel.model_selection._glm_source import GLMSource

@@ -21,8 +21,7 @@ from skbilevel.problems._target_features import (
     pull,
 )
 from skbilevel.solvers._whitened import minimize_whitened
-from skbilevel.solvers._whitened_curvature import is_dense
-from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_problem import Whitened, is_dense
 from skbilevel.solvers._whitened_stack import minimize_alone
 
 # Accuracy of candidates, as a share of the loss of a row, and of what is published.

@@ -29,7 +29,7 @@ from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.solvers import InnerSolver
 from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_system import WhitenedSystem, used_rows, whitened
-from skbilevel.solvers.hypergradient._left_out import features_of
+from skbilevel.solvers.hypergradient._implicit import features_of
 
 # Accuracy of published coefficients, and of those that only score held-out rows.
 _TOL, _TOL_SCORES = 1e-10, 1e-7

@@ -15,7 +15,7 @@ from skbilevel.model_selection._large_glm_rows import LargeGLM
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_views import View
 from skbilevel.problems import RowsDataFit, Task, zeros
-from skbilevel.problems._row_curvature import RowCurvature
+from skbilevel.problems._rows_datafit import RowCurvature
 from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers import InnerSolution
 from skbilevel.solvers.inner._curved_system import CurvedSystem

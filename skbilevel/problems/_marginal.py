@@ -25,8 +25,9 @@ from __future__ import annotations
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._left_out import Features, RowTerms
-from skbilevel.problems._left_out_classes import (
+from skbilevel.problems._approximate_leave_one_out import (
+    Features,
+    RowTerms,
     apply_blocks,
     contracted,
     crossed,

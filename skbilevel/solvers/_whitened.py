@@ -8,8 +8,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._target_features import predict
-from skbilevel.solvers._whitened_curvature import Curvature
-from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_problem import Curvature, Whitened
 
 _MAX_ITER, _MAX_HALVINGS = 100, 30
 # A factor is kept as a preconditioner while it makes do with so many iterations.

@@ -8,17 +8,35 @@ which is 1-strongly convex but for the unpenalized columns, whatever the strengt
 are. ``Z = [E, X sqrt(v)]``, or any Z with ``Z Z^T = X diag(v) X^T`` where rows are
 fewer than columns: then ``w = v X^T a`` with ``a = -s loss'`` at the solution. Where
 every target has strengths of its own, it has features of its own.
+
+The Hessian is factored, or the preconditioner of conjugate gradients beside a factor.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from skbilevel._typing import Array
-from skbilevel.problems._losses import Loss
-from skbilevel.problems._target_features import Features, predict, pull
+from skbilevel.problems._dense_spd import (
+    diagonal_of,
+    factor_spd,
+    inverse_of_factor,
+)
+from skbilevel.problems._losses import LinearMap, Loss
+from skbilevel.problems._target_features import (
+    Features,
+    Scaled,
+    by_target,
+    is_shared,
+    predict,
+    pull,
+)
+from skbilevel.solvers._pcg import coupled_gradients
 
 
 @dataclass(frozen=True)
@@ -82,3 +100,179 @@ class Whitened:
         out = pull(self.Z, self.row_grad(eta))
         out[self.n_free :] += self.penalty * T[self.n_free :]
         return np.asarray(out)
+
+
+# Up to this many unknowns the Hessian over all classes is formed and factored.
+_DENSE_UP_TO = 200
+_CG_ITER = 500
+# Added to the curvature of unpenalized columns, as a share of it: any unit will do.
+_RIDGE = 1e-10
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """The Hessian of `Whitened` at one point; solves systems with it.
+
+    Few unknowns: a factor over all of them. Many: conjugate gradients, preconditioned
+    by a factor of the curvature averaged over the classes (one factor for every class
+    takes no fewer seconds), or by one for every class where each has features of its
+    own. An earlier one does as long as the point is near: ``stale``.
+    """
+
+    problem: Whitened
+    eta: Array
+    stale: Array | None = None
+
+    @cached_property
+    def factor(self) -> Array:
+        """Lower Cholesky factor, or a stack of one for every class."""
+        problem = self.problem
+        if self.exact and problem.n_targets > 1:
+            return factor_spd(self._all_classes())
+        if self.stale is not None and not self.exact:
+            return self.stale
+        t = problem.n_targets
+        if is_shared(problem.Z) or t == 1:
+            return self._factor(by_target(problem.Z, 1)[0], self._mean_curvature)
+        curvature = self._row_curvature * (t / (t - 1.0))
+        own = ((Z, curvature[:, c]) for c, Z in enumerate(problem.Z))
+        return np.stack([self._factor(*each) for each in own])
+
+    def _factor(self, Z: Array, d: Array) -> Array:
+        H = _gram(Z, d)
+        _regularize(H, self.problem.n_free, self.problem.penalty)
+        return factor_spd(H)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the factor is that of the whole Hessian, at this point."""
+        return is_dense(self.problem)
+
+    @cached_property
+    def _second_derivative(self) -> LinearMap:
+        return self.problem.loss.second_derivative(self.eta, self.problem.y)
+
+    @cached_property
+    def _row_curvature(self) -> Array:
+        problem = self.problem
+        curvature = problem.loss.curvature(self.eta, problem.y)
+        return problem.weight[:, None] * curvature
+
+    @property
+    def _mean_curvature(self) -> Array:
+        """One number a row; exact at even class probabilities."""
+        t = self.problem.n_targets
+        if t == 1:
+            return self._row_curvature[:, 0]
+        return self._row_curvature.mean(axis=1) * (t / (t - 1.0))
+
+    def _all_classes(self) -> Array:
+        """Hessian of shape (width t, width t)."""
+        problem = self.problem
+        Z, m, t = problem.Z, problem.n_free, problem.n_targets
+        width, blocks = problem.width, self._row_blocks()
+        H = np.empty((width, t, width, t))
+        if width <= t and not isinstance(Z, Scaled) and is_shared(Z):
+            for j, k in _pairs(width):
+                flat = (Z[:, j] * Z[:, k]) @ blocks.reshape(len(Z), -1)
+                H[j, :, k, :] = H[k, :, j, :] = flat.reshape(t, t)
+        else:
+            own = [*by_target(Z, t)]
+            for c, d in _pairs(t):
+                H[:, c, :, d] = (own[c] * blocks[:, c, d, None]).T @ own[d]
+                H[:, d, :, c] = H[:, c, :, d].T
+        for c in range(t):
+            _regularize(H[:, c, :, c], m, problem.penalty)
+        # A common shift of an unpenalized column changes no prediction: a penalty
+        # in that direction alone fixes it at zero.
+        for j in range(m):
+            H[j, :, j, :] += _positive(np.trace(H[j, :, j, :])) / t
+        return H.reshape(width * t, width * t)
+
+    def _row_blocks(self) -> Array:
+        """Second derivatives (n, t, t) of the rows."""
+        t = self.problem.n_targets
+        out = np.empty((len(self.eta), t, t))
+        unit = np.zeros((len(self.eta), t))
+        for c in range(t):
+            unit[:, c] = self.problem.weight
+            out[:, c] = self._second_derivative(unit)
+            unit[:, c] = 0.0
+        return out
+
+    def curved(self, D: Array) -> Array:
+        """Second derivative of the loss in the predictions, times D (n, t)."""
+        return self.problem.weight[:, None] * self._second_derivative(D)
+
+    def apply(self, D: Array) -> Array:
+        """Hessian times D (m + r, t)."""
+        problem = self.problem
+        out = pull(problem.Z, self.curved(predict(problem.Z, D)))
+        out[problem.n_free :] += problem.penalty * D[problem.n_free :]
+        return np.asarray(out)
+
+    def inverse(self) -> Array:
+        """``H^-1`` over all classes, of shape (width t, width t)."""
+        L = self.factor if self.exact else factor_spd(self._all_classes())
+        return inverse_of_factor(L)
+
+    def _precondition(self, R: Array) -> Array:
+        if self.exact and self.problem.n_targets > 1:
+            return _solve_factored(self.factor, R.reshape(-1)).reshape(R.shape)
+        if self.factor.ndim == 3:
+            pairs = zip(self.factor, R.T, strict=True)
+            return np.stack([_solve_factored(L, r) for L, r in pairs], axis=1)
+        return _solve_factored(self.factor, R)
+
+    def solve(
+        self, B: Array, tol: float = 1e-12, enough: float = 0.0
+    ) -> tuple[Array, int]:
+        """``H^-1 B`` for B of shape (m + r, t), and the number of iterations.
+
+        Where it is iterative, it ends as soon as the squared residual (in the norm
+        of the preconditioner) has fallen by ``tol^2`` or is below ``enough``.
+        """
+        if self.exact:
+            return self._precondition(B), 1
+        X, n_iter = coupled_gradients(
+            self.apply, B, self._precondition, tol=tol, max_iter=_CG_ITER, enough=enough
+        )
+        if self.problem.n_targets > 1:
+            # A common shift of all classes changes no prediction; it is set to zero.
+            free = X[: self.problem.n_free]
+            free -= free.mean(axis=1, keepdims=True)
+        return X, n_iter
+
+
+def is_dense(problem: Whitened) -> bool:
+    """Whether there are so few unknowns that a factor over all of them is cheap."""
+    return problem.n_targets * problem.width <= _DENSE_UP_TO
+
+
+def _pairs(n: int) -> list[tuple[int, int]]:
+    return [(c, d) for c in range(n) for d in range(c + 1)]
+
+
+def _gram(Z: Array, d: Array) -> Array:
+    """``Z^T diag(d) Z``."""
+    scaled = np.sqrt(np.maximum(d, 0.0))[:, None] * Z
+    return np.asarray(scaled.T @ scaled)
+
+
+def _regularize(H: Array, n_free: int, penalty: float) -> None:
+    """Add the penalty; columns without one keep a share of their own curvature."""
+    diagonal = diagonal_of(H)
+    diagonal[n_free:] += penalty
+    free = diagonal[:n_free]
+    free += _RIDGE * _positive(free)
+
+
+def _positive(curvature: Any) -> Any:
+    """Curvatures, and one in place of none."""
+    return np.where(curvature > 0.0, curvature, 1.0)
+
+
+def _solve_factored(L: Array, B: Array) -> Array:
+    if not L.size:  # neither features nor an intercept
+        return B
+    return np.asarray(linalg.lapack.dpotrs(L, B, lower=1)[0])

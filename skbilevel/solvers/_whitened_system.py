@@ -26,8 +26,7 @@ from skbilevel.problems._target_features import (
 )
 from skbilevel.solvers._base import Counts, InnerSolution, LinearSolution
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
-from skbilevel.solvers._whitened_curvature import Curvature
-from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_problem import Curvature, Whitened
 
 # A decrement below this, relative to the weights, is rounding.
 _LEAST_TOL = 1e-16

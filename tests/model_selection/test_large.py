@@ -10,10 +10,14 @@ from sklearn.linear_model import Ridge
 from skbilevel import BilevelRidgeCV
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._large import Budget, RowsTrainer, large_candidates
-from skbilevel.model_selection._large_plan import large_plan
 from skbilevel.model_selection._large_rows import LargeRows, is_large
 from skbilevel.model_selection._metadata import Metadata
-from skbilevel.model_selection._plan import PlanRequest, default_plan, split_plan
+from skbilevel.model_selection._plan import (
+    PlanRequest,
+    default_plan,
+    large_plan,
+    split_plan,
+)
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import TrainingSet

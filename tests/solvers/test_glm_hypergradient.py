@@ -33,7 +33,7 @@ from skbilevel.solvers import (
     NewtonDual,
 )
 from skbilevel.solvers._nested import DirectRun, NestedRun
-from skbilevel.solvers.hypergradient._marginal import MarginalLikelihood
+from skbilevel.solvers.hypergradient._implicit import MarginalLikelihood
 
 SHAPES = {"tall": (60, 6), "wide": (25, 40)}
 INNER = list(NEWTON.values())

@@ -13,8 +13,7 @@ from skbilevel.problems import (
 )
 from skbilevel.solvers import _whitened_curvature
 from skbilevel.solvers._whitened import minimize_whitened
-from skbilevel.solvers._whitened_curvature import Curvature
-from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_problem import Curvature, Whitened
 
 LOSSES = [
     LogisticLoss(),

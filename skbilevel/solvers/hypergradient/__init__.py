@@ -1,12 +1,11 @@
 """Gradients of outer losses in the strengths."""
 
-from skbilevel.solvers.hypergradient._implicit import Implicit
+from skbilevel.solvers.hypergradient._implicit import ApproximateLeaveOneOut, Implicit
 from skbilevel.solvers.hypergradient._implicit_gradient import (
     SHINE,
     ImplicitGradient,
     JacobianFree,
 )
-from skbilevel.solvers.hypergradient._left_out import ApproximateLeaveOneOut
 from skbilevel.solvers.hypergradient._linear_solvers import (
     Chebyshev,
     ConjugateGradient,

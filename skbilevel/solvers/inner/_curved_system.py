@@ -8,8 +8,7 @@ import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
 from skbilevel._typing import Array
-from skbilevel.problems._row_curvature import RowCurvature
-from skbilevel.problems._rows_datafit import RowsDataFit
+from skbilevel.problems._rows_datafit import RowCurvature, RowsDataFit
 from skbilevel.solvers._base import Counts, LinearSolution
 
 # Steps whose decrease of the error is summed to estimate what is left of it.

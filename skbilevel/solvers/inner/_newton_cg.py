@@ -11,8 +11,7 @@ import numpy as np
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit, zeros
 from skbilevel.problems._losses import facts_of
-from skbilevel.problems._row_curvature import RowCurvature
-from skbilevel.problems._rows_datafit import RowsDataFit
+from skbilevel.problems._rows_datafit import RowCurvature, RowsDataFit
 from skbilevel.solvers._base import (
     Counts,
     InnerSolution,
