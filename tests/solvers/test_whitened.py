@@ -11,7 +11,7 @@ from skbilevel.problems import (
     SoftmaxLoss,
     TweedieLoss,
 )
-from skbilevel.solvers import _whitened_curvature
+from skbilevel.solvers import _whitened_problem
 from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_problem import Curvature, Whitened
 
@@ -43,7 +43,7 @@ def make(loss, n=60, p=5, seed=0, offset=False):
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize("dense", [True, False])
 def test_the_gradient_vanishes(loss, dense, monkeypatch):
-    monkeypatch.setattr(_whitened_curvature, "_DENSE_UP_TO", 1000 if dense else 0)
+    monkeypatch.setattr(_whitened_problem, "_DENSE_UP_TO", 1000 if dense else 0)
     problem = make(loss, offset=True)
     found = minimize_whitened(problem, tol=1e-14)
     assert found.converged
@@ -56,7 +56,7 @@ def test_the_gradient_vanishes(loss, dense, monkeypatch):
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize("dense", [True, False])
 def test_the_curvature_is_the_derivative_of_the_gradient(loss, dense, monkeypatch):
-    monkeypatch.setattr(_whitened_curvature, "_DENSE_UP_TO", 1000 if dense else 0)
+    monkeypatch.setattr(_whitened_problem, "_DENSE_UP_TO", 1000 if dense else 0)
     problem = make(loss)
     rng = np.random.default_rng(1)
     T, D = rng.standard_normal((2, 6, problem.n_targets)) * 0.3
