@@ -63,6 +63,8 @@ class Block:
         y = _column(parts.pop("y"), "y", X.shape[0], flat=False)
         if y.dtype.kind in _NUMBERS:
             _check_finite(y, "y")
+        if y.dtype.kind == "O" and any(each is None or each != each for each in y.flat):
+            raise ValueError("y holds missing labels; drop such rows first.")
         more = {
             name: _column(value, name, X.shape[0])
             for name, value in parts.items()

@@ -98,7 +98,10 @@ def _batches_of(source: Any) -> tuple[Callable[[list[str], int], Iterator[Any]],
         dataset = source
 
         def from_dataset(columns: list[str], n_rows: int) -> Iterator[Any]:
-            return iter(dataset.to_batches(columns=columns, batch_size=n_rows))
+            # Arrow would read many batches ahead, and hold them.
+            ahead = {"batch_readahead": 1, "fragment_readahead": 1}
+            batches = dataset.to_batches(columns=columns, batch_size=n_rows, **ahead)
+            return iter(batches)
 
         return from_dataset, dataset.schema
     if isinstance(source, pa.RecordBatchReader):
@@ -178,7 +181,10 @@ def _regrouped(batches: Iterator[Any], n_rows: int) -> Iterator[Any]:
 
 def _column(table: Any, name: str) -> Array:
     """A column; missing values become NaN, which the block refuses."""
-    return np.asarray(table.column(name).to_numpy())
+    column = table.column(name)
+    if str(column.type) == "bool" and column.null_count:
+        column = column.cast("float64")
+    return np.asarray(column.to_numpy())
 
 
 def _matrix(table: Any, names: list[str]) -> Array:

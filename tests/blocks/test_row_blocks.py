@@ -94,12 +94,12 @@ def test_tables_that_cannot_be_used(frame, folder):
         RowBlocks.from_table(frame.to_arrow().to_reader(), target="y")
     with pytest.raises(TypeError, match="of type int"):
         RowBlocks.from_table(3, target="y")
-    missing = frame.with_columns(
-        pl.when(pl.col("a") > 2).then(None).otherwise(1).alias("b")
-    )
-    blocks = RowBlocks.from_table(missing, target="y", features=["a", "b"])
-    with pytest.raises(ValueError, match=r"Block 0 of the rows: X holds NaN.*column 1"):
-        list(blocks.blocks())
+    for value in (1, True, 1.0):
+        hole = pl.when(pl.col("a") > 2).then(None).otherwise(value).alias("b")
+        missing = frame.with_columns(hole)
+        blocks = RowBlocks.from_table(missing, target="y", features=["a", "b"])
+        with pytest.raises(ValueError, match=r"Block 0 of the rows: X .*column 1"):
+            list(blocks.blocks())
 
 
 def test_arrays_and_memory_maps(tmp_path):
@@ -145,6 +145,7 @@ BAD = [
     (changed(y=np.ones(9)), "y has shape \\(9,\\), but X has 10 rows"),
     (changed(X=np.full((10, 2), np.nan)), "first in row 0 of the block, column 0"),
     (changed(y=np.full(10, np.inf)), "y holds NaN or infinity"),
+    (changed(y=np.array(["a", None] * 5, dtype=object)), "y holds missing labels"),
     (changed(sample_weight=-np.ones(10)), "sample_weight holds negative"),
     (changed(offset=np.full(10, np.nan)), "offset holds NaN"),
     (changed(groups=np.ones((10, 2))), "groups has shape"),
