@@ -25,7 +25,8 @@ from skbilevel.linear_model._data import (
 )
 from skbilevel.linear_model._free_columns import free_map_of_gram
 from skbilevel.model_selection._block_sums import BlockSums
-from skbilevel.model_selection._row_hashes import Dealer
+from skbilevel.model_selection._held_out_sums import LEAST_UNITS
+from skbilevel.model_selection._row_hashes import Dealer, RowSample
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._summed_rows import SummedRows, UnreadRows
 
@@ -200,7 +201,7 @@ class BlockData:
             "free_map": units.free_map,
             "column_size": size,
         }
-        sample = self.sums.sample.ordered()
+        sample, whole = self._sample()
         parts, unit = sample.parts, self.unit
         weight = self.sums.moment[keep, 0, 0] / unit
         rows = SummedRows(
@@ -217,12 +218,20 @@ class BlockData:
             ),
             sample_cell=np.searchsorted(keep, parts["cell"]),
             sample_unit=np.unique(parts["unit"], return_inverse=True)[1].ravel(),
+            whole_units=whole,
             n_counted=self.sums.n_rows,
             fold=fold,
             sides=self._sides(keep),
         )
         counts = RowCounts(np.arange(len(keep)), weight, unit, len(keep))
         return Prepared(rows, counts, 1.0 / unit, y_scale=scale)
+
+    def _sample(self) -> tuple[RowSample, bool]:
+        """The rows that errors come from, and whether groups are whole in it."""
+        first, rows = self.sums.samples[0], self.sums.samples[-1]
+        several = len(np.unique(first.parts["unit"])) >= LEAST_UNITS
+        whole = first is rows or first.complete or several
+        return (first if whole else rows).ordered(), whole
 
     def _sides(self, cells: Array) -> Array:
         bits = np.arange(self.dealer.n_halvings)

@@ -103,7 +103,7 @@ class BlockReader:
         origin = look.mean if centred else np.zeros(look.n_features)
         bytes_of_row = look.n_features * look.dtype.itemsize
         size = min(_SAMPLE_ROWS, max(_LEAST_SAMPLE, _SAMPLE_BYTES // bytes_of_row))
-        below = rank_limit(size, self.blocks.n_rows, look.grouped)
+        below = rank_limit(size, self.blocks.n_rows, False)
         step = SumsOfBlock(dealer, origin, y_origin, size, kind, factor, below)
         with one_blas_thread():
             sums = self.blocks.map_reduce(step, BlockSums.plus, partial(_tell, fit))

@@ -38,8 +38,9 @@ class BlockSums:
         the same over all rows, and the number of rows that have a weight.
     classes : ndarray of shape (t,) or None
         Labels whose indicators the targets are.
-    sample : RowSample
-        A random part of the rows.
+    samples : tuple of RowSample
+        Random parts of the rows: of whole groups in front, where there are groups, and
+        of rows.
     """
 
     moment: Array
@@ -49,7 +50,7 @@ class BlockSums:
     n_rows: int
     plain: Array
     classes: Array | None
-    sample: RowSample
+    samples: tuple[RowSample, ...]
 
     def plus(self, other: BlockSums) -> BlockSums:
         """Sums over the rows of both."""
@@ -66,7 +67,7 @@ class BlockSums:
             a.n_rows + b.n_rows,
             a.plain + b.plain,
             a.classes,
-            a.sample.plus(b.sample),
+            tuple(x.plus(y) for x, y in zip(a.samples, b.samples, strict=True)),
         )
 
     def _with_classes(self, classes: Array) -> BlockSums:
@@ -110,7 +111,7 @@ class SumsOfBlock:
     factor : callable or None
         From labels (n,) or indicators (n, t) to factors of the weights.
     below : int
-        Rows of larger ranks are not in the sample, see `rank_limit`.
+        Rows of larger ranks are not in the sample of rows, see `rank_limit`.
     """
 
     dealer: Dealer
@@ -131,7 +132,6 @@ class SumsOfBlock:
         position, weight = block.position[counted], weight[counted]
         Y, classes = self._targets(part["y"])
         cell = self.dealer.cells(position, part["groups"])
-        rank = self.dealer.ranks(position, part["groups"])
         kept = {
             "X": part["X"],
             "y": part["y"],
@@ -149,8 +149,18 @@ class SumsOfBlock:
             len(counted),
             plain,
             classes,
-            RowSample.of(self.sample, rank, kept, self.below),
+            self._samples(position, part["groups"], kept),
         )
+
+    def _samples(
+        self, position: Array, groups: Array | None, kept: dict[str, Any]
+    ) -> tuple[RowSample, ...]:
+        rank = self.dealer.ranks(position, None)
+        rows = RowSample.of(self.sample, rank, kept, self.below)
+        if groups is None:
+            return (rows,)
+        rank = self.dealer.ranks(position, groups)
+        return (RowSample.of(self.sample, rank, kept), rows)
 
     def _targets(self, y: Array) -> tuple[Array, Array | None]:
         """Targets (n, t), and the labels that they indicate."""

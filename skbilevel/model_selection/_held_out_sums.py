@@ -17,8 +17,8 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._held_out import Objective, clustered_error
 from skbilevel.problems._summed_rows import SummedRows
 
-# Fewer whole groups in the sample say too little about the error of a mean.
-_LEAST_UNITS = 20
+# Fewer whole groups in a sample say less of the error of a mean than rows of all do.
+LEAST_UNITS = 100
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class SummedHeldOut:
         Their units of resampling.
     share : float
         The part of all rows that is in the sample.
+    whole : bool
+        Whether all rows of a unit are in the sample, or none.
     """
 
     form: Array
@@ -48,6 +50,7 @@ class SummedHeldOut:
     weight: Array
     units: Array
     share: float
+    whole: bool = True
 
     @classmethod
     def of(
@@ -74,13 +77,6 @@ class SummedHeldOut:
         order = np.argsort(rows.sample_unit[index], kind="stable")
         index, left = index[order], np.concatenate(residuals)[order]
         units = rows.sample_unit[index]
-        if seen < rows.n_counted and len(np.unique(units)) < _LEAST_UNITS:
-            raise ValueError(
-                f"groups has labels of so many rows that fewer than {_LEAST_UNITS} of "
-                f"them fit into the sample of {seen} rows from which standard errors "
-                "are taken; divide them into smaller groups, or make folds of them "
-                "yourself and give cv=PredefinedSplit(folds)."
-            )
         return cls(
             form / total,
             total,
@@ -88,6 +84,7 @@ class SummedHeldOut:
             sample.weight[index],
             units,
             seen / rows.n_counted,
+            rows.whole_units,
         )
 
     @property
@@ -108,10 +105,24 @@ class SummedHeldOut:
         return self._error(self._excess - mean[:, None])
 
     def _error(self, centered: Array) -> Array:
-        """Of sums over all rows, of which the sample has a share; over ``total``."""
+        """Of sums over all rows, of which the sample has a share; over ``total``.
+
+        With ``T_u`` the sum over the sampled rows of a unit and f the share, the sum of
+        squares over all units is ``sum_u T_u^2 / f`` of whole units. Of units of which
+        a share of the rows is in the sample it is, without bias ::
+
+            sum_u T_u^2 / f^2 - (1 / f) (1 / f - 1) sum_i (s_i x_i)^2
+
+        (Horvitz and Thompson, 1952), and not less than that of rows of their own.
+        """
         own = clustered_error(centered, self.weight, self.units)
-        scale = float(self.weight.sum()) / self.total
-        return np.asarray(own * scale / np.sqrt(self.share))
+        square, f = (own * self.weight.sum()) ** 2, self.share
+        if self.whole:
+            return np.asarray(np.sqrt(square / f) / self.total)
+        single = (centered * self.weight) ** 2
+        rows = single.sum(axis=1) / f
+        square = square / f**2 - rows * (1.0 / f - 1.0)
+        return np.asarray(np.sqrt(np.maximum(square, rows)) / self.total)
 
     def gain(self, a: Array) -> tuple[float, float]:
         """Mean loss of a combination beyond that of the first, and its error."""

@@ -50,6 +50,8 @@ class SummedRows(AugmentedRows):
         The cell of each of its rows.
     sample_unit : ndarray of shape (s,)
         Label of its unit of resampling, from 0.
+    whole_units : bool
+        Whether all rows of these units are in the sample.
     n_counted : int
         Number of rows in all cells.
     fold : ndarray of shape (n_cells,)
@@ -62,6 +64,7 @@ class SummedRows(AugmentedRows):
     sample: AugmentedRows | None = None
     sample_cell: Array = field(default_factory=lambda: np.zeros(0, dtype=int))
     sample_unit: Array = field(default_factory=lambda: np.zeros(0, dtype=int))
+    whole_units: bool = True
     n_counted: int = 0
     fold: Array = field(default_factory=lambda: np.zeros(0, dtype=int))
     sides: Array = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))

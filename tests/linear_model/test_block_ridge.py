@@ -221,15 +221,24 @@ def test_blocks_give_away_few_rows():
     assert rank_limit(size, size, False) == EVERY_RANK
 
 
-def test_groups_that_are_too_large_for_the_sample(monkeypatch, data):
+def test_few_large_groups(monkeypatch):
+    """Errors of groups that no sample holds, from rows of all of them."""
     from skbilevel.linear_model import _block_fit
 
-    monkeypatch.setattr(_block_fit, "_SAMPLE_ROWS", 300)
-    monkeypatch.setattr(_block_fit, "_LEAST_SAMPLE", 300)
-    X, y, _ = data
-    blocks = RowBlocks.from_arrays(X, y, groups=np.arange(N) % 10)
-    with pytest.raises(ValueError, match="groups has labels of so many rows"):
-        BilevelRidgeCV().fit(blocks)
+    rng = np.random.default_rng(0)
+    n, n_groups = 20_000, 25
+    groups = np.arange(n) % n_groups
+    X = rng.standard_normal((n, 4)) + rng.standard_normal((n_groups, 4))[groups]
+    y = X[:, 0] + rng.standard_normal(n_groups)[groups] + rng.standard_normal(n)
+    found = []
+    for size, given in ((n, groups), (5000, groups), (n, None)):
+        monkeypatch.setattr(_block_fit, "_SAMPLE_ROWS", size)
+        model = BilevelRidgeCV(cv=PredefinedSplit(groups % 5))
+        blocks = RowBlocks.from_arrays(X, y, groups=given, block_rows=3000)
+        found.append(model.fit(blocks).hyperpenalty_["standard_error"])
+    exact, sampled, alone = (each[found[0] > 0] for each in found)
+    assert np.median(exact / alone) > 2.0  # rows of a group are alike
+    assert 0.6 < np.median(sampled / exact) < 1.6
 
 
 def test_memory_is_kept_below_the_budget_by_fewer_folds(monkeypatch, data):
