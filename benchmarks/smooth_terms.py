@@ -1,9 +1,10 @@
-"""Smooth terms: additive models beside lines, pyGAM and gradient boosting.
+"""Smooth terms: additive models beside lines, additive models of others and boosting.
 
-``python benchmarks/smooth_terms.py`` prints the table of the page of results. Sets are
-cut to 2,000 rows and split as those of the other benchmarks, five splits each. pyGAM is
-one strength for all terms by its own grid search, and runs where it is installed.
-``SKBILEVEL_DATA`` names the folder of the data sets.
+``python benchmarks/smooth_terms.py`` prints the tables of the page of results. Sets are
+cut to 2,000 rows (claims to 20,000) and split as those of the other benchmarks, five
+splits each. Peers (``_gams.py``) run where they are installed: pyGAM, superglm,
+statsmodels, interpret, and mgcv where there is R. ``--counts`` is the comparison of
+counts by the number of rows. ``SKBILEVEL_DATA`` names the folder of the data sets.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from _data import MAX_ROWS, N_SPLITS, SEED, TIME_ORDERED, loader, make_splits, pick_rows
+from _gams import PEERS, texts
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -33,17 +35,13 @@ from skbilevel import (
     make_additive,
 )
 
-try:
-    import pygam
-except ImportError:
-    pygam = None
-
 SQUARED = (
     *("concrete", "airfoil", "abalone", "bodyfat", "boston_housing", "autompg"),
     *("california_housing", "energy_heating", "wine_quality"),
 )
-COUNTS, CLASSES = ("bike_hourly",), ("adult", "bank_marketing")
-METHODS = ("plain", "lines", "additive", "shared", "pygam", "boosting")
+COUNTS, CLASSES = ("bike_hourly", "be_mtpl97"), ("adult", "bank_marketing")
+CLAIMS, CLAIM_ROWS = ("be_mtpl97",), 20_000
+METHODS = ("plain", "lines", "additive", "shared", "reml", *PEERS, "boosting")
 ALPHAS = np.logspace(-3, 5, 41)
 
 
@@ -51,15 +49,14 @@ ALPHAS = np.logspace(-3, 5, 41)
 class Family:
     """What is predicted: estimators of every kind, and the loss of predictions."""
 
+    name: str
     ours: Callable[..., object]
     peer: Callable[[], object]
     boosting: Callable[[], object]
-    gam: str
-    loss: Callable[[np.ndarray, np.ndarray], float]
-    probability: bool = False
+    loss: Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
 
-def relative_error(y: np.ndarray, predicted: np.ndarray) -> float:
+def relative_error(y: np.ndarray, predicted: np.ndarray, _: object) -> float:
     """Mean squared error in units of the variance."""
     return float(np.mean((y - predicted) ** 2) / np.var(y))
 
@@ -77,27 +74,40 @@ def logistic_grid() -> LogisticRegressionCV:
     )
 
 
+def deviance(y: np.ndarray, mean: np.ndarray, exposure: np.ndarray | None) -> float:
+    """Poisson deviance, for each unit of exposure."""
+    mean = np.maximum(mean, 1e-9)
+    if exposure is None:
+        return float(mean_poisson_deviance(y, mean))
+    rates = (y / exposure, mean / exposure)
+    return float(mean_poisson_deviance(*rates, sample_weight=exposure))
+
+
+def share_loss(y: np.ndarray, share: np.ndarray, _: object) -> float:
+    """Log loss."""
+    return float(log_loss(y, np.clip(share, 1e-12, 1 - 1e-12)))
+
+
 REGRESSION = Family(
+    "normal",
     BilevelRidgeCV,
     lambda: RidgeCV(ALPHAS),
     lambda: HistGradientBoostingRegressor(random_state=0),
-    "LinearGAM",
     relative_error,
 )
 COUNT = Family(
+    "counts",
     BilevelPoissonCV,
     poisson_grid,
     lambda: HistGradientBoostingRegressor(loss="poisson", random_state=0),
-    "PoissonGAM",
-    lambda y, mean: float(mean_poisson_deviance(y, np.maximum(mean, 1e-9))),
+    deviance,
 )
 CLASS = Family(
+    "classes",
     BilevelLogisticCV,
     logistic_grid,
     lambda: HistGradientBoostingClassifier(random_state=0),
-    "LogisticGAM",
-    lambda y, share: float(log_loss(y, np.clip(share, 1e-12, 1 - 1e-12))),
-    probability=True,
+    share_loss,
 )
 
 
@@ -106,21 +116,34 @@ def family_of(name: str) -> Family:
     return COUNT if name in COUNTS else CLASS if name in CLASSES else REGRESSION
 
 
-def load_table(name: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """A set as a data frame, cut to size as those of the other benchmarks."""
-    X, y, _ = loader().load(name)
+@dataclass(frozen=True)
+class Table:
+    """A set as a data frame, targets, and the exposure of claims."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+    exposure: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> "Table":
+        """Some of the rows."""
+        exposure = None if self.exposure is None else self.exposure[rows]
+        return Table(self.X.iloc[rows].reset_index(drop=True), self.y[rows], exposure)
+
+
+def load_table(name: str, max_rows: int | None = None) -> Table:
+    """A set, cut to size as those of the other benchmarks."""
+    X, y, more = loader().load(name)
     X = pd.DataFrame(X)
     X.columns = [str(each) for each in X.columns]
+    # Places in a country of a thousand codes are their longitude and latitude.
+    X = X.drop(columns="postcode", errors="ignore")
+    default = CLAIM_ROWS if name in CLAIMS else MAX_ROWS
     rng = np.random.default_rng(SEED)
-    rows = pick_rows(len(y), MAX_ROWS, name in TIME_ORDERED, rng)
-    X = X.iloc[rows].reset_index(drop=True)
+    n = max_rows or default
+    rows = pick_rows(len(y), n, name in TIME_ORDERED, rng)
     X[texts(X)] = X[texts(X)].fillna("missing")
-    return X, np.asarray(y, dtype=float)[rows]
-
-
-def texts(X: pd.DataFrame) -> list[str]:
-    """Names of the columns that are categories."""
-    return [name for name in X if not pd.api.types.is_numeric_dtype(X[name])]
+    exposure = np.asarray(more["expo"], dtype=float) if name in CLAIMS else None
+    return Table(X, np.asarray(y, dtype=float), exposure).take(rows)
 
 
 def lines(model: object, X: pd.DataFrame) -> object:
@@ -138,72 +161,111 @@ def coded(X: pd.DataFrame) -> object:
     return make_column_transformer((codes, texts(X)), remainder="passthrough")
 
 
-class GridGAM:
-    """pyGAM's default: 20 splines a column, one strength by a grid of 11."""
+class Ours:
+    """A pipeline whose exposure is an offset, or weights of rates."""
 
-    def __init__(self, kind: str, columns: object, n_factors: int) -> None:
-        self.kind, self.columns, self.n_factors = kind, columns, n_factors
+    seconds: float | None = None
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> "GridGAM":
-        """Search."""
-        X = self.columns.fit_transform(X)
-        terms = [
-            pygam.f(j) if j < self.n_factors else pygam.s(j) for j in range(X.shape[1])
-        ]
-        whole = terms[0]
-        for term in terms[1:]:
-            whole = whole + term
-        self.model = getattr(pygam, self.kind)(whole).gridsearch(X, y, progress=False)
-        return self
+    def __init__(self, model: object, as_offset: bool) -> None:
+        self.model, self.as_offset = model, as_offset
 
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
-        """Means, or shares of the second class."""
-        X = self.columns.transform(X)
-        # pyGAM has no level for categories that it has not seen.
-        X[:, : self.n_factors] = np.maximum(X[:, : self.n_factors], 0.0)
-        share = hasattr(self.model, "predict_proba")
-        return self.model.predict_proba(X) if share else self.model.predict(X)
+    def fit(self, X: pd.DataFrame, y: np.ndarray, exposure: np.ndarray | None) -> None:
+        """Fit the pipeline."""
+        if exposure is None:
+            self.model.fit(X, y)
+            return
+        last = self.model.steps[-1][0]
+        if self.as_offset:
+            self.model.fit(X, y, **{f"{last}__offset": np.log(exposure)})
+        else:
+            self.model.fit(X, y / exposure, **{f"{last}__sample_weight": exposure})
+
+    def predict(self, X: pd.DataFrame, exposure: np.ndarray | None) -> np.ndarray:
+        """Means."""
+        if hasattr(self.model, "predict_proba"):
+            return self.model.predict_proba(X)[:, 1]
+        mean = self.model.predict(X)
+        return mean if exposure is None else mean * exposure
 
 
 def contenders(family: Family, X: pd.DataFrame) -> Iterator[tuple[str, object]]:
     """Every method, by name."""
-    yield "plain", lines(family.peer(), X)
-    yield "lines", lines(family.ours(), X)
-    yield "additive", make_additive(family.ours())
-    yield "shared", make_additive(family.ours(feature_groups="shared"))
-    if pygam is not None:
-        yield "pygam", GridGAM(family.gam, coded(X), len(texts(X)))
-    yield "boosting", make_pipeline(coded(X), family.boosting())
+    yield "plain", Ours(lines(family.peer(), X), as_offset=False)
+    yield "lines", Ours(lines(family.ours(), X), as_offset=True)
+    yield "additive", Ours(make_additive(family.ours()), as_offset=True)
+    shared = family.ours(feature_groups="shared")
+    yield "shared", Ours(make_additive(shared), as_offset=True)
+    reml = family.ours(hyperpenalty=None, cv="reml")
+    yield "reml", Ours(make_additive(reml), as_offset=True)
+    for name, peer in PEERS.items():
+        if peer is not None:
+            yield name, peer(family.name)
+    boosting = make_pipeline(coded(X), family.boosting())
+    yield "boosting", Ours(boosting, as_offset=False)
 
 
-def measured(family: Family, model: object, train: tuple, test: tuple) -> tuple:
+def measured(family: Family, model: object, train: Table, test: Table) -> tuple:
     """Loss on new rows, and seconds of the fit."""
     start = time.process_time()
-    model.fit(*train)
+    model.fit(train.X, train.y, train.exposure)
     seconds = time.process_time() - start
-    X, y = test
-    if family.probability and hasattr(model, "predict_proba"):
-        return family.loss(y, model.predict_proba(X)[:, 1]), seconds
-    return family.loss(y, model.predict(X)), seconds
+    mean = np.asarray(model.predict(test.X, test.exposure)).ravel()
+    seconds = seconds if model.seconds is None else model.seconds
+    return family.loss(test.y, mean, test.exposure), seconds
 
 
-def run(name: str, n_splits: int) -> dict[str, tuple[float, float]]:
+def run(
+    name: str, n_splits: int, methods: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
     """Median loss and seconds of every method on a set."""
-    X, y = load_table(name)
-    family = family_of(name)
+    table, family = load_table(name), family_of(name)
     found: dict[str, list[tuple[float, float]]] = {}
-    for train, test in make_splits(name, len(y), None)[1][:n_splits]:
-        parts = [(X.iloc[rows], y[rows]) for rows in (train, test)]
-        for method, model in contenders(family, X):
-            try:
-                result = measured(family, model, *parts)
-            except (ValueError, np.linalg.LinAlgError) as error:
-                if method != "pygam":
-                    raise
-                print(f"{name}: pyGAM failed ({error})"[:110], flush=True)
-                result = (np.nan, np.nan)
-            found.setdefault(method, []).append(result)
+    for train, test in make_splits(name, len(table.y), None)[1][:n_splits]:
+        for method, model in contenders(family, table.X):
+            if method in methods:
+                result = attempted(name, method, family, model, table, train, test)
+                found.setdefault(method, []).append(result)
     return {method: tuple(np.median(rows, axis=0)) for method, rows in found.items()}
+
+
+def attempted(
+    name: str,
+    method: str,
+    family: Family,
+    model: object,
+    table: Table,
+    train: np.ndarray,
+    test: np.ndarray,
+) -> tuple:
+    """One measurement; a peer that fails has none, and says why."""
+    try:
+        return measured(family, model, table.take(train), table.take(test))
+    except Exception as error:  # a peer may raise anything
+        if PEERS.get(method) is None:
+            raise
+        print(f"{name}: {method} failed ({error})"[:150], flush=True)
+        return np.nan, np.nan
+
+
+def counts_by_rows(n_splits: int) -> None:
+    """bike_hourly: random training rows of several sizes, 4,000 others to test."""
+    table = load_table("bike_hourly", 10**9)
+    print("| rows | additive | reml | superglm |")
+    print("|---" * 4 + "|")
+    for n in (500, 2000, 11_643):
+        found: dict[str, list[tuple]] = {}
+        for seed in range(n_splits):
+            order = np.random.default_rng(seed).permutation(len(table.y))
+            train, test = order[:n], order[-4000:]
+            for method, model in contenders(COUNT, table.X):
+                if method in ("additive", "reml", "superglm"):
+                    result = attempted(
+                        "bike_hourly", method, COUNT, model, table, train, test
+                    )
+                    found.setdefault(method, []).append(result)
+        cells = [np.median(rows, axis=0) for rows in found.values()]
+        shown = " | ".join(f"{cell(loss)}, {cell(sec)} s" for loss, sec in cells)
+        print(f"| {n} | {shown} |", flush=True)
 
 
 def cell(value: float) -> str:
@@ -212,29 +274,32 @@ def cell(value: float) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="*", default=[*SQUARED, *COUNTS, *CLASSES])
+    parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--splits", type=int, default=N_SPLITS)
+    parser.add_argument("--counts", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    print("| set | " + " | ".join(METHODS) + " | additive / lines | / pygam |")
-    print("|---" * (len(METHODS) + 3) + "|")
-    ratios = []
+    if options.counts:
+        counts_by_rows(options.splits)
+        return
+    methods = tuple(m for m in METHODS if m in options.methods)
+    print("| set | " + " | ".join(methods) + " |")
+    print("|---" * (len(methods) + 1) + "|")
+    ratios: dict[str, list[float]] = {m: [] for m in methods}
     for name in options.sets:
-        found = run(name, options.splits)
-        nothing = (np.nan, np.nan)
-        rows = [found.get(method, nothing) for method in METHODS]
+        found = run(name, options.splits, methods)
+        rows = [found.get(method, (np.nan, np.nan)) for method in methods]
         shown = [f"{cell(loss)}, {cell(seconds)} s" for loss, seconds in rows]
-        own = found["additive"][0]
-        ratio = [own / found.get(m, nothing)[0] for m in ("lines", "pygam")]
-        ratios.append(ratio)
-        print(
-            f"| {name} | {' | '.join(shown)} | {ratio[0]:.3f} | {ratio[1]:.3f} |",
-            flush=True,
-        )
-    mean = np.exp(np.nanmean(np.log(ratios), axis=0))
-    print(f"\nGeometric means of the ratios: {mean[0]:.3f}, {mean[1]:.3f}")
+        for method, (loss, _) in zip(methods, rows, strict=True):
+            ratios[method].append(found["additive"][0] / loss)
+        print(f"| {name} | {' | '.join(shown)} |", flush=True)
+    print("\nError of additive over that of each, by set and as a geometric mean:")
+    for method, values in ratios.items():
+        each = ", ".join(f"{value:.3f}" for value in values)
+        print(f"{method}: {np.exp(np.nanmean(np.log(values))):.3f} ({each})")
 
 
 if __name__ == "__main__":
