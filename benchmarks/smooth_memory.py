@@ -1,7 +1,7 @@
 """Time and memory of an additive model of many rows.
 
-``python benchmarks/smooth_memory.py`` fits eight curves to a million rows of float32 and
-prints seconds and the peak of memory beyond X.
+``python benchmarks/smooth_memory.py`` fits eight curves to a million rows of float32
+and prints seconds and the peak of memory beyond X.
 """
 
 import argparse

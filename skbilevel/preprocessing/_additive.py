@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skbilevel._label_functions import asks_for_transformer
+from skbilevel.preprocessing._additive_blocks import in_blocks
 from skbilevel.preprocessing._original_columns import terms_of
 from skbilevel.preprocessing._penalized_splines import PenalizedSplines
 from skbilevel.preprocessing._spline_products import (
@@ -34,7 +35,9 @@ class AdditivePipeline(Pipeline):
 
     Where ``feature_groups`` of the last step is a function of a ``transformer``, such
     as `terms_of`, it gets the fitted steps. scikit-learn's own Pipeline tells its last
-    step nothing of them. All else is scikit-learn's.
+    step nothing of them. Where the columns of all terms would be more than fifty
+    million numbers, they are made block by block, for a last step that takes
+    `RowBlocks`. All else is scikit-learn's.
     """
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> AdditivePipeline:
@@ -57,15 +60,23 @@ class AdditivePipeline(Pipeline):
         last = self.steps[-1][1]
         make = getattr(last, "feature_groups", None)
         if not (callable(make) and asks_for_transformer(make)):
-            super().fit(X, y, **params)
+            self._fit_steps(X, y, params)
             return self
         # The steps are fitted when the last one calls it.
         last.set_params(feature_groups=lambda names: make(transformer=self[:-1]))
         try:
-            super().fit(X, y, **params)
+            self._fit_steps(X, y, params)
         finally:
             last.set_params(feature_groups=make)
         return self
+
+    def _fit_steps(self, X: Any, y: Any, params: dict[str, Any]) -> None:
+        """All rows at once, or in blocks where their columns would be too large."""
+        blocks = in_blocks(self, X, y, params)
+        if blocks is None:
+            super().fit(X, y, **params)
+        else:
+            self.steps[-1][1].fit(blocks)
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,10 @@ def make_additive(
     -----
     Knots are placed once, on all rows that `fit` gets; the model is then tuned on folds
     of these rows. A `BilevelSearchCV` around the pipeline places them again in every
-    fold. The steps can be changed as those of any pipeline:
+    fold. Where rows times columns are more than fifty million numbers, knots come from
+    50,000 random rows (with every category and the ends of every column), and the
+    estimator reads all rows in blocks, as it reads `RowBlocks`: the columns of the
+    terms are never held as a whole. The steps can be changed as those of any pipeline:
     ``set_params(columntransformer__smooth__n_knots=20)``.
 
     Examples

@@ -1,6 +1,7 @@
 """terms_of and make_additive: labels, kinds of columns, every estimator."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
@@ -261,3 +262,44 @@ def test_pictures_know_the_labels(pyplot):
     search = BilevelSearchCV(model).fit(table, y)
     shown = StrengthsDisplay.from_estimator(search)
     assert_array_equal(shown.feature_groups, terms_of(model[:-1]))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, None], ids=str)
+@pytest.mark.parametrize("estimator", [BilevelRidgeCV(), BilevelPoissonCV()], ids=str)
+def test_many_rows_in_blocks(monkeypatch, frame, estimator):
+    rng = np.random.default_rng(0)
+    n = 1500
+    columns = {"a": rng.uniform(0.0, 6.0, n), "k": rng.choice(list("abc"), n)}
+    columns["a"][7], columns["k"][11] = 6.5, "rare"
+    if frame is None:
+        columns["k"] = (columns["k"] == "a").astype(float)
+    X = np.column_stack([*columns.values()]) if frame is None else frame(columns)
+    eta = np.sin(columns["a"]) + rng.normal(size=n)
+    y = eta if isinstance(estimator, BilevelRidgeCV) else rng.poisson(np.exp(eta))
+    weight = rng.integers(1, 3, n)
+    given = {f"{type(estimator).__name__.lower()}__sample_weight": weight}
+    make = partial(make_additive, estimator, smooth=PenalizedSplines(5))
+    whole = make().fit(X, y, **given)
+    module = "skbilevel.preprocessing._additive_blocks."
+    for name, value in (("_LARGEST", 1000), ("_SAMPLE", 400), ("_BLOCK", 333)):
+        monkeypatch.setattr(module + name, value)
+    largest = []
+    real = PenalizedSplines.transform
+    monkeypatch.setattr(
+        PenalizedSplines,
+        "transform",
+        lambda self, X: largest.append(len(X)) or real(self, X),
+    )
+    blocks = make().fit(X, y, **given)
+    # Never the columns of all rows.
+    assert max(largest) < 450
+    assert blocks[-1].coef_.shape == whole[-1].coef_.shape
+    assert blocks[-1].group_labels_.tolist() == whole[-1].group_labels_.tolist()
+    # Knots are others, and so are folds; a category of one row hardly has a level.
+    common = np.arange(n) != 11
+    near = {"rtol": 0.05, "atol": 0.05}
+    assert_allclose(blocks.predict(X)[common], whole.predict(X)[common], **near)
+    # What row blocks cannot do is done with all rows.
+    alone = make().set_params(**{f"{blocks.steps[-1][0]}__cv": KFold(3)})
+    alone.fit(X, y)
+    assert max(largest) == n
