@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from sklearn.linear_model import enet_path
+from scipy import sparse
+from sklearn.linear_model import ElasticNet, enet_path
 
 from skbilevel._threads import quiet_descent
 from skbilevel._typing import Array
@@ -27,6 +28,11 @@ from skbilevel.problems._kernel import KernelRows
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
 _DIRECT = 120
+# Where fewer than this share of the entries are stored, a coordinate step reads a column
+# of X. Elsewhere it reads a row of the Gram matrix, which has to be formed first.
+_THIN_BELOW = 0.25
+# Products that a Gram matrix takes, below which it is quicker than the checks of a fit.
+_THIN_FROM = 5_000_000
 # Columns that a working set starts with, and how often it may grow at one penalty.
 _FIRST, _ROUNDS = 20, 20
 
@@ -55,6 +61,29 @@ class LeastSquaresOracle(Protocol):
     def rows_of(self, active: Array) -> tuple[Array, Array] | None:
         """Some columns of the rows, and targets, or None where rows are not at hand."""
 
+    def thin_rows(self, active: Array) -> ThinRows | None:
+        """Some columns as a sparse matrix, or None where that is not their form."""
+
+
+@dataclass(frozen=True)
+class ThinRows:
+    """Sparse columns of a training set with one target, as they were given.
+
+    Parameters
+    ----------
+    X : CSC array of shape (n, a)
+        The columns, which the descent centres by itself.
+    y, weight : ndarray of shape (n,)
+        Targets and row weights.
+    intercept : bool
+        Whether there is a free intercept.
+    """
+
+    X: sparse.csc_array
+    y: Array
+    weight: Array
+    intercept: bool
+
 
 @dataclass(frozen=True)
 class GramOracle:
@@ -80,6 +109,9 @@ class GramOracle:
     def rows_of(self, active: Array) -> tuple[Array, Array] | None:
         """Some columns of the rows, and targets, or None where moments are all."""
         return None if self.rows is None else self.rows(active)
+
+    def thin_rows(self, active: Array) -> None:
+        """None: the Gram matrix is there already."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +235,11 @@ def _descend(
     descent: Descent,
 ) -> Array:
     """Coordinate descent on some columns, all penalties; (c, len(active), t)."""
-    options = {"l1_ratio": ratio, "tol": descent.tol, "max_iter": descent.max_iter}
+    options: dict[str, Any] = {
+        "l1_ratio": ratio,
+        "tol": descent.tol,
+        "max_iter": descent.max_iter,
+    }
     # It goes round the columns in order, and would draw a seed from the global
     # generator all the same.
     options["random_state"] = 0
@@ -218,6 +254,9 @@ def _descend(
             **options,
         )
         return np.asarray(np.moveaxis(coefs, 2, 0).swapaxes(1, 2))
+    thin = oracle.thin_rows(active)
+    if thin is not None:
+        return _descend_thin(thin, penalties, start, options)
     # One dummy row with the norm of y: with a Gram matrix given, the rows only
     # set the scale of the penalty and of the tolerance.
     _, coefs, _ = enet_path(
@@ -231,6 +270,20 @@ def _descend(
         **options,
     )
     return np.asarray(coefs.T[:, :, None])
+
+
+def _descend_thin(
+    rows: ThinRows, penalties: Array, start: Array | None, options: dict[str, Any]
+) -> Array:
+    """The same on sparse columns: a step reads the entries of one of them."""
+    coefs = np.zeros((len(penalties), rows.X.shape[1], 1))
+    model = ElasticNet(fit_intercept=rows.intercept, warm_start=True, **options)
+    if start is not None:
+        model.coef_ = np.array(start[:, 0])
+    for k, penalty in enumerate(penalties / rows.weight.sum()):
+        model.set_params(alpha=float(penalty)).fit(rows.X, rows.y, rows.weight)
+        coefs[k, :, 0] = model.coef_
+    return coefs
 
 
 def _as_rows(oracle: LeastSquaresOracle, active: Array) -> tuple[Array, Array]:
@@ -279,6 +332,21 @@ class KernelOracle:
         root = self._rows.root_weight[self._train][:, None]
         return root * self._columns(active), root * self._y
 
+    def thin_rows(self, active: Array) -> ThinRows | None:
+        """Some columns, where they are sparse and only an intercept is free."""
+        rows, train = self._rows, self._train
+        given = rows.rows
+        if not sparse.issparse(rows.X) or rows.free.shape[1] > int(given.intercept):
+            return None
+        if len(train) * len(active) ** 2 < _THIN_FROM:
+            return None
+        X = sparse.csc_array(rows.X[:, active][train])
+        if X.nnz > _THIN_BELOW * X.shape[0] * X.shape[1]:
+            return None
+        X.data *= np.repeat(rows.metric[active], np.diff(X.indptr))
+        weight = given.weight[train]
+        return ThinRows(X, rows.y[train, 0], weight, given.intercept)
+
     def gradient(self, active: Array, w: Array) -> Array:
         """``X^T (y - X W)`` for all columns."""
         full = np.zeros((self._rows.rows.n_penalized, w.shape[1]))
@@ -297,6 +365,9 @@ class RowsOracle:
         self.cross = fit.cross[index]
 
     def rows_of(self, active: Array) -> None:
+        """None: rows are never gathered."""
+
+    def thin_rows(self, active: Array) -> None:
         """None: rows are never gathered."""
 
     def sub_gram(self, active: Array) -> Array:
