@@ -28,8 +28,8 @@ from skbilevel.problems._kernel import KernelRows
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
 _DIRECT = 120
-# Where fewer than this share of the entries are stored, a coordinate step reads a column
-# of X. Elsewhere it reads a row of the Gram matrix, which has to be formed first.
+# Where fewer than this share of the entries are stored, a coordinate step reads a
+# column of X. Elsewhere it reads a row of the Gram matrix, which is formed first.
 _THIN_BELOW = 0.25
 # Products that a Gram matrix takes, below which it is quicker than the checks of a fit.
 _THIN_FROM = 5_000_000

@@ -20,6 +20,9 @@ from skbilevel.solvers import choose_regime
 
 # Up to this many columns, and fewer than rows, the guard forms Gram matrices.
 _GRAM_UP_TO = 1500
+# Sparse rows from this number on, with this many columns for each of them, go by
+# products: kernels take ten to forty times as long and are no better (decisions.md).
+_WIDE_ROWS_FROM, _WIDE_FROM = 1000, 4
 
 
 def is_large(rows: AugmentedRows) -> bool:
@@ -27,7 +30,10 @@ def is_large(rows: AugmentedRows) -> bool:
     if isinstance(rows, SummedRows):
         return False
     p = rows.n_penalized
-    regime = choose_regime(rows.n_rows, p, sparse.issparse(rows.X))
+    thin = sparse.issparse(rows.X)
+    if thin and rows.n_rows >= _WIDE_ROWS_FROM and p >= _WIDE_FROM * rows.n_rows:
+        return True
+    regime = choose_regime(rows.n_rows, p, thin)
     return regime == "matrix-free" or (regime == "primal" and p > _GRAM_UP_TO)
 
 
