@@ -58,7 +58,8 @@ class Uncertainty:
     @classmethod
     def of(cls, data: Prepared, v: Array, coef: Array) -> Uncertainty | None:
         """At variances (p,) or (p, c); None where it would take too much."""
-        rows, alive = data.rows, np.asarray((v.T > 0.0).reshape(-1, len(v)).any(axis=0))
+        rows = data.rows
+        alive = np.asarray((v > 0.0).any(axis=tuple(range(1, v.ndim))))
         kept, v = rows.penalized[alive], v[alive]
         coupled = facts_of(data.loss).coupled
         if not _is_affordable(rows.n_rows, len(kept), coef.shape[1] if coupled else 1):
@@ -72,7 +73,9 @@ class Uncertainty:
         dispersion = np.ones(coef.shape[1])
         if square is not None and isinstance(made, Covariance):
             left = max(float(rows.weight.sum()) - made.df, 1.0)
-            dispersion = square * data.y_scale**2 / left
+            # The square of targets beyond 1e154 is infinite.
+            with np.errstate(over="ignore"):
+                dispersion = square / left * np.square(data.y_scale)
         columns = (kept, rows.free, rows.free_map, rows.shift, rows.intercept)
         return cls(made, *columns, dispersion)
 

@@ -264,7 +264,7 @@ def sweep_map(moment: Array, n_free: int) -> Array:
         return np.asarray(moment[..., :1, 1:] / safe)
     shape = (*moment.shape[:-2], n_free, moment.shape[-1] - n_free)
     out = np.empty(shape)
-    if n_free == 0:
+    if not out.size:
         return out
     width = moment.shape[-1]
     for source, target in zip(
