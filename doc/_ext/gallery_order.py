@@ -23,6 +23,8 @@ READING_ORDER = (
     "plot_row_groups",
     "plot_related_tasks",
     "plot_smooth_terms",
+    "plot_bike_counts",
+    "plot_claims",
     "plot_weights",
     "plot_wrong_labels",
     "plot_pipeline_search",
