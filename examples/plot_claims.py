@@ -11,8 +11,8 @@ logarithm of the time goes in as an ``offset``, and the curves come out with ban
 # The data
 # --------
 # 6,000 policies that are drawn here: young and old drivers have more claims, and so
-# has a high level of the bonus scale; of 20 regions two are different, and the colour of
-# the car is nothing.
+# has a high level of the bonus scale; two of 20 regions are different, and the colour
+# of the car is nothing.
 
 import matplotlib.pyplot as plt
 import numpy as np
