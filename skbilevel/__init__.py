@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from skbilevel.blocks import RowBlocks
     from skbilevel.fractional import FractionalICA, FractionalSparseRegressor
     from skbilevel.linear_model import (
+        BilevelElasticNetCV,
         BilevelGammaCV,
+        BilevelLassoCV,
         BilevelLogisticCV,
         BilevelPoissonCV,
         BilevelRidgeClassifierCV,
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BilevelElasticNetCV",
     "BilevelGammaCV",
+    "BilevelLassoCV",
     "BilevelLogisticCV",
     "BilevelPoissonCV",
     "BilevelRidgeCV",

@@ -17,7 +17,11 @@ _SEARCHED = (
 _IN_C = f"{_SEARCHED} (alpha = 1 / C)"
 _L2 = (
     "the penalty is l2 with one strength per feature, and a feature of infinite "
-    "strength is removed; leave it out"
+    "strength is removed; leave it out, or use BilevelElasticNetCV"
+)
+_L1 = (
+    "BilevelLassoCV has an l1 penalty, BilevelElasticNetCV an l2 part beside it, whose "
+    "share is l1_ratio"
 )
 _NOTHING = "there is nothing here that it could set; leave it out"
 _RESULTS = "hyperpenalty_ holds the candidates, history_ the course of the search"
@@ -55,6 +59,15 @@ OF_MODELS = {
     "link": "the link is the logarithm; leave it out",
     "family": "every family has an estimator of its own, BilevelPoissonCV for instance",
     "classes": "they are read from y; class_weight takes their weights",
+}
+# Of estimators with an l1 penalty.
+OF_NETS = {
+    **OF_MODELS,
+    **dict.fromkeys(("penalty", "l1_ratio", "l1_ratios"), _L1),
+    "solver": "there is one solver, on the active columns; leave it out",
+    "n_jobs": _NOTHING,
+    "gcv_mode": "there is no criterion in closed form; give cv a number of folds",
+    "positive": "coefficients of one sign are not offered; use Lasso(positive=True)",
 }
 _NO_GRID = (
     "the strengths of the last step are searched along their gradient, without a grid; "

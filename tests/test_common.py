@@ -9,7 +9,9 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skbilevel import (
+    BilevelElasticNetCV,
     BilevelGammaCV,
+    BilevelLassoCV,
     BilevelLogisticCV,
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
@@ -26,6 +28,8 @@ ESTIMATORS = [
     BilevelRidgeCV(cv="loo"),
     BilevelRidgeCV(feature_groups="shared"),
     BilevelRidgeCV(hyperpenalty=("sparse", 0.1), cv=3),
+    BilevelLassoCV(),
+    BilevelElasticNetCV(feature_groups="shared"),
     BilevelRidgeClassifierCV(),
     BilevelLogisticCV(),
     BilevelPoissonCV(),

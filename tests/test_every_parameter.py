@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skbilevel import (
     BilevelGammaCV,
+    BilevelLassoCV,
     BilevelLogisticCV,
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
@@ -22,7 +23,7 @@ from skbilevel import (
     BilevelSearchCV,
     BilevelTweedieCV,
 )
-from skbilevel.linear_model import _criterion_search, _ridge
+from skbilevel.linear_model import _criterion_search, _least_squares
 from skbilevel.solvers import CG, LBFGSB, SABA, Implicit, Nested
 
 RNG = np.random.default_rng(0)
@@ -31,6 +32,7 @@ ETA = X[:, 0] - 0.5 * X[:, 1] + 0.7 * RNG.standard_normal(48)
 CLASSES = np.digitize(ETA, [-0.5, 0.5])
 TARGETS = {
     BilevelRidgeCV: np.column_stack([ETA, X[:, 1] + RNG.standard_normal(48)]),
+    BilevelLassoCV: ETA,
     BilevelRidgeClassifierCV: CLASSES,
     BilevelLogisticCV: CLASSES,
     BilevelPoissonCV: np.round(np.exp(1.0 + ETA)),
@@ -86,7 +88,7 @@ def idle(make, mode):
     if mode == "guard":
         return {"tol", "max_iter", "n_jobs"}
     without = set()
-    if make in RIDGES or mode in ("loo", "published"):
+    if make in (*RIDGES, BilevelLassoCV) or mode in ("loo", "published"):
         without |= {"n_jobs"}
     if mode in ("splitter", "loo", "gcv", "reml"):
         without |= {"random_state"}
@@ -99,6 +101,7 @@ def cases():
         for mode in MODES:
             glm = make is BilevelPoissonCV and mode == "guard"
             own = make is BilevelLogisticCV and mode in ("guard", "loo")
+            own = own or (make is BilevelLassoCV and mode == "guard")
             if make is BilevelRidgeCV or mode == "criterion" or glm or own:
                 yield make, mode
 
@@ -113,7 +116,7 @@ def parameters(make, mode):
 def seen(model, y, monkeypatch):
     """All that a user can see of a fit; a sentence where it is refused."""
     threads = []
-    for module in (_criterion_search, _ridge):
+    for module in (_criterion_search, _least_squares):
         real = module.map_threads
         monkeypatch.setattr(
             module,

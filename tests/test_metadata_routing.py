@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skbilevel import (
     BilevelGammaCV,
+    BilevelLassoCV,
     BilevelLogisticCV,
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
@@ -74,6 +75,7 @@ def coef(model: Any) -> Any:
 
 CASES = {
     "ridge": Case(BilevelRidgeCV),
+    "lasso": Case(BilevelLassoCV),
     "ridge classifier": Case(BilevelRidgeClassifierCV),
     "logistic": Case(BilevelLogisticCV),
     "poisson": Case(BilevelPoissonCV, offset=True),
@@ -229,6 +231,8 @@ def test_the_scorer_gets_further_metadata(case, routing):
 @each_case
 @pytest.mark.parametrize("cv", ["loo", 3])
 def test_metadata_that_are_no_rows_are_passed_as_they_are(case, cv, routing):
+    if cv == "loo" and case is CASES["lasso"]:
+        pytest.skip("an l1 penalty has no closed form")
     X, y, _ = draw(case)
     case.model(cv=cv, scoring=scorer(tag=True)).fit(X, y, tag="all")
     assert {tag for _, _, tag in SEEN["score"]} == {"all"}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skbilevel.linear_model._dp_lasso import DPLasso
     from skbilevel.linear_model._dp_logistic import DPLogistic
     from skbilevel.linear_model._dp_ridge import DPRidge
+    from skbilevel.linear_model._elastic_net import BilevelElasticNetCV, BilevelLassoCV
     from skbilevel.linear_model._export import to_sklearn
     from skbilevel.linear_model._gamma import BilevelGammaCV
     from skbilevel.linear_model._logistic import BilevelLogisticCV
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from skbilevel.linear_model._tweedie import BilevelTweedieCV
 
 __all__ = [
+    "BilevelElasticNetCV",
     "BilevelGammaCV",
+    "BilevelLassoCV",
     "BilevelLogisticCV",
     "BilevelPoissonCV",
     "BilevelRidgeCV",
@@ -34,7 +37,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BilevelElasticNetCV": "_elastic_net",
     "BilevelGammaCV": "_gamma",
+    "BilevelLassoCV": "_elastic_net",
     "BilevelLogisticCV": "_logistic",
     "BilevelPoissonCV": "_poisson",
     "BilevelRidgeCV": "_ridge",

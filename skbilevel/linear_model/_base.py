@@ -69,6 +69,7 @@ _FITTED = (
     "coef_",
     "intercept_",
     "alpha_",
+    "l1_ratio_",
     "C_",
     "group_alpha_",
     "group_labels_",

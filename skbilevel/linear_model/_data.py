@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from scipy import sparse
 from skbilevel._typing import Array
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._free_columns import free_map
+from skbilevel.model_selection._net_shares import NetShares
 from skbilevel.problems import Loss, SquaredLoss
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, some_columns
@@ -77,6 +79,8 @@ class Prepared:
         Part of ``offset`` that belongs to the intercept.
     y_scale : float
         What targets were divided by, a power of two: that loses nothing.
+    net : tuple of NetShares
+        Shares of the L1 norm that are tried; none of them is a ridge penalty.
     """
 
     rows: AugmentedRows
@@ -88,6 +92,7 @@ class Prepared:
     strata: Array | None = None
     level: float = 0.0
     y_scale: float = 1.0
+    net: tuple[NetShares, ...] = ()
 
     @property
     def quadratic(self) -> bool:
@@ -296,6 +301,17 @@ def prepare(
     y = _settled(y, y_shift) if intercept else y
     rows = columns.rows(y, y_shift)
     return Prepared(rows, counts, 1.0 / counts.unit, y_scale=scale)
+
+
+def with_net(data: Prepared, ratios: Sequence[Array | float]) -> Prepared:
+    """The same with an elastic net of one of these shares of the L1 norm.
+
+    Strengths stand beside the mean loss, so that they do not depend on how many rows
+    there are.
+    """
+    own = [r if np.ndim(r) == 0 else np.asarray(r)[data.rows.penalized] for r in ratios]
+    net = tuple(NetShares.of(each, data.y_scale) for each in own)
+    return replace(data, net=net, alpha_unit=1.0)
 
 
 def prepare_glm(

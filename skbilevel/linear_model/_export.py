@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import (
+    ElasticNet,
+    Lasso,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+)
 from sklearn.pipeline import Pipeline
 
 from skbilevel._array_api import copied, on_host
@@ -83,6 +89,21 @@ def plain_ridge(model: Any) -> Ridge:
     if model.alpha_.ndim == 2:  # Ridge takes a strength of every target
         alpha = np.array([_typical(each) for each in on_host(model.alpha_)])
     return _transfer(model, plain, alpha=alpha)
+
+
+def plain_lasso(model: Any) -> Lasso:
+    """The ``Lasso`` of a regressor."""
+    plain = Lasso().fit(*_placeholder([0.0]))
+    plain.n_iter_ = model.n_iter_
+    return _transfer(model, plain, alpha=_typical(model.alpha_))
+
+
+def plain_elastic_net(model: Any) -> ElasticNet:
+    """The ``ElasticNet`` of a regressor; its share is the mean of those of features."""
+    plain = ElasticNet().fit(*_placeholder([0.0]))
+    plain.n_iter_ = model.n_iter_
+    share = float(np.mean(model.l1_ratio_))
+    return _transfer(model, plain, alpha=_typical(model.alpha_), l1_ratio=share)
 
 
 def plain_ridge_classifier(model: Any) -> RidgeClassifier:

@@ -52,6 +52,8 @@ _HALF = (10.0, 3.0, 1.0, 0.3)
 _EVIDENCE, _EVIDENCE_STEPS = (1.0, 0.1), 4
 # A class with one strength has no deviations: hyperpenalties damp its steps only.
 _ONE_STRENGTH = ((0.03, 0.01, 0.003), (0.01,))
+# Of the elastic net: hyperpenalties, and how many powers of adaptive refits, 0 and 1.
+_NET_HALF, _NET_POWERS = (10.0, 3.0, 1.0, 0.3), 2
 # With fewer rows that differ from the commonest target a nested choice is noise.
 _MIN_UNCOMMON = 10
 
@@ -114,7 +116,12 @@ def tune_guarded(
 
 
 def _family_of(data: Prepared) -> LossFamily | None:
-    """The family of a loss; None is least squares."""
+    """The family of a loss and a penalty; None is ridge regression."""
+    if data.net:
+        # Ridge does not wait for modules that it has no use for.
+        from skbilevel.model_selection._net_trainer import NetFamily
+
+        return NetFamily(data.net)
     if data.quadratic:
         return None
     from skbilevel.model_selection._glm_family import GLMFamily
@@ -178,6 +185,8 @@ def recipe_of(
     data: Prepared, resampling: Resampling, options: TuningOptions, plan: NestedPlan
 ) -> Recipe:
     """Which candidates the amount of data allows and pays for."""
+    if data.net:
+        return _recipe_of_net(data, options)
     recipe = _recipe_by_size(data, resampling, options, plan)
     if data.quadratic:
         return recipe
@@ -189,6 +198,26 @@ def recipe_of(
     uncommon = n_uncommon(data.rows.y, data.rows.weight)
     few = is_small(data) or uncommon < _MIN_UNCOMMON
     return recipe.without_paths() if few else recipe
+
+
+def _recipe_of_net(data: Prepared, options: TuningOptions) -> Recipe:
+    """Deviations from the shared strength, and adaptive refits of its columns."""
+    if is_small(data):
+        return Recipe().without_paths()
+    recipe = Recipe(
+        half=_NET_HALF,
+        evidence=(),
+        elastic_net=_NET_POWERS,
+        path="adaptive",
+        ratio=1.0,
+        refits=False,
+    )
+    if options.groups is None:
+        return recipe
+    recipe = recipe.for_groups(
+        len(options.groups.labels), data.rows.n_penalized, halves=True
+    )
+    return replace(recipe, evidence=())
 
 
 def _recipe_by_size(
@@ -274,20 +303,23 @@ def plan_of(
 ) -> NestedPlan:
     """Nested folds."""
     if isinstance(data.rows, SummedRows):
-        return cell_plan(data.rows, _tunes_on_halves(data, options))
+        plan = cell_plan(data.rows, _tunes_on_halves(data, options))
+        return plan.tuned_on_folds() if data.net else plan
     request = PlanRequest(
         data.rows.n_rows,
         data.rows.width,
         resampling.groups,
         np.random.default_rng(options.seed),
         data.strata,
-        not data.quadratic,
+        bool(data.net) or not data.quadratic,
         _tunes_on_halves(data, options),
     )
     if resampling.splits is None:
         plan = default_plan(request, resampling.n_folds)
     else:
         plan = split_plan(request, resampling.splits, resampling.by_membership)
+    if data.net:
+        return plan.tuned_on_folds()
     if is_large(data.rows):
         X = data.rows.X
         given, rowwise = resampling.splits is not None, resampling.by_membership
@@ -304,6 +336,8 @@ def plan_of(
 
 def _tunes_on_halves(data: Prepared, options: TuningOptions) -> bool:
     """Whether anything but the elastic net, the evidence and one strength is tuned."""
+    if data.net:
+        return False
     if options.metadata is not None or is_large(data.rows):
         return True
     if data.quadratic:
@@ -360,6 +394,7 @@ def report_guard(
         hyperpenalty,
         folds,
         _edge(found) if limits.open else 0,
+        share=found.candidates.shared.share,
     )
 
 

@@ -120,6 +120,8 @@ class Tuned:
         rows; takes the place of ``folds`` for criteria in closed form.
     tried : Tried or None
         Shared strengths that were evaluated, where one is all that was searched.
+    share : int
+        Place of the share of the L1 norm among those that were tried.
     """
 
     v: Array
@@ -132,3 +134,4 @@ class Tuned:
     edge: int
     left_out: Callable[[], Array] | None = None
     tried: Tried | None = None
+    share: int = 0

@@ -74,6 +74,8 @@ class Published:
         Where the shared strength ended.
     uncertainty : callable or None
         Computes the covariance of the coefficients.
+    share : int
+        Place of the share of the L1 norm among those that were tried.
     """
 
     coef: Array
@@ -91,6 +93,7 @@ class Published:
     tried: PublishedTried | None
     edge: int = 0
     uncertainty: Callable[[], Uncertainty | None] | None = None
+    share: int = 0
 
 
 def publish_attributes(
@@ -123,7 +126,8 @@ def publish_attributes(
         tuned.left_out,
         _tried(data, tuned),
         tuned.edge,
-        partial(Uncertainty.of, data, tuned.v, tuned.coef),
+        None if data.net else partial(Uncertainty.of, data, tuned.v, tuned.coef),
+        tuned.share,
     )
 
 

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.base import MultiOutputMixin
 
-from skbilevel._sklearn_compat import _fit_context
-from skbilevel._threads import map_threads, n_threads
 from skbilevel._typing import Array
-from skbilevel.blocks import RowBlocks
-from skbilevel.linear_model._base import (
-    BilevelLinearModel,
-    check_weight,
-    linear_predictor,
-    seed_of,
-)
-from skbilevel.linear_model._block_data import TargetCode
-from skbilevel.linear_model._block_fit import (
-    BlockReader,
-    check_numbers,
-    check_parameters,
-)
-from skbilevel.linear_model._columns import Groups
-from skbilevel.linear_model._counts import RowCounts
-from skbilevel.linear_model._cv import Resampling
-from skbilevel.linear_model._data import Prepared, prepare
+from skbilevel.linear_model._base import linear_predictor
 from skbilevel.linear_model._export import plain_ridge
-from skbilevel.linear_model._first_look import warn_of_constant
-from skbilevel.linear_model._following import FollowedFit, FollowedPart
 from skbilevel.linear_model._lazily import lazily
-from skbilevel.linear_model._parts_apart import can_go_apart, fit_apart
-from skbilevel.linear_model._publish import Published
-from skbilevel.linear_model._scoring import ScoringMixin, nested_score
+from skbilevel.linear_model._least_squares import BilevelRegressor
 from skbilevel.linear_model._uncertainty import beside
 
 
-class BilevelRidgeCV(
-    ScoringMixin, MultiOutputMixin, RegressorMixin, BilevelLinearModel
-):
+class BilevelRidgeCV(MultiOutputMixin, BilevelRegressor):
     """Ridge regression with one tuned strength per feature.
 
     Put it where `RidgeCV` or a grid search over `Ridge` stood. It minimizes ::
@@ -134,9 +108,10 @@ class BilevelRidgeCV(
     alpha_per_target: bool
     noise_variance_: Any
     _dispersion_name = "noise_variance_"
+    _multi_output = True
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BilevelLinearModel._parameter_constraints,
+        **BilevelRegressor._parameter_constraints,
         "alpha_per_target": ["boolean"],
     }
 
@@ -162,144 +137,10 @@ class BilevelRidgeCV(
     ) -> None:
         self._keep(locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any
-    ) -> BilevelRidgeCV:
-        """Tune the strengths and fit the coefficients.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; float32 and float64 are kept, other numbers become float64. A
-            `RowBlocks`, or Dask collections for X and what is beside it, are read in
-            blocks.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets; None where X is a `RowBlocks`, which holds them.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; an integer weight counts as that many rows, a weight
-            of zero as none. Of weights whose mean is below one only ratios matter.
-        **params : dict
-            ``groups`` for the splitter; where ``cv`` is None or a number, they make
-            folds of whole groups, once. Anything else needs metadata routing.
-
-        Returns
-        -------
-        self : BilevelRidgeCV
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If the data or a parameter cannot be used; the message names it.
-        KeyboardInterrupt
-            If the user interrupts the fit; the best strengths so far are published.
-        """
-        self._fit(X, y, sample_weight, params, self._resampling)
-        return self
-
-    def _fit_copy(
-        self, X: Any, y: Any, sample_weight: Any, params: dict[str, Any], resample: Any
-    ) -> list[Published]:
-        given = (X, y, {"sample_weight": sample_weight})
-        X, y = self._validate(X, y, multi_output=True, y_numeric=True)
-        counts = RowCounts.of(check_weight(sample_weight, X))
-        Y = counts.take(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
-        warn_of_constant(Y)
-        resampling = resample(X, y, sample_weight, params).among(counts)
-        columns = [slice(k, k + 1) for k in range(Y.shape[1])]
-        if not self.alpha_per_target or Y.shape[1] == 1:
-            columns = [slice(None)]
-        attributes = partial(self._attributes, X.dtype, y.ndim == 1)
-        fit = self._followed(*given, attributes, len(columns))
-        free, groups = self._strength_columns(X, resampling)
-        own = (free, self.fit_intercept, groups is not None)
-        taken = counts.take(X)
-
-        def make(c: slice) -> Prepared:
-            return prepare(taken, Y[:, c], counts, *own)
-
-        parts = None
-        if len(columns) > 1 and can_go_apart(self, resampling, X):
-            parts = fit_apart(self, taken, Y, (counts, own, groups, resampling))
-        if parts is None:
-            parts = self._fit_parts(make, groups, resampling, columns, fit)
-        score = partial(nested_score, self, X, y, parts, sample_weight, params)
-        return self._conclude(fit, parts, score)
-
-    def _fit_parts(
-        self,
-        make: Callable[[slice], Prepared],
-        groups: Groups | None,
-        resampling: Resampling,
-        columns: list[slice],
-        fit: FollowedFit,
-    ) -> list[Published]:
-        """One set of strengths per part of the targets, in parallel."""
-        tasks = [
-            (make, c, groups, resampling, part)
-            for c, part in zip(columns, fit.parts, strict=True)
-        ]
-        if len(columns) > 1 and n_threads(self.n_jobs) > 1:
-            try:
-                return map_threads(self._fit_targets, tasks, self.n_jobs)
-            except KeyboardInterrupt as stop:
-                fit.interrupted(stop)
-        known = [part.published() for part in fit.parts]
-        return [
-            self._fit_targets(*task) if part is None else part
-            for task, part in zip(tasks, known, strict=True)
-        ]
-
-    def _fit_targets(
-        self,
-        make: Callable[[slice], Prepared],
-        columns: slice,
-        groups: Groups | None,
-        resampling: Resampling,
-        part: FollowedPart,
-    ) -> Published:
-        """Targets that share their strengths: from prepared rows to attributes."""
-        return self._fit_part(make(columns), groups, resampling, part)
-
-    def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
-        criterion = check_parameters(self)
-        reader = BlockReader(self, blocks, seed_of(self.random_state))
-        look = reader.look()
-        check_numbers(look)
-        y_origin = look.y_mean * float(self.fit_intercept)
-        targets = np.arange(look.n_targets)
-        columns = [slice(k, k + 1) for k in targets]
-        if not self.alpha_per_target or look.n_targets == 1:
-            columns = [slice(None)]
-        attributes = partial(self._attributes, look.dtype, look.flat)
-        fit = self._followed(blocks, None, {}, attributes, len(columns))
-        read = reader.read(look, "numbers", y_origin, fit)
-        warn_of_constant(np.stack([read.sums.low, read.sums.high]))
-        resampling = read.resampling(criterion)
-        free, groups = self._strength_columns(look.columns, resampling)
-
-        def make(c: slice) -> Prepared:
-            code = TargetCode(targets[c], y_origin)
-            return read.prepared(code, free, groups is not None)
-
-        parts = self._fit_parts(make, groups, resampling, columns, fit)
-        return self._conclude(fit, parts, lambda: np.nan)
-
-    def _attributes(
-        self, dtype: Any, flat: bool, parts: list[Published]
-    ) -> dict[str, Any]:
-        coef = np.concatenate([part.coef for part in parts])
-        intercept: Any = np.concatenate([part.intercept for part in parts])
-        if not self.fit_intercept:
-            intercept = 0.0
-        else:
-            intercept = dtype.type(intercept[0]) if flat else intercept.astype(dtype)
-        return {
-            "coef_": (coef[0] if flat else coef).astype(dtype),
-            "intercept_": intercept,
-            **self._search_attributes(parts),
-        }
+    def _searches(self, n_targets: int) -> list[slice]:
+        if not self.alpha_per_target or n_targets == 1:
+            return [slice(None)]
+        return [slice(k, k + 1) for k in range(n_targets)]
 
     @lazily
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:

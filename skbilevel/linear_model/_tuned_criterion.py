@@ -64,7 +64,16 @@ def tune_criterion(
     standardize = data.rows.standardize and metadata is None
     source: Any
     marginal = resampling.criterion == "reml"
-    if data.quadratic:
+    if data.net:
+        # Ridge does not wait for modules that it has no use for.
+        from skbilevel.model_selection._net_source import NetSource
+
+        regime = Regime("primal", None)
+        unit = Unit("validation MSE", 2.0 * data.y_scale**2)
+        source = NetSource(views.full, views, splits, data.net)
+        if options.alpha_init is None:
+            options = replace(options, alpha_init=1.0 / source.shared_v)
+    elif data.quadratic:
         regime = _regime(data, resampling.criterion, len(splits), options)
         source = _source(data, views, resampling.criterion, splits, regime, standardize)
         square = 2.0 * data.y_scale * data.y_scale / data.rows.n_targets
@@ -89,7 +98,8 @@ def tune_criterion(
 
     def finish(found: CriterionResult, brief: bool = True) -> Tuned:
         others = None if splits else partial(left_out, found.v)
-        return report(data, source, views, splits, found, options, unit, others, brief)
+        made = report(data, source, views, splits, found, options, unit, others, brief)
+        return replace(made, share=source.share) if data.net else made
 
     found = search_strengths(source, regime, options, metadata, unit, finish)
     return finish(found, brief=False)

@@ -29,6 +29,8 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
         check_solver(options.solver)
     check_published(options)
     check_coordinates(options, resampling.criterion)
+    if data.net:
+        check_net(resampling.criterion)
     if resampling.criterion == "reml":
         _check_marginal(options)
     options = working_units(data, options)
@@ -50,6 +52,15 @@ def _check_marginal(options: TuningOptions) -> None:
         raise ValueError(
             "cv='reml' needs hyperpenalty=None or a tuple: under 'auto' cv gives "
             "the nested folds, and the guard has candidates from the evidence anyway."
+        )
+
+
+def check_net(criterion: str) -> None:
+    """Raise where a penalty that removes columns is asked for a closed form."""
+    if criterion != "folds":
+        raise ValueError(
+            f"cv={criterion!r} has no closed form with an l1 penalty: give cv a number "
+            "of folds or a splitter, or use BilevelRidgeCV."
         )
 
 

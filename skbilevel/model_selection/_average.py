@@ -105,17 +105,19 @@ class Averaging:
 
 
 def publish(
-    w: Array, u: Array, members: Array | None = None, by_target: bool = False
+    slope: Array, u: Array, members: Array | None = None, by_target: bool = False
 ) -> Array:
-    """Variances at which ridge has the coefficients ``w``, as far as one can.
+    """Variances at which a fit has given coefficients ``w``, as far as one can.
 
-    Stationarity is ``w = v u`` with ``u = X^T (y - X w)``; where a variance covers
-    several coefficients (targets, groups) it is the least-squares ratio.
+    Stationarity is ``slope = v u`` with ``u = X^T (y - X w)`` and the slope of the
+    penalty of strength one, which is ``w`` itself for ridge; where a variance covers
+    several coefficients (targets, groups) it is the least-squares ratio over those
+    that are not zero.
 
     Parameters
     ----------
-    w, u : ndarray of shape (p, t)
-        Coefficients and their dual gradient.
+    slope, u : ndarray of shape (p, t)
+        Slopes at the coefficients, and the dual gradient there.
     members : ndarray of shape (p,) or None
         Label of the strength of every feature, None for one each.
     by_target : bool
@@ -123,8 +125,9 @@ def publish(
         the targets of a feature one after the other, and variances are (p, t).
     """
     if by_target:
-        return publish(w.reshape(-1, 1), u.reshape(-1, 1), members).reshape(w.shape)
-    top, bottom = (w * u).sum(axis=1), (u * u).sum(axis=1)
+        flat = publish(slope.reshape(-1, 1), u.reshape(-1, 1), members)
+        return flat.reshape(slope.shape)
+    top, bottom = (slope * u).sum(axis=1), (u * u * (slope != 0)).sum(axis=1)
     if members is not None:
         top = np.bincount(members, top)[members]
         bottom = np.bincount(members, bottom)[members]

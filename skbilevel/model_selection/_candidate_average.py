@@ -218,8 +218,10 @@ def _strengths_of(
     gradient: it is taken again at the solution that was found.
     """
 
+    slope = trainer.penalty.slope(w)
+
     def at(u: Array) -> Array:
-        pairs = zip(w, u, strict=True)
+        pairs = zip(slope, u, strict=True)
         return np.stack([publish(*each, members, by_target) for each in pairs])
 
     v = at(trainer.dual_gradient(w))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,12 +16,14 @@ from skbilevel.model_selection._elastic_net import (
     elastic_net_strengths,
     relative_grid,
 )
+from skbilevel.model_selection._held_out_moments import HeldOutColumns
 from skbilevel.model_selection._refits import RowShares, refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._evidence import KernelEvidence
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._resampled import KernelHalves
 from skbilevel.problems._ridge import solve_kernel
 from skbilevel.problems._spectrum import (
@@ -43,6 +45,7 @@ class KernelTrainer:
     kernel_rows: KernelRows
     set: TrainingSet
     likelihood: Likelihood | None = None
+    penalty: ClassVar[Penalty] = Ridge()
 
     @classmethod
     def of(cls, kernel_rows: KernelRows, training: TrainingSet) -> KernelTrainer:
@@ -204,7 +207,7 @@ class KernelTrainer:
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path as strengths."""
-        oracle = KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
+        oracle = self.oracle()
         grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
         descent = None if self.likelihood is None else ROUGH_DESCENT
         v, w = elastic_net_strengths(
@@ -214,8 +217,7 @@ class KernelTrainer:
 
     def refits(self, v: Array) -> tuple[Array, Array]:
         """One strength on every support of ``v`` (1, c, p); see `refits`."""
-        rows, train = self.kernel_rows, self.set.rows
-        oracle = KernelOracle(rows, train, self._sweep_train)
+        rows, train, oracle = self.kernel_rows, self.set.rows, self.oracle()
         shares = None
         if self.set.shared is None:
             free = rows.root_weight[train][:, None] * rows.free[train]
@@ -223,14 +225,22 @@ class KernelTrainer:
         v, w = refits(oracle, v[0], self.rows.n_free, shares)
         return v[None], w[None]
 
+    def oracle(self) -> KernelOracle:
+        """Least squares on the set, for coordinate descent."""
+        return KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
+
+    def held_out(self, valid: Array) -> HeldOutColumns:
+        """Errors on rows outside of the set, which its coefficients predict."""
+        rows, train = self.kernel_rows, self.set.rows
+        return HeldOutColumns(rows, train, self._sweep_train, valid)
+
     def solve(self, v: Array) -> Array:
         """Coefficients at variances (1, c, p)."""
         return solve_kernel(self.kernel_rows, self.set.rows, v[0])[None]
 
     def dual_gradient(self, w: Array) -> Array:
         """``u = X^T (y - X W)`` for coefficients (1, p, t)."""
-        oracle = KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
-        return oracle.gradient(np.arange(w.shape[1]), w[0])[None]
+        return self.oracle().gradient(np.arange(w.shape[1]), w[0])[None]
 
     def full_coefficients(self, w: Array) -> Array:
         """Coefficients with those of the free columns in front."""

@@ -27,7 +27,7 @@ from skbilevel.problems._design import BLOCK_BYTES
 from skbilevel.problems._kernel import KernelRows
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
-_DIRECT = 120
+DIRECT_UP_TO = 120
 # Where fewer than this share of the entries are stored, a coordinate step reads a
 # column of X. Elsewhere it reads a row of the Gram matrix, which is formed first.
 _THIN_BELOW = 0.25
@@ -173,9 +173,9 @@ def elastic_net_strengths(
     penalties = top / ratio * grid
     # The candidates are scored anyway; the user has no parameter to act on.
     with quiet_descent():
-        if p <= _DIRECT:
+        if p <= DIRECT_UP_TO:
             everything = np.arange(p)
-            coefs = _descend(oracle, everything, penalties, ratio, None, descent)
+            coefs = descend(oracle, everything, penalties, ratio, None, descent)
         else:
             coefs, penalties = _working_sets(oracle, penalties, ratio, descent)
     norm = np.sqrt((coefs**2).sum(axis=-1))
@@ -198,7 +198,7 @@ def _working_sets(
     for k, penalty in enumerate(penalties):
         active = np.flatnonzero(w.any(axis=1))
         for round_ in range(_ROUNDS):
-            missed = _violators(gradient, active, penalty * ratio)
+            missed = violators(gradient, active, penalty * ratio)
             active = np.union1d(active, missed)
             if not active.size or (round_ and not missed.size):
                 break
@@ -211,22 +211,24 @@ def _working_sets(
             start = w[active]
             w = np.zeros((p, t))
             one = np.array([penalty])
-            w[active] = _descend(oracle, active, one, ratio, start, descent)[0]
+            w[active] = descend(oracle, active, one, ratio, start, descent)[0]
             gradient = oracle.gradient(active, w[active])
         coefs[k] = w
     return coefs, penalties
 
 
-def _violators(gradient: Array, active: Array, l1: float) -> Array:
+def violators(
+    gradient: Array, active: Array, l1: Array | float, slack: float = 1e-3
+) -> Array:
     """The columns outside the working set that most want to enter it."""
-    size = np.sqrt((gradient**2).sum(axis=1))
+    size = np.sqrt((gradient**2).sum(axis=1)) / l1
     size[active] = 0.0
-    missed = np.flatnonzero(size > l1 * (1.0 + 1e-3))
+    missed = np.flatnonzero(size > 1.0 + slack)
     room = max(_FIRST, 2 * len(active))
     return np.asarray(missed[np.argsort(-size[missed], kind="stable")[:room]])
 
 
-def _descend(
+def descend(
     oracle: LeastSquaresOracle,
     active: Array,
     penalties: Array,

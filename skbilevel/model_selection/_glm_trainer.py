@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
+from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._spectrum import SharedOptimum, choose_shared
 from skbilevel.problems._sweep import regression_map
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
@@ -64,6 +65,7 @@ class GLMTrainer:
     glm: GLMRows
     set: TrainingSet
     guide: GLMTrainer | None = None
+    penalty: ClassVar[Penalty] = Ridge()
 
     @property
     def rows(self) -> AugmentedRows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -39,6 +39,7 @@ from skbilevel.problems import (
     Task,
 )
 from skbilevel.problems._moments import AugmentedRows, unit_metric
+from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._spectrum import SharedOptimum
 from skbilevel.solvers import (
     CG,
@@ -107,6 +108,7 @@ class RowsTrainer:
     set: TrainingSet
     budget: Budget = field(default_factory=Budget)
     start: Array | None = None
+    penalty: ClassVar[Penalty] = Ridge()
 
     @property
     def rows(self) -> AugmentedRows:

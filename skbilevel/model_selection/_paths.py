@@ -177,7 +177,7 @@ def _with_elastic_net(
     """The points of the elastic-net path, and their refits, behind the others."""
     n_points = recipe.elastic_net
     path = trainer.elastic_net(n_points, recipe.ratio)
-    parts = [("elastic_net", *path)]
+    parts = [(recipe.path, *path)]
     if recipe.refits:
         parts.append(("refit", *trainer.refits(path[0])))
     for family, v, w in parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from skbilevel.model_selection._elastic_net import (
     elastic_net_strengths,
     relative_grid,
 )
+from skbilevel.model_selection._held_out_moments import HeldOutMoments
 from skbilevel.model_selection._refits import RowShares, refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
+from skbilevel.problems._active_set import Moments
 from skbilevel.problems._evidence import MomentEvidence
 from skbilevel.problems._moments import (
     AugmentedRows,
@@ -30,6 +32,7 @@ from skbilevel.problems._moments import (
     sweep_map,
     unit_metric,
 )
+from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._resampled import MomentHalves
 from skbilevel.problems._ridge import solve_moments
 from skbilevel.problems._spectrum import (
@@ -53,6 +56,7 @@ class MomentTrainer:
     sets: Sequence[TrainingSet]
     source: CellMoments | RowMoments
     likelihood: Likelihood | None = None
+    penalty: ClassVar[Penalty] = Ridge()
 
     @cached_property
     def _moment(self) -> Array:
@@ -218,7 +222,7 @@ class MomentTrainer:
             descent = None if self.likelihood is None else ROUGH_DESCENT
             size = self.rows.column_size
             out.append(
-                elastic_net_strengths(self._oracle(f), grid, ratio, descent, size)
+                elastic_net_strengths(self.oracle(f), grid, ratio, descent, size)
             )
         return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
 
@@ -231,10 +235,11 @@ class MomentTrainer:
                 weight = self.rows.weight[training.rows]
                 free = np.sqrt(weight)[:, None] * self.rows.free_block(training.rows)
                 shares = RowShares(weight, base_leverage(free))
-            out.append(refits(self._oracle(f), v[f], n_free, shares))
+            out.append(refits(self.oracle(f), v[f], n_free, shares))
         return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
 
-    def _oracle(self, f: int) -> GramOracle:
+    def oracle(self, f: int = 0) -> GramOracle:
+        """Least squares on a set, for coordinate descent."""
         train = self.train
         yy, weight = float(train.yy[f].sum()), float(train.weight[f])
         known = not isinstance(self.rows, SummedRows)
@@ -249,6 +254,15 @@ class MomentTrainer:
         block = rows.penalized_block(index, active) - E @ on_free[:, active]
         y = rows.targets(index) - E @ y_free
         return root * block * self.metric[f][active], root * y
+
+    def held_out(self, valid: Array) -> HeldOutMoments:
+        """Errors on rows outside of the first set, which its coefficients predict."""
+        sums, free = self.source.sums([valid]), self.train.free[:1]
+        weight = np.array([self.rows.weight[valid].sum()])
+        n_free, p = self.rows.n_free, self.rows.n_penalized
+        swept = scaled(sweep(sums, n_free, p, weight, free), self.metric[:1])
+        yy = float(swept.yy[0].sum())
+        return HeldOutMoments(Moments(swept.gram[0], swept.cross[0, :, 0], yy))
 
     def solve(self, v: Array) -> Array:
         """Coefficients at variances (F, c, p)."""

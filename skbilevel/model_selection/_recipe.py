@@ -25,8 +25,10 @@ class Recipe:
         Steps on the evidence per point.
     elastic_net : int
         Points of the elastic-net path; 0 leaves it out.
+    path : str
+        What its family is called.
     ratio : float
-        Its share of the L1 norm.
+        Its share of the L1 norm, or the step of the powers of adaptive refits.
     refits : bool
         Whether every support of the path is fitted again with one strength.
     shared : {"loo", "gcv"}
@@ -41,6 +43,7 @@ class Recipe:
     evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
     evidence_steps: int = 7
     elastic_net: int = 5
+    path: str = "elastic_net"
     ratio: float = 0.5
     refits: bool = True
     shared: str = "loo"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,15 @@ class NestedPlan:
     held_out: Sequence[Array]
     cell: Array | None
     cluster: Array
+
+    def tuned_on_folds(self) -> NestedPlan:
+        """The same, with the folds that choose a shared strength in place of halves."""
+
+        def own(s: TrainingSet) -> TrainingSet:
+            return replace(s, halves=s.shared or ())
+
+        outer = [own(s) for s in self.outer]
+        return replace(self, full=own(self.full), outer=outer)
 
 
 def random_sides(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from skbilevel._typing import Array
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._penalties import Penalty
 from skbilevel.problems._spectrum import SharedOptimum
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 
@@ -59,6 +60,10 @@ class Trainer(Protocol):
     @property
     def sets(self) -> Sequence[TrainingSet]:
         """The training sets."""
+
+    @property
+    def penalty(self) -> Penalty:
+        """The penalty at strengths of one."""
 
     @property
     def weight(self) -> Array:

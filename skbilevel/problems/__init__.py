@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from skbilevel.problems._active_set import ActiveSet, Moments
 from skbilevel.problems._bilevel import (
     BilevelProblem,
     Criterion,
@@ -52,6 +53,7 @@ from skbilevel.problems._parametrizations import (
     SharedStrength,
     strengths,
 )
+from skbilevel.problems._penalties import ElasticNet
 from skbilevel.problems._rows_datafit import RowsDataFit, moments_of
 from skbilevel.problems._sweep import Sweep
 from skbilevel.problems._swept_rows import SweptRows
@@ -80,6 +82,7 @@ else:
 
 __all__ = [
     "GCV",
+    "ActiveSet",
     "BilevelProblem",
     "BrierLoss",
     "ByTarget",
@@ -91,6 +94,7 @@ __all__ = [
     "DataFit",
     "DenseDesign",
     "Design",
+    "ElasticNet",
     "Embedded",
     "FeatureStrengths",
     "FourthPowers",
@@ -107,6 +111,7 @@ __all__ = [
     "LogisticLoss",
     "Loss",
     "MetadataStrengths",
+    "Moments",
     "OracleProblem",
     "OuterOracles",
     "Parametrization",

@@ -146,19 +146,23 @@ class SharedOptimum:
         Largest log variance that is numerically safe.
     edge : {-1, 0, 1}
         Where the first set's optimum is: -1 at infinite strength, 1 at zero.
+    share : int
+        Place of the first set's share of the L1 norm among those that were tried.
     """
 
     log_v: Array
     ceiling: Array
     edge: int
+    share: int = 0
 
     @classmethod
-    def of(cls, found: list[tuple[float, int, float]]) -> SharedOptimum:
+    def of(cls, found: list[tuple[float, int, float]], share: int = 0) -> SharedOptimum:
         """From (log_v, edge, ceiling) of every set."""
         return cls(
             np.array([log_v for log_v, _, _ in found]),
             np.array([ceiling for _, _, ceiling in found]),
             found[0][1],
+            share,
         )
 
 

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skbilevel import (
     BilevelGammaCV,
+    BilevelLassoCV,
     BilevelLogisticCV,
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
@@ -36,6 +37,7 @@ callback = pytest.importorskip("sklearn.callback", reason="they came with 1.9")
 
 ESTIMATORS = [
     BilevelRidgeCV,
+    BilevelLassoCV,
     BilevelRidgeClassifierCV,
     BilevelLogisticCV,
     BilevelPoissonCV,
