@@ -40,7 +40,6 @@ from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
 from skbilevel.blocks import RowBlocks
 from skbilevel.exceptions import BoundaryWarning
-from skbilevel.linear_model._block_data import Look
 from skbilevel.linear_model._block_fit import rows_in_blocks
 from skbilevel.linear_model._columns import (
     Groups,
@@ -61,7 +60,7 @@ from skbilevel.linear_model._uncertainty import StandardErrorsMixin
 from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
 
 if TYPE_CHECKING:
-    from skbilevel.linear_model._block_glm_fit import AllRows
+    from skbilevel.linear_model._block_glm_fit import AllRows, GLMReader
     from skbilevel.model_selection._block_glm import RowPart
 
 # What a fit sets, or may set.
@@ -95,6 +94,8 @@ class BilevelLinearModel(
     _doc_link_module = "skbilevel"
     # Names of columns of row blocks, of which fits of a part get arrays.
     _block_names: Array | None = None
+    # Who reads them: a fit to a part tells it where it is.
+    _reader: GLMReader | None = None
     # Attribute that holds the dispersion, where the family has one.
     _dispersion_name: ClassVar[str] = ""
 
@@ -168,6 +169,8 @@ class BilevelLinearModel(
         if self.scoring is not None:
             self.best_score_ = score()
         self._keep_uncertainty(parts)
+        if self._reader is not None and fit.interrupt is None:
+            self._reader.finish(fit)
         fit.close()
         return parts
 
@@ -238,9 +241,12 @@ class BilevelLinearModel(
         """This fit as callbacks see it; metadata that are None were not given."""
         given = {name: each for name, each in metadata.items() if each is not None}
         data = {"X": X, "y": y, "metadata": given or None}
-        return FollowedFit(
+        fit = FollowedFit(
             self, data, lambda parts: beside_x(X, attributes(parts)), n_parts
         )
+        if self._reader is not None:
+            self._reader.begin(fit)
+        return fit
 
     def _tuning_options(self, groups: Groups | None) -> TuningOptions:
         return TuningOptions(
@@ -339,16 +345,14 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
     def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
         from skbilevel.linear_model._block_glm_fit import GLMReader
 
-        reader = GLMReader(self, blocks, seed_of(self.random_state))
-        look = blocks.first(Look.of)
         if blocks.feature_names is not None:
             self._block_names = np.asarray(blocks.feature_names, dtype=object)
-        part = reader.part(look, self._count_of_blocks())
-        self._check_part(part)
-        parts = reader.tune(part)
+        seed, count = seed_of(self.random_state), self._count_of_blocks()
+        self._reader = reader = GLMReader.read(self, blocks, seed, count)
+        self._check_part(reader.part)
+        parts = reader.tune()
         if self._block_names is not None:
             self.feature_names_in_ = self._block_names
-        reader.finish(look, part, self._all_rows(part))
         return parts
 
     def _count_of_blocks(self) -> Callable[[Array, Array], Any] | None:

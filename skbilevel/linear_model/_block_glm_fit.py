@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.blocks import RowBlocks
 from skbilevel.linear_model._block_data import Look
+from skbilevel.linear_model._following import FollowedFit
 from skbilevel.linear_model._publish import Published
 from skbilevel.model_selection._block_glm import (
     Link,
@@ -64,34 +66,40 @@ class GLMReader:
     Parameters
     ----------
     model : BilevelLinearModel
-        The copy; `tune` fits it to a part of the rows.
+        The copy. While it is fitted to the part, it calls `begin` and `finish`.
     blocks : RowBlocks
         The rows.
-    seed : int
-        Of the hashes.
+    look : Look
+        What is known of all blocks.
+    part : RowPart
+        The rows that strengths are tuned on.
     """
 
     model: Any
     blocks: RowBlocks
-    seed: int
+    look: Look
+    part: RowPart
 
-    def part(
-        self, look: Look, count: Callable[[Array, Array], Any] | None = None
-    ) -> RowPart:
-        """A random part of the rows: one pass."""
-        size = self.blocks.tuning_rows
+    @classmethod
+    def read(
+        cls,
+        model: Any,
+        blocks: RowBlocks,
+        seed: int,
+        count: Callable[[Array, Array], Any] | None,
+    ) -> GLMReader:
+        """Draw the part, in one pass; ``count`` is as in `PartOfBlock`."""
+        look, size = blocks.first(Look.of), blocks.tuning_rows
         if isinstance(size, str):
             size = int(np.clip(_NUMBERS // look.n_features, _FEWEST, _MOST))
-        below = rank_limit(size, self.blocks.n_rows, look.grouped)
-        step = PartOfBlock(Dealer(2, 0, self.seed), size, count, below)
-        part = self.blocks.map_reduce(step, RowPart.plus)
-        part = replace(part, sample=part.sample.ordered())
-        self._say(f"pass 1: {part.n_rows:,} rows, {len(part.sample.rank):,} to tune on")
-        return part
+        below = rank_limit(size, blocks.n_rows, look.grouped)
+        step = PartOfBlock(Dealer(2, 0, seed), size, count, below)
+        part = blocks.map_reduce(step, RowPart.plus)
+        return cls(model, blocks, look, replace(part, sample=part.sample.ordered()))
 
-    def tune(self, part: RowPart) -> list[Published]:
-        """Fit the model to the part, as if it were all there is."""
-        model, parts = self.model, part.sample.parts
+    def tune(self) -> list[Published]:
+        """Fit the model to the part, and then to all rows."""
+        model, parts = self.model, self.part.sample.parts
         if isinstance(model.cv, PredefinedSplit):
             folds = np.asarray(model.cv.test_fold)
             if len(folds) <= parts["position"].max():
@@ -106,11 +114,20 @@ class GLMReader:
         published: list[Published] = model._fit_copy(*given, model._resampling, *more)
         return published
 
-    def finish(self, look: Look, part: RowPart, of: AllRows) -> None:
+    def begin(self, fit: FollowedFit) -> None:
+        """The pass that is done already."""
+        part = self.part
+        fit.read(
+            "part",
+            f"pass 1: {part.n_rows:,} rows, {len(part.sample.rank):,} to tune on",
+        )
+
+    def finish(self, fit: FollowedFit) -> None:
         """Coefficients of all rows, at the strengths of the part."""
-        model, sample = self.model, part.sample
+        model, part, sample = self.model, self.part, self.part.sample
         if sample.complete:
             return
+        of = model._all_rows(part)
         flat = np.ndim(model.coef_) == 1
         coef = np.atleast_2d(model.coef_).astype(np.float64)
         level = np.atleast_1d(model.intercept_).astype(np.float64)
@@ -121,8 +138,8 @@ class GLMReader:
         rescaled = weight / part.weight if of.mean_loss else 1.0
         alpha = np.broadcast_to(rescaled * model.alpha_, coef.shape)
         columns = np.flatnonzero(np.isfinite(alpha).any(axis=0))
-        centred = model.fit_intercept and not look.is_sparse
-        origin = look.mean[columns] if centred else np.zeros(len(columns))
+        centred = model.fit_intercept and not self.look.is_sparse
+        origin = self.look.mean[columns] if centred else np.zeros(len(columns))
         link = Link(
             of.loss, columns, origin, model.fit_intercept, of.classes, of.factor
         )
@@ -131,10 +148,11 @@ class GLMReader:
             B = np.vstack([level + coef[:, columns] @ origin, B])
             strengths = np.vstack([np.zeros(len(level)), strengths])
         unit = part.weight if of.mean_loss else 1.0
+        tell = partial(self._tell, fit)
         with one_blas_thread():
             hessian = sample_hessian(link, sample.parts, B, share)
             found, converged = fit_all_rows(
-                self.blocks, link, unit * strengths, B, hessian, self._tell_loss
+                self.blocks, link, unit * strengths, B, hessian, tell
             )
         if not converged:
             warn_user(
@@ -143,6 +161,10 @@ class GLMReader:
                 ConvergenceWarning,
             )
         self._publish(found, link, flat, rescaled)
+
+    def _tell(self, fit: FollowedFit, value: float) -> None:
+        n = self.blocks.n_passes
+        fit.read("pass", f"pass {n}: penalized loss {value:.8g}")
 
     def _publish(self, B: Array, link: Link, flat: bool, rescaled: float) -> None:
         """Put coefficients and strengths in the place of those of the part."""
@@ -166,10 +188,3 @@ class GLMReader:
         vars(model).pop("dispersion_", None)
         if hasattr(model, "group_alpha_"):
             model.group_alpha_ = model.group_alpha_ * rescaled
-
-    def _tell_loss(self, value: float) -> None:
-        self._say(f"pass {self.blocks.n_passes}: penalized loss {value:.8g}")
-
-    def _say(self, text: str) -> None:
-        if self.model.verbose:
-            print(f"[skbilevel] {text}")

@@ -73,8 +73,10 @@ def _of_array(method: Any, model: Any, X: Any, more: tuple[Any, ...]) -> Any:
 
 def _of_frame(method: Any, model: Any, X: Any, more: tuple[Any, ...]) -> Any:
     """A series or a frame with the index of X; columns are numbered."""
-    rows = X.head(0, npartitions=-1)
-    zeros = rows.reindex(range(1)).fillna(0.0)
+    import pandas as pd
+
+    # To ask for the first rows would compute them.
+    zeros = pd.DataFrame(0.0, index=range(1), columns=X.columns)
     example = _in_frame(method, model, zeros, *_alike(more))
     call = partial(_in_frame, method, model)
     return X.map_partitions(call, *more, meta=example.iloc[:0])

@@ -237,11 +237,9 @@ def test_strengths_of_a_sum_are_those_of_the_part(model, kind, data):
     seen = []
 
     class Watched(type(model)):
-        def _fit_copy(self, part, *given, **more):
-            seen.append(len(part))
-            made = super()._fit_copy(part, *given, **more)
-            seen.append(self.alpha_)
-            return made
+        def _all_rows(self, part):
+            seen.extend([len(part.sample.rank), self.alpha_])
+            return super()._all_rows(part)
 
     fitted = Watched().fit(blocks_of(data, kind, sample_weight=None))
     n, alpha = seen

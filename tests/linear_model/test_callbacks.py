@@ -507,3 +507,19 @@ def test_blocks_of_rows_are_tasks(estimator):
     several = BilevelRidgeCV(alpha_per_target=True).set_callbacks(Recorder())
     fitted(several, RowBlocks.from_arrays(X, np.c_[X[:, 0], X[:, 1]]), None)
     assert several.alpha_.shape == (2, 5)
+
+
+def test_passes_over_all_rows_are_tasks():
+    X, y = data(BilevelPoissonCV)
+    blocks = RowBlocks.from_arrays(X, y, tuning_rows=60)
+    recorder = Recorder()
+    model = BilevelPoissonCV().set_callbacks(recorder)
+    fitted(model, blocks, None)
+    plain = fitted(BilevelPoissonCV(), blocks, None)
+    np.testing.assert_allclose(model.coef_, plain.coef_, rtol=1e-10)
+    names = recorder.names("end")
+    assert names[0] == "part"
+    assert names.count("pass") >= 2
+    assert names[-1] == "fit"
+    # Of every pass there is a model: that of the part.
+    assert recorder.model.coef_.shape == (5,)
