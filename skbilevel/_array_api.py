@@ -16,7 +16,8 @@ import numpy as np
 import sklearn
 from scipy import sparse
 
-from skbilevel._device_array import Device, DeviceArray
+from skbilevel._device import Device
+from skbilevel._device_array import DeviceArray
 from skbilevel._sklearn_compat import (
     HAS_ARRAY_API,
     _is_numpy_namespace,

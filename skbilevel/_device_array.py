@@ -18,87 +18,13 @@ array-api-compat.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from skbilevel._device import Device, fetched, function_of_entries
 from skbilevel._typing import Array
-
-# Rows are made double precision in blocks of so many bytes, or of so many rows where
-# the host has to go on with their sums in double precision.
-_BLOCK_BYTES, _BLOCK_ROWS = 1 << 28, 4096
-# Names of ufuncs that the standard calls differently.
-_STANDARD_NAMES = {
-    "true_divide": "divide",
-    "absolute": "abs",
-    "power": "pow",
-    "arctan": "atan",
-    "invert": "bitwise_invert",
-}
-
-
-@dataclass(frozen=True)
-class Device:
-    """Where arrays lie, and the ways there and back.
-
-    Parameters
-    ----------
-    xp : module
-        Namespace of the array API.
-    device : object
-        A device of the namespace.
-    to_host : callable
-        From an array there to one of NumPy.
-    has_double : bool
-        Whether the device has double precision. Where it does not, products of blocks
-        of a few thousand rows are taken in single precision, and summed in double.
-    """
-
-    xp: Any
-    device: Any
-    to_host: Callable[[Any], Array]
-    has_double: bool = True
-
-    @property
-    def working(self) -> Any:
-        """The type in which is computed."""
-        return self.xp.float64 if self.has_double else self.xp.float32
-
-    def put(self, values: Any) -> Any:
-        """An array of NumPy there; numbers in the type in which is computed."""
-        values = np.asarray(values)
-        if values.dtype.kind == "f":
-            values = values.astype(np.float64, copy=False)
-        return self.published(values)
-
-    def published(self, values: Any) -> Any:
-        """An array of NumPy there, in its own type where the device has it."""
-        values = np.asarray(values)
-        if values.dtype == np.float64 and not self.has_double:
-            values = values.astype(np.float32)
-        # Some libraries take no negative strides, and no memory that is read-only.
-        values = np.require(values, requirements=["C", "W"]).reshape(values.shape)
-        return self.xp.asarray(values, device=self.device)
-
-    def rows(self, values: Any) -> DeviceArray:
-        """Numbers of rows, which are its first axis, there."""
-        if isinstance(values, DeviceArray):
-            return values
-        return DeviceArray(self.put(values), self)
-
-    def as_working(self, array: Any) -> Any:
-        """An array of this device, in the type in which is computed."""
-        if array.dtype == self.working:
-            return array
-        return self.xp.astype(array, self.working)
-
-    def block_rows(self, width: int) -> int:
-        """How many rows of a width are taken at a time."""
-        if not self.has_double:
-            return _BLOCK_ROWS
-        return max(256, _BLOCK_BYTES // (8 * max(1, width)))
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -182,6 +108,20 @@ class DeviceArray(NDArrayOperatorsMixin):
         turned = self.device.xp.permute_dims(self.array, axes)
         return DeviceArray(turned, self.device, self.ndim - 1 - self.row_axis)
 
+    def swapaxes(self, a: int, b: int) -> DeviceArray:
+        """With two axes in each other's place."""
+        axes = list(range(self.ndim))
+        axes[a], axes[b] = axes[b], axes[a]
+        turned = self.device.xp.permute_dims(self.array, tuple(axes))
+        return DeviceArray(turned, self.device, axes.index(self.row_axis))
+
+    def reshape(self, *shape: Any) -> Any:
+        """Other axes in front of the rows, where these are the last one."""
+        shape = shape[0] if isinstance(shape[0], tuple) else shape
+        if self._row != -1 or shape[-1] != self.shape[-1]:
+            return np.asarray(self).reshape(shape)
+        return self._kept(self.device.xp.reshape(self.array, shape), -1)
+
     def astype(self, dtype: Any, copy: bool = True) -> DeviceArray:
         """In single, or in the type in which is computed."""
         single = np.dtype(dtype) == np.float32
@@ -197,6 +137,8 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def __getitem__(self, key: Any) -> Any:
         """Some entries; they stay there where they are still of rows."""
+        if _is_pointwise(key):
+            return np.asarray(self)[key]
         array, axis, row = self.array, 0, self.row_axis
         for each in _expanded(key, self.ndim):
             if each is None:
@@ -206,7 +148,7 @@ class DeviceArray(NDArrayOperatorsMixin):
             elif isinstance(each, int | np.integer):
                 array = array[(slice(None),) * axis + (int(each), ...)]
                 if axis == row:
-                    return _fetched(array, self.device)
+                    return fetched(array, self.device)
                 row -= axis < row
             else:
                 array = self._taken(array, each, axis)
@@ -234,7 +176,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         out = getattr(xp, name)(array, axis=axis, keepdims=keepdims)
         axes = range(self.ndim) if axis is None else np.atleast_1d(axis) % self.ndim
         if self.row_axis in axes:
-            return _fetched(out, self.device)
+            return fetched(out, self.device)
         row = self.row_axis
         if not keepdims:
             row -= sum(each < row for each in axes)
@@ -271,6 +213,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     ) -> Any:
         """Products and functions of entries there; everything else on the host."""
         out = options.pop("out", (None,))[0]
+        options.pop("order", None)
         if method == "__call__" and not options:
             if ufunc is np.matmul:
                 made = _product(*inputs)
@@ -305,19 +248,25 @@ def as_given(X: Any) -> Any:
     return X.array if isinstance(X, DeviceArray) else X
 
 
-def beside(X: Any, values: Any) -> Any:
+def beside(X: Any, values: Any, row_axis: int = 0) -> Any:
     """Numbers of rows where the rows of X lie; None stays None."""
     if values is None or not isinstance(X, DeviceArray):
         return values
-    return X.device.rows(values)
+    return rows_there(X.device, values, row_axis)
 
 
-def _fetched(array: Any, device: Device) -> Any:
-    """What has been summed over rows: an array or a number of NumPy, in double."""
-    found = np.asarray(device.to_host(array))
-    if found.dtype == np.float32:
-        found = found.astype(np.float64)
-    return found[()] if found.ndim == 0 else found
+def rows_there(device: Device, values: Any, row_axis: int = 0) -> DeviceArray:
+    """Numbers of rows, which are one of the axes, on a device."""
+    if isinstance(values, DeviceArray):
+        return values
+    return DeviceArray(device.put(values), device, row_axis)
+
+
+def in_memory_order(values: Any) -> Any:
+    """An array whose last axis is the quickest; one that lies elsewhere as it is."""
+    if isinstance(values, DeviceArray):
+        return values
+    return np.ascontiguousarray(values)
 
 
 def _on_host(given: Any) -> Any:
@@ -342,6 +291,14 @@ def _expanded(key: Any, ndim: int) -> list[Any]:
     return keys + rest
 
 
+def _is_pointwise(key: Any) -> bool:
+    """Whether several lists of numbers name entries one by one, not a block of them."""
+    if not isinstance(key, tuple):
+        return False
+    lists = [np.ndim(each) for each in key if not isinstance(each, slice)]
+    return sum(n == 1 for n in lists) > 1
+
+
 def _first(inputs: Sequence[Any]) -> DeviceArray:
     return next(each for each in inputs if isinstance(each, DeviceArray))
 
@@ -357,9 +314,7 @@ def _of_entries(ufunc: Any, inputs: Sequence[Any]) -> Any:
     first = _first(inputs)
     device = first.device
     name = ufunc.__name__
-    function = _EXTRA.get(name)
-    if function is None:
-        function = getattr(device.xp, _STANDARD_NAMES.get(name, name), None)
+    function = function_of_entries(name, device)
     rows = {each._row for each in inputs if isinstance(each, DeviceArray)}
     if function is None or len(rows) > 1:
         return ufunc(*_on_host(inputs))
@@ -369,8 +324,6 @@ def _of_entries(ufunc: Any, inputs: Sequence[Any]) -> Any:
         ]
     else:
         arrays = [_operand(each, device) for each in inputs]
-    if name in _EXTRA:
-        return first._kept(function(device.xp, *arrays), rows.pop())
     return first._kept(function(*arrays), rows.pop())
 
 
@@ -419,13 +372,13 @@ def _summed(a: Any, b: Any, device: Device) -> Any:
     for start in range(0, max(n, 1), step):
         rows = slice(start, start + step)
         left, right = _operand(a[..., rows], device), _operand(b[rows], device)
-        total = total + _fetched(left @ right, device)
+        total = total + fetched(left @ right, device)
     return total
 
 
 def _kernel(a: DeviceArray, b: DeviceArray) -> Array:
     """A product of rows with rows: it comes back, it is one of few rows."""
-    return np.asarray(_fetched(_operand(a, a.device) @ _operand(b, a.device), a.device))
+    return np.asarray(fetched(_operand(a, a.device) @ _operand(b, a.device), a.device))
 
 
 def _concatenate(parts: Sequence[Any], axis: int = 0, **more: Any) -> Any:
@@ -477,6 +430,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.hstack: _hstack,
     np.stack: _stack,
     np.where: _where,
+    np.swapaxes: DeviceArray.swapaxes,
     np.full_like: _full_like,
     np.zeros_like: lambda a, **more: _full_like(a, 0.0),
     np.ones_like: lambda a, **more: _full_like(a, 1.0),
@@ -484,30 +438,4 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
     np.size: lambda a: a.size,
-}
-
-
-def _expit(xp: Any, x: Any) -> Any:
-    """``1 / (1 + exp(-x))`` without overflow."""
-    tail = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1.0 / (1.0 + tail), tail / (1.0 + tail))
-
-
-def _log_expit(xp: Any, x: Any) -> Any:
-    """``-log(1 + exp(-x))`` without overflow."""
-    tail = xp.log1p(xp.exp(-xp.abs(x)))
-    return xp.where(x >= 0, -tail, x - tail)
-
-
-def _xlogy(xp: Any, x: Any, y: Any) -> Any:
-    """``x log(y)``, zero where x is."""
-    known = x != 0
-    return xp.where(known, x * xp.log(xp.where(known, y, xp.ones_like(y))), x)
-
-
-# Functions of scipy.special that losses use.
-_EXTRA: dict[str, Callable[..., Any]] = {
-    "expit": _expit,
-    "log_expit": _log_expit,
-    "xlogy": _xlogy,
 }

@@ -225,6 +225,7 @@ class FractionalICA(
             Components, of variance one in the rows of fit.
         """
         check_is_fitted(self)
+        refuse_devices(self, X, "its components are")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return np.asarray((X - self.mean_) @ self.components_.T)
 

@@ -321,6 +321,7 @@ class PrivateLinearModel(
     def _linear_predictor(self, X: Any) -> Array:
         """Linear predictions of rows that are clipped to the bounds of the features."""
         check_is_fitted(self, "coef_")
+        refuse_devices(self, X, "its coefficients are")
         X = validate_data(
             self, X, accept_sparse=("csr", "csc"), dtype=np.float64, reset=False
         )

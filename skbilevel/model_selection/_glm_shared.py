@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skbilevel._device_array import beside
 from skbilevel._typing import Array
 from skbilevel.model_selection._held_out import LARGEST_LOSS
 from skbilevel.model_selection._resampling import Pair
@@ -120,6 +121,7 @@ class RotatedRows:
             )
             y[k] = self.y.T
             y[k][:, index] = own.T
+        y, weight = beside(self.Z, y, 2), beside(self.Z, weight, 1)
         return WhitenedStack(self.Z, self.n_free, y, weight, self.loss, self.offset)
 
     def eta(self, index: Array, T: Array) -> Array:

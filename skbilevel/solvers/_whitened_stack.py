@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skbilevel._device_array import in_memory_order
 from skbilevel._typing import Array
 from skbilevel.problems._losses import Loss
 from skbilevel.problems._target_features import Scaled
@@ -67,7 +68,7 @@ class WhitenedStack:
 
     def along(self, T: Array) -> Array:
         """``Z T`` of shape (K, t, n)."""
-        flat = np.asarray(T.reshape(-1, T.shape[-1]) @ self.Z.T)
+        flat = T.reshape(-1, T.shape[-1]) @ self.Z.T
         return flat.reshape(self.y.shape)
 
     def eta(self, T: Array) -> Array:
@@ -157,15 +158,9 @@ def minimize_alone(problem: Whitened, start: Array, tol: float) -> WhitenedSolut
     what has not converged is left to Newton's method.
     """
     assert not isinstance(problem.Z, Scaled)
-    # Losses of stacks are taken on the host, products where Z lies.
-    y, weight = np.ascontiguousarray(problem.y.T)[None], np.asarray(problem.weight)
+    y, weight = in_memory_order(problem.y.T)[None], problem.weight[None]
     stack = WhitenedStack(
-        problem.Z,
-        problem.n_free,
-        y,
-        weight[None],
-        problem.loss,
-        None if problem.offset is None else np.asarray(problem.offset),
+        problem.Z, problem.n_free, y, weight, problem.loss, problem.offset
     )
     T, penalty = np.ascontiguousarray(start.T)[None], problem.penalty
     zero = np.zeros_like(T)

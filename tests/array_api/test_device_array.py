@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from skbilevel._device_array import Device, DeviceArray, in_double
+from skbilevel._device import Device
+from skbilevel._device_array import DeviceArray, in_double, rows_there
 from skbilevel.problems import (
     GammaLoss,
     LogisticLoss,
@@ -24,7 +25,7 @@ W = RNG.standard_normal((5, 3))
 @pytest.fixture(params=["double", "blocks", "single"])
 def device(xp, request, monkeypatch):
     """Return a device; rows of single precision X are made double in blocks of four."""
-    path = "skbilevel._device_array"
+    path = "skbilevel._device"
     if request.param != "double":
         monkeypatch.setattr(f"{path}.Device.block_rows", lambda self, width: 4)
     return Device(xp, None, np.asarray, request.param != "single")
@@ -60,6 +61,9 @@ STAYS = {
     "like": lambda X: np.zeros_like(X) + np.ones_like(X) + np.full_like(X, 2.0),
     "turned": lambda X: X.T[1:].T,
     "in place": lambda X: _in_place(X),
+    "a stack": lambda X: _stack_of(X).reshape(6, 17) - _stack_of(X)[0, :1],
+    "a stack, rows in the middle": lambda X: np.swapaxes(_stack_of(X), 1, 2) * W[0],
+    "order": lambda X: np.multiply(X, ROWS[:, None], order="C"),
 }
 COMES = {
     "gram": lambda X: X.T @ X,
@@ -75,6 +79,9 @@ COMES = {
     "into": lambda X: _into(X),
     "unknown function": lambda X: np.sort(X, axis=0),
     "unknown ufunc": lambda X: np.add.reduce(X, axis=0),
+    "one by one": lambda X: X[[3, 1], [0, 2]],
+    "rows apart": lambda X: _stack_of(X)[[0, 1, 1], :, [4, 4, 5]],
+    "rows within": lambda X: _stack_of(X).reshape(2, 51),
     "in front": lambda X: np.concatenate([np.zeros((1, 5)), X]),
 }
 
@@ -84,6 +91,12 @@ def _in_place(X):
     Z *= 2.0
     Z -= ROWS[:, None]
     return Z
+
+
+def _stack_of(X):
+    """Two problems of three classes, rows last."""
+    three = (W[:, :3].T @ X.T)[None]
+    return np.concatenate([three, 2.0 * three])
 
 
 def _into(X):
@@ -145,13 +158,13 @@ def test_losses_stay(loss, device):
     eta = 3.0 * RNG.standard_normal((17, t))
     y = np.eye(3)[RNG.integers(0, 3, 17)] if t == 3 else abs(eta).round() + 1.0
     y = y % 2.0 if isinstance(loss, LogisticLoss) else y
-    D, there, target = X[:, :t], put(device, eta), device.rows(y)
+    D, there, target = X[:, :t], put(device, eta), rows_there(device, y)
     pairs = [
         (loss.value(there, target), loss.value(eta, y)),
         (loss.grad(there, target), loss.grad(eta, y)),
         (loss.curvature(there, target), loss.curvature(eta, y)),
         (
-            loss.second_derivative(there, target)(device.rows(D)),
+            loss.second_derivative(there, target)(rows_there(device, D)),
             loss.second_derivative(eta, y)(D),
         ),
     ]
