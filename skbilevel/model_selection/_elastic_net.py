@@ -89,14 +89,15 @@ class ThinRows:
 class GramOracle:
     """A training set whose Gram matrix is formed.
 
-    ``rows``, if given, makes some columns of the swept, root-weighted rows and targets.
+    ``rows``, if given, makes some columns of the swept, root-weighted rows and targets,
+    or None where those are more than the moments.
     """
 
     gram: Array
     cross: Array
     yy: float
     weight: float
-    rows: Callable[[Array], tuple[Array, Array]] | None = None
+    rows: Callable[[Array], tuple[Array, Array] | None] | None = None
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some columns."""
