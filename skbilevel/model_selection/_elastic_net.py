@@ -58,8 +58,11 @@ class LeastSquaresOracle(Protocol):
     def gradient(self, active: Array, w: Array) -> Array:
         """``X^T (y - X W)`` for all columns, with W given on ``active``."""
 
-    def rows_of(self, active: Array) -> tuple[Array, Array] | None:
-        """Some columns of the rows, and targets, or None where rows are not at hand."""
+    def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
+        """Some columns of the rows, and targets, or None where rows are not at hand.
+
+        None as well, with ``few``, where rows are more than these columns.
+        """
 
     def thin_rows(self, active: Array) -> ThinRows | None:
         """Some columns as a sparse matrix, or None where that is not their form."""
@@ -89,15 +92,16 @@ class ThinRows:
 class GramOracle:
     """A training set whose Gram matrix is formed.
 
-    ``rows``, if given, makes some columns of the swept, root-weighted rows and targets,
-    or None where those are more than the moments.
+    ``rows``, if given, makes some columns of the swept, root-weighted rows, of which
+    there are ``n_rows``, and targets.
     """
 
     gram: Array
     cross: Array
     yy: float
     weight: float
-    rows: Callable[[Array], tuple[Array, Array] | None] | None = None
+    rows: Callable[[Array], tuple[Array, Array]] | None = None
+    n_rows: int = 0
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some columns."""
@@ -107,9 +111,11 @@ class GramOracle:
         """``X^T (y - X W)`` for all columns."""
         return np.asarray(self.cross - self.gram[:, active] @ w)
 
-    def rows_of(self, active: Array) -> tuple[Array, Array] | None:
+    def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
         """Some columns of the rows, and targets, or None where moments are all."""
-        return None if self.rows is None else self.rows(active)
+        if self.rows is None or (few and self.n_rows > len(active)):
+            return None
+        return self.rows(active)
 
     def thin_rows(self, active: Array) -> None:
         """None: the Gram matrix is there already."""
@@ -291,8 +297,8 @@ def _descend_thin(
 
 def _as_rows(oracle: LeastSquaresOracle, active: Array) -> tuple[Array, Array]:
     """Few rows and targets with the moments of all, since scikit-learn wants rows."""
-    given = oracle.rows_of(active)
-    if given is not None and len(given[0]) <= len(active):
+    given = oracle.rows_of(active, few=True)
+    if given is not None:
         return np.asfortranarray(given[0]), np.asfortranarray(given[1])
     lam, Q = np.linalg.eigh(oracle.sub_gram(active))
     keep = lam > 1e-12 * lam.max()
@@ -327,11 +333,15 @@ class KernelOracle:
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some columns."""
-        block, _ = self.rows_of(active)
+        block, _ = self._gathered(active)
         return np.asarray(block.T @ block)
 
-    def rows_of(self, active: Array) -> tuple[Array, Array]:
+    def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
         """Some columns of the rows, and targets, swept and root-weighted."""
+        too_many = few and len(self._train) > len(active)
+        return None if too_many else self._gathered(active)
+
+    def _gathered(self, active: Array) -> tuple[Array, Array]:
         root = self._rows.root_weight[self._train][:, None]
         return root * self._columns(active), root * self._y
 
@@ -367,7 +377,7 @@ class RowsOracle:
         self.weight = float(fit.weight_sum)
         self.cross = fit.cross[index]
 
-    def rows_of(self, active: Array) -> None:
+    def rows_of(self, active: Array, few: bool = False) -> None:
         """None: rows are never gathered."""
 
     def thin_rows(self, active: Array) -> None:

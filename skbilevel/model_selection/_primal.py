@@ -244,16 +244,12 @@ class MomentTrainer:
         yy, weight = float(train.yy[f].sum()), float(train.weight[f])
         known = not isinstance(self.rows, SummedRows)
         rows = partial(self._swept_rows, f) if known else None
-        return GramOracle(train.gram[f], train.cross[f], yy, weight, rows)
+        n_rows = len(self.sets[f].rows)
+        return GramOracle(train.gram[f], train.cross[f], yy, weight, rows, n_rows)
 
-    def _swept_rows(self, f: int, active: Array) -> tuple[Array, Array] | None:
-        """Some scaled columns of the rows of a set, and targets; root-weighted.
-
-        None where these rows are more than the columns: moments are less then.
-        """
+    def _swept_rows(self, f: int, active: Array) -> tuple[Array, Array]:
+        """Some scaled columns of the rows of a set, and targets; root-weighted."""
         rows, index, p = self.rows, self.sets[f].rows, self.rows.n_penalized
-        if len(index) > len(active):
-            return None
         root, E = np.sqrt(rows.weight[index])[:, None], rows.free_block(index)
         on_free, y_free = self.train.free[f][:, :p], self.train.free[f][:, p:]
         block = rows.penalized_block(index, active) - E @ on_free[:, active]
