@@ -105,6 +105,9 @@ class BilevelNetRegressor(BilevelRegressor):
         """
         return linear_predictor(self, X)
 
+    def _keep_uncertainty(self, parts: list[Published]) -> None:
+        """None is kept; `_variances` says why."""
+
     def _variances(self, X: Any, constant: float) -> Array:
         raise ValueError(
             f"{type(self).__name__} has no standard errors: coefficients that an l1 "
