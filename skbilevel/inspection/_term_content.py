@@ -25,8 +25,8 @@ class Contributions:
     ----------
     names : ndarray of str of shape (n_terms,)
         Original columns that the terms are made of.
-    values : list of ndarray of shape (n,) or None
-        Of the column; None for a term of several.
+    values : list of ndarray of shape (n,) or (n, 2), or None
+        Of the column, (n, 2) of two numeric ones; None for a term of others.
     effects : ndarray of shape (n, n_terms)
         What the terms add, minus the mean over the rows.
     stds : ndarray of shape (n, n_terms) or None
@@ -101,10 +101,12 @@ def _std(model: Any, made: Any, own: Array, target: int) -> Array | None:
 
 
 def _column(X: Any, key: frozenset[int]) -> Array | None:
-    """Values of a column of the table; None where a term is made of several."""
-    if len(key) != 1:
-        return None
-    return np.asarray(_safe_indexing(X, next(iter(key)), axis=1))
+    """Values of a column of the table, or of two numbers; None where there are more."""
+    made = [np.asarray(_safe_indexing(X, j, axis=1)) for j in sorted(key)[:3]]
+    if len(made) == 1:
+        return made[0]
+    numbers = all(each.dtype.kind in "biuf" for each in made)
+    return np.column_stack(made).astype(float) if numbers and len(made) == 2 else None
 
 
 def _scale_of(model: Any, n_outputs: int, target: int) -> str:

@@ -11,6 +11,7 @@ from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import last_step
 from skbilevel.inspection._style import (
+    COLORS,
     FEW_FEATURES,
     GRAY,
     MAIN,
@@ -31,6 +32,8 @@ _ALL_TICKS = 4
 _NAMED_LEVELS, _LEVEL_LENGTH = 14, 10
 # Rows whose values are marked below a curve.
 _RUG = 200
+# Rows of each part of a term of two columns that are drawn.
+_POINTS = 400
 _LINE_LENGTH = 50
 # How dark a band is.
 _BAND = 0.22
@@ -46,15 +49,17 @@ class TermsDisplay(Versioned):
     from the smallest effect to the largest. Effects are those around the mean of the
     rows. A dotted line is the level of missing values. Terms whose range is below 1 %
     of the largest one have vanished: they are named in one line below, as are terms
-    made of several columns, which have no axis. Of more than 40 terms the 40 largest
-    are drawn. Make it by `from_estimator`.
+    made of more than two columns, which have no axis. One of two numbers has an axis
+    for that with more values, and colours for low, middle and high values of the other.
+    Of more than 40 terms the 40 largest are drawn. Make it by `from_estimator`.
 
     Parameters
     ----------
     effects : ndarray of shape (n_samples, n_terms)
         What every term adds in every row.
-    values : list of ndarray of shape (n_samples,) or None
-        Values of the column that the term is made of; None where there are several.
+    values : list of ndarray of shape (n_samples,) or (n_samples, 2), or None
+        Values of the column that the term is made of, or of two numeric ones; None for
+        a term of others.
     term_names : ndarray of shape (n_terms,)
         Names of the terms.
     scale : str, default="prediction"
@@ -235,7 +240,9 @@ class TermsDisplay(Versioned):
         half = np.zeros(len(x)) if self.stds is None else self.stds[:, j]
         half = half * ndtri(0.5 + 0.5 * self.level)
         ax.axhline(0.0, color=GRAY, linewidth=0.6, zorder=0)
-        if x.dtype.kind in "biuf":
+        if x.ndim == 2:
+            _draw_pair(ax, x, effect, str(self.term_names[j]).split(" & "))
+        elif x.dtype.kind in "biuf":
             _draw_number(ax, x.astype(float), effect, half)
         else:
             _draw_levels(ax, x, effect, half)
@@ -285,6 +292,36 @@ def _draw_number(ax: Any, x: Array, effect: Array, half: Array) -> None:
             va="bottom",
             fontsize="x-small",
         )
+
+
+def _draw_pair(ax: Any, x: Array, effect: Array, names: list[str]) -> None:
+    """Effects along the column of more values, in parts of the other one."""
+    known = np.isfinite(x).all(axis=1)
+    counts = [len(np.unique(each)) for each in x[known].T]
+    along = int(np.argmax(counts))
+    place, other = x[known, along], x[known, 1 - along]
+    name = names[1 - along] if len(names) == 2 else "the other"
+    labels, part = (
+        ("low", "middle", "high"),
+        np.searchsorted(np.quantile(other, [1 / 3, 2 / 3]), other),
+    )
+    if min(counts) <= len(labels):
+        values, part = np.unique(other, return_inverse=True)
+        labels = tuple(f"{value:g}" for value in values)
+    for k, label in enumerate(labels):
+        own = np.flatnonzero(part == k)
+        own = own[np.argsort(place[own], kind="stable")]
+        own = own[np.linspace(0, len(own) - 1, min(len(own), _POINTS)).astype(int)]
+        ax.plot(
+            place[own],
+            effect[known][own],
+            linestyle="none",
+            marker=".",
+            markersize=3,
+            color=COLORS[k],
+            label=plain(f"{shorten(name, 12)} {label}"),
+        )
+    ax.legend(fontsize="x-small", frameon=False, markerscale=2, handlelength=0.8)
 
 
 def _draw_band(ax: Any, x: Array, curve: Array, width: Array) -> None:

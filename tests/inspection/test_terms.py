@@ -142,7 +142,15 @@ def test_products_of_columns(pyplot):
     model = make_pipeline(products, StandardScaler(), BilevelRidgeCV(cv="loo"))
     display = TermsDisplay.from_estimator(model.fit(X, y), X)
     assert display.term_names.tolist() == ["x0", "x1", "x0 & x1"]
-    assert "of several columns: x0 & x1" in display.figure_.get_supxlabel()
+    # Low, middle and high values of the second column, along the first one.
+    pair = next(ax for ax in display.axes_ if ax.get_title("left") == "x0 & x1")
+    low, high = pair.lines[1], pair.lines[3]
+    x, effect = low.get_data()
+    assert (np.diff(x) >= 0).all()
+    assert np.corrcoef(x, effect)[0, 1] < -0.8
+    assert np.corrcoef(*high.get_data())[0, 1] > 0.8
+    names = [text.get_text() for text in pair.get_legend().get_texts()]
+    assert names == ["x1 low", "x1 middle", "x1 high"]
 
 
 @pytest.mark.parametrize("n_terms", [4, 47])
