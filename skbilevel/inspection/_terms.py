@@ -301,10 +301,8 @@ def _draw_pair(ax: Any, x: Array, effect: Array, names: list[str]) -> None:
     along = int(np.argmax(counts))
     place, other = x[known, along], x[known, 1 - along]
     name = names[1 - along] if len(names) == 2 else "the other"
-    labels, part = (
-        ("low", "middle", "high"),
-        np.searchsorted(np.quantile(other, [1 / 3, 2 / 3]), other),
-    )
+    labels: tuple[str, ...] = ("low", "middle", "high")
+    part = np.searchsorted(np.quantile(other, [1 / 3, 2 / 3]), other)
     if min(counts) <= len(labels):
         values, part = np.unique(other, return_inverse=True)
         labels = tuple(f"{value:g}" for value in values)
