@@ -243,6 +243,12 @@ def in_double(X: Any) -> Any:
     return np.asarray(X, dtype=np.float64)
 
 
+def rounding_of_sums(X: Any) -> float:
+    """Changes of a sum over rows, relative to it, that are rounding."""
+    single = isinstance(X, DeviceArray) and not X.device.has_double
+    return 1e-6 if single else 1e-12
+
+
 def as_given(X: Any) -> Any:
     """X as the user's library has it."""
     return X.array if isinstance(X, DeviceArray) else X

@@ -15,8 +15,8 @@ _MAX_ITER, _MAX_HALVINGS = 100, 30
 _STALE_UP_TO = 25
 # Relative accuracy of a step far from the solution.
 _ROUGH = 0.1
-# Changes of the objective that are rounding, and decrements that are small beside it.
-_NOISE, _FLAT = 1e-12, 1e-6
+# Decrements that are small beside the objective.
+_FLAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ def minimize_whitened(
         before = value
         T, eta, value, moved = _line_search(problem, T, eta, value, step, slope)
         # Where the objective is all rounding no further step can be judged.
-        flat = before - value <= _NOISE * abs(value) and -slope <= _FLAT * abs(value)
+        flat = before - value <= problem.noise * abs(value) and -slope <= _FLAT * abs(
+            value
+        )
         # The last step is taken, too: it costs nothing and squares the error.
         if -slope <= enough or flat or not moved:
             grad, near = problem.grad(T, eta), flat or -slope <= 1e4 * enough
@@ -103,7 +105,7 @@ def _line_search(
 ) -> tuple[Array, Array, float, bool]:
     """Halve the step until the objective falls; one product with Z in all."""
     along = predict(problem.Z, step)
-    length, noise = 1.0, _NOISE * abs(value)
+    length, noise = 1.0, problem.noise * abs(value)
     for _ in range(_MAX_HALVINGS):
         new_T, new_eta = T + length * step, eta + length * along
         new = problem.value(new_T, new_eta)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from skbilevel._device_array import rounding_of_sums
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import (
     diagonal_of,
@@ -79,6 +80,11 @@ class Whitened:
     def width(self) -> int:
         """Number of features of a target."""
         return int(self.Z.shape[-1])
+
+    @property
+    def noise(self) -> float:
+        """Changes of the objective, relative to it, that are rounding."""
+        return rounding_of_sums(self.y)
 
     def eta(self, T: Array) -> Array:
         """Predictions."""

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skbilevel._device_array import in_memory_order
+from skbilevel._device_array import in_memory_order, rounding_of_sums
 from skbilevel._typing import Array
 from skbilevel.problems._losses import Loss
 from skbilevel.problems._target_features import Scaled
@@ -24,8 +24,6 @@ from skbilevel.solvers._whitened_problem import Whitened
 _MEMORY, _MAX_ITER, _MAX_HALVINGS = 10, 500, 30
 # Steps after which Newton's method is asked.
 _PATIENCE = 100
-# Changes of the objective that are rounding.
-_NOISE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,11 @@ class WhitenedStack:
     def shape(self) -> tuple[int, int, int]:
         """That of the coefficients."""
         return (*self.y.shape[:2], self.Z.shape[1])
+
+    @property
+    def noise(self) -> float:
+        """Changes of the objective, relative to it, that are rounding."""
+        return rounding_of_sums(self.y)
 
     @cached_property
     def _squares(self) -> Array:
@@ -145,7 +148,7 @@ def minimize_stack(
         before, flat = flat, problem.grad(T, eta, penalty).reshape(len(T), -1)
         pairs = zip(models, move.reshape(flat.shape), flat - before, strict=True)
         models = [model.push(s, y) for model, s, y in pairs]
-        stuck, value = value - new <= _NOISE * abs(value), new
+        stuck, value = value - new <= problem.noise * abs(value), new
         if ((-slope <= enough) | stuck).all():
             return StackSolution(T, eta, n_iter, bool((-slope <= 1e4 * enough).all()))
     return StackSolution(T, eta, max_iter, False)
@@ -197,7 +200,7 @@ def _search(
         move = size * step if k else step
         new_T, new_eta = T + move, eta + (size * along if k else along)
         new = problem.value(new_T, new_eta, penalty)
-        fine = new <= value + 1e-4 * length * slope + _NOISE * abs(value)
+        fine = new <= value + 1e-4 * length * slope + problem.noise * abs(value)
         if fine.all():
             return new_T, new_eta, new, move
         excess = new - value - length * slope

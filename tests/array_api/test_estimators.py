@@ -150,6 +150,12 @@ def test_a_device_without_double_precision():
     expected = BilevelRidgeCV().fit(Z, y)
     on_host = strict.asarray(found.coef_, device=strict.Device("CPU_DEVICE"))
     np.testing.assert_allclose(np.asarray(on_host), expected.coef_, atol=1e-4)
+    classes = (y > 0).astype(int)
+    glm = BilevelLogisticCV(**SHARED, cv=2)
+    found = clone(glm).fit(there, classes).coef_
+    on_host = strict.asarray(found, device=strict.Device("CPU_DEVICE"))
+    expected = clone(glm).fit(Z, classes).coef_
+    np.testing.assert_allclose(np.asarray(on_host), expected, atol=1e-3)
     whole = strict.asarray((10 * Z).round().astype(np.int64), device=device)
     assert BilevelRidgeCV().fit(whole, y).coef_.dtype == strict.float32
 
