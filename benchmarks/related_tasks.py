@@ -1,6 +1,7 @@
 """Related tasks: ``MetaRidge`` and ``MetaLogistic`` beside models of all and of each.
 
-``python benchmarks/related_tasks.py`` prints the tables of the page of results. 30 % of
+``python benchmarks/related_tasks.py`` prints the tables of the page of results, and
+``--cases times`` the CPU times of fits to all rows and of `adapt`. 30 % of
 the tasks are new: models do not see them, adapt to m of their rows and are judged on
 the others. Of the known tasks 30 % of the rows are held out. Targets and columns are
 standardized on the training rows; figures are mean squared errors, averaged over
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import pandas as pd
 from _data import loader
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.metrics import log_loss
@@ -165,10 +167,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="*", default=SETS)
     parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--cases", nargs="*", default=["errors"], choices=CASES)
     options = parser.parse_args()
+    for case in options.cases:
+        CASES[case](options)
+
+
+def errors(options: argparse.Namespace) -> None:
+    """Errors of every set, ratios, and log losses of the one with classes."""
     every = {name: table(name, options.splits) for name in options.sets}
     summarize(every)
     classes(options.splits)
+
+
+def times(options: argparse.Namespace) -> None:
+    """CPU time of fits to all rows of a set, and of `adapt` to a new task."""
+    print("\n| what | CPU time |\n|---|---|")
+    for name in options.sets:
+        rows = load_tasks(name)
+        X = StandardScaler().fit_transform(rows.X)
+        y = (rows.y - rows.y.mean()) / rows.y.std()
+        spent = seconds(lambda X=X, y=y, t=rows.task: MetaRidge().fit(X, y, tasks=t), 3)
+        print(f"| {name}, all rows: fit | {spent:.2f} s |")
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((1800, 30)), np.repeat(np.arange(60), 30)
+    effect = 1.0 + 0.5 * rng.standard_normal((60, 30))
+    y = (X * effect[task]).sum(axis=1) + rng.standard_normal(1800)
+    names = [f"x{j}" for j in range(30)]
+    for kind, make in {"array": np.asarray, "data frame": pd.DataFrame}.items():
+        columns = {"columns": names} if make is pd.DataFrame else {}
+        table, new = make(X, **columns), np.full(5, 99)
+        model = MetaRidge(strengths="feature").fit(table, y, tasks=task)
+        few, of = table[:5], y[:5]
+        spent = seconds(lambda m=model, X=few, y=of, t=new: m.adapt(X, y, tasks=t), 301)
+        print(f"| adapt to five rows of 30 columns, {kind} | {1e3 * spent:.2f} ms |")
+
+
+def seconds(call: Callable[[], object], n: int) -> float:
+    """Median CPU time of so many calls, after one that is not counted."""
+    spent = []
+    for _ in range(n + 1):
+        start = time.process_time()
+        call()
+        spent.append(time.process_time() - start)
+    return float(np.median(spent[1:]))
+
+
+CASES = {"errors": errors, "times": times}
 
 
 def table(name: str, n_splits: int) -> dict[tuple[str, str], float]:

@@ -18,6 +18,7 @@ READING_ORDER = (
     "plot_text_classes",
     "plot_text_sparse",
     "plot_counts",
+    "plot_ratios",
     "plot_private_model",
     "plot_time_series",
     "plot_row_groups",

@@ -28,6 +28,7 @@ from skbilevel.linear_model import BilevelRidgeCV
 from skbilevel.linear_model._base import check_weight, linear_predictor, seed_of
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling, read_resampling
+from skbilevel.linear_model._draft import Draft, is_fitted
 from skbilevel.model_selection._plan import MIN_ROWS
 from skbilevel.model_selection._resampling import Pair, fold_labels, leave_one_unit_out
 from skbilevel.solvers import RatioStatus
@@ -36,11 +37,11 @@ from skbilevel.solvers import RatioStatus
 class FractionalSparseRegressor(
     Versioned, ExplainedParameters, SelectorMixin, RegressorMixin, BaseEstimator
 ):
-    """Linear regression on exactly k features, found in the best of three ways.
+    """Best-subset regression: exactly k features, found in the best of several ways.
 
     Nested cross-validation chooses the number of features k, where it is not given,
-    and how they are found: by the lasso, by orthogonal matching pursuit, or by
-    minimizing ::
+    and how they are found: by the lasso, by orthogonal matching pursuit, by exchanging
+    features of these two while that lowers the squared error, or by minimizing ::
 
         (0.5 |y - Z w|^2 + alpha |w|_1) / (alpha |w|_top-k)
 
@@ -54,12 +55,14 @@ class FractionalSparseRegressor(
     n_features_to_select : int or None, default=None
         The number k. None chooses among 1, 2, 3, 4, 6, 9, ... up to 50 and to a quarter
         of the rows; PCD then takes part at the best k of the others and the two beside.
-    method : {"auto", "lasso", "omp", "pcd"}, default="auto"
-        How the features are found; "auto" chooses by cross-validation. "lasso" takes
+    method : {"auto", "lasso", "omp", "pcd", "exchange"}, default="auto"
+        How the features are found; "auto" chooses by cross-validation, and prefers
+        "exchange" unless another way is better by two standard errors. "lasso" takes
         the k largest coefficients at the point of the lasso's path where four times as
         many features are active.
     alpha : "auto" or float, default="auto"
         Strength of the ratio, as a share of the largest ``|Z^T y|``; "auto" is 0.1.
+        Refused where ``method`` does not minimize the ratio.
     fit_intercept : bool, default=True
         Whether an unpenalized intercept is fitted.
     cv : None, int, splitter or iterable, default=None
@@ -100,7 +103,7 @@ class FractionalSparseRegressor(
     See Also
     --------
     BilevelRidgeCV : Strengths in place of a number of features; usually more accurate.
-    sklearn.linear_model.OrthogonalMatchingPursuitCV : One of the three ways.
+    sklearn.linear_model.OrthogonalMatchingPursuitCV : One of the ways.
     sklearn.linear_model.LassoCV : Another one; with more features than are named here.
 
     Notes
@@ -108,7 +111,7 @@ class FractionalSparseRegressor(
     Columns are scaled for the selection alone, and coefficients are in units of X. The
     guarantee is that of cross-validation: the way with the least held-out error is
     taken, with the error of that estimate. Where there is little signal the ratio is
-    the worst of the three.
+    the worst of them.
 
     References
     ----------
@@ -194,6 +197,19 @@ class FractionalSparseRegressor(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
+        draft = Draft(self, [name for name in vars(self) if is_fitted(name)])
+        draft.model._fit(X, y, sample_weight, groups)
+        draft.publish()
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
+        """What `fit` does, on a copy that an interrupt leaves behind."""
+        if self.alpha != "auto" and self.method in ("lasso", "omp", "exchange"):
+            raise ValueError(
+                f"alpha={self.alpha} is the strength of the ratio, which "
+                f"method={self.method!r} does not minimize: leave it out, or give "
+                "method='pcd' or 'auto'."
+            )
         refuse_devices(self, X, "supports are looked for in columns that NumPy holds")
         X, y = validate_data(
             self,
@@ -222,7 +238,6 @@ class FractionalSparseRegressor(
         self.intercept_ = model.intercept_
         self.support_ = np.isin(np.arange(X.shape[1]), support)
         self.n_features_ = len(support)
-        return self
 
     def _ridge(self, n_rows: float) -> BilevelRidgeCV:
         """The model of the chosen features; of few rows with one strength for all."""

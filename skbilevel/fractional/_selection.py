@@ -14,6 +14,7 @@ from skbilevel.fractional._supports import (
     LassoPath,
     Moments,
     by_ratio,
+    exchanged,
     filled,
     lasso_path,
     pursuit,
@@ -22,15 +23,21 @@ from skbilevel.fractional._supports import (
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.solvers import RatioResult
 
-METHODS = ("lasso", "omp", "pcd")
+METHODS = ("lasso", "omp", "pcd", "exchange")
 # Where k is not given: at most so many features, and one per so many rows.
 _AT_MOST, _ROWS_PER_FEATURE, _GROWTH = 50, 4, 1.5
 # Of the largest correlation, the strength of the ratio's l1 norm.
 _AUTO = 0.1
 # A candidate has to be better by more than rounding than one before it.
 _ROUNDING = 1e-9
+# Standard errors by which another way has to be better than exchanges.
+_SURE = 2.0
 # Up to so many sizes PCD is tried at all of them.
 _NEAR = 3
+
+
+# Parts of the mean held-out squared error, one for each set, by size and method.
+Losses = dict[tuple[int, str], Array]
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,8 @@ class Selection:
             return
         most = min(max(self.sizes), p - 1)
         path = LassoPath([]) if self.methods == ("omp",) else lasso_path(moments, most)
-        order = pursuit(moments, most) if "omp" in self.methods else np.arange(0)
+        pursued = {"omp", "exchange"} & set(self.methods)
+        order = pursuit(moments, most) if pursued else np.arange(0)
         for size in self.sizes:
             for method in self.methods:
                 end = None
@@ -76,6 +84,9 @@ class Selection:
                     found = path.support(size)
                 if method == "pcd":
                     found, end = self._ratio(moments, found, size)
+                if method == "exchange":
+                    starts = [filled(s, moments, size) for s in (found, order[:size])]
+                    found = exchanged(moments, starts)
                 yield method, size, filled(found, moments, size), end
 
     def _ratio(
@@ -101,10 +112,12 @@ class Selection:
         """The method and size of the least held-out loss, and all losses.
 
         Features are selected anew in every training set. PCD, which costs most, is
-        tried where the others are best.
+        tried where the others are best. Exchanges are taken unless another way is
+        better by two standard errors: they find the least squared error, and training
+        sets, which are smaller, make them look worse than they are on all rows.
         """
         if len(self.methods) == len(self.sizes) == 1:
-            only = {(self.sizes[0], self.methods[0]): np.nan}
+            only = {(self.sizes[0], self.methods[0]): np.array([np.nan])}
             return self.methods[0], self.sizes[0], _table(only)
         sets = [
             (ScaledRows.of(X[a], y[a], weight[a], intercept), X[b], y[b], weight[b])
@@ -121,34 +134,48 @@ class Selection:
         size, method = _best(losses)
         return method, size, _table(losses)
 
-    def _losses(self, sets: Sequence[Any]) -> dict[tuple[int, str], float]:
-        """Held-out mean squared errors by size and method."""
-        sums: dict[tuple[int, str], float] = {}
-        for rows, X, y, weight in sets:
+    def _losses(self, sets: Sequence[Any]) -> Losses:
+        """Held-out squared errors by size and method, in parts that sum to means."""
+        found: Losses = {}
+        total = sum(float(weight.sum()) for *_, weight in sets)
+        for k, (rows, X, y, weight) in enumerate(sets):
             for method, size, support, _ in self.supports(rows.moments):
                 error = y - rows.predict(support, X)
-                known = sums.get((size, method), 0.0)
-                sums[size, method] = known + float(weight @ error**2)
-        total = sum(float(weight.sum()) for *_, weight in sets)
-        return {key: each / total for key, each in sums.items()}
+                parts = found.setdefault((size, method), np.zeros(len(sets)))
+                parts[k] = float(weight @ error**2) / total
+        return found
 
 
-def _best(losses: dict[tuple[int, str], float]) -> tuple[int, str]:
+def _best(losses: Losses) -> tuple[int, str]:
     """The first of equals: the fewest features, by the simplest way."""
-    least = min(losses.values()) * (1.0 + _ROUNDING)
-    return next(key for key in _ordered(losses) if losses[key] <= least)
+    allowed = [key for key in _ordered(losses) if not _put_back(losses, key)]
+    least = min(losses[key].sum() for key in allowed) * (1.0 + _ROUNDING)
+    return next(key for key in allowed if losses[key].sum() <= least)
 
 
-def _ordered(losses: dict[tuple[int, str], float]) -> list[tuple[int, str]]:
+def _put_back(losses: Losses, key: tuple[int, str]) -> bool:
+    """Whether exchanges of the same size are preferred, or surely worse."""
+    size, method = key
+    others = [other for other in losses if other[0] == size and other[1] != "exchange"]
+    if (size, "exchange") not in losses or not others:
+        return False
+    best = min(others, key=lambda other: losses[other].sum())
+    gain = losses[size, "exchange"] - losses[best]
+    error = np.sqrt(len(gain)) * gain.std(ddof=1) if len(gain) > 1 else 0.0
+    sure = gain.sum() > _SURE * error + _ROUNDING * losses[best].sum()
+    return bool(sure) == (method == "exchange")
+
+
+def _ordered(losses: Losses) -> list[tuple[int, str]]:
     return sorted(losses, key=lambda key: (key[0], METHODS.index(key[1])))
 
 
-def _table(losses: dict[tuple[int, str], float]) -> dict[str, Array]:
+def _table(losses: Losses) -> dict[str, Array]:
     keys = _ordered(losses)
     return {
         "method": np.array([method for _, method in keys]),
         "n_features": np.array([size for size, _ in keys]),
-        "score": -np.array([losses[key] for key in keys]),
+        "score": -np.array([losses[key].sum() for key in keys]),
     }
 
 

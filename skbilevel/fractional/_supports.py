@@ -20,6 +20,8 @@ from skbilevel.solvers import RatioResult, minimize_ratio
 _ACTIVE_PER_FEATURE = 4
 # Steps of the path per feature, as features leave it again.
 _STEPS_PER_FEATURE = 4
+# Exchanges of one feature for another per wanted feature, at most.
+_EXCHANGES_PER_FEATURE = 10
 # What is left of correlations below this share of the first is rounding.
 _ROUNDING = 1e-10
 # Strengths that GCV chooses from, in units of the mean curvature of the columns.
@@ -162,6 +164,45 @@ def _entering(
     each = np.where(np.isfinite(each) & (each > 0.0), each, np.inf).min(axis=0)
     best = int(each.argmin())
     return (float(each[best]), best) if each[best] < level else (level, -1)
+
+
+def exchanged(moments: Moments, starts: list[Array]) -> Array:
+    """The least squares support at which exchanges from several starts end."""
+    ends = [_exchange(moments, start) for start in starts]
+    explained = [
+        moments.cross[end] @ moments.solve(end, moments.cross[end]) for end in ends
+    ]
+    return ends[int(np.argmax(explained))]
+
+
+def _exchange(moments: Moments, support: Array) -> Array:
+    """Exchange one feature for another while that lowers the squared error.
+
+    With features S, ``H = G_SS^-1``, least squares ``w = H c_S`` and what is left of
+    the correlations, ``r = c - G_S w``, the exchange of i in S for j lowers it by ::
+
+        (r_j + b_ji w_i / h_ii)^2 / (d_j + b_ji^2 / h_ii) - w_i^2 / h_ii
+
+    where ``b = G_S H`` and ``d_j = g_jj - b_j G_Sj``; the best pair is taken each time.
+    """
+    support = support.copy()
+    for _ in range(_EXCHANGES_PER_FEATURE * len(support)):
+        columns = np.column_stack([moments.gram.column(int(i)) for i in support])
+        inverse = moments.solve(support, np.eye(len(support)))
+        own = np.diagonal(inverse)
+        w = inverse @ moments.cross[support]
+        left, b = moments.cross - columns @ w, columns @ inverse
+        diagonal = moments.gram.diagonal
+        room = (diagonal - (b * columns).sum(axis=1))[:, None] + b**2 / own
+        fine = room > _ROUNDING * diagonal[:, None]
+        gain = (left[:, None] + b * (w / own)) ** 2 / np.where(fine, room, np.inf)
+        gain -= w**2 / own
+        gain[support] = -np.inf
+        enters, leaves = np.unravel_index(int(gain.argmax()), gain.shape)
+        if not gain[enters, leaves] > _ROUNDING * moments.yy:
+            break
+        support[leaves] = enters
+    return np.sort(support)
 
 
 def by_ratio(

@@ -10,10 +10,13 @@ guess is wrong. Both rates of error, a and b, get Clopper-Pearson limits. Whatev
 
 and what is claimed to be mu-GDP has more ::
 
-    mu >= Phi^-1(1 - a) - Phi^-1(b)
+    a + b >= 2 Phi(-mu / 2)
 
-so that the limits of the rates give a lower limit of epsilon. A limit above the claimed
-value refutes the claim; one below it proves nothing.
+so that limits of the rates give a lower limit of epsilon. Of a mu-GDP claim the sum of
+wrong guesses is enough: that of 2 n runs whose rates have the mean p is as small as it
+is with a probability of at most that of a binomial number (2 n, p) (W. Hoeffding,
+Annals of Mathematical Statistics 27, 1956), and one limit is closer than two. A limit
+above the claimed value refutes the claim; one below it proves nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from skbilevel.privacy._accounting import gdp_epsilon
 # Published numbers of ``n_runs`` runs, shape (n_runs, k), on data set 0 or 1.
 Mechanism = Callable[[int, int, np.random.Generator], Array]
 # Runs that make the score and its threshold, as a share of those that test it.
-_LEARNING = 0.5
+_LEARNING = 1.0
 # Share of the mean variance by which the discriminant is regularized.
 _RIDGE = 1e-9
 
@@ -84,12 +87,13 @@ class _Limits:
     error: float
 
     def of(self, above: Array, below: Array, n: int) -> Array:
-        """From numbers of wrong guesses of n, ``error / 2`` for each."""
+        """From numbers of wrong guesses of n on each data set."""
+        if self.gaussian:
+            mean = _clopper_pearson(above + below, 2 * n, self.error)
+            return np.asarray(-2.0 * ndtri(mean))
         a, b = (
             _clopper_pearson(wrong, n, self.error / 2.0) for wrong in (above, below)
         )
-        if self.gaussian:
-            return np.asarray(-ndtri(a) - ndtri(b))
         rest = np.maximum(1.0 - self.delta - np.stack([b, a]), np.finfo(float).tiny)
         return np.asarray(np.log(rest / np.stack([a, b])).max(axis=0))
 
@@ -115,7 +119,7 @@ def audit(
         arguments that returns them. Rows that pull with all their weight, in opposite
         directions, against few others make the strongest attack.
     n_runs : int, default=2000
-        Fits on each data set that test; half as many come first, to learn the attack.
+        Fits on each data set that test; as many come first, to learn the attack.
     confidence : float, default=0.95
         Probability with which the limits hold.
     random_state : int or None, default=None
@@ -181,7 +185,7 @@ def audit_mechanism(
         ``mechanism(world, n_runs, rng)`` returns what ``n_runs`` independent runs on
         data set 0 or 1 publish, shape (n_runs, k).
     n_runs : int, default=2000
-        Runs on each data set that test; half as many come first, to learn the attack.
+        Runs on each data set that test; as many come first, to learn the attack.
     epsilon, delta : float
         The claim.
     gaussian : bool, default=False

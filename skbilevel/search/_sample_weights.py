@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.utils import check_array, column_or_1d, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
@@ -15,8 +16,10 @@ from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
     HasMethods,
     StrOptions,
+    _check_method_params,
     _fit_context,
     _routing_enabled,
+    _safe_indexing,
     process_routing,
 )
 from skbilevel._sparse import canonical
@@ -90,7 +93,7 @@ class SampleWeightsCV(
         What is refitted; ``fit`` of its last step takes ``sample_weight``. The strength
         of a last step `Ridge`, or `LogisticRegression` with an L2 penalty, is the one
         that was learned; other estimators are fitted as they are. Transformers of a
-        Pipeline are fitted on all rows, once and without weights.
+        Pipeline are fitted once, without weights, on the rows whose weight is not 0.
     by : {"auto", "agreement", "label", "row"}, default="auto"
         What has a weight: "label" every label of ``labels``, "row" every row by itself,
         "agreement" see above. "auto" is "label" where ``fit`` is given labels, and
@@ -286,7 +289,17 @@ class SampleWeightsCV(
         X, y = indexable(X, y)
         y = column_or_1d(y, warn=True)
         own, split_params = self._routed(params)
-        heads, features = chain.fit_transform(X, y, own)
+        weight = check_weight(given, X)
+        if len(weight) < 2:
+            raise ValueError(f"{len(weight)} sample is given, and 2 are needed.")
+        counts = RowCounts.of(weight)
+        rows = counts.index
+        # Rows of weight zero are seen by no transformer.
+        heads, features = chain.fit_transform(
+            _safe_indexing(X, rows),
+            _safe_indexing(y, rows),
+            _check_method_params(X, own, rows),
+        )
         columns = canonical(
             check_array(
                 features,
@@ -296,8 +309,7 @@ class SampleWeightsCV(
                 estimator=self,
             )
         )
-        weight = check_weight(given, columns)
-        counts = RowCounts.of(weight)
+        columns = spread(columns, rows, len(y))
         prior = np.zeros(len(y))
         prior[counts.index] = counts.weight
         target = WeightTarget.of(y, is_classifier(self.estimator), prior)
@@ -318,7 +330,7 @@ class SampleWeightsCV(
         self._publish(found, weight, names)
         if self.refit:
             last = with_strength(clone(chain.last), self.alpha_)
-            last.fit(features, y, sample_weight=self.sample_weight_)
+            last.fit(features, y[rows], sample_weight=self.sample_weight_[rows])
             self._set_best(chain.assemble(heads, last))
 
     def _routed(self, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -423,3 +435,15 @@ class SampleWeightsCV(
             split = MethodMapping().add(caller="fit", callee="split")
             router.add(splitter=self.cv, method_mapping=split)
         return router
+
+
+def spread(columns: Any, rows: Array, n: int) -> Any:
+    """Columns of ``rows`` among n rows, zero in the others."""
+    if len(rows) == n:
+        return columns
+    if sparse.issparse(columns):
+        whole = (np.ones(len(rows)), (rows, np.arange(len(rows))))
+        return sparse.csr_array(whole, (n, len(rows))).astype(columns.dtype) @ columns
+    out = np.zeros((n, columns.shape[1]), dtype=columns.dtype)
+    out[rows] = columns
+    return out

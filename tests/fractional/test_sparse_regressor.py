@@ -1,5 +1,7 @@
 """FractionalSparseRegressor: exactly k features, in every container."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from skbilevel import BilevelRidgeCV, FractionalSparseRegressor
 from skbilevel.exceptions import DataWarning
+from skbilevel.fractional._selection import METHODS
 
 
 def make_data(n=60, p=20, k=4, noise=0.5, seed=0):
@@ -29,7 +32,7 @@ def test_exactly_k_and_the_right_ones(method):
     assert model.get_support(indices=True).tolist() == [0, 1, 2, 3]
     assert np.flatnonzero(model.coef_).tolist() == [0, 1, 2, 3]
     assert model.n_features_ == 4
-    assert model.method_ == ("lasso" if method == "auto" else method)
+    assert model.method_ == ("exchange" if method == "auto" else method)
     assert np.isfinite(model.objective_) == (model.method_ == "pcd")
     assert model.score(X, y) > 0.9
 
@@ -49,7 +52,7 @@ def test_k_is_chosen():
     assert 4 <= model.n_features_ <= 9
     assert model.support_[:4].all()
     scores = model.candidates_["score"]
-    assert set(model.candidates_["method"]) == {"lasso", "omp", "pcd"}
+    assert set(model.candidates_["method"]) == set(METHODS)
     chosen = (model.candidates_["n_features"] == model.n_features_) & (
         model.candidates_["method"] == model.method_
     )
@@ -265,3 +268,28 @@ def test_bad_data():
         FractionalSparseRegressor().fit(X, y, sample_weight=np.eye(60)[0])
     with pytest.raises(TypeError, match="l1_ratio"):
         FractionalSparseRegressor(l1_ratio=0.5)
+
+
+def test_an_interrupted_fit_leaves_the_model_that_was_there(monkeypatch):
+    X, y = load_diabetes(return_X_y=True)
+    model = FractionalSparseRegressor(3).fit(X, y)
+    before = {name: pickle.dumps(value) for name, value in vars(model).items()}
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BilevelRidgeCV, "_fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X[:, :5], -y)
+    after = {name: pickle.dumps(value) for name, value in vars(model).items()}
+    assert after == before
+
+
+def test_the_strength_of_a_ratio_that_nobody_minimizes_is_refused():
+    for method in ("lasso", "omp", "exchange"):
+        with pytest.raises(
+            ValueError, match=r"alpha=0\.2 is the strength of the ratio"
+        ):
+            FractionalSparseRegressor(2, method=method, alpha=0.2).fit(
+                np.eye(9), np.ones(9)
+            )

@@ -9,6 +9,7 @@ from skbilevel.fractional._rows import ScaledRows
 from skbilevel.fractional._selection import Selection, sizes_for
 from skbilevel.fractional._supports import (
     by_ratio,
+    exchanged,
     filled,
     lasso_path,
     pursuit,
@@ -50,6 +51,37 @@ def test_moments_are_those_of_scaled_columns(kind):
     x = np.arange(25.0)
     np.testing.assert_allclose(moments.gram.product(x), Z.T @ (Z @ x), atol=1e-10)
     assert moments.yy == pytest.approx(target @ target)
+
+
+def residual(moments, support):
+    """Squared error of least squares on a support."""
+    G, c = moments.block(support), moments.cross[support]
+    return moments.yy - c @ np.linalg.lstsq(G, c)[0]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_no_exchange_of_one_feature_is_left(kind):
+    """By brute force over all of them; every start ends below where it began."""
+    X, y = make_data(p=16)
+    X[:, 7] = X[:, 3]  # a copy
+    moments = ScaledRows.of(kind(X), y, np.ones(40), True).moments
+    rng = np.random.default_rng(0)
+    ends = []
+    for _ in range(5):
+        start = rng.choice(16, 4, replace=False)
+        end = exchanged(moments, [start])
+        ends.append(residual(moments, end))
+        assert len(set(end)) == 4
+        assert ends[-1] <= residual(moments, np.sort(start)) + 1e-12
+        swapped = [
+            residual(moments, np.append(np.delete(end, i), j))
+            for i in range(4)
+            for j in np.setdiff1d(np.arange(16), end)
+        ]
+        assert min(swapped) >= ends[-1] * (1 - 1e-8)
+    starts = [rng.choice(16, 4, replace=False) for _ in range(5)]
+    best = min(residual(moments, exchanged(moments, [start])) for start in starts)
+    assert residual(moments, exchanged(moments, starts)) == pytest.approx(best)
 
 
 def test_pursuit_is_that_of_scikit_learn():

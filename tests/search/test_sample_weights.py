@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
@@ -16,7 +17,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import (
     check_param_validation,
     parametrize_with_checks,
@@ -252,6 +253,29 @@ def test_known_weights():
     fewer = SampleWeightsCV(LogisticRegression())
     fewer.fit(X, y, 1e-3 * weight, trusted=trusted)
     assert (fewer.sample_weight_ <= 1e-3 * weight).all()
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_rows_of_weight_zero_are_as_if_removed(thin):
+    """By the transformers, too, which would not know what is in them."""
+    X, y, trusted, *_ = flipped(n=160)
+    X = np.column_stack([X, np.arange(160) % 5])
+    weight = np.ones(160)
+    weight[::4] = 0.0
+    kept = weight > 0
+    X[~kept, -1] = 77  # a category of its own
+    X[~kept, 0] *= 1e6
+    codes = OneHotEncoder(sparse_output=thin)
+    numbers = StandardScaler(with_mean=not thin)
+    shape = make_column_transformer(
+        (codes, [-1]), (numbers, [0, 1, 2]), sparse_threshold=float(thin)
+    )
+    chain = make_pipeline(shape, LogisticRegression())
+    model = SampleWeightsCV(chain).fit(X, y, weight, trusted=trusted)
+    other = SampleWeightsCV(chain).fit(X[kept], y[kept], trusted=trusted[kept])
+    np.testing.assert_allclose(model.sample_weight_[kept], other.sample_weight_)
+    proba, expected = (m.predict_proba(X[kept]) for m in (model, other))
+    np.testing.assert_allclose(proba, expected, rtol=1e-6)
 
 
 def test_metadata_are_routed():
