@@ -92,12 +92,15 @@ papers: $(VENV)/.installed-bench
 	  $(BIN)/python benchmarks/papers/$$name.py $(PAPERS_ARGS) || exit 1; \
 	done
 
-# The second one is what the script leaves drawn.
+# The others are what their scripts leave drawn.
 picture: $(VENV)/.installed-test
 	$(BIN)/python examples/plot_demo.py --output doc/_static/demo.png
 	$(BIN)/python -c "import runpy, matplotlib.pyplot as plt; \
 	  runpy.run_path('examples/plot_many_strengths.py'); \
 	  plt.savefig('doc/_static/many_strengths.png', dpi=120)"
+	$(BIN)/python -c "import runpy, matplotlib.pyplot as plt; \
+	  runpy.run_path('examples/plot_claims.py'); \
+	  plt.savefig('doc/_static/terms.png', dpi=80)"
 
 clean:
 	rm -rf $(VENV) .venv-lint .venv-floor examples/output benchmarks/output
