@@ -177,8 +177,11 @@ class BilevelLinearModel(
     def _keep_uncertainty(self, parts: list[Published]) -> None:
         """The covariance of the coefficients, where it is small enough to be kept."""
         with one_blas_thread():
+            times = 1.0 if self._reader is None else self._reader.times
             made = (part.uncertainty for part in parts)
-            self._uncertainty = [None if each is None else each() for each in made]
+            self._uncertainty = [
+                None if each is None else each(times=times) for each in made
+            ]
         known = [each.dispersion for each in self._uncertainty if each is not None]
         if self._dispersion_name and len(known) == len(parts):
             found = np.concatenate(known)

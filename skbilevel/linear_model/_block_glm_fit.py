@@ -114,6 +114,14 @@ class GLMReader:
         published: list[Published] = model._fit_copy(*given, model._resampling, *more)
         return published
 
+    @property
+    def times(self) -> float:
+        """Weight of all rows over that of the part."""
+        sample = self.part.sample
+        given = sample.parts.get("sample_weight")
+        weight = float(len(sample.rank) if given is None else given.sum())
+        return 1.0 if sample.complete else self.part.weight / weight
+
     def begin(self, fit: FollowedFit) -> None:
         """The pass that is done already."""
         part = self.part
@@ -132,10 +140,8 @@ class GLMReader:
         coef = np.atleast_2d(model.coef_).astype(np.float64)
         level = np.atleast_1d(model.intercept_).astype(np.float64)
         share = len(sample.rank) / part.n_rows
-        given = sample.parts.get("sample_weight")
-        weight = float(len(sample.rank) if given is None else given.sum())
         # As many rows as there are pull against the same penalty of a sum.
-        rescaled = weight / part.weight if of.mean_loss else 1.0
+        rescaled = 1.0 / self.times if of.mean_loss else 1.0
         alpha = np.broadcast_to(rescaled * model.alpha_, coef.shape)
         columns = np.flatnonzero(np.isfinite(alpha).any(axis=0))
         centred = model.fit_intercept and not self.look.is_sparse
@@ -183,8 +189,5 @@ class GLMReader:
                 level = level - level.mean()
             model.intercept_ = dtype.type(level[0]) if flat else level.astype(dtype)
         model.alpha_ = model.alpha_ * rescaled
-        # It is that of the part; nobody keeps the curvature of all rows.
-        model._uncertainty = [None]
-        vars(model).pop("dispersion_", None)
         if hasattr(model, "group_alpha_"):
             model.group_alpha_ = model.group_alpha_ * rescaled

@@ -92,7 +92,7 @@ class Published:
     left_out: Callable[[], Array] | None
     tried: PublishedTried | None
     edge: int = 0
-    uncertainty: Callable[[], Uncertainty | None] | None = None
+    uncertainty: Callable[..., Uncertainty | None] | None = None
     share: int = 0
 
 

@@ -56,8 +56,14 @@ class Uncertainty:
     dispersion: Array
 
     @classmethod
-    def of(cls, data: Prepared, v: Array, coef: Array) -> Uncertainty | None:
-        """At variances (p,) or (p, c); None where it would take too much."""
+    def of(
+        cls, data: Prepared, v: Array, coef: Array, times: float = 1.0
+    ) -> Uncertainty | None:
+        """At variances (p,) or (p, c); None where it would take too much.
+
+        Rows that stand for others, a sample for instance, count so many ``times``.
+        """
+        data = replace(data, rows=replace(data.rows, weight=times * data.rows.weight))
         rows = data.rows
         alive = np.asarray((v > 0.0).any(axis=tuple(range(1, v.ndim))))
         kept, v = rows.penalized[alive], v[alive]

@@ -249,6 +249,23 @@ def test_strengths_of_a_sum_are_those_of_the_part(model, kind, data):
     np.testing.assert_allclose(fitted.alpha_, factor * alpha)
 
 
+@pytest.mark.parametrize("name", ["two", "three", "counts", "groups"])
+def test_standard_deviations_are_those_of_all_rows(name, data):
+    """The curvature is that of the part, as often as there are rows."""
+    model, kind = FITS[name]
+    X, y, weight, _ = data
+    fitted = clone(model).fit(blocks_of(data, kind))
+    memory = clone(model).fit(X, y[kind], sample_weight=weight)
+    part = clone(model).fit(X[:PART], y[kind][:PART], sample_weight=weight[:PART])
+    # What all classes share is known from the penalty alone: column 1 has none.
+    asked = np.eye(P)[[1]] if name == "three" else np.eye(P)
+    found, exact, wide = (
+        np.median(each.contrast_std(asked)) for each in (fitted, memory, part)
+    )
+    assert found == pytest.approx(exact, rel=0.15)
+    assert wide > 1.5 * exact
+
+
 BAD = [
     (BilevelPoissonCV(), "counts", lambda y: y - 5, "negative values"),
     (BilevelGammaCV(), "amounts", lambda y: y * (y > 1), "zeros"),
