@@ -30,7 +30,7 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
     check_published(options)
     check_coordinates(options, resampling.criterion)
     if data.net:
-        check_net(resampling.criterion)
+        check_net(options, resampling)
     if resampling.criterion == "reml":
         _check_marginal(options)
     options = working_units(data, options)
@@ -55,12 +55,24 @@ def _check_marginal(options: TuningOptions) -> None:
         )
 
 
-def check_net(criterion: str) -> None:
-    """Raise where a penalty that removes columns is asked for a closed form."""
-    if criterion != "folds":
+def check_net(options: TuningOptions, resampling: Resampling) -> None:
+    """Raise where a penalty that removes columns is asked for what it has not."""
+    if resampling.criterion != "folds":
         raise ValueError(
-            f"cv={criterion!r} has no closed form with an l1 penalty: give cv a number "
-            "of folds or a splitter, or use BilevelRidgeCV."
+            f"cv={resampling.criterion!r} has no closed form with an l1 penalty: give "
+            "cv a number of folds or a splitter, or use BilevelRidgeCV."
+        )
+    guarded = isinstance(options.hyperpenalty, str)
+    if resampling.features is not None and not guarded:
+        raise ValueError(
+            f"hyperpenalty={options.hyperpenalty!r} of an l1 penalty tunes folds of "
+            "one X, but transformers make another X of every training set: leave "
+            "hyperpenalty='auto'."
+        )
+    if callable(options.metadata) and not guarded:
+        raise ValueError(
+            "feature_metadata is a function of rows, which an l1 penalty takes with "
+            "hyperpenalty='auto' only: give an array of shape (n_features, q)."
         )
 
 

@@ -59,7 +59,8 @@ class LastStep:
         """Raise with a sentence where there is nothing to tune."""
         if isinstance(given, BilevelLinearModel):
             own = {"cv": cv, "n_jobs": n_jobs, "verbose": verbose or None}
-            own = {name: each for name, each in own.items() if each is not None}
+            known = given.get_params(deep=False)
+            own = {k: v for k, v in own.items() if v is not None and k in known}
             return cls(given, clone(given).set_params(**own), None)
         found = _TUNERS.get(type(given))
         if found is None:
@@ -94,7 +95,7 @@ class LastStep:
     def shared(self) -> bool:
         """Whether one strength for all columns does not mind which is which."""
         tuner = self.tuner
-        others = [getattr(tuner, name) for name in _BY_COLUMN[1:]]
+        others = _said_of_columns(tuner)[1:]
         shared = isinstance(tuner.feature_groups, str)
         return shared and not any(_speaks_of_columns(each) for each in others)
 
@@ -103,7 +104,7 @@ class LastStep:
         """Whether folds have to have the columns of the full data."""
         if self.shared:
             return False
-        given = [getattr(self.tuner, name) for name in _BY_COLUMN]
+        given = _said_of_columns(self.tuner)
         single = any(_speaks_of_columns(each) for each in given)
         single = single or callable(self.tuner.feature_groups)  # makes labels of them
         return single or not isinstance(self.tuner.hyperpenalty, str)
@@ -154,6 +155,13 @@ _TUNERS: dict[type, tuple[Any, str, tuple[str, ...]]] = {
     PoissonRegressor: (BilevelPoissonCV, "alpha", ("fit_intercept",)),
     GammaRegressor: (BilevelGammaCV, "alpha", ("fit_intercept",)),
 }
+
+
+def _said_of_columns(tuner: Any) -> list[Any]:
+    """Values of the options, and a share of the l1 norm that is no word."""
+    share = getattr(tuner, "l1_ratio", None)
+    options = [getattr(tuner, name) for name in _BY_COLUMN]
+    return [*options, None if isinstance(share, str) else share]
 
 
 def _speaks_of_columns(value: Any) -> bool:

@@ -195,8 +195,15 @@ def test_in_a_pipeline_and_as_a_plain_model():
     np.testing.assert_array_equal(plain.predict(X), chain.predict(X))
     named = BilevelLassoCV(unpenalized=["bmi"], hyperpenalty=None, cv=3).fit(X, y)
     assert named.alpha_[list(X.columns).index("bmi")] == 0
-    found = BilevelSearchCV(chain, cv=3).fit(X[:100], y[:100])
+    found = BilevelSearchCV(chain, cv=3, n_jobs=1).fit(X[:100], y[:100])
     assert found.best_estimator_.score(X, y) > 0.3
+    chain.set_params(bilevellassocv__hyperpenalty=None)
+    with pytest.raises(ValueError, match=r"hyperpenalty=None of an l1 penalty"):
+        BilevelSearchCV(chain, cv=3).fit(X[:100], y[:100])
+    known = BilevelLassoCV(feature_metadata=lambda X, y, w: X.T @ y, cv=3).fit(X, y)
+    assert known.score(X, y) > 0.3
+    with pytest.raises(ValueError, match="feature_metadata is a function of rows"):
+        known.set_params(hyperpenalty=None).fit(X, y)
 
 
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
