@@ -182,11 +182,12 @@ def check_parameters(model: Any) -> str:
     """The criterion of the shared strength; raise where rows would have to be kept."""
     cv = model.cv
     known = cv is None or isinstance(cv, Integral | PredefinedSplit)
-    if not (known or (isinstance(cv, str) and cv == "gcv")):
+    closed = isinstance(cv, str) and cv in ("gcv", "reml")
+    if not (known or closed):
         raise ValueError(
             f"cv={cv!r} needs all rows at once, and they come in blocks: give a number "
-            "of folds, PredefinedSplit(folds) with the fold of every row, 'gcv', or "
-            "groups beside the rows, of which whole ones are dealt to the folds."
+            "of folds, PredefinedSplit(folds) with the fold of every row, 'gcv', "
+            "'reml', or groups beside the rows: whole ones are dealt to the folds."
         )
     if model.scoring is not None:
         raise ValueError(
@@ -198,15 +199,9 @@ def check_parameters(model: Any) -> str:
             "feature_metadata is a function of rows, which come in blocks: give an "
             "array of shape (n_features, q)."
         )
-    guarded = isinstance(model.hyperpenalty, str)
-    if cv == "gcv" and not guarded:
-        raise ValueError(
-            "cv='gcv' is for rows in memory where hyperpenalty is not 'auto': with row "
-            "blocks give cv a number of folds."
-        )
     if not (isinstance(model.solver, str) and model.solver in ("auto", "exact")):
         raise ValueError(
             f"solver={model.solver!r} is for rows in memory: row blocks are known by "
             "moments, which factorizations solve; leave solver='auto'."
         )
-    return "gcv" if cv == "gcv" else "folds"
+    return cv if closed else "folds"

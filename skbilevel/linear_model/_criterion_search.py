@@ -154,6 +154,8 @@ def splits_of(
 ) -> list[Pair]:
     """Splits of the rows; none for a closed form."""
     if isinstance(data.rows, SummedRows):
+        if resampling.criterion != "folds":
+            return []
         return leave_one_unit_out(np.arange(data.rows.n_rows), data.rows.fold)
     if resampling.criterion != "folds":
         marginal = resampling.criterion == "reml"

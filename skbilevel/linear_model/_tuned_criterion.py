@@ -22,7 +22,7 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import Tuned, TuningOptions
-from skbilevel.model_selection._fold_moments import MomentFolds
+from skbilevel.model_selection._fold_moments import MomentCriterion, MomentFolds
 from skbilevel.model_selection._regime import Regime, choose, oracle_solver
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
@@ -135,6 +135,10 @@ def _source(
 ) -> MomentFolds | RowSource:
     """The form of the data that suits."""
     rows = data.rows
+    if isinstance(rows, SummedRows) and criterion != "folds":
+        folds = MomentFolds.of(views, splits, standardize)
+        each = (folds.rows, folds.metric, folds.full, folds.train, folds.valid)
+        return MomentCriterion(*each, criterion)
     if criterion == "folds" and regime.name == "primal":
         return MomentFolds.of(views, splits, standardize)
     if criterion == "folds":

@@ -16,10 +16,12 @@ from skbilevel.problems import (
     GCV,
     BilevelProblem,
     Criterion,
+    CriterionProblem,
     QuadraticDataFit,
     quadratic_task,
     transfer,
 )
+from skbilevel.problems._evidence import EvidenceVariance, MomentEvidence
 from skbilevel.problems._moments import (
     CELL_BYTES,
     AugmentedRows,
@@ -92,7 +94,7 @@ class MomentFolds:
         """Mean loss of the unpenalized columns alone."""
         return 0.5 * self.variance
 
-    def problem(self, outer: OuterVector) -> BilevelProblem:
+    def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
         """One stack of folds; tasks of their own where p is large."""
         train, valid = _fit(self.train), _fit(self.valid)
         weight_full = float(self.full.weight)
@@ -132,6 +134,32 @@ class MomentFolds:
         if not is_guided(self.rows):
             return None
         return GCV(_fit(self.full), float(self.rows.n_free))
+
+
+@dataclass(frozen=True)
+class MomentCriterion(MomentFolds):
+    """GCV or the restricted likelihood, for rows that are known by moments alone."""
+
+    criterion: str = "gcv"
+
+    def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
+        """The closed form."""
+        return outer.closed(self._closed)
+
+    @property
+    def _closed(self) -> Criterion:
+        full, n_free = self.full, self.rows.n_free
+        if self.criterion == "gcv":
+            return GCV(_fit(full), float(n_free))
+        parts = (full.gram, full.cross, full.yy, np.empty(0), full.weight)
+        alone = Swept(*(np.asarray(part)[None] for part in parts))
+        return EvidenceVariance(
+            MomentEvidence(alone, n_free=n_free),
+            np.diagonal(full.gram),
+            self.rows.n_targets,
+            float(full.weight),
+            n_free,
+        )
 
 
 def _fit(moments: Swept) -> QuadraticDataFit:
