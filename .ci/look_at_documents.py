@@ -69,8 +69,10 @@ CHECK = r"""
     for (const e of article.querySelectorAll('.math-block'))
       if (e.scrollHeight > e.clientHeight + 1)
         found.push('vertical scrollbar ' + name(e));
-    for (const e of article.querySelectorAll('dt > strong'))
-      if (e.getClientRects().length > 1) found.push('broken name ' + name(e));
+    for (const e of article.querySelectorAll('dt > strong')) {
+      const line = 2 * parseFloat(getComputedStyle(e).fontSize);
+      if (e.getBoundingClientRect().height > line) found.push('broken name ' + name(e));
+    }
     if (page.clientWidth >= 1200)
       for (const e of article.querySelectorAll('.pst-scrollable-table-container, pre'))
         if (e.scrollWidth > e.clientWidth + 1) found.push('cut ' + name(e));
