@@ -179,7 +179,7 @@ def draw_strengths(ax: plt.Axes, found: Comparison, data: str) -> None:
     ax.axhline(shared, linestyle="--", color="tab:gray", label=GRID)
     if not kept.all():
         ax.axvspan(kept.sum() + 0.5, len(alpha) + 0.5, alpha=0.15, label="removed")
-    ax.set_title(f"The strengths of {len(alpha)} features ({data})")
+    ax.set_title(f"{np.sum(~kept)} of {len(alpha)} features are removed ({data})")
     ax.set(xlabel="features, sorted", ylabel="strength\n(up: shrunk more)")
     ax.legend(loc="best")
 
@@ -215,8 +215,9 @@ plt.show()
 
 better = [np.sum(found.log_ratio() < 0) for found in results.values()]
 change = [np.expm1(found.log_ratio().mean()) for found in results.values()]
+won = [name for name, by in zip(results, change, strict=True) if by < 0]
 print(
-    f"It does, on these data: the test error changes by {change[0]:+.1%} for diabetes "
-    f"and by {change[1]:+.1%} for cell nuclei, and is smaller in {better[0]} and "
-    f"{better[1]} of {args.splits} splits."
+    f"On average it does for {' and '.join(won) or 'neither'}: the test error changes "
+    f"by {change[0]:+.1%} for diabetes and by {change[1]:+.1%} for cell nuclei, and is "
+    f"smaller in {better[0]} and {better[1]} of {args.splits} splits."
 )
