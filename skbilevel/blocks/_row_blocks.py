@@ -227,6 +227,13 @@ class RowBlocks:
         more = {"sample_weight": sample_weight, "offset": offset, "groups": groups}
         return DaskBlocks.of(X, y, more, tuning_rows)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        raise TypeError(
+            "RowBlocks are read block by block by the estimators of skbilevel that can "
+            "be fitted so (ridge, its classifier, logistic and log-linear models); all "
+            "else needs rows in memory."
+        )
+
     @property
     def n_rows(self) -> int | None:
         """Number of all rows; None before a pass has counted them."""

@@ -5,34 +5,60 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial, wraps
+from inspect import signature
 from typing import Any, TypeVar
 
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.blocks import RowBlocks
 from skbilevel.blocks._dask import is_dask
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def lazily(method: Method) -> Method:
-    """Predictions of a Dask collection are one, made block by block when asked for."""
+    """Predictions of a Dask collection are one, those of row blocks an array."""
 
     @wraps(method)
     def mapped(self: Any, X: Any, *given: Any, **more: Any) -> Any:
+        if isinstance(X, RowBlocks):
+            return _of_blocks(method, self, X, given, more)
         if not is_dask(X):
             return method(self, X, *given, **more)
-        if more.pop("return_std", False):
-            raise TypeError(
-                "X is a Dask collection, whose predictions are made later: leave "
-                "return_std=False, or ask for standard deviations of X.compute()."
-            )
+        _refuse_std(more)
         each = (*given, *more.values())
         if hasattr(X, "columns"):
             return _of_frame(method, self, X, each)
         return _of_array(method, self, X, each)
 
     return mapped  # type: ignore[return-value]
+
+
+def _refuse_std(more: dict[str, Any]) -> None:
+    if more.pop("return_std", False):
+        raise TypeError(
+            "X comes in blocks, of which predictions alone are made: leave "
+            "return_std=False, or ask for standard deviations of rows in memory."
+        )
+
+
+def _of_blocks(
+    method: Any,
+    model: Any,
+    blocks: RowBlocks,
+    given: tuple[Any, ...],
+    more: dict[str, Any],
+) -> Array:
+    """Predictions of all rows, in one pass; offsets are those in the blocks."""
+    _refuse_std(more)
+    plain, own = without_names(model), signature(method).parameters
+    parts = []
+    for block in blocks.blocks():
+        known = "offset" in own and block.offset is not None
+        beside = {"offset": block.offset} if known else {}
+        parts.append(method(plain, block.X, *given, **more, **beside))
+    return np.concatenate(parts)
 
 
 def loaded(*values: Any) -> tuple[Any, ...]:

@@ -10,8 +10,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import StandardScaler
 
-from skbilevel import RowBlocks
+from skbilevel import DPRidge, RowBlocks
 
 N = 700
 
@@ -219,6 +221,13 @@ def test_what_is_no_source():
             blocks.first(len)
     with pytest.raises(ValueError, match="feature_names has 1 names"):
         list(RowBlocks(lambda: [good()], ["a"]).blocks())
+
+
+def test_others_say_that_they_need_rows_in_memory():
+    blocks = RowBlocks(lambda: [good()])
+    for other in (StandardScaler(), LinearRegression(), DPRidge(1.0)):
+        with pytest.raises(TypeError, match="needs rows in memory"):
+            other.fit(blocks, np.ones(10))
 
 
 def test_dask_is_not_imported():

@@ -155,6 +155,7 @@ def test_a_part_that_is_all_rows_is_the_fit_in_memory(data):
 
 
 def test_offsets_groups_names_and_folds(data):
+    import pandas as pd
     import polars as pl
 
     X, y, weight, offset = data
@@ -165,8 +166,11 @@ def test_offsets_groups_names_and_folds(data):
     parts = {"target": "y", "sample_weight": "w", "offset": "o", "groups": "g"}
     blocks = RowBlocks.from_table(frame, **parts, tuning_rows=PART, block_rows=900)
     model = BilevelPoissonCV(unpenalized=["x7"]).fit(blocks)
+    X = pd.DataFrame(X, columns=names)
     assert model.feature_names_in_.tolist() == names
     assert model.alpha_[7] == 0.0
+    expected = model.predict(X, offset=offset)
+    np.testing.assert_allclose(model.predict(blocks), expected, rtol=1e-12)
     # Without the offsets the coefficients would be others.
     used = np.isfinite(model.alpha_)
     mu = np.exp(X @ model.coef_ + model.intercept_ + offset)

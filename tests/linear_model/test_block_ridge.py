@@ -351,3 +351,18 @@ def test_memory_is_that_of_two_blocks_and_the_cells():
     sample = 10_000 * (p + 30) * 8  # and what thirty candidates predict for it
     assert peak < 5 * 8 * rows * p + 4 * sample
     assert peak < n_blocks * rows * p * 8 / 3
+
+
+def test_predictions_of_blocks(data):
+    X, y, _ = data
+    blocks = RowBlocks.from_arrays(X, y, block_rows=200)
+    model = BilevelRidgeCV().fit(blocks)
+    np.testing.assert_allclose(model.predict(blocks), model.predict(X), rtol=1e-12)
+    assert model.score(blocks, y) == pytest.approx(model.score(X, y), rel=1e-12)
+    labels = np.digitize(y, np.quantile(y, [0.3, 0.6]))
+    classes = BilevelRidgeClassifierCV().fit(RowBlocks.from_arrays(X, labels))
+    scores = classes.decision_function(blocks)
+    np.testing.assert_allclose(scores, classes.decision_function(X), rtol=1e-12)
+    assert classes.score(blocks, labels) == classes.score(X, labels)
+    with pytest.raises(TypeError, match="return_std=False"):
+        model.predict(blocks, return_std=True)
