@@ -33,8 +33,8 @@ AmIGO-CG is not the lowest. Its strengths move faster than three inner steps fol
 And test accuracy falls while validation loss falls: 25,941 strengths are fitted to
 5,657 validation rows. A step length for each word changes more than any hypergradient:
 AmIGO-CG with Adam ends lower than all, and SOBA with own steps, its default here,
-lower than all with one. SABA with own steps does not: it has seen 34 passes by then,
-and SOBA 46.
+lower than all with one. SABA with own steps does not, after as many passes (54, and
+55 of SOBA).
 
 Reference: M. Arbel, J. Mairal (2022). Amortized Implicit Differentiation for
 Stochastic Bilevel Optimization. ICLR.
