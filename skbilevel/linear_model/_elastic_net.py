@@ -29,10 +29,11 @@ class BilevelNetRegressor(BilevelRegressor):
     Parameters
     ----------
     cv : None, int, splitter or iterable, default=None
-        Under "auto" it gives the nested outer folds: None is shuffled 5-fold. The
-        other folds of a training set are the folds inside, on which its strengths are
-        tuned. Otherwise it is the criterion itself; one split is a hold-out. There is
-        no closed form: "loo", "gcv" and "reml" are refused.
+        Under "auto" it gives the nested outer folds: None is shuffled 5-fold.
+        Strengths of a training set are tuned on folds inside: the other folds where cv
+        is None or a number, folds that are drawn for a splitter. Otherwise it is the
+        criterion itself; one split is a hold-out. There is no closed form: "loo",
+        "gcv" and "reml" are refused.
     alpha_init : float, array-like of shape (n_features,) or None, default=None
         Start of the search in units of ``alpha_``; None searches the best shared
         strength.

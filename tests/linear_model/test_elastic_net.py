@@ -6,11 +6,17 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.linear_model import ElasticNet, Lasso, LassoCV
-from sklearn.model_selection import KFold, LeaveOneOut
+from sklearn.model_selection import KFold, LeaveOneOut, PredefinedSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skbilevel import BilevelElasticNetCV, BilevelLassoCV, BilevelSearchCV, to_sklearn
+from skbilevel import (
+    BilevelElasticNetCV,
+    BilevelLassoCV,
+    BilevelSearchCV,
+    RowBlocks,
+    to_sklearn,
+)
 
 RNG = np.random.default_rng(0)
 FOLDS = list(KFold(4, shuffle=True, random_state=0).split(np.zeros(80)))
@@ -206,6 +212,22 @@ def test_in_a_pipeline_and_as_a_plain_model():
         known.set_params(hyperpenalty=None).fit(X, y)
 
 
+def test_rows_in_blocks():
+    X, y = draw(200, 8, noise=80.0)
+    cv = PredefinedSplit(np.arange(200) % 4)
+    model = BilevelLassoCV(feature_groups="shared", cv=cv)
+    model.fit(RowBlocks.from_arrays(X, y, block_rows=50))
+    assert balance(model, X, y) < 1e-7
+    grid = LassoCV(cv=cv, tol=1e-6, max_iter=10**5).fit(X, y)
+    ours, theirs = (
+        by_folds(X, y, np.full(8, alpha), list(cv.split()))
+        for alpha in (model.alpha_[0], grid.alpha_)
+    )
+    assert ours < theirs * (1 + 1e-3)
+    with pytest.raises(ValueError, match=r"y has 2 columns"):
+        BilevelLassoCV().fit(RowBlocks.from_arrays(X, np.column_stack([y, y])))
+
+
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 def test_what_cannot_be_fitted():
     X, y = draw(40, 5)
@@ -227,8 +249,8 @@ def test_what_cannot_be_fitted():
     ):
         with pytest.raises(TypeError, match=f"{name}.*{instead}"):
             BilevelLassoCV(**{name: 1.0})
-    with pytest.raises(ValueError, match="MultiOutputRegressor"):
-        BilevelElasticNetCV().fit(X, np.column_stack([y, y, y]))
+    with pytest.raises(ValueError, match="has no standard errors"):
+        BilevelLassoCV(cv=2, feature_groups="shared").fit(X, y).contrast_std(X)
 
 
 @pytest.mark.filterwarnings(
