@@ -18,9 +18,11 @@ _WORDS = {
     "shared": "one shared\nstrength",
     "stronger": "a stronger\nshared one",
     "half": "tuned on\nrandom halves",
+    "folds": "tuned on the\nfolds inside",
     "evidence": "tuned by the\nlikelihood",
     "elastic_net": "from the\nelastic net",
     "refit": "kept by the\nelastic net",
+    "adaptive": "a second\nstage",
     "metadata": "by\nmetadata",
     "deviations": "metadata and\ndeviations",
 }

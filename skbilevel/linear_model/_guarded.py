@@ -206,6 +206,7 @@ def _recipe_of_net(data: Prepared, options: TuningOptions) -> Recipe:
         return Recipe().without_paths()
     recipe = Recipe(
         half=_NET_HALF,
+        tuned="folds",
         evidence=(),
         elastic_net=_NET_POWERS,
         path="adaptive",

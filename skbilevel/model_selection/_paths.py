@@ -153,7 +153,7 @@ def _families(
         # Where metadata mislead, the nested choice can do without them.
         recipe = replace(recipe, half=recipe.half[:3], evidence=recipe.evidence[:1])
     path = half_path(trainer, recipe.half, strengths, base, bounds)
-    yield [("half", *each) for each in zip(recipe.half, path, strict=True)]
+    yield [(recipe.tuned, *each) for each in zip(recipe.half, path, strict=True)]
     path = evidence_path(trainer, recipe, strengths, base, bounds)
     yield [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
 
@@ -221,7 +221,8 @@ def _metadata_paths(
     made += [("metadata", *k) for k in zip(recipe.metadata, path, strict=True)]
     around, start = replace(strengths, metadata=stage.full), path[-1]
     path = half_path(trainer, recipe.half, around, start, bounds)
-    made += [("metadata_half", *k) for k in zip(recipe.half, path, strict=True)]
+    half = zip(recipe.half, path, strict=True)
+    made += [(f"metadata_{recipe.tuned}", *each) for each in half]
     path = evidence_path(trainer, recipe, around, start, bounds)
     last = zip(recipe.evidence, path, strict=True)
     return made + [("metadata_evidence", *each) for each in last]

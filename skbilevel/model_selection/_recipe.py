@@ -17,6 +17,8 @@ class Recipe:
         strength.
     half : tuple of float
         Hyperpenalties of the smooth path under the half-sampling loss, decreasing.
+    tuned : str
+        What the family of this path is called, by the rows that it is tuned on.
     metadata : tuple of float
         Hyperpenalties of strengths that are a function of metadata, decreasing.
     evidence : tuple of float
@@ -39,6 +41,7 @@ class Recipe:
 
     stronger: tuple[float, ...] = ()
     half: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1)
+    tuned: str = "half"
     metadata: tuple[float, ...] = (0.1, 0.01)
     evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
     evidence_steps: int = 7

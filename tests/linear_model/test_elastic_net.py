@@ -201,6 +201,7 @@ def test_in_a_pipeline_and_as_a_plain_model():
     np.testing.assert_array_equal(plain.predict(X), chain.predict(X))
     named = BilevelLassoCV(unpenalized=["bmi"], hyperpenalty=None, cv=3).fit(X, y)
     assert named.alpha_[list(X.columns).index("bmi")] == 0
+    assert set(chain[-1].hyperpenalty_["family"]) == {"shared", "folds", "adaptive"}
     found = BilevelSearchCV(chain, cv=3, n_jobs=1).fit(X[:100], y[:100])
     assert found.best_estimator_.score(X, y) > 0.3
     chain.set_params(bilevellassocv__hyperpenalty=None)
