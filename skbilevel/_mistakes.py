@@ -14,6 +14,9 @@ _SEARCHED = (
     "strengths are searched along their gradient, without a grid; leave it out, or "
     "give alpha_init to start from a strength and alpha_bounds to limit them"
 )
+_WITHOUT_START = (
+    "strengths are searched along their gradient, without a grid; leave it out"
+)
 _IN_C = f"{_SEARCHED} (alpha = 1 / C)"
 _L2 = (
     "the penalty is l2 with one strength per feature, and a feature of infinite "
@@ -136,9 +139,13 @@ def _refuse_unknown(
         )
     for name in kwargs:
         if name not in names and Parameter.VAR_KEYWORD not in kinds:
+            advice = cls._elsewhere.get(name) or _nearest(name, names)
+            # Nobody is sent to a parameter that the class does not have.
+            if "alpha_init" in advice and "alpha_init" not in names:
+                advice = _WITHOUT_START
             raise TypeError(
                 f"{cls.__name__}() got an unexpected keyword argument {name!r}: "
-                f"{cls._elsewhere.get(name) or _nearest(name, names)}."
+                f"{advice}."
             )
 
 

@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 
+import skbilevel
 from skbilevel import (
     BilevelGammaCV,
     BilevelLogisticCV,
@@ -212,3 +213,26 @@ def test_a_measurement_as_labels():
     assert not messages(lambda: model.fit(X, amounts.astype(str)))
     assert not messages(lambda: model.fit(X, np.arange(402) % 60))
     assert len(messages(lambda: model.fit(X, np.arange(402.0) % 60))) == 1
+
+
+EVERY = [
+    *(getattr(skbilevel, name) for name in ("MetaRidge", "MetaLogistic")),
+    *(getattr(skbilevel, name) for name in ("DPRidge", "DPLasso", "DPLogistic")),
+    *(getattr(skbilevel, name) for name in ("FractionalICA", "BilevelRidgeCV")),
+    skbilevel.FractionalSparseRegressor,
+]
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_nobody_is_sent_to_a_parameter_that_is_not_there(kind):
+    known = inspect.signature(kind).parameters
+    for name in ("alphas", "Cs", "param_grid", "n_alphas", "eps"):
+        with pytest.raises(TypeError, match=name) as told:
+            kind(**{name: 1})
+        assert "alpha_init" in known or "alpha_init" not in str(told.value)
+
+
+def test_names_that_others_have_for_the_number_of_features():
+    for name in ("k", "n_nonzero_coefs", "support_size"):
+        with pytest.raises(TypeError, match="n_features_to_select"):
+            skbilevel.FractionalSparseRegressor(**{name: 3})

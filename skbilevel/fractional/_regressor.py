@@ -129,6 +129,15 @@ class FractionalSparseRegressor(
     """
 
     _doc_link_module = "skbilevel"
+    _elsewhere: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(
+            ("k", "n_features", "n_nonzero_coefs", "support_size"),
+            "n_features_to_select is the number of features",
+        ),
+        "sample_weight": "weights go to fit(X, y, sample_weight=...)",
+        "groups": "labels of rows go to fit(X, y, groups=...)",
+    }
+    _unnamed: ClassVar[str] = "k"
     coef_: Array
     intercept_: float
     support_: Array
@@ -228,7 +237,13 @@ class FractionalSparseRegressor(
         kept = canonical(X).tocsr() if sparse.issparse(X) else X
         rows, target = counts.take(kept), counts.take(np.asarray(y, dtype=np.float64))
         with one_blas_thread():
-            support = self._select(rows, target, counts.weight, splits)
+            # A power of two, so that squares of huge targets stay finite.
+            unit = float(
+                np.exp2(np.round(np.log2(np.abs(target).max(initial=0.0) or 1)))
+            )
+            support = self._select(rows, target / unit, counts.weight, splits)
+        with np.errstate(over="ignore"):
+            self.candidates_["score"] *= np.float64(unit) ** 2
         # Warnings about strengths name parameters that are not those of this estimator.
         silent = replace(resampling, told_of_edges=False)
         model._fit(kept[:, support], y, sample_weight, given, lambda *_: silent)

@@ -32,7 +32,13 @@ from skbilevel.meta._labels import (
 )
 from skbilevel.meta._parameters import TaskParameters
 from skbilevel.meta._task_model import TaskModel
-from skbilevel.meta._tuning import TaskTuning, TunedTasks, read_folds, tune_tasks
+from skbilevel.meta._tuning import (
+    TaskTuning,
+    TunedTasks,
+    check_folds,
+    read_folds,
+    tune_tasks,
+)
 from skbilevel.model_selection._task_folds import TaskLoss
 from skbilevel.problems._task_newton import solve
 from skbilevel.problems._task_solution import TaskSolution
@@ -196,6 +202,7 @@ class MetaLinearModel(Versioned, TaskParameters):
         tuning = self._tuning()
         with one_blas_thread():
             design, known, n_rows = self._design(X, y, counts, labels)
+            check_folds(self.cv, self.criterion, len(n_rows), len(design.rows.weight))
             tuned = tune_tasks(design, tuning)
             solution = solve(design.rows.data, tuned.chosen.penalty)
         if not tuned.chosen.converged:

@@ -42,9 +42,23 @@ def read_folds(cv: Any) -> Folds:
         for k, (_, test) in enumerate(splits):
             places = np.arange(n_items)[np.asarray(test)]
             fold[places] = k
+        if not (fold >= 0).any():
+            raise ValueError(
+                f"cv={cv!r} gives no split; a generator is used up once it was read, "
+                "so give a list of splits."
+            )
         return fold
 
     return label
+
+
+def check_folds(cv: Any, criterion: str, n_tasks: int, n_rows: int) -> None:
+    """Refuse a number of folds that what is split cannot fill."""
+    n, what = (n_rows, "rows") if criterion == "known-tasks" else (n_tasks, "tasks")
+    if isinstance(cv, Integral) and cv > n:
+        raise ValueError(
+            f"cv={cv} folds are more than the {n} {what}; give a smaller cv."
+        )
 
 
 @dataclass(frozen=True)

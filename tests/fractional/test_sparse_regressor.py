@@ -293,3 +293,12 @@ def test_the_strength_of_a_ratio_that_nobody_minimizes_is_refused():
             FractionalSparseRegressor(2, method=method, alpha=0.2).fit(
                 np.eye(9), np.ones(9)
             )
+
+
+def test_targets_may_have_any_unit():
+    X, y = make_data(n=60, p=8)
+    plain = FractionalSparseRegressor(3).fit(X, y)
+    for unit in (2.0**600, 2.0**-400):
+        model = FractionalSparseRegressor(3).fit(X, y * unit)
+        assert (model.support_ == plain.support_).all()
+        np.testing.assert_allclose(model.coef_ / unit, plain.coef_, rtol=1e-6)

@@ -325,3 +325,16 @@ def test_plain_arrays_are_adapted_to_like_all_others():
         model.adapt(X[:5, :2], Y[:5], tasks="new")
     with pytest.raises(ValueError, match="239 labels"):
         model.adapt(X, Y, tasks=TASK[1:])
+
+
+@pytest.mark.parametrize(
+    ("criterion", "cv", "message"),
+    [
+        ("new-tasks", 1000, r"cv=1000 folds are more than the \d+ tasks"),
+        ("known-tasks", 1000, r"cv=1000 folds are more than the \d+ rows"),
+        ("new-tasks", iter([]), "gives no split; a generator is used up"),
+    ],
+)
+def test_folds_that_cannot_be(criterion, cv, message):
+    with pytest.raises(ValueError, match=message):
+        MetaRidge(strengths="two", criterion=criterion, cv=cv).fit(X, Y, tasks=TASK)
