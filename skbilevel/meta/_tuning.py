@@ -55,7 +55,7 @@ def read_folds(cv: Any) -> Folds:
 def check_folds(cv: Any, criterion: str, n_tasks: int, n_rows: int) -> None:
     """Refuse a number of folds that what is split cannot fill."""
     n, what = (n_rows, "rows") if criterion == "known-tasks" else (n_tasks, "tasks")
-    if isinstance(cv, Integral) and cv > n:
+    if isinstance(cv, Integral) and int(cv) > n:
         raise ValueError(
             f"cv={cv} folds are more than the {n} {what}; give a smaller cv."
         )
