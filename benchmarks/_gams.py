@@ -110,7 +110,7 @@ class SuperGLM(Peer):
                 features[name] = superglm.RandomEffect()
             elif n_values >= _CURVED_FROM:
                 knots = min(10, n_values - 2)
-                features[name] = superglm.PSpline(n_knots=knots, select=True)
+                features[name] = superglm.PSpline(n_knots=knots)
             elif n_values > 1:
                 features[name] = superglm.Numeric()
         kind = dict(zip(FAMILIES, ("gaussian", "poisson", "binomial"), strict=True))
