@@ -212,8 +212,7 @@ class LargeGLMTuning:
 
     def _holdout(self, pair: Pair, shape: Shape, start: Array | None) -> HoldOut:
         made = HoldOut.of(self.problem, pair, shape)
-        base = made.base if start is None else start
-        return replace(made, base=base, view=self.view)
+        return made if start is None else replace(made, base=start)
 
     def fold(
         self, s: TrainingSet, tell: Callable[[Tuned], bool] | None = None
@@ -318,7 +317,8 @@ class LargeGLMTuning:
         pairs = zip(folds, plan.outer[:take], plan.held_out[:take], strict=False)
         for fold, s, valid in pairs:
             shape = first.coordinates.apply(fold.columns.of(s.rows))
-            holdouts.append(fold._holdout((s.rows, valid), shape, first.start))
+            made = fold._holdout((s.rows, valid), shape, first.start)
+            holdouts.append(replace(made, view=fold.view))
         search = self._search(holdouts, first.center, first.shared.null)
         states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
