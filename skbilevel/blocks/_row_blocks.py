@@ -230,8 +230,8 @@ class RowBlocks:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         raise TypeError(
             "RowBlocks are read block by block by the estimators of skbilevel that can "
-            "be fitted so (ridge, its classifier, logistic and log-linear models); all "
-            "else needs rows in memory."
+            "be fitted so (ridge and its classifier, lasso and elastic net, logistic "
+            "and log-linear models); all else needs rows in memory."
         )
 
     @property

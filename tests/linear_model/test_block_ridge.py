@@ -8,7 +8,13 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.model_selection import KFold, PredefinedSplit
 
-from skbilevel import BilevelRidgeClassifierCV, BilevelRidgeCV, RowBlocks
+from skbilevel import (
+    BilevelElasticNetCV,
+    BilevelLassoCV,
+    BilevelRidgeClassifierCV,
+    BilevelRidgeCV,
+    RowBlocks,
+)
 
 N, P = 900, 10
 
@@ -351,6 +357,13 @@ def test_memory_is_that_of_two_blocks_and_the_cells():
     sample = 10_000 * (p + 30) * 8  # and what thirty candidates predict for it
     assert peak < 5 * 8 * rows * p + 4 * sample
     assert peak < n_blocks * rows * p * 8 / 3
+
+
+@pytest.mark.parametrize("model", [BilevelLassoCV(), BilevelElasticNetCV()])
+def test_an_l1_part(model, data):
+    X, y, folds = data
+    memory, blocks = both(model, X, y, folds)
+    np.testing.assert_allclose(blocks.coef_, memory.coef_, rtol=1e-8, atol=1e-10)
 
 
 def test_predictions_of_blocks(data):
