@@ -357,6 +357,10 @@ class KernelOracle:
         if X.nnz > _THIN_BELOW * X.shape[0] * X.shape[1]:
             return None
         X.data *= np.repeat(rows.metric[active], np.diff(X.indptr))
+        # scikit-learn's descent takes no places of 64 bits, which X may have.
+        places = (X.indices, X.indptr)
+        kind = sparse.get_index_dtype(places, check_contents=True)
+        X = sparse.csc_array((X.data, *(each.astype(kind) for each in places)), X.shape)
         weight = given.weight[train]
         return ThinRows(X, rows.y[train, 0], weight, given.intercept)
 

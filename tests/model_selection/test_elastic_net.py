@@ -122,8 +122,9 @@ def test_grid_is_relative():
 
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("places", [np.int32, np.int64])
 def test_sparse_columns_are_descended_on_as_they_are(
-    monkeypatch, intercept, standardize
+    monkeypatch, intercept, standardize, places
 ):
     """A coordinate step that reads the entries of a column is that of a Gram matrix."""
     rng = np.random.default_rng(0)
@@ -131,7 +132,11 @@ def test_sparse_columns_are_descended_on_as_they_are(
     X *= rng.uniform(0.5, 2.0, 200)
     y = X[:, :5].sum(axis=1) + 3.0 + 0.3 * rng.standard_normal(70)
     weight = rng.integers(1, 4, 70).astype(float)
-    columns = Columns.of(csr_array(X), weight, np.zeros(200, bool), intercept, False)
+    thin = csr_array(X)
+    thin.indices, thin.indptr = (
+        each.astype(places) for each in (thin.indices, thin.indptr)
+    )
+    columns = Columns.of(thin, weight, np.zeros(200, bool), intercept, False)
     kernel_rows = KernelRows.of(columns.rows(y[:, None], np.zeros(1)))
     train = np.arange(60)
     if standardize:
