@@ -242,7 +242,8 @@ def brute_force(name, rows, v, explicit_ridge):
         (X, y), n = swept(rows), rows.weight.sum()
         C = np.eye(len(X)) + (X * v) @ X.T
         Q = (y * np.linalg.solve(C, y)).sum(axis=0) + 1e-4 * (y * y).sum(axis=0)
-        mean_log = np.log(Q / n).mean() + np.linalg.slogdet(C)[1] / (n - 1.0)
+        left = n - rows.n_free
+        mean_log = np.log(Q / n).mean() + np.linalg.slogdet(C)[1] / left
         return 0.5 * rows.n_targets * np.exp(mean_log)
     return 0.5 * (errors_of(name, rows, v, explicit_ridge) ** 2).sum()
 
