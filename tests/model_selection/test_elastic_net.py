@@ -71,7 +71,7 @@ def test_working_sets_are_the_plain_path(monkeypatch, t):
     grid = relative_grid(80.0, 150)
     precise = Descent(tol=1e-10, max_iter=100_000)
     v, w = elastic_net_strengths(gram_oracle(X, y), grid, 0.5, precise)
-    monkeypatch.setattr(module, "_DIRECT", 1000)
+    monkeypatch.setattr(module, "DIRECT_UP_TO", 1000)
     v_plain, w_plain = elastic_net_strengths(gram_oracle(X, y), grid, 0.5, precise)
     assert_allclose(w, w_plain, atol=5e-3 * abs(w_plain).max())
     assert_allclose(v, v_plain, atol=2e-2 * v_plain.max())
