@@ -271,7 +271,7 @@ def test_a_child_of_a_fit_in_another_thread(two_threads):
 def test_descents_that_overlap(monkeypatch):
     """Warnings are as they were, also where the user changes the filters meanwhile."""
     a_in, b_in, a_out = (threading.Event() for _ in range(3))
-    real = _elastic_net._descend
+    real = _elastic_net.descend
 
     def waits(*args):
         if threading.current_thread().name == "a":
@@ -287,7 +287,7 @@ def test_descents_that_overlap(monkeypatch):
         if threading.current_thread().name == "a":
             a_out.set()
 
-    monkeypatch.setattr(_elastic_net, "_descend", waits)
+    monkeypatch.setattr(_elastic_net, "descend", waits)
     before = list(warnings.filters)
     threads = [threading.Thread(target=fit, name=each) for each in "ab"]
     threads[0].start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -248,6 +248,16 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         shifts = None if offset is None else offset[:, None]
         return GLMTarget(y[:, None], loss, loss, shifts, level=level)
 
+    @overload
+    def predict(
+        self, X: Any, offset: Any = None, return_std: Literal[False] = False
+    ) -> Array: ...
+
+    @overload
+    def predict(
+        self, X: Any, offset: Any = None, *, return_std: Literal[True]
+    ) -> tuple[Array, Array]: ...
+
     @lazily
     def predict(
         self, X: Any, offset: Any = None, return_std: bool = False
@@ -354,7 +364,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
     def _at_offset(self, offset: Any) -> Self:
         """A copy that adds given offsets, for scorers, which know of none."""
         model = copy.copy(self)
-        model.predict = partial(self.predict, offset=offset)  # type: ignore[method-assign]
+        model.predict = partial(self.predict, offset=offset)  # type: ignore[method-assign, assignment]
         return model
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 from sklearn.base import MultiOutputMixin
@@ -141,6 +141,12 @@ class BilevelRidgeCV(MultiOutputMixin, BilevelRegressor):
         if not self.alpha_per_target or n_targets == 1:
             return [slice(None)]
         return [slice(k, k + 1) for k in range(n_targets)]
+
+    @overload
+    def predict(self, X: Any, return_std: Literal[False] = False) -> Array: ...
+
+    @overload
+    def predict(self, X: Any, return_std: Literal[True]) -> tuple[Array, Array]: ...
 
     @lazily
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:

@@ -76,6 +76,7 @@ def counts(X: Array, y: Array, exposure: Array) -> list[float]:
     assert_type(poisson.coef_, Array)
     assert_type(poisson.intercept_, float)
     assert_type(poisson.predict(X, offset=np.log(exposure)), Array)
+    assert_type(poisson.predict(X, return_std=True), tuple[Array, Array])
     assert_type(poisson.group_alpha_, Array)
     assert_type(poisson.group_labels_, Array)
     others = [BilevelGammaCV().fit(X, y), BilevelTweedieCV(power=1.2).fit(X, y)]
