@@ -159,7 +159,7 @@ def cluster(path: Path, n: int, p: int, workers: int) -> dict:
 
     with (
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0"
         ) as made,
         Client(made),
     ):

@@ -396,6 +396,7 @@ def report_guard(
         folds,
         _edge(found) if limits.open else 0,
         share=found.candidates.shared.share,
+        moment=views.moment if views.same else None,
     )
 
 

@@ -122,6 +122,8 @@ class Tuned:
         Shared strengths that were evaluated, where one is all that was searched.
     share : int
         Place of the share of the L1 norm among those that were tried.
+    moment : ndarray of shape (width, width) or None
+        Moment of all rows, where the search has taken it.
     """
 
     v: Array
@@ -135,3 +137,4 @@ class Tuned:
     left_out: Callable[[], Array] | None = None
     tried: Tried | None = None
     share: int = 0
+    moment: Array | None = None

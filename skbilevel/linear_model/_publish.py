@@ -96,6 +96,12 @@ class Published:
     share: int = 0
 
 
+def _uncertainty(
+    data: Prepared, tuned: Tuned, times: float = 1.0
+) -> Uncertainty | None:
+    return Uncertainty.of(data, tuned.v, tuned.coef, times, tuned.moment)
+
+
 def publish_attributes(
     data: Prepared, tuned: Tuned, groups: Groups | None
 ) -> Published:
@@ -126,7 +132,7 @@ def publish_attributes(
         tuned.left_out,
         _tried(data, tuned),
         tuned.edge,
-        None if data.net else partial(Uncertainty.of, data, tuned.v, tuned.coef),
+        None if data.net else partial(_uncertainty, data, tuned),
         tuned.share,
     )
 

@@ -57,11 +57,17 @@ class Uncertainty:
 
     @classmethod
     def of(
-        cls, data: Prepared, v: Array, coef: Array, times: float = 1.0
+        cls,
+        data: Prepared,
+        v: Array,
+        coef: Array,
+        times: float = 1.0,
+        moment: Array | None = None,
     ) -> Uncertainty | None:
         """At variances (p,) or (p, c); None where it would take too much.
 
         Rows that stand for others, a sample for instance, count so many ``times``.
+        Squared losses do not read rows whose ``moment`` is known.
         """
         data = replace(data, rows=replace(data.rows, weight=times * data.rows.weight))
         rows = data.rows
@@ -72,7 +78,11 @@ class Uncertainty:
             return None
         made: Covariance | CoupledCovariance
         if isinstance(rows, SummedRows):
-            made, square = _of_sums(rows, alive, v, coef)
+            moment = rows.moment(np.arange(rows.n_rows))
+        elif moment is not None:
+            moment = times * moment
+        if moment is not None and data.quadratic:
+            made, square = _of_moment(moment, rows, alive, v, coef)
         else:
             made, square = _of_rows(data, replace(rows, penalized=kept), v, coef)
         # Pearson's statistic over the degrees of freedom that are left; of classes one.
@@ -81,7 +91,7 @@ class Uncertainty:
             left = max(float(rows.weight.sum()) - made.df, 1.0)
             # The square of targets beyond 1e154 is infinite.
             with np.errstate(over="ignore"):
-                dispersion = square / left * np.square(data.y_scale)
+                dispersion = np.square(np.sqrt(square / left) * data.y_scale)
         columns = (kept, rows.free, rows.free_map, rows.shift, rows.intercept)
         return cls(made, *columns, dispersion)
 
@@ -136,9 +146,11 @@ def _of_rows(data: Prepared, rows: AugmentedRows, v: Array, coef: Array) -> Foun
     return made, rows.weight @ (loss.grad(eta, rows.targets(every)) ** 2 / curvature)
 
 
-def _of_sums(rows: SummedRows, alive: Array, v: Array, coef: Array) -> Found:
-    """The same of rows that are known by their moments, for squared losses."""
-    moment, m = rows.moment(np.arange(rows.n_rows)), rows.n_free
+def _of_moment(
+    moment: Array, rows: AugmentedRows, alive: Array, v: Array, coef: Array
+) -> Found:
+    """The same from ``sum_i s_i z_i z_i^T``, for squared losses."""
+    m = rows.n_free
     index = np.r_[np.arange(m), m + np.flatnonzero(alive)]
     made = Covariance.from_moment(moment[np.ix_(index, index)], m, np.sqrt(v))
     residual = np.concatenate([-coef, np.eye(rows.n_targets)])

@@ -52,13 +52,15 @@ class LeastSquares:
         if not views.same:
             together = _one_table(views, plan)
             if together is not None:
-                return self._trainers(*together)
+                return self._trainers(views, *together)
         return [
-            trainer for part in views.parts(plan) for trainer in self._trainers(*part)
+            trainer
+            for part in views.parts(plan)
+            for trainer in self._trainers(views, *part)
         ]
 
     def _trainers(
-        self, rows: AugmentedRows, plan: NestedPlan
+        self, views: RowViews, rows: AugmentedRows, plan: NestedPlan
     ) -> Sequence[MomentTrainer | KernelTrainer | RowsTrainer]:
         sets = [plan.full, *plan.outer]
         if is_large(rows):
@@ -67,8 +69,12 @@ class LeastSquares:
         if in_kernels(rows, sets):
             kernel_rows = KernelRows.of(rows)
             return [KernelTrainer.of(kernel_rows, s) for s in sets]
-        cell = plan.cell
-        source = RowMoments(rows) if cell is None else CellMoments.of(rows, cell)
+        source: RowMoments | CellMoments = RowMoments(rows)
+        if plan.cell is not None:
+            whole = rows is views.full
+            source = (
+                views.cells(plan.cell) if whole else CellMoments.of(rows, plan.cell)
+            )
         per_set = 64 * rows.width**2 * max(1, len(sets[0].halves))
         step = max(1, _BATCH_BYTES // per_set)
         batches: list[list[TrainingSet]] = []

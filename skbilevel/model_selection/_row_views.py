@@ -16,7 +16,7 @@ from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._resampling import NestedPlan, Pair, TrainingSet
-from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._moments import AugmentedRows, CellMoments
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,18 @@ class RowViews:
     pairs: Sequence[Pair] = ()
     make: Callable[[Array, Array], View] | None = None
     _made: dict[int, View] = field(default_factory=dict, repr=False)
+    _cells: list[CellMoments] = field(default_factory=list, repr=False)
+
+    def cells(self, cell: Array) -> CellMoments:
+        """Moments of the cells of the full data, from one pass that is made once."""
+        if not self._cells:
+            self._cells.append(CellMoments.of(self.full, cell))
+        return self._cells[0]
+
+    @property
+    def moment(self) -> Array | None:
+        """Moment of all rows, where those of their cells were taken; else None."""
+        return self._cells[0].moments.sum(axis=0) if self._cells else None
 
     @property
     def same(self) -> bool:

@@ -55,7 +55,7 @@ def client():
     distributed = pytest.importorskip("distributed")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -273,7 +273,8 @@ def test_an_interrupt_leaves_the_cluster_clean(client, data):
     X, *rest = arrays(data, 300)
     X = X.map_blocks(slow, dtype=X.dtype, meta=np.empty((0, 0)))
     model = BilevelRidgeCV()
-    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.3, signal.pthread_kill, [main, signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, *rest[:1])

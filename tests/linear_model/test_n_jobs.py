@@ -42,7 +42,7 @@ def backend(request):
             n_workers=2,
             threads_per_worker=1,
             processes=False,
-            dashboard_address=None,
+            dashboard_address=":0",
         ),
     ):
         # Of threads of Dask that end with it.

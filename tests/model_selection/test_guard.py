@@ -22,6 +22,7 @@ from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems._moments import AugmentedRows
+from skbilevel.problems._penalties import Ridge
 from skbilevel.problems._ridge import solve_moments
 
 FEW = Recipe(half=(1.0, 0.1), evidence=(1.0,), elastic_net=4)
@@ -294,6 +295,8 @@ def test_strengths_are_taken_again_where_signs_disagree():
 
     class Trainer:
         """A training set of moments."""
+
+        penalty = Ridge()
 
         def dual_gradient(self, w):
             return cross - gram @ w
