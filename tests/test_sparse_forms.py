@@ -8,7 +8,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 from skbilevel import (
+    BilevelElasticNetCV,
     BilevelGammaCV,
+    BilevelLassoCV,
     BilevelLogisticCV,
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
@@ -32,6 +34,8 @@ CASES = {
     "oracle": BilevelRidgeCV(
         hyperpenalty=None, solver=sorted(ORACLE_SOLVERS)[0], max_iter=2
     ),
+    "lasso": BilevelLassoCV(),
+    "elastic net": BilevelElasticNetCV(feature_groups=np.arange(P) % 3),
     "classifier": BilevelRidgeClassifierCV(),
     "logistic": BilevelLogisticCV(),
     "logistic criterion": BilevelLogisticCV(hyperpenalty=None, max_iter=5),

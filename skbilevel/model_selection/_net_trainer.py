@@ -8,7 +8,7 @@ training set, of which ``halves`` and ``shared`` are the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -52,7 +52,8 @@ _BLOCK = 10
 class Best:
     """The best strength on a path, and the sum of squared errors there.
 
-    ``edge`` is -1 where no column helps, 1 at the weak end of the path.
+    ``edge`` is -1 where no column helps. The weak end of the path is no edge: it is
+    where the path stops, and strengths beyond it are hardly weaker models.
     """
 
     error: float
@@ -80,8 +81,7 @@ def best_on_path(
             best = Best(least, float(log_alpha[k]), -1 if place == 0 else 0)
         ended = not np.isfinite(errors).all()
         n_made += int(np.isfinite(errors).sum())
-    at_end = ended and n_made - place <= 1 and best.edge == 0
-    return replace(best, edge=1) if at_end else best
+    return best
 
 
 @dataclass(frozen=True)
