@@ -34,9 +34,9 @@ from skbilevel.meta._parameters import TaskParameters
 from skbilevel.meta._task_model import TaskModel
 from skbilevel.meta._tuning import (
     TaskTuning,
-    TunedTasks,
     check_folds,
     read_folds,
+    strength_attributes,
     tune_tasks,
 )
 from skbilevel.model_selection._task_folds import TaskLoss
@@ -218,7 +218,7 @@ class MetaLinearModel(Versioned, TaskParameters):
         self._model = TaskModel.of(units, solution, noise)
         self._has_tasks = labels is not None
         self.__dict__.update(
-            self._strength_attributes(design, tuned, noise * units.y_scale**2),
+            strength_attributes(design, tuned, noise * units.y_scale**2),
             coef_=coef.astype(X.dtype),
             intercept_=intercept.astype(X.dtype),
             centre_=centre.astype(X.dtype),
@@ -360,46 +360,6 @@ class MetaLinearModel(Versioned, TaskParameters):
                 f"{len(self.centre_)} coefficients."
             )
         return np.sqrt(self._model.centre_variances(contrasts))
-
-    def _strength_attributes(
-        self, design: TaskDesign, tuned: TunedTasks, noise: float
-    ) -> dict[str, Any]:
-        """What the strengths are, and how they were found."""
-        units, penalty = design.units, tuned.chosen.penalty
-        alpha, intercept_alpha = units.strengths(penalty.v)
-        with np.errstate(divide="ignore"):
-            deviation = np.sqrt(noise * units.weight / alpha)
-        first = int(units.intercept)
-        candidates = [units.strengths(each.penalty.v) for each in tuned.candidates]
-        found = {
-            "alpha_": alpha,
-            "intercept_alpha_": intercept_alpha,
-            "feature_means_": units.shift,
-            "centre_alpha_": penalty.beta[first:] * units.scale**2 * units.weight,
-            "deviation_std_": deviation,
-            "intercept_deviation_std_": float(
-                np.sqrt(noise * units.weight / intercept_alpha)
-            ),
-            "n_iter_": max(1, sum(each.n_iter for each in tuned.candidates)),
-            "best_score_": -tuned.score,
-            "history_": {"value": tuned.chosen.values},
-            "hyperpenalty_": {
-                "family": np.array([each.family for each in tuned.candidates]),
-                "score": -tuned.loss,
-                "error": tuned.error,
-                "weight": tuned.weight,
-                "alpha": np.stack([each for each, _ in candidates]),
-                "intercept_alpha": np.array([each for _, each in candidates]),
-            },
-        }
-        if design.group_labels is not None:
-            where = [
-                np.flatnonzero(design.members == k)[0]
-                for k in range(len(design.group_labels))
-            ]
-            found["group_labels_"] = design.group_labels
-            found["group_alpha_"] = alpha[where]
-        return found
 
     def _adaptable(
         self, X: Any, y: Any, tasks: Any, sample_weight: Any

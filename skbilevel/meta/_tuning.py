@@ -156,3 +156,44 @@ def _maker(rows: TaskRows, options: TaskTuning) -> MakeCriterion:
     if options.criterion == "new-tasks" and n_tasks >= MIN_TASKS:
         return new_tasks_maker(rows, options.sizes, folds, rng)
     return evidence_maker(rows)
+
+
+def strength_attributes(
+    design: TaskDesign, tuned: TunedTasks, noise: float
+) -> dict[str, Any]:
+    """What the strengths are, and how they were found."""
+    units, penalty = design.units, tuned.chosen.penalty
+    alpha, intercept_alpha = units.strengths(penalty.v)
+    with np.errstate(divide="ignore"):
+        deviation = np.sqrt(noise * units.weight / alpha)
+    first = int(units.intercept)
+    candidates = [units.strengths(each.penalty.v) for each in tuned.candidates]
+    found = {
+        "alpha_": alpha,
+        "intercept_alpha_": intercept_alpha,
+        "feature_means_": units.shift,
+        "centre_alpha_": penalty.beta[first:] * units.scale**2 * units.weight,
+        "deviation_std_": deviation,
+        "intercept_deviation_std_": float(
+            np.sqrt(noise * units.weight / intercept_alpha)
+        ),
+        "n_iter_": max(1, sum(each.n_iter for each in tuned.candidates)),
+        "best_score_": -tuned.score,
+        "history_": {"value": tuned.chosen.values},
+        "hyperpenalty_": {
+            "family": np.array([each.family for each in tuned.candidates]),
+            "score": -tuned.loss,
+            "error": tuned.error,
+            "weight": tuned.weight,
+            "alpha": np.stack([each for each, _ in candidates]),
+            "intercept_alpha": np.array([each for _, each in candidates]),
+        },
+    }
+    if design.group_labels is not None:
+        where = [
+            np.flatnonzero(design.members == k)[0]
+            for k in range(len(design.group_labels))
+        ]
+        found["group_labels_"] = design.group_labels
+        found["group_alpha_"] = alpha[where]
+    return found
