@@ -93,14 +93,14 @@ def plain_ridge(model: Any) -> Ridge:
 
 def plain_lasso(model: Any) -> Lasso:
     """The ``Lasso`` of a regressor."""
-    plain = Lasso().fit(*_placeholder([0.0]))
+    plain = Lasso().fit(*_placeholder([0.0, 1.0]))
     plain.n_iter_ = model.n_iter_
     return _transfer(model, plain, alpha=_typical(model.alpha_))
 
 
 def plain_elastic_net(model: Any) -> ElasticNet:
     """The ``ElasticNet`` of a regressor; its share is the mean of those of features."""
-    plain = ElasticNet().fit(*_placeholder([0.0]))
+    plain = ElasticNet().fit(*_placeholder([0.0, 1.0]))
     plain.n_iter_ = model.n_iter_
     share = float(np.mean(model.l1_ratio_))
     return _transfer(model, plain, alpha=_typical(model.alpha_), l1_ratio=share)

@@ -357,10 +357,11 @@ class KernelOracle:
         if X.nnz > _THIN_BELOW * X.shape[0] * X.shape[1]:
             return None
         X.data *= np.repeat(rows.metric[active], np.diff(X.indptr))
+        if X.nnz > np.iinfo(np.int32).max:
+            return None
         # scikit-learn's descent takes no places of 64 bits, which X may have.
-        places = (X.indices, X.indptr)
-        kind = sparse.get_index_dtype(places, check_contents=True)
-        X = sparse.csc_array((X.data, *(each.astype(kind) for each in places)), X.shape)
+        places = (each.astype(np.int32) for each in (X.indices, X.indptr))
+        X = sparse.csc_array((X.data, *places), X.shape)
         weight = given.weight[train]
         return ThinRows(X, rows.y[train, 0], weight, given.intercept)
 

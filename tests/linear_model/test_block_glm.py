@@ -192,7 +192,7 @@ def test_sparse_text_is_fitted_by_products(monkeypatch):
     from skbilevel.model_selection import _block_glm
 
     rng = np.random.default_rng(0)
-    X = sp.random_array((3000, 60), density=0.1, rng=rng, format="csr")
+    X = sp.random(3000, 60, density=0.1, random_state=0, format="csr")
     y = (X @ rng.standard_normal(60) + 0.3 * rng.logistic(size=3000) > 0).astype(int)
     fits = []
     for limit in (4000, 10):  # a dense Hessian of the part, and its diagonal
