@@ -12,8 +12,8 @@ Cases: groups-large (5000 x 500, 50 groups), groups-small (300 x 60, 6 groups),
 default (5000 x 50), tall (100,000 x 200 beside one X.T @ X), wide (riboflavin
 71 x 4088; needs SKBILEVEL_DATA), shape-N-P (normal columns with log-normal
 coefficients: 500 x 50, 1200 x 230, 300 x 600, 70 x 4000, 1000 x 1000), groups-wide
-(176 x 140, 26 groups), sparse (2,000 x 50,000), classes (200 of them, 2,000 x 50),
-excess (six groups, error beyond the noise).
+(176 x 140, 26 groups), sparse (2,000 x 50,000), sparse-kernels (2,000 x 3,000),
+classes (200 of them, 2,000 x 50), excess (six groups, error beyond the noise).
 Of logistic regression: logistic-shared (breast cancer, one strength), logistic-
 groups (600 x 60, six groups, also log loss), microarrays (13 sets with p >> n;
 needs SKBILEVEL_DATA).
@@ -94,12 +94,16 @@ def dense(n: int, p: int) -> Callable[[], Data]:
     return make
 
 
-def sparse_rows() -> Data:
-    """Return a sparse X of a hundred entries a row, 200 columns of which count."""
-    rng = np.random.default_rng(0)
-    X = sp.random(2000, 50_000, density=0.002, random_state=0, format="csr")
-    f = X[:, :200] @ rng.lognormal(size=200)
-    return X, f + f.std() * rng.standard_normal(2000)
+def sparse_rows(p: int) -> Callable[[], Data]:
+    """Return a maker of 2,000 sparse rows of a hundred entries; 200 columns count."""
+
+    def make() -> Data:
+        rng = np.random.default_rng(0)
+        X = sp.random(2000, p, density=100 / p, random_state=0, format="csr")
+        f = X[:, :200] @ rng.lognormal(size=200)
+        return X, f + f.std() * rng.standard_normal(2000)
+
+    return make
 
 
 def many_classes() -> Data:
@@ -125,9 +129,12 @@ def shapes() -> dict[str, Case]:
             for n, p in SHAPES
         },
         "groups-wide": Case("176 x 140, 26 groups", dense(176, 140), "RidgeCV", groups),
-        "sparse": Case(
-            "2,000 x 50,000, sparse", sparse_rows, "default", {"default": ours}
-        ),
+        **{
+            name: Case(
+                f"2,000 x {p:,}, sparse", sparse_rows(p), "default", {"default": ours}
+            )
+            for name, p in (("sparse", 50_000), ("sparse-kernels", 3000))
+        },
         "classes": Case(
             "200 classes, 2,000 x 50", many_classes, "default", {"default": logistic}
         ),

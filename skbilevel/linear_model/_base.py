@@ -89,7 +89,21 @@ _FITTED = (
 class BilevelLinearModel(
     StandardErrorsMixin, RoutingMixin, CallbackSupportMixin, Versioned, Parameters
 ):
-    """Common door of the estimators; see the subclasses."""
+    """Common door of the estimators; see the subclasses.
+
+    What their ``fit`` takes:
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Features; float32 and float64 are kept, other numbers become float64. A
+        `RowBlocks`, or Dask collections for X and what is beside it, are read in
+        blocks.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights; an integer weight counts as that many rows, a weight
+        of zero as none. Of weights whose mean is below one only ratios matter.
+    **params : dict
+        ``groups`` for the splitter; where ``cv`` is None or a number, they make
+        folds of whole groups, once. Anything else needs metadata routing.
+    """
 
     _doc_link_module = "skbilevel"
     # Names of columns of row blocks, of which fits of a part get arrays.

@@ -153,10 +153,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; float32 and float64 are kept, other numbers become float64. A
-            `RowBlocks`, or Dask collections for X and what is beside it, are read in
-            blocks.
+        X : ...
         y : array-like of shape (n_samples,)
             Targets; which values they can have depends on the loss. None where X is a
             `RowBlocks`, which holds them.
@@ -166,9 +163,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
             only ratios matter.
         offset : array-like of shape (n_samples,), default=None
             Added to the linear predictions, for counts the logarithm of the exposure.
-        **params : dict
-            ``groups`` for the splitter; where ``cv`` is None or a number, they make
-            folds of whole groups, once. Anything else needs metadata routing.
+        **params : ...
 
         Returns
         -------

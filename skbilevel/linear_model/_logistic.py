@@ -214,18 +214,11 @@ class BilevelLogisticCV(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; float32 and float64 are kept, other numbers become float64. A
-            `RowBlocks`, or Dask collections for X and what is beside it, are read in
-            blocks.
+        X : ...
         y : array-like of shape (n_samples,)
             Class labels of any type; None where X is a `RowBlocks`, which holds them.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; an integer weight counts as that many rows, a weight
-            of zero as none. Of weights whose mean is below one only ratios matter.
-        **params : dict
-            ``groups`` for the splitter; where ``cv`` is None or a number, they make
-            folds of whole groups, once. Anything else needs metadata routing.
+        sample_weight : ...
+        **params : ...
 
         Returns
         -------

@@ -16,7 +16,7 @@ from skbilevel._sklearn_compat import HasMethods, Interval, StrOptions
 from skbilevel._typing import Array
 from skbilevel.solvers import CRITERION_SOLVERS, INNER, ORACLE_SOLVERS, SOLVERS
 
-_LEFT_OUT = re.compile(r"^( *)(\w+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
+_LEFT_OUT = re.compile(r"^( *)([\w*]+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
 
 
 class InheritedEntries:
@@ -64,7 +64,9 @@ def _fill_in(target: Any, own: str | None, sources: Iterable[Any]) -> None:
 
 def _entry(name: str, docs: list[str]) -> str:
     """The first of the entries of a name: its line, and what is indented below."""
-    pattern = re.compile(rf"^{name} : (?!\.\.\.$).*(?:\n+ .*)*", re.MULTILINE)
+    pattern = re.compile(
+        rf"^{re.escape(name)} : (?!\.\.\.$).*(?:\n+ .*)*", re.MULTILINE
+    )
     for doc in docs:
         found = pattern.search(doc)
         if found:

@@ -144,20 +144,13 @@ class BilevelRidgeClassifierCV(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; float32 and float64 are kept, other numbers become float64. A
-            `RowBlocks`, or Dask collections for X and what is beside it, are read in
-            blocks.
+        X : ...
         y : {array-like, sparse matrix} of shape (n_samples,) or (n_samples, n_classes)
             Class labels of any type; or, where a row can have several or none, an
             indicator matrix of 0 and 1 with two columns or more. None where X is a
             `RowBlocks`, which holds them.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; an integer weight counts as that many rows, a weight
-            of zero as none. Of weights whose mean is below one only ratios matter.
-        **params : dict
-            ``groups`` for the splitter; where ``cv`` is None or a number, they make
-            folds of whole groups, once. Anything else needs metadata routing.
+        sample_weight : ...
+        **params : ...
 
         Returns
         -------
