@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,19 @@ def _one_blas_thread():
     """Give BLAS one thread, however pytest was started."""
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heard_interrupts():
+    """Hear interrupts as in a terminal: shells let background jobs ignore them.
+
+    What a test starts inherits that, too.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

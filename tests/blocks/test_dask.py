@@ -269,15 +269,6 @@ def slow(block):
     return block
 
 
-@pytest.fixture
-def heard():
-    """Interrupts are heard, also in a process that was started in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("heard")
 def test_an_interrupt_leaves_the_cluster_clean(client, data):
     X, *rest = arrays(data, 300)
     X = X.map_blocks(slow, dtype=X.dtype, meta=np.empty((0, 0)))

@@ -290,18 +290,18 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("mode", ["guard", "criterion"])
 def test_signal(mode):
     """Ctrl-C in a program of its own."""
-    run = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-u", "-c", SCRIPT, mode],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        lines = [run.stdout.readline() for _ in range(4)]
-        run.send_signal(signal.SIGINT)
-        rest, errors = run.communicate(timeout=120)
-    finally:
-        run.kill()
+    ) as run:
+        try:
+            lines = [run.stdout.readline() for _ in range(4)]
+            run.send_signal(signal.SIGINT)
+            rest, errors = run.communicate(timeout=120)
+        finally:
+            run.kill()
     assert all(line.startswith("[skbilevel]") for line in lines)
     score = [line for line in rest.splitlines() if line.startswith("score")]
     assert score, rest + errors
