@@ -3,20 +3,26 @@
 ``python benchmarks/smooth_terms.py`` prints the tables of the page of results. Sets are
 cut to 2,000 rows (claims to 20,000) and split as those of the other benchmarks, five
 splits each. Peers (``_gams.py``) run where they are installed: pyGAM, superglm,
-statsmodels, interpret, and mgcv where there is R. ``--counts`` is the comparison of
-counts by the number of rows. ``SKBILEVEL_DATA`` names the folder of the data sets.
+statsmodels, interpret, and mgcv where there is R. A method that needs more than
+``--cap`` seconds for a fit is not asked again on that set. ``--counts`` is the
+comparison of counts by the number of rows. ``--methods additive knots20`` compares
+numbers of knots. ``SKBILEVEL_DATA`` names the folder of the data sets.
 """
 
 import argparse
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from _data import MAX_ROWS, N_SPLITS, SEED, TIME_ORDERED, loader, make_splits, pick_rows
 from _gams import PEERS, texts
+from _halves import add_half_option, names_of_half
+from _report import add_output_options, write_json
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -34,6 +40,7 @@ from skbilevel import (
     BilevelRidgeCV,
     make_additive,
 )
+from skbilevel.preprocessing import PenalizedSplines
 
 SQUARED = (
     *("concrete", "airfoil", "abalone", "bodyfat", "boston_housing", "autompg"),
@@ -42,6 +49,7 @@ SQUARED = (
 COUNTS, CLASSES = ("bike_hourly", "be_mtpl97"), ("adult", "bank_marketing")
 CLAIMS, CLAIM_ROWS = ("be_mtpl97",), 20_000
 METHODS = ("plain", "lines", "additive", "shared", "reml", *PEERS, "boosting")
+KNOTS = (6, 8, 12, 16, 20, 30, 40)
 ALPHAS = np.logspace(-3, 5, 41)
 
 
@@ -197,6 +205,9 @@ def contenders(family: Family, X: pd.DataFrame) -> Iterator[tuple[str, object]]:
     yield "shared", Ours(make_additive(shared), as_offset=True)
     reml = family.ours(hyperpenalty=None, cv="reml")
     yield "reml", Ours(make_additive(reml), as_offset=True)
+    for k in KNOTS:
+        curves = make_additive(family.ours(), smooth=PenalizedSplines(k))
+        yield f"knots{k}", Ours(curves, as_offset=True)
     for name, peer in PEERS.items():
         if peer is not None:
             yield name, peer(family.name)
@@ -214,17 +225,34 @@ def measured(family: Family, model: object, train: Table, test: Table) -> tuple:
     return family.loss(test.y, mean, test.exposure), seconds
 
 
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise where what is inside takes longer; programs that it started are ended."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def run(
-    name: str, n_splits: int, methods: tuple[str, ...]
+    name: str, options: argparse.Namespace, methods: tuple[str, ...]
 ) -> dict[str, tuple[float, float]]:
     """Median loss and seconds of every method on a set."""
-    table, family = load_table(name), family_of(name)
+    table, family = load_table(name, options.rows), family_of(name)
     found: dict[str, list[tuple[float, float]]] = {}
-    for train, test in make_splits(name, len(table.y), None)[1][:n_splits]:
+    for train, test in make_splits(name, len(table.y), None)[1][: options.splits]:
+        parts = table.take(train), table.take(test)
         for method, model in contenders(family, table.X):
-            if method in methods:
-                result = attempted(name, method, family, model, table, train, test)
-                found.setdefault(method, []).append(result)
+            rows = found.setdefault(method, []) if method in methods else None
+            if rows is not None and not np.isnan(rows).any():
+                rows.append(attempted(name, method, family, model, parts, options.cap))
     return {method: tuple(np.median(rows, axis=0)) for method, rows in found.items()}
 
 
@@ -233,13 +261,13 @@ def attempted(
     method: str,
     family: Family,
     model: object,
-    table: Table,
-    train: np.ndarray,
-    test: np.ndarray,
-) -> tuple:
-    """One measurement; a peer that fails has none, and says why."""
+    parts: tuple[Table, Table],
+    cap: float,
+) -> tuple[float, float]:
+    """One measurement; a peer that fails, or is late, has none, and says why."""
     try:
-        return measured(family, model, table.take(train), table.take(test))
+        with at_most(cap):
+            return measured(family, model, *parts)
     except Exception as error:  # a peer may raise anything
         if PEERS.get(method) is None:
             raise
@@ -247,30 +275,55 @@ def attempted(
         return np.nan, np.nan
 
 
-def counts_by_rows(n_splits: int) -> None:
+def counts_by_rows(options: argparse.Namespace) -> dict[str, dict]:
     """bike_hourly: random training rows of several sizes, 4,000 others to test."""
     table = load_table("bike_hourly", 10**9)
-    print("| rows | additive | reml | superglm |")
-    print("|---" * 4 + "|")
+    methods, kept = ("additive", "reml", "superglm"), {}
+    print(f"| rows | {' | '.join(methods)} |\n{'|---' * 4}|")
     for n in (500, 2000, 11_643):
-        found: dict[str, list[tuple]] = {}
-        for seed in range(n_splits):
+        found: dict[str, list[tuple]] = {method: [] for method in methods}
+        for seed in range(options.splits):
             order = np.random.default_rng(seed).permutation(len(table.y))
-            train, test = order[:n], order[-4000:]
+            parts = table.take(order[:n]), table.take(order[-4000:])
             for method, model in contenders(COUNT, table.X):
-                if method in ("additive", "reml", "superglm"):
-                    result = attempted(
-                        "bike_hourly", method, COUNT, model, table, train, test
-                    )
-                    found.setdefault(method, []).append(result)
-        cells = [np.median(rows, axis=0) for rows in found.values()]
-        shown = " | ".join(f"{cell(loss)}, {cell(sec)} s" for loss, sec in cells)
-        print(f"| {n} | {shown} |", flush=True)
+                if method in methods:
+                    given = ("bike_hourly", method, COUNT, model, parts, options.cap)
+                    found[method].append(attempted(*given))
+        kept[str(n)] = {m: np.median(rows, axis=0) for m, rows in found.items() if rows}
+        print(f"| {n} | {shown(kept[str(n)], methods)} |", flush=True)
+    return kept
+
+
+def shown(found: dict[str, tuple], methods: tuple[str, ...]) -> str:
+    """Losses and seconds as cells of a table."""
+    rows = [found.get(method, (np.nan, np.nan)) for method in methods]
+    return " | ".join(f"{cell(loss)}, {cell(sec)} s" for loss, sec in rows)
 
 
 def cell(value: float) -> str:
     """Three digits."""
     return "failed" if np.isnan(value) else f"{value:.3g}"
+
+
+def by_sets(options: argparse.Namespace) -> dict[str, dict]:
+    """All methods on all sets."""
+    methods, base = tuple(options.methods), options.methods[0]
+    base = "additive" if "additive" in methods else base
+    print("| set | " + " | ".join(methods) + " |")
+    print("|---" * (len(methods) + 1) + "|")
+    kept = {}
+    for name in names_of_half(options.sets, options.half):
+        kept[name] = run(name, options, methods)
+        print(f"| {name} | {shown(kept[name], methods)} |", flush=True)
+    for k, what in enumerate(("Error", "Seconds")):
+        print(f"\n{what} of {base} over those of each, and their geometric mean:")
+        for method in methods:
+            found = [each for each in kept.values() if method in each]
+            ratios = np.array([each[base][k] / each[method][k] for each in found])
+            each = ", ".join(f"{value:.3f}" for value in ratios)
+            mean = np.exp(np.nanmean(np.log(ratios))) if len(found) else np.nan
+            print(f"{method}: {mean:.3f} ({each})")
+    return kept
 
 
 def main() -> None:
@@ -279,27 +332,15 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=[*SQUARED, *COUNTS, *CLASSES])
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--splits", type=int, default=N_SPLITS)
+    parser.add_argument("--rows", type=int, help="of a set, instead of 2,000")
+    parser.add_argument("--cap", type=float, default=600.0, help="seconds of a fit")
     parser.add_argument("--counts", action="store_true")
+    add_half_option(parser)
+    add_output_options(parser)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    if options.counts:
-        counts_by_rows(options.splits)
-        return
-    methods = tuple(m for m in METHODS if m in options.methods)
-    print("| set | " + " | ".join(methods) + " |")
-    print("|---" * (len(methods) + 1) + "|")
-    ratios: dict[str, list[float]] = {m: [] for m in methods}
-    for name in options.sets:
-        found = run(name, options.splits, methods)
-        rows = [found.get(method, (np.nan, np.nan)) for method in methods]
-        shown = [f"{cell(loss)}, {cell(seconds)} s" for loss, seconds in rows]
-        for method, (loss, _) in zip(methods, rows, strict=True):
-            ratios[method].append(found["additive"][0] / loss)
-        print(f"| {name} | {' | '.join(shown)} |", flush=True)
-    print("\nError of additive over that of each, by set and as a geometric mean:")
-    for method, values in ratios.items():
-        each = ", ".join(f"{value:.3f}" for value in values)
-        print(f"{method}: {np.exp(np.nanmean(np.log(values))):.3f} ({each})")
+    found = counts_by_rows(options) if options.counts else by_sets(options)
+    write_json(options.json, found)
 
 
 if __name__ == "__main__":

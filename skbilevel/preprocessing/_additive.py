@@ -12,9 +12,10 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.metaestimators import available_if
 
 from skbilevel._label_functions import asks_for_transformer
-from skbilevel.preprocessing._additive_blocks import in_blocks
+from skbilevel.preprocessing._additive_blocks import in_blocks, predicted
 from skbilevel.preprocessing._original_columns import terms_of
 from skbilevel.preprocessing._penalized_splines import PenalizedSplines
 from skbilevel.preprocessing._spline_products import (
@@ -30,6 +31,17 @@ _CATEGORY = re.compile(
 _KINDS = ("smooth", "linear", "categorical")
 
 
+def _by_rows(name: str) -> Any:
+    """Pipeline's method of this name, which makes the columns of some rows at once."""
+
+    def method(self: Any, X: Any, **params: Any) -> Any:
+        return predicted(getattr(super(AdditivePipeline, self), name), X, params)
+
+    method.__name__, method.__doc__ = name, getattr(Pipeline, name).__doc__
+    known = available_if(lambda self: getattr(super(AdditivePipeline, self), name))
+    return known(method)
+
+
 class AdditivePipeline(Pipeline):
     """A Pipeline whose last step can ask what the steps before it made.
 
@@ -37,8 +49,14 @@ class AdditivePipeline(Pipeline):
     as `terms_of`, it gets the fitted steps. scikit-learn's own Pipeline tells its last
     step nothing of them. Where the columns of all terms would be more than fifty
     million numbers, they are made block by block, for a last step that takes
-    `RowBlocks`. All else is scikit-learn's.
+    `RowBlocks`; predictions make those of 32,768 rows at once. All else is
+    scikit-learn's.
     """
+
+    predict = _by_rows("predict")
+    predict_proba = _by_rows("predict_proba")
+    predict_log_proba = _by_rows("predict_log_proba")
+    decision_function = _by_rows("decision_function")
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> AdditivePipeline:
         """Fit the transformers and the last step.
@@ -182,7 +200,8 @@ def make_additive(
     fold. Where rows times columns are more than fifty million numbers, knots come from
     50,000 random rows (with every category and the ends of every column), and the
     estimator reads all rows in blocks, as it reads `RowBlocks`: the columns of the
-    terms are never held as a whole. The steps can be changed as those of any pipeline:
+    terms are never held as a whole. Nor are they for predictions; `score` makes those
+    of all rows that it gets. The steps can be changed as those of any pipeline:
     ``set_params(columntransformer__smooth__n_knots=20)``.
 
     Examples

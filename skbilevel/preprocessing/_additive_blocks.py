@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -28,15 +28,15 @@ class TableBlocks:
 
     Parameters
     ----------
-    transform : callable
-        Makes the columns of all terms of some rows.
+    transform : callable or None
+        Makes the columns of all terms of some rows; None leaves them as they are.
     X : array or data frame
         The table.
     beside : dict
         y, weights, offsets and groups.
     """
 
-    transform: Any
+    transform: Callable[[Any], Any] | None
     X: Any
     beside: dict[str, Any]
 
@@ -45,7 +45,8 @@ class TableBlocks:
         for start in range(0, _num_samples(self.X), _BLOCK):
             rows = slice(start, start + _BLOCK)
             part = {name: value[rows] for name, value in self.beside.items()}
-            part["X"] = self.transform(_safe_indexing(self.X, rows))
+            X = _safe_indexing(self.X, rows)
+            part["X"] = X if self.transform is None else self.transform(X)
             yield part
 
 
@@ -74,6 +75,20 @@ def in_blocks(
     given = {"y": y, **beside}
     given = {key: np.asarray(each) for key, each in given.items() if each is not None}
     return RowBlocks(TableBlocks(transformers.transform, X, given))
+
+
+def predicted(predict: Callable[..., Any], X: Any, params: dict[str, Any]) -> Any:
+    """What a method says of all rows, a block after the other where they are many."""
+    n = _num_samples(X) if hasattr(X, "shape") else 0
+    offset = params.get("offset")
+    if n <= _BLOCK or not (offset is None or np.shape(offset) == (n,)):
+        return predict(X, **params)
+    beside = {} if offset is None else {"offset": np.asarray(offset)}
+    parts = TableBlocks(None, X, beside)()
+    found = [predict(**{**params, **part}) for part in parts]
+    if isinstance(found[0], tuple):
+        return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+    return np.concatenate(found)
 
 
 def _reads_blocks(last: Any) -> bool:

@@ -97,15 +97,12 @@ class SmoothTerm:
 
     def columns(self, values: Array) -> Array:
         """The columns (n, k) of values (n,); zeros, the mean, where one is missing."""
+        known = np.isfinite(values)
+        if self.splines is not None and known.all():
+            return self._at((values.astype(np.float64) - self.low) / self.span)
         out = np.zeros((len(values), len(self.parts)))
-        if self.splines is None:
-            return out
-        known = np.flatnonzero(np.isfinite(values))
-        for start in range(0, len(known), _BLOCK):
-            rows = known[start : start + _BLOCK]
-            out[rows] = self._at(
-                (values[rows].astype(np.float64) - self.low) / self.span
-            )
+        if self.splines is not None and known.any():
+            out[known] = self.columns(values[known])
         return out
 
     @cached_property

@@ -301,7 +301,46 @@ def test_many_rows_in_blocks(monkeypatch, frame, estimator):
     common = np.arange(n) != 11
     near = {"rtol": 0.05, "atol": 0.05}
     assert_allclose(blocks.predict(X)[common], whole.predict(X)[common], **near)
+    counts = isinstance(estimator, BilevelPoissonCV)
+    params = {"return_std": True} | ({"offset": np.linspace(0, 1, n)} if counts else {})
+    largest.clear()
+    in_parts = blocks.predict(X, **params)
+    assert max(largest) == 333
+    monkeypatch.setattr(module + "_BLOCK", n)
+    assert_allclose(in_parts, blocks.predict(X, **params), rtol=1e-12)
     # What row blocks cannot do is done with all rows.
     alone = make().set_params(**{f"{blocks.steps[-1][0]}__cv": KFold(3)})
     alone.fit(X, y)
     assert max(largest) == n
+
+
+def test_classes_of_many_rows(monkeypatch):
+    table, y = make_table(200)
+    labels = np.where(y > np.median(y), "high", "low")
+    model = make_additive(BilevelLogisticCV(), smooth=PenalizedSplines(4))
+    model.fit(table, labels)
+    names = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+    whole = [getattr(model, name)(table) for name in names]
+    rows = []
+    real = PenalizedSplines.transform
+    monkeypatch.setattr(
+        PenalizedSplines,
+        "transform",
+        lambda self, X: rows.append(len(X)) or real(self, X),
+    )
+    monkeypatch.setattr("skbilevel.preprocessing._additive_blocks._BLOCK", 64)
+    parts = [getattr(model, name)(table) for name in names]
+    assert max(rows) == 64
+    assert_array_equal(parts[0], whole[0])
+    for part, every in zip(parts[1:], whole[1:], strict=True):
+        assert_allclose(part, every, rtol=1e-12)
+
+
+def test_offsets_of_another_length(monkeypatch):
+    table, y = make_table(100)
+    model = make_additive(BilevelPoissonCV(), smooth=PenalizedSplines(4))
+    model.fit(table, np.square(y))
+    monkeypatch.setattr("skbilevel.preprocessing._additive_blocks._BLOCK", 64)
+    with pytest.raises(ValueError, match="offset has shape"):
+        model.predict(table, offset=np.zeros(101))
+    assert not hasattr(model, "predict_proba")
