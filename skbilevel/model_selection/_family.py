@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from skbilevel._typing import Array
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._large import RowsTrainer
-from skbilevel.model_selection._large_rows import LargeRows, is_large
+from skbilevel.model_selection._large_rows import is_large
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import RowViews, stacked
@@ -64,8 +64,7 @@ class LeastSquares:
     ) -> Sequence[MomentTrainer | KernelTrainer | RowsTrainer]:
         sets = [plan.full, *plan.outer]
         if is_large(rows):
-            large = LargeRows.of(rows)
-            return [RowsTrainer(large, s) for s in sets]
+            return RowsTrainer.each(rows, sets)
         if in_kernels(rows, sets):
             kernel_rows = KernelRows.of(rows)
             return [KernelTrainer.of(kernel_rows, s) for s in sets]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,54 +17,29 @@ from skbilevel.model_selection._elastic_net import (
     elastic_net_strengths,
     relative_grid,
 )
-from skbilevel.model_selection._large_glm_columns import Coordinates, Statistics
-from skbilevel.model_selection._large_metadata import (
-    MetadataSearch,
-    emphasis,
-    intrinsic_metadata,
-)
+from skbilevel.model_selection._large_glm_budget import GLMBudget, MetadataMaker
+from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._large_glm_tuning import LargeGLMTuning, Tuned
 from skbilevel.model_selection._large_rows import CompactCandidates, LargeRows
+from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._refits import refits
 from skbilevel.model_selection._resampling import TrainingSet
-from skbilevel.problems import (
-    BilevelProblem,
-    Centered,
-    Design,
-    Embedded,
-    GroupStrengths,
-    Parametrization,
-    RowsDataFit,
-    SharedStrength,
-    Sweep,
-    Task,
-)
+from skbilevel.problems import Centered, Design, RowsDataFit, SquaredLoss, Sweep
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._spectrum import SharedOptimum
-from skbilevel.solvers import (
-    CG,
-    LBFGSB,
-    SOLVERS,
-    Implicit,
-    Nested,
-    Status,
-    best_shared_strength,
-)
+from skbilevel.solvers import CG
 
 # Variances whose product with the largest squared column norm exceeds this are
 # beyond what products in double precision can tell from infinity.
 _SAFE = 1e12
-# Quasi-Newton steps on strengths of labels.
-_GROUP_STEPS = 10
-# Weight of the mean squared departure of a function of metadata from the shared log
-# variance, and how far below and above it the function may go.
-_LAM, _REACH = 0.001, (-6.0, 4.0)
 # Points of the elastic net at most.
 _POINTS = 5
 # Conjugate-gradient steps of one solve at most.
 _MAX_ITER = 1000
-_EDGE = {Status.AT_INFINITY: -1, Status.AT_ZERO: 1}
+# Free deviations are not tried: the elastic net tells single columns apart.
+_TUNING = GLMBudget(deviation=0.0)
 
 
 @dataclass(frozen=True)
@@ -72,19 +48,13 @@ class Budget:
 
     Parameters
     ----------
-    metadata_steps : int
-        Gauss-Newton steps on a function of metadata.
     columns : int
         Largest working set of the elastic net; later points repeat the last one.
-    tuning_accuracy : tuple of float
-        Relative accuracy of coefficients and of their derivatives while tuning.
     accuracy : float
         Relative accuracy of the candidates' and the published coefficients.
     """
 
-    metadata_steps: int = 2
     columns: int = 400
-    tuning_accuracy: tuple[float, float] = (5e-4, 3e-2)
     accuracy: float = 1e-5
 
 
@@ -96,6 +66,8 @@ class RowsTrainer:
     ----------
     large : LargeRows
         Shared by all training sets.
+    problem : LargeGLM
+        The same rows, as strengths are tuned on them.
     set : TrainingSet
         Its rows; ``halves`` are the inner hold-outs on which strengths are tuned.
     budget : Budget
@@ -105,10 +77,20 @@ class RowsTrainer:
     """
 
     large: LargeRows
+    problem: LargeGLM
     set: TrainingSet
     budget: Budget = field(default_factory=Budget)
     start: Array | None = None
     penalty: ClassVar[Penalty] = Ridge()
+
+    @classmethod
+    def each(
+        cls, rows: AugmentedRows, sets: Sequence[TrainingSet]
+    ) -> list[RowsTrainer]:
+        """One for every training set of the same rows."""
+        large, squared = LargeRows.of(rows), SquaredLoss()
+        problem = LargeGLM.of(replace(rows, y=large.y), squared, squared, None)
+        return [cls(large, problem, s) for s in sets]
 
     @property
     def rows(self) -> AugmentedRows:
@@ -160,88 +142,22 @@ class RowsTrainer:
         return self._fit(design, self.set.rows)
 
     @cached_property
-    def _tasks(self) -> tuple[Task, ...]:
-        tasks = []
-        for train, valid in self.set.halves:
-            inner = self._fit(self.train.design, train)
-            weight = np.zeros(self.rows.n_rows)
-            weight[valid] = self.rows.weight[valid]
-            outer = RowsDataFit(inner.design, inner.y, weight, inner.sweep)
-            tasks.append(Task(inner, outer, outer.weight_sum))
-        return tuple(tasks)
-
-    def _embedded(self, inner: Parametrization) -> Parametrization:
-        return Embedded(inner, self.rows.penalized, self.train.n_features)
-
-    @cached_property
-    def _ceiling(self) -> float:
+    def ceiling(self) -> float:
+        """Largest safe ``log v`` of the scaled columns."""
         top = self.train.curvature_diag[self.rows.penalized].max(initial=0.0)
         return float(np.log(_SAFE / top)) if top > 0 else 0.0
 
-    def shared(self, criterion: str) -> SharedOptimum:
-        """Best shared ``log v`` on the inner hold-outs: closed forms need a factor."""
-        ceiling = self._ceiling
-        if not self._tasks or not self.yy > 0:
-            return SharedOptimum.of([(ceiling - np.log(_SAFE), 0, ceiling)])
-        p = self.train.n_features
-        box = (np.array([-np.inf]), np.array([np.inf]))
-        problem = BilevelProblem(self._tasks, SharedStrength(p), box)
-        diagonal = self.train.curvature_diag[self.rows.penalized]
-        v0 = 1.0 / max(float(diagonal.mean()), np.exp(-ceiling))
-        found = best_shared_strength(
-            SOLVERS["amigo"],
-            problem,
-            v0,
-            bounds=(-300.0, max(ceiling, -299.0)),
-            index=self.rows.penalized,
-        )
-        edge = _EDGE.get(found.status, 0)
-        return SharedOptimum.of([(float(np.log(found.v)), edge, ceiling)])
-
-    def metadata(self, shared: SharedOptimum, Z: list[Array]) -> Array:
-        """Variances (p,) as a tuned function of metadata.
-
-        ``Z`` holds the columns of the training set and of the training part of
-        every inner hold-out, so that no hold-out row speaks about its own error.
-        """
-        center = float(shared.log_v[0])
-        low, high = center + _REACH[0], center + _REACH[1]
-        high = max(min(high, float(shared.ceiling[0])), low + 1e-6)
-        even = emphasis(self.train, self.rows.penalized)
-        coordinates = Coordinates.of(Statistics(Z[0], even))
-        parts = [coordinates.apply(Statistics(each, even)).Z for each in Z]
-        weight = sum(float(task.weight) for task in self._tasks)
-        search = MetadataSearch(
-            self._tasks,
-            self.rows.penalized,
-            center,
-            (low, high),
-            weight * float(self.variance[0]),
-            self.budget.tuning_accuracy,
-            _MAX_ITER,
-        )
-        return search.run(parts[0], parts[1:], _LAM, self.budget.metadata_steps)
-
-    def groups(self, shared: SharedOptimum, members: Array) -> Array:
-        """Variances (p,), one tuned for every label."""
-        v0 = float(np.exp(shared.log_v[0]))
-        own = self._embedded(GroupStrengths(members, v0))
-        box = own.bounds(np.exp(-300.0), np.exp(self._ceiling))
-        problem = BilevelProblem(self._tasks, own, box)
-        outer = LBFGSB(accuracy=(self.budget.tuning_accuracy[0],) * 2)
-        solver = Nested(CG(_MAX_ITER), Implicit(), outer)
-        found = solver.solve(problem, own.init(v0), tol=1e-4, max_iter=_GROUP_STEPS)
-        return np.asarray(found.v[self.rows.penalized])
-
-    def metadata_columns(self, given: list[Array] | None) -> list[Array]:
-        """Intrinsic columns of every fit, those of the user beside them."""
-        fits = [self.train] + [task.inner for task in self._tasks]
-        out = []
-        for k, fit in enumerate(fits):
-            assert isinstance(fit, RowsDataFit)
-            Z = intrinsic_metadata(fit, self.rows.penalized)
-            out.append(Z if given is None else np.hstack([Z, given[k]]))
-        return out
+    def tune(
+        self,
+        members: Array | None,
+        metadata: Metadata | None,
+        limits: Limits,
+        tell: Callable[[Tuned], bool],
+    ) -> Tuned:
+        """Strengths on a hold-out: one for all, then those of metadata or labels."""
+        columns = MetadataMaker(self.problem, members, metadata)
+        tuning = LargeGLMTuning(self.problem, columns, _TUNING, limits)
+        return tuning.fold(self.set, tell)
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path by working sets, as strengths."""
@@ -307,61 +223,58 @@ def large_candidates(
     recipe: Recipe,
     members: Array | None,
     metadata: Metadata | None,
+    limits: Limits,
     tell: OnFamily | None = None,
 ) -> CompactCandidates:
     """Few candidates, each made from products with X.
 
-    Free deviations of single features are not tried: their number is that of the
-    columns, and a function of metadata carries what can be learned at this size.
+    One strength, a function of metadata or of labels in the place of deviations of
+    single features, whose number is that of the columns, and the elastic net.
     """
     # A trainer of its own: what it keeps while tuning is dropped with it.
     trainer = replace(trainer)
-    shared = trainer.shared(recipe.shared)
-    p = trainer.rows.n_penalized
-    family, value = ["shared"], [np.nan]
-    v = [np.full(p, np.exp(shared.log_v[0]))]
+    stopped = False
 
-    def alone() -> CompactCandidates:
-        one = v[0][None]
-        packed = (sparse.csr_array(one), _packed(trainer.solve(one[None])[0]))
-        return CompactCandidates(("shared",), np.array([np.nan]), *packed, shared)
+    def enough(tuned: Tuned) -> bool:
+        """Whether one strength for all columns will do."""
+        nonlocal stopped
+        known = partial(_candidates, trainer, tuned, {})
+        stopped = tell is not None and tell("shared", known)
+        return stopped or not recipe.half
 
-    if tell is not None and tell("shared", alone):
-        return alone()
-    if recipe.half and trainer.set.halves and trainer.yy > 0:
-        if members is not None:
-            v.append(trainer.groups(shared, members))
-        else:
-            given = None if metadata is None else _given(trainer, metadata)
-            v.append(trainer.metadata(shared, trainer.metadata_columns(given)))
-        family.append("groups" if members is not None else "metadata")
-        value.append(0.0)
-    w = trainer.solve(np.stack(v)[None])[0]
-    packed_v, packed_w = [sparse.csr_array(np.stack(v))], [_packed(w)]
-    if recipe.elastic_net and members is None:
+    tuned = trainer.tune(members, metadata, limits, enough)
+    paths: dict[str, tuple[Array, Array]] = {}
+    if recipe.elastic_net and members is None and not stopped:
         path = trainer.elastic_net(recipe.elastic_net, recipe.ratio)
-        parts = [("elastic_net", *path)]
+        paths["elastic_net"] = path
         if recipe.refits:
-            parts.append(("refit", *trainer.refits(path[0])))
-        for name, v_net, w_net in parts:
-            family += [name] * v_net.shape[1]
-            value += list(range(v_net.shape[1]))
-            packed_v.append(sparse.csr_array(v_net[0]))
-            packed_w.append(_packed(w_net[0]))
-    return CompactCandidates(
-        tuple(family),
-        np.array(value),
-        sparse.vstack(packed_v, format="csr"),
-        sparse.vstack(packed_w, format="csr"),
-        shared,
+            paths["refit"] = trainer.refits(path[0])
+    return _candidates(
+        trainer, tuned, paths, "metadata" if members is None else "groups"
     )
 
 
-def _given(trainer: RowsTrainer, metadata: Metadata) -> list[Array]:
-    """The user's columns for the training set and for its inner training parts."""
-    sets = [trainer.set.rows, *(train for train, _ in trainer.set.halves)]
-    return [metadata.of(trainer.rows, index) for index in sets]
+def _candidates(
+    trainer: RowsTrainer,
+    tuned: Tuned,
+    paths: dict[str, tuple[Array, Array]],
+    second: str = "",
+) -> CompactCandidates:
+    """Tuned strengths, solved, with the paths (1, c, p) and their coefficients."""
+    square = trainer.variances(np.ones((1, 1, trainer.rows.n_penalized)))[0]
+    v = np.stack(tuned.v) / square
+    family, value = ["shared", second][: len(v)], [np.nan, 0.0][: len(v)]
+    made = [(v, trainer.solve(v[None])[0])]
+    for name, (v_path, w_path) in paths.items():
+        family += [name] * v_path.shape[1]
+        value += list(range(v_path.shape[1]))
+        made.append((v_path[0], w_path[0]))
+    packed_v, packed_w = (_packed(each) for each in zip(*made, strict=True))
+    shared = SharedOptimum.of([(tuned.center, tuned.shared.edge, trainer.ceiling)])
+    return CompactCandidates(tuple(family), np.array(value), packed_v, packed_w, shared)
 
 
-def _packed(w: Array) -> sparse.csr_array:
-    return sparse.csr_array(w.reshape(len(w), -1))
+def _packed(parts: Sequence[Array]) -> sparse.csr_array:
+    """Arrays (c, ...) below each other, as one row a candidate."""
+    rows = [sparse.csr_array(each.reshape(len(each), -1)) for each in parts]
+    return sparse.vstack(rows, format="csr")

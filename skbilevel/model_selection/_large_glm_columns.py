@@ -55,7 +55,7 @@ class Coordinates:
             flat = np.repeat(weight / t, t)
             # Apart from Z, to which they are orthogonal already.
             own = metadata_transform(found.own.reshape(-1, r), flat)
-        return cls(mean, metadata_transform(Z - mean, weight), own)
+        return cls(mean, metadata_transform(Z, weight, mean), own)
 
     def apply(self, found: Statistics) -> Shape:
         """A constant column, then the others."""

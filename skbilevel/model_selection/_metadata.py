@@ -108,11 +108,7 @@ class MetadataStage:
         for training in trainer.sets:
             Z = _averaged(metadata.of(trainer.rows, training.rows), A)
             mean = Z.mean(axis=0)
-            T = (
-                metadata_transform(Z - mean)
-                if len(Z) > 1
-                else np.zeros((Z.shape[1], 0))
-            )
+            T = metadata_transform(Z, mean=mean)
             full.append(_with_constant((Z - mean) @ T))
             if metadata.depends_on_rows:
                 parts = [metadata.of(trainer.rows, a) for a, _ in training.halves]

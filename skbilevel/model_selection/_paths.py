@@ -116,7 +116,7 @@ def make_candidates(
     limits = limits or Limits()
     if isinstance(trainer, RowsTrainer):
         members = None if strengths.A is None else strengths.A.argmax(axis=1)
-        return large_candidates(trainer, recipe, members, metadata, tell)
+        return large_candidates(trainer, recipe, members, metadata, limits, tell)
     shared = trainer.shared(recipe.shared)
     made: list[Point] = []
     for points in _families(trainer, recipe, strengths, metadata, limits, shared):

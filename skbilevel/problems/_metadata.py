@@ -10,12 +10,18 @@ from scipy.linalg import qr, solve_triangular
 from skbilevel._typing import Array
 from skbilevel.problems._parametrizations import LOG_LIMIT, log_of, strengths
 
+# Columns that depart from their mean by less than this share of it are constant.
+_ROUNDING = 1e-10
 
-def metadata_transform(Z: Array, weight: Array | None = None) -> Array:
-    """Matrix T such that the columns of ``Z T`` are orthonormal under ``weight``.
 
-    From a pivoted QR of ``diag(sqrt(weight)) Z``; collinear columns are dropped, so T
-    has shape (q, r) with r the rank. Raw columns break a quasi-Newton search.
+def metadata_transform(
+    Z: Array, weight: Array | None = None, mean: Array | None = None
+) -> Array:
+    """Matrix T such that the columns of ``(Z - mean) T`` are orthonormal.
+
+    From a pivoted QR of ``diag(sqrt(weight)) (Z - mean)``; collinear columns are
+    dropped, so T has shape (q, r) with r the rank, and so are those that differ from
+    their mean by rounding alone. Raw columns break a quasi-Newton search.
 
     Parameters
     ----------
@@ -25,14 +31,18 @@ def metadata_transform(Z: Array, weight: Array | None = None) -> Array:
         Weight of each feature, summing to one; equal by default. Half equal and half
         proportional to the square root of the number of rows a feature occurs in
         keeps common features from moving by many times the nominal step.
+    mean : ndarray of shape (q,), optional
+        Subtracted from every row; nothing by default.
     """
     p, q = Z.shape
     if not p:
         return np.zeros((q, 0))
     weight = np.full(p, 1.0 / p) if weight is None else weight
+    mean = np.zeros(q) if mean is None else mean
+    Z = Z - mean
     # Columns of very different scales are equally informative.
     norm = np.sqrt((weight[:, None] * Z**2).sum(axis=0))
-    scale = np.where(norm > 0, norm, 1.0)
+    scale = np.where(norm > _ROUNDING * np.abs(mean), norm, np.inf)
     R, pivot = qr(np.sqrt(weight)[:, None] * (Z / scale), mode="r", pivoting=True)
     diagonal = np.abs(np.diag(R))
     rank = int((diagonal > 1e-10 * max(diagonal.max(initial=0.0), 1e-300)).sum())

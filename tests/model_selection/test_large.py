@@ -10,7 +10,8 @@ from sklearn.linear_model import Ridge
 from skbilevel import BilevelRidgeCV
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._large import Budget, RowsTrainer, large_candidates
-from skbilevel.model_selection._large_rows import LargeRows, is_large
+from skbilevel.model_selection._large_rows import is_large
+from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._plan import (
     PlanRequest,
@@ -66,7 +67,7 @@ def training_set(rows, seed=1):
 
 
 def large_trainer(rows, training, budget=TIGHT):
-    return RowsTrainer(LargeRows.of(rows), training, budget)
+    return replace(RowsTrainer.each(rows, [training])[0], budget=budget)
 
 
 CASES = {
@@ -125,21 +126,28 @@ def test_elastic_net_stays_within_its_working_set():
     np.testing.assert_array_equal(v[0, -1], v[0, -2])
 
 
+def one_strength(trainer):
+    """The strength that all columns share, and where it was found."""
+    return trainer.tune(None, None, Limits(), lambda tuned: True)
+
+
 @pytest.mark.parametrize("n_free", [0, 2])
 def test_shared_strength_minimizes_the_loss_of_the_hold_out(n_free):
     rows = make_rows(200, 60, n_free=n_free)
     training = training_set(rows)
     trainer = large_trainer(rows, training)
-    found = trainer.shared("loo")
+    found = one_strength(trainer)
     inner, outer = training.halves[0]
     inside = large_trainer(rows, TrainingSet(inner, (), None))
-    grid = found.log_v[0] + np.linspace(-2, 2, 41)
+    # A strength of the training part refers to fewer rows.
+    moved = np.log(rows.weight[training.rows].sum() / rows.weight[inner].sum())
+    grid = found.center + moved + np.linspace(-2, 2, 41)
     v = np.repeat(np.exp(grid)[None, :, None], rows.n_penalized, axis=2)
     coefs = inside.full_coefficients(inside.solve(v))[0, :, :, 0]
     residual = rows.predict(outer, coefs.T) - rows.y[outer]
     loss = rows.weight[outer] @ residual**2
-    assert abs(grid[np.argmin(loss)] - found.log_v[0]) < 0.25
-    assert found.edge == 0
+    assert loss[20] < 1.01 * loss.min() < 0.99 * loss.max()
+    assert found.shared.edge == 0
 
 
 def test_no_signal_ends_at_the_edge():
@@ -147,8 +155,11 @@ def test_no_signal_ends_at_the_edge():
     flat = AugmentedRows(
         rows.X, np.ones((60, 1)), *(getattr(rows, k) for k in _AFTER_Y)
     )
-    trainer = large_trainer(flat, training_set(flat))
-    assert np.isfinite(trainer.shared("loo").log_v).all()
+    found = large_candidates(
+        large_trainer(flat, training_set(flat)), Recipe(), None, None, Limits()
+    )
+    assert np.isfinite(found.shared.log_v).all()
+    np.testing.assert_allclose(found.w, 0.0, atol=1e-10)
 
 
 _AFTER_Y = (
@@ -164,26 +175,33 @@ _AFTER_Y = (
 
 def candidates(rows, training, budget=None, metadata=None):
     trainer = large_trainer(rows, training, Budget() if budget is None else budget)
-    return large_candidates(trainer, Recipe(), None, metadata)
+    return large_candidates(trainer, Recipe(), None, metadata, Limits())
 
 
 def test_sparse_equals_dense():
-    budget = Budget(accuracy=1e-12, tuning_accuracy=(1e-9, 1e-9), metadata_steps=20)
-    shared, tuned, path, solved = [], [], [], []
+    shared, path, solved = [], [], []
     for as_sparse in (False, True):
         rows = make_rows(150, 40, as_sparse=as_sparse, n_free=1)
-        trainer = large_trainer(rows, training_set(rows), budget)
-        columns = np.stack([np.ones(39), np.linspace(-1, 1, 39)], axis=1)
-        shared.append(trainer.shared("loo").log_v)
-        start = replace(trainer.shared("loo"), log_v=np.array([-3.0]))
-        tuned.append(trainer.metadata(start, [columns, columns]))
+        trainer = large_trainer(rows, training_set(rows), Budget(accuracy=1e-12))
+        shared.append(one_strength(trainer).center)
         path.append(trainer.elastic_net(3, 0.5)[1])
         solved.append(trainer.solve(np.full((1, 1, 39), 0.1)))
     # The search for the shared strength stops early; everything else is exact.
     np.testing.assert_allclose(shared[1], shared[0], atol=5e-3)
-    np.testing.assert_allclose(tuned[1], tuned[0], rtol=1e-2)
     np.testing.assert_allclose(path[1], path[0], atol=1e-8)
     np.testing.assert_allclose(solved[1], solved[0], rtol=1e-9)
+
+
+def test_metadata_of_dense_columns_tell_signal_from_noise():
+    """All columns have entries in all rows: that count alone is no metadata."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1500, 400))
+    y = X[:, :5].sum(axis=1, keepdims=True) + 4.0 * rng.standard_normal((1500, 1))
+    rows = make_rows(1500, 400)
+    rows = AugmentedRows(X, y, *(getattr(rows, k) for k in _AFTER_Y))
+    made = candidates(rows, training_set(rows))
+    v = made.v[0, made.family.index("metadata")]
+    assert v[:5].min() > 2 * np.median(v[5:])
 
 
 @pytest.mark.parametrize("as_sparse", [False, True])
