@@ -365,7 +365,8 @@ class MetaLinearModel(Versioned, TaskParameters):
         self, X: Any, y: Any, tasks: Any, sample_weight: Any
     ) -> tuple[Array, Array, Array, list[Hashable]]:
         """Rows, targets, weights and labels of a call of ``adapt``."""
-        check_is_fitted(self, "coef_")
+        if not hasattr(self, "coef_"):  # the check would be 5 % of a call
+            check_is_fitted(self, "coef_")
         if self._is_plain(X, y):
             labels = None if tasks is None else read_labels(tasks, len(X))
         else:
@@ -386,11 +387,13 @@ class MetaLinearModel(Versioned, TaskParameters):
         """A copy that knows the tasks of some rows."""
         made, place = self._with_labels(labels)
         units, n_tasks = self._model.units, len(made._labels.places)
-        touched, own = np.unique(place, return_inverse=True)
+        n_rows = np.bincount(place, minlength=n_tasks)
+        touched = np.flatnonzero(n_rows)
+        own = np.searchsorted(touched, place)
         Z = units.design(np.asarray(X, dtype=np.float64))
         new = self._loss.make(Z, units.target(target), weight, own, len(touched))
         model, w = self._model.with_rows(new, touched, n_tasks)
-        made._take_in(model, touched, w, place)
+        made._take_in(model, touched, w, n_rows)
         return made
 
     def _is_plain(self, X: Any, y: Any) -> bool:
@@ -421,7 +424,7 @@ class MetaLinearModel(Versioned, TaskParameters):
         return made, made._labels.find(labels)
 
     def _take_in(
-        self, model: TaskModel, touched: Array, w: Array, place: Array
+        self, model: TaskModel, touched: Array, w: Array, n_rows: Array
     ) -> None:
         """Publish the coefficients of tasks that have new rows."""
         n_tasks = len(self._labels.places)
@@ -432,7 +435,6 @@ class MetaLinearModel(Versioned, TaskParameters):
         self.intercept_ = np.concatenate([self.intercept_, zeros[:, :1].sum(axis=1)])
         self.coef_[touched] = coef
         self.intercept_[touched] = intercept
-        rows = np.bincount(place, minlength=n_tasks)
-        rows[: len(self.n_rows_by_task_)] += self.n_rows_by_task_
-        self.n_rows_by_task_ = rows
+        n_rows[: len(self.n_rows_by_task_)] += self.n_rows_by_task_
+        self.n_rows_by_task_ = n_rows
         self._model = model

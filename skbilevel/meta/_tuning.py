@@ -22,7 +22,11 @@ from skbilevel.model_selection._task_folds import (
     new_tasks_maker,
 )
 from skbilevel.model_selection._task_guard import MIN_TASKS, Guarded, TaskGuard
-from skbilevel.model_selection._task_search import FoundStrengths, TaskSearch
+from skbilevel.model_selection._task_search import (
+    FoundStrengths,
+    SearchPoint,
+    TaskSearch,
+)
 
 _FOLDS = 5
 
@@ -126,7 +130,8 @@ def tune_tasks(design: TaskDesign, options: TaskTuning) -> TunedTasks:
     if options.criterion != "evidence":
         # Losses of held-out rows are flat far from their minimum, which the evidence
         # comes near to, for less.
-        start = search.run(family, evidence_maker(rows)(every)).theta
+        end = search.run(family, evidence_maker(rows)(every)).end
+        start = SearchPoint(end.theta)
     found = search.run(family, make(every), start)
     options.tell(f"{family}: criterion {found.value:.6g}, {found.n_iter} steps")
     none = np.full(1, np.nan)

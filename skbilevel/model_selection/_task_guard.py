@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,11 @@ from skbilevel.model_selection._task_folds import (
     evidence_maker,
     folds_of_tasks,
 )
-from skbilevel.model_selection._task_search import FoundStrengths, TaskSearch
+from skbilevel.model_selection._task_search import (
+    FoundStrengths,
+    SearchPoint,
+    TaskSearch,
+)
 from skbilevel.problems._task_moments import each_fold, ranks_within
 from skbilevel.problems._task_newton import settle, solve
 from skbilevel.problems._task_solution import TaskPenalty, adapted
@@ -138,9 +142,13 @@ class TaskGuard:
         criterion = (make or self.make)(index)
         found: list[FoundStrengths] = []
         for k, family in enumerate(families):
-            start = None if known is None else known[k].theta
+            start = None if known is None else known[k].end
             if start is None and family == "feature" and found:
-                start = self._spread(found[0], family)
+                start = SearchPoint(self._spread(found[0], family))
+            elif start is not None:
+                own = self.by_evidence and make is None
+                near = tuple(each.take(index) for each in start.near) if own else ()
+                start = replace(start, near=near)
             found.append(self.search.run(family, criterion, start))
         return tuple(found)
 
@@ -156,9 +164,9 @@ class TaskGuard:
         shape, old = columns.strengths(family), columns.strengths(base.family)
         theta = np.zeros(shape.size)
         own = shape.members >= 0
-        theta[shape.members[own]] = base.theta[old.members[own]]
+        theta[shape.members[own]] = base.end.theta[old.members[own]]
         if shape.tuned:
-            theta[-1] = base.theta[-1]
+            theta[-1] = base.end.theta[-1]
         return theta
 
     def _judged(self, found: tuple[FoundStrengths, ...]) -> list[Episodes]:
@@ -210,9 +218,12 @@ class TaskGuard:
         families = tuple(each.family for each in known)
         found = self.candidates(families, index, known)
         data = self.rows.data.take(index)
-        return tuple(
-            LeftOut(each.penalty, solve(data, each.penalty).centre.c) for each in found
-        )
+        out = []
+        for each in found:
+            near = each.end.near[0] if self.by_evidence and each.end.near else None
+            c = solve(data, each.penalty, near).centre.c
+            out.append(LeftOut(each.penalty, c))
+        return tuple(out)
 
     def _episodes(
         self, models: list[tuple[LeftOut, ...]], fold: Array, ranks: Array, size: int

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.problems._task_criteria import TaskCriterion
 from skbilevel.problems._task_solution import TaskPenalty
 from skbilevel.problems._task_strengths import Near, TaskStrengths
@@ -23,6 +24,8 @@ _BOX, _RUNS = 3.0, 8
 _SMALL = 0.05
 # ... if the criterion does not grow by more than so many nats.
 _NATS = 1e-3
+# Least and greatest unit of a step.
+_UNITS = 0.05, 3.0
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,24 @@ class TaskColumns:
 
 
 @dataclass(frozen=True)
+class SearchPoint:
+    """Where a search ended, and the next one, on other tasks, may start.
+
+    Its steps are shorter in number if they are in ``unit``, the square roots of the
+    diagonal of the inverse Hessian, and inner solutions start at those ``near``.
+    """
+
+    theta: Array
+    unit: Array | float = 1.0
+    near: Near = ()
+
+
+@dataclass(frozen=True)
 class FoundStrengths:
-    """Where a search ended: theta, the penalty there, and its course."""
+    """Where a search ended, the penalty there, and the course of the search."""
 
     family: str
-    theta: Array
+    end: SearchPoint
     penalty: TaskPenalty
     value: float
     n_iter: int
@@ -104,39 +120,42 @@ class TaskSearch:
     max_iter: int
 
     def run(
-        self, family: str, criterion: TaskCriterion, start: Array | None = None
+        self,
+        family: str,
+        criterion: TaskCriterion,
+        start: SearchPoint | None = None,
     ) -> FoundStrengths:
         """Search the best variances of one family."""
         shape = self.columns.strengths(family)
         middle = self._middle(shape)
-        theta = middle if start is None else start
-        theta = np.clip(theta, middle - _BELOW, middle + _ABOVE)
+        start = SearchPoint(middle) if start is None else start
+        theta = np.clip(start.theta, middle - _BELOW, middle + _ABOVE)
+        start = replace(start, theta=theta)
         if not shape.size:
             penalty = shape.penalty(theta)
-            value = criterion.at(penalty).value
-            return FoundStrengths(
-                family, theta, penalty, value, 0, np.array([value]), True
-            )
-        return self._search(family, shape, criterion, theta, middle)
+            at = criterion.at(penalty, start.near)
+            end, course = replace(start, near=at.near), np.array([at.value])
+            return FoundStrengths(family, end, penalty, at.value, 0, course, True)
+        return self._search(family, shape, criterion, start, middle)
 
     def _search(
         self,
         family: str,
         shape: TaskStrengths,
         criterion: TaskCriterion,
-        theta: Array,
+        start: SearchPoint,
         middle: Array,
     ) -> FoundStrengths:
-        scale = self._nats(criterion, shape.penalty(theta))
+        theta, unit, near = start.theta, start.unit, start.near
+        scale = self._nats(criterion, shape.penalty(theta), near)
         values: list[float] = []
-        near: Near = ()
 
         def fun(at: Array) -> tuple[float, Array]:
             nonlocal near
-            penalty = shape.penalty(at)
+            penalty = shape.penalty(unit * at)
             found = criterion.at(penalty, near)
             near = found.near
-            return scale * found.value, scale * shape.pulled(found, penalty)
+            return scale * found.value, scale * unit * shape.pulled(found, penalty)
 
         def note(intermediate_result: Any) -> None:
             values.append(float(intermediate_result.fun) / scale)
@@ -146,10 +165,10 @@ class TaskSearch:
             high = np.minimum(theta + _BOX, middle + _ABOVE)
             result = minimize(
                 fun,
-                theta,
+                theta / unit,
                 jac=True,
                 method="L-BFGS-B",
-                bounds=list(zip(low, high, strict=True)),
+                bounds=list(zip(low / unit, high / unit, strict=True)),
                 callback=note,
                 options={
                     "maxiter": max(1, self.max_iter - len(values)),
@@ -157,24 +176,27 @@ class TaskSearch:
                     "ftol": 1e-5 * self.tol,
                 },
             )
-            theta = np.asarray(result.x)
-            held = ((theta <= low) & (low > middle - _BELOW)) | (
-                (theta >= high) & (high < middle + _ABOVE)
+            theta = np.clip(unit * result.x, low, high)
+            held = ((result.x <= low / unit) & (low > middle - _BELOW)) | (
+                (result.x >= high / unit) & (high < middle + _ABOVE)
             )
             if not held.any() or len(values) >= self.max_iter:
                 break
-        penalty, value = self._sparser(
-            criterion, shape, theta, float(result.fun) / scale, _NATS / scale
-        )
+        value, slack = float(result.fun) / scale, _NATS / scale
+        penalty, value = self._sparser(criterion, shape, theta, value, slack, near)
         course = np.array(values or [value])
         done = result.status != 1
-        return FoundStrengths(family, theta, penalty, value, len(values), course, done)
+        bend = np.sqrt(diagonal_of(result.hess_inv.todense()))
+        end = SearchPoint(theta, np.clip(unit * bend, *_UNITS), near)
+        return FoundStrengths(family, end, penalty, value, len(values), course, done)
 
-    def _nats(self, criterion: TaskCriterion, penalty: TaskPenalty) -> float:
+    def _nats(
+        self, criterion: TaskCriterion, penalty: TaskPenalty, near: Near
+    ) -> float:
         """Makes values comparable with log likelihoods of all rows."""
         if criterion.in_nats:
             return self.rows
-        return self.rows / max(2.0 * criterion.at(penalty).value, 1e-300)
+        return self.rows / max(2.0 * criterion.at(penalty, near).value, 1e-300)
 
     def _middle(self, shape: TaskStrengths) -> Array:
         theta = np.full(shape.size, -np.log(max(self.per_task, 1.0)))
@@ -189,6 +211,7 @@ class TaskSearch:
         theta: Array,
         value: float,
         slack: float,
+        near: Near,
     ) -> tuple[TaskPenalty, float]:
         """No deviations at all where the criterion hardly tells them from some."""
         penalty = shape.penalty(theta)
@@ -196,5 +219,5 @@ class TaskSearch:
         if not small.any():
             return penalty, value
         without = TaskPenalty(np.where(small, 0.0, penalty.v), penalty.beta)
-        least = criterion.at(without).value
+        least = criterion.at(without, near).value
         return (without, least) if least <= value + slack else (penalty, value)

@@ -67,6 +67,13 @@ class CurvedTasks:
         return np.asarray(np.searchsorted(self.task, np.arange(self.n_tasks + 1)))
 
     @cached_property
+    def _members(self) -> sparse.csr_array:
+        """Ones (T, n) at the rows of every task."""
+        n = len(self.task)
+        ones = (np.ones(n), np.arange(n), self._ends)
+        return sparse.csr_array(ones, shape=(self.n_tasks, n))
+
+    @cached_property
     def weight(self) -> Array:
         """Sums (T,) of the row weights."""
         total = np.bincount(self.task, self.row_weight, minlength=self.n_tasks)
@@ -111,9 +118,7 @@ class CurvedTasks:
 
     def _summed(self, row: Array) -> Array:
         """``sum of row * z`` over the rows of every task, of shape (T, q)."""
-        of_task = (row, np.arange(len(row)), self._ends)
-        shape = (self.n_tasks, len(row))
-        return np.asarray(sparse.csr_array(of_task, shape=shape) @ self.Z)
+        return np.asarray(self._members @ (row[:, None] * self.Z))
 
     def value(self, w: Array) -> Array:
         """Losses (T,) of the rows of every task at coefficients (T, q)."""

@@ -153,6 +153,10 @@ class TaskSolution:
             moments, penalty, centre_of(gram, cross, penalty.beta, yy, explained)
         )
 
+    def take(self, index: Array) -> TaskSolution:
+        """Of some of the tasks, with the centre of all."""
+        return TaskSolution(self.moments.take(index), self.penalty, self.centre)
+
     def coefficients(self) -> Array:
         """Coefficients ``c + d_i`` of all tasks, of shape (T, q)."""
         return adapted(self.moments, self.penalty, self.centre.c)
@@ -170,15 +174,17 @@ def shrinkage(gram: Array, penalty: TaskPenalty) -> Array:
 
 def adapted(moments: TaskMoments, penalty: TaskPenalty, c: Array) -> Array:
     """Coefficients (T, q) of tasks whose centre ``c`` is known."""
-    out = np.tile(c, (moments.n_tasks, 1))
+    out = np.empty((moments.n_tasks, len(c)))
+    out[:] = c
     active = penalty.active
     if not len(active):
         return out
+    d = np.sqrt(penalty.v[active])
     for chunk in moments.chunks():
         part = moments.take(chunk)
-        P = shrinkage(part.gram, penalty)
-        u = (part.cross - part.gram @ c)[:, active]
-        out[chunk, active] += np.matmul(P, u[:, :, None])[:, :, 0]
+        u = d * (part.cross - part.gram @ c)[:, active]
+        K = preconditioned(part.gram[:, active[:, None], active], d)
+        out[chunk, active] += d * np.linalg.solve(K, u[:, :, None])[:, :, 0]
     return out
 
 
