@@ -1,7 +1,8 @@
 """Related tasks: ``MetaRidge`` and ``MetaLogistic`` beside models of all and of each.
 
 ``python benchmarks/related_tasks.py`` prints the tables of the page of results, and
-``--cases times`` the CPU times of fits to all rows and of `adapt`. 30 % of
+``--cases times`` the CPU times of fits to all rows and of `adapt`, and
+``--cases reach`` how far known tasks could go. 30 % of
 the tasks are new: models do not see them, adapt to m of their rows and are judged on
 the others. Of the known tasks 30 % of the rows are held out. Targets and columns are
 standardized on the training rows; figures are mean squared errors, averaged over
@@ -11,6 +12,7 @@ and of the guard were chosen. ``SKBILEVEL_DATA`` names the folder of the data se
 
 import argparse
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -213,7 +215,77 @@ def seconds(call: Callable[[], object], n: int) -> float:
     return float(np.median(spent[1:]))
 
 
-CASES = {"errors": errors, "times": times}
+def reach(options: argparse.Namespace) -> None:
+    """Errors of known tasks that any strengths could have, and of a mixed model.
+
+    "hindsight" is the best of all families and criteria in each split. "any strengths"
+    are those of "feature" that are best for the judged rows themselves: no criterion
+    can be better, whatever it is.
+    """
+    columns = ("default", "hindsight", "any strengths", "one-hot", "own", "MixedLM")
+    print("\n| set | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    for name in options.sets:
+        rows = load_tasks(name)
+        found = [reached(*split(rows, seed)[:2]) for seed in range(options.splits)]
+        cells = [f"{value:.4f}" for value in np.mean(found, axis=0)]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def reached(train: Rows, known: Rows) -> list[float]:
+    """Of one split: what `reach` says."""
+    fitted = {
+        (strengths, criterion): MetaRidge(strengths=strengths, criterion=criterion)
+        for strengths in ("auto", *FAMILIES)
+        for criterion in ("evidence", "new-tasks", "known-tasks")
+    }
+    found = {}
+    for key, model in fitted.items():
+        model.fit(train.X, train.y, tasks=train.task)
+        found[key] = squared(known.y, model.predict(known.X, tasks=known.task))
+    n_tasks, wide_error = int(train.task.max()) + 1, np.nan
+    if n_tasks < 500:
+        wide = RidgeCV(ALPHAS).fit(one_hot(train, n_tasks), train.y)
+        wide_error = squared(known.y, wide.predict(one_hot(known, n_tasks)))
+    return [
+        found["auto", "evidence"],
+        min(found.values()),
+        with_any_strengths(train, known),
+        wide_error,
+        squared(known.y, by_task(train, known)),
+        mixed_error(train, known),
+    ]
+
+
+def with_any_strengths(train: Rows, known: Rows) -> float:
+    """Error at the strengths that minimize this very error."""
+    n = len(train.y)
+    judged = [(np.arange(n), n + np.arange(len(known.y)))]
+    X, y = np.concatenate([train.X, known.X]), np.concatenate([train.y, known.y])
+    model = MetaRidge(
+        strengths="feature", criterion="known-tasks", cv=judged, max_iter=1000
+    ).fit(X, y, tasks=np.concatenate([train.task, known.task]))
+    # Minus half the mean square, of the target of all rows in units of its deviation.
+    return float(-2.0 * model.best_score_ * y.var())
+
+
+def mixed_error(train: Rows, known: Rows) -> float:
+    """Error of statsmodels with random intercepts, where it is installed."""
+    from mixed_models import independent, mixed
+
+    own = independent(train.X)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            predicted, _ = mixed(False)(
+                Rows(train.X[:, own], train.y, train.task),
+                Rows(known.X[:, own], known.y, known.task),
+            )
+    except ImportError:
+        return float("nan")
+    return squared(known.y, predicted)
+
+
+CASES = {"errors": errors, "times": times, "reach": reach}
 
 
 def table(name: str, n_splits: int) -> dict[tuple[str, str], float]:

@@ -201,18 +201,18 @@ def fit_single_strength(
     fit_params : dict
         Passed to the fit.
     """
+    model, before = unwrap(estimator)
+    model = clone(model)
+    names = model.get_params(deep=False)
+    if not {"feature_groups", "hyperpenalty"} <= set(names):
+        raise ValueError(
+            f"{type(model).__name__} cannot be fitted again with one shared strength; "
+            "pass a fitted reference."
+        )
     if X is None or y is None:
         raise ValueError(
             "Pass the X and y that the estimator was fitted on, from which the model "
             "with a single strength is made, or a fitted reference."
-        )
-    model, before = unwrap(estimator)
-    model = clone(model)
-    names = model.get_params(deep=False)
-    if "feature_groups" not in names:
-        raise ValueError(
-            f"{type(model).__name__} has no feature_groups, so its single-strength "
-            "form is not known; pass a fitted reference."
         )
     model.set_params(**{k: v for k, v in _SINGLE.items() if k in names})
     if isinstance(names.get("hyperpenalty"), tuple):

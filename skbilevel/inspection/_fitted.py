@@ -73,12 +73,12 @@ def _names_of(model: Any, before: list[Pipeline], p: int) -> Array:
 
 
 def output_names(model: Any, n_rows: int) -> tuple[str, ...]:
-    """What rows of ``coef_`` or ``alpha_`` stand for: classes, targets or nothing."""
+    """What rows of ``coef_`` or ``alpha_`` stand for: classes, tasks or targets."""
     if n_rows == 1:
         return ("",)
-    classes = getattr(model, "classes_", ())
-    if len(classes) == n_rows:
-        return tuple(str(each) for each in classes)
+    known = getattr(model, "tasks_", getattr(model, "classes_", ()))
+    if len(known) == n_rows:
+        return tuple(str(each) for each in known)
     return tuple(f"target {k}" for k in range(n_rows))
 
 
@@ -86,9 +86,9 @@ def strengths_of(model: Any) -> Array:
     """Strengths (k, p) of a model of this package, one row for all or for each."""
     if not hasattr(model, "alpha_") or np.ndim(model.alpha_) == 0:
         raise ValueError(
-            f"{type(model).__name__} has one strength for all features, which makes no "
-            "picture; pass a model of skbilevel, or a pipeline or search that ends "
-            "with one."
+            f"{type(model).__name__} has no alpha_ with a strength per feature, as "
+            "models of skbilevel that learn strengths have; pass one of them, or a "
+            "pipeline or search that ends with one."
         )
     return np.atleast_2d(np.asarray(model.alpha_, dtype=float))
 
@@ -160,8 +160,14 @@ def search_report(model: Any, name: str, target: int) -> tuple[dict[str, Any], i
     reports = getattr(model, name, None)
     if reports is None:
         raise ValueError(
-            f"{type(model).__name__} has no {name}: the picture is one of models of "
-            "skbilevel, and of pipelines and searches that end with one."
+            f"{type(model).__name__} has no {name}: the picture is one of the models "
+            "Bilevel...CV, and of pipelines and searches that end with one."
+        )
+    if hasattr(model, "tasks_"):
+        raise ValueError(
+            f"{type(model).__name__} averages nothing and has no trace of gradients: "
+            "it takes one of at most four strengths, whose scores are the table "
+            "hyperpenalty_. DeviationsDisplay draws what was learned."
         )
     reports = reports if isinstance(reports, list) else [reports]
     if not 0 <= target < len(reports):

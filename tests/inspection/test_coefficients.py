@@ -160,5 +160,5 @@ def test_what_cannot_be_compared_is_refused(guarded, diabetes):
         CoefficientsDisplay.from_estimator(
             guarded, reference=Ridge().fit(X[["age", "bmi"]], y)
         )
-    with pytest.raises(ValueError, match="Lasso has no feature_groups"):
+    with pytest.raises(ValueError, match="Lasso cannot be fitted again"):
         CoefficientsDisplay.from_estimator(Lasso().fit(X, y), X, y)

@@ -212,7 +212,7 @@ def test_a_classifier_without_probabilities(pyplot, diabetes):
 
 
 def test_what_cannot_be_drawn_is_refused(guarded, diabetes):
-    with pytest.raises(ValueError, match="Ridge has one strength for all features"):
+    with pytest.raises(ValueError, match="Ridge has no alpha_ with a strength"):
         StrengthsDisplay.from_estimator(Ridge().fit(*diabetes))
     with pytest.raises(
         ValueError, match=r"feature_names has shape \(3,\).*10 features"

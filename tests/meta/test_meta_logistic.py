@@ -99,8 +99,6 @@ def test_tasks_of_one_class_and_rows_of_none():
         made.predict_proba(X, tasks="new")[:, 1].mean()
         > model.predict_proba(X)[:, 1].mean()
     )
-    weight = (TASK != 3).astype(float)
-    assert 3 not in model.fit(X, Y, weight, tasks=TASK).tasks_
 
 
 def test_weights_are_repeated_rows():

@@ -45,7 +45,7 @@ def test_prediction_and_std_by_brute_force(strengths, task):
     x = np.array([2.0, 3.5, 1.0])
     mean, std = model.predict(x[None], tasks=[task], return_std=True)
     expected = dense(model, x, task)
-    assert_allclose([mean[0], std[0]], expected, rtol=1e-8)
+    assert_allclose([mean[0], std[0]], expected, rtol=1e-10)
 
 
 def test_pooled_is_least_squares_and_one_task_is_pooled():
@@ -82,11 +82,11 @@ def test_it_is_ridge_on_the_expanded_design():
     Z = np.c_[np.ones(N), centered]
     alpha = np.r_[model.intercept_alpha_, model.alpha_]
     blocks = [Z * (TASK == i)[:, None] / np.sqrt(alpha) for i in range(T)]
-    wide = np.hstack([centered, *blocks])
-    # Ridge penalizes all columns: that of the centre is as good as free.
-    wide[:, :P] *= 1e5
-    expected = Ridge(alpha=1.0, solver="svd").fit(wide, Y).predict(wide)
-    assert_allclose(model.predict(X, tasks=TASK), expected, rtol=1e-6)
+    wide = np.hstack([Z, *blocks])
+    pull = np.eye(wide.shape[1])[P + 1 :]
+    rows, target = np.vstack([wide, pull]), np.r_[Y, np.zeros(len(pull))]
+    expected = wide @ np.linalg.lstsq(rows, target)[0]
+    assert_allclose(model.predict(X, tasks=TASK), expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("strengths", FAMILIES)
@@ -210,39 +210,10 @@ def test_common_columns_have_one_effect():
     assert np.ptp(model.coef_[:, [1, 3]], axis=0).max() < 1e-12
 
 
-# 50 strengths cannot be told from 30 rows.
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("strengths", FAMILIES)
-def test_hard_cases(strengths):
-    model = MetaRidge(strengths=strengths)
-    alone = np.arange(N)
-    with pytest.warns(DataWarning, match="labels for 240 rows"):
-        assert np.isfinite(model.fit(X, Y, tasks=alone).coef_).all()
-    wide = RNG.standard_normal((30, 50))
-    model.fit(wide, Y[:30], tasks=TASK[:30] % 4)
-    assert np.isfinite(model.predict(wide, tasks=TASK[:30] % 4)).all()
-    weight = (TASK != 3).astype(float)
-    assert 3 not in model.fit(X, Y, weight, tasks=TASK).tasks_
-
-
 def test_two_tasks_are_too_few_for_the_guard():
     with pytest.warns(DataWarning, match="strengths='two' is used"):
         model = MetaRidge().fit(X, Y, tasks=TASK % 2)
     assert model.hyperpenalty_["family"].tolist() == ["two"]
-
-
-@pytest.mark.parametrize(
-    ("tasks", "message"),
-    [
-        (TASK[:-1], "239 labels, but X has 240 rows"),
-        ([None, *TASK[1:].tolist()], "missing labels"),
-        (np.where(TASK == 1, np.nan, TASK), "missing labels"),
-        (np.c_[TASK, TASK], "one label per row"),
-    ],
-)
-def test_bad_labels(tasks, message):
-    with pytest.raises(ValueError, match=message):
-        MetaRidge().fit(X, Y, tasks=tasks)
 
 
 def test_bad_parameters():
