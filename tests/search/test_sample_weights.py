@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skbilevel import SampleWeightsCV
+from skbilevel.model_selection import _row_weights
 
 
 def flipped(n=500, share=0.3, n_classes=2, seed=0, known=0.15):
@@ -51,10 +52,17 @@ def binary():
     return model, X, y, trusted, wrong, X_test, y_test
 
 
+@pytest.fixture
+def short_path(monkeypatch):
+    """One point of the path and one round, where the interface is looked at."""
+    monkeypatch.setattr(_row_weights, "FACTORS", (0.05,))
+    monkeypatch.setattr(_row_weights, "_ROUNDS", 1)
+
+
 @parametrize_with_checks(
-    [SampleWeightsCV(Ridge()), SampleWeightsCV(LogisticRegression(), cv=2)]
+    [SampleWeightsCV(Ridge(), cv=2), SampleWeightsCV(LogisticRegression(), cv=2)]
 )
-def test_scikit_learn(estimator, check):
+def test_scikit_learn(short_path, estimator, check):
     check(estimator)
 
 
