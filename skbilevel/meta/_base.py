@@ -427,14 +427,12 @@ class MetaLinearModel(Versioned, TaskParameters):
         self, model: TaskModel, touched: Array, w: Array, n_rows: Array
     ) -> None:
         """Publish the coefficients of tasks that have new rows."""
-        n_tasks = len(self._labels.places)
         coef, intercept = model.units.coefficients(w)
-        more = n_tasks - len(self.coef_)
-        zeros = np.zeros((more, self.coef_.shape[1]), self.coef_.dtype)
-        self.coef_ = np.concatenate([self.coef_, zeros])
-        self.intercept_ = np.concatenate([self.intercept_, zeros[:, :1].sum(axis=1)])
-        self.coef_[touched] = coef
-        self.intercept_[touched] = intercept
+        for name, new in (("coef_", coef), ("intercept_", intercept)):
+            old = getattr(self, name)
+            every = np.empty((len(n_rows), *old.shape[1:]), old.dtype)
+            every[: len(old)], every[touched] = old, new
+            setattr(self, name, every)
         n_rows[: len(self.n_rows_by_task_)] += self.n_rows_by_task_
         self.n_rows_by_task_ = n_rows
         self._model = model
