@@ -28,15 +28,15 @@ class TableBlocks:
 
     Parameters
     ----------
-    transform : callable or None
-        Makes the columns of all terms of some rows; None leaves them as they are.
+    transform : callable
+        Makes the columns of all terms of some rows.
     X : array or data frame
         The table.
     beside : dict
         y, weights, offsets and groups.
     """
 
-    transform: Callable[[Any], Any] | None
+    transform: Callable[[Any], Any]
     X: Any
     beside: dict[str, Any]
 
@@ -45,8 +45,7 @@ class TableBlocks:
         for start in range(0, _num_samples(self.X), _BLOCK):
             rows = slice(start, start + _BLOCK)
             part = {name: value[rows] for name, value in self.beside.items()}
-            X = _safe_indexing(self.X, rows)
-            part["X"] = X if self.transform is None else self.transform(X)
+            part["X"] = self.transform(_safe_indexing(self.X, rows))
             yield part
 
 
@@ -84,7 +83,7 @@ def predicted(predict: Callable[..., Any], X: Any, params: dict[str, Any]) -> An
     if n <= _BLOCK or not (offset is None or np.shape(offset) == (n,)):
         return predict(X, **params)
     beside = {} if offset is None else {"offset": np.asarray(offset)}
-    parts = TableBlocks(None, X, beside)()
+    parts = TableBlocks(lambda rows: rows, X, beside)()
     found = [predict(**{**params, **part}) for part in parts]
     if isinstance(found[0], tuple):
         return tuple(np.concatenate(each) for each in zip(*found, strict=True))

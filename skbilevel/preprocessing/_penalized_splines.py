@@ -30,7 +30,44 @@ from skbilevel.preprocessing._smooth_term import (
 )
 
 
-class PenalizedSplines(Versioned, TransformerMixin, BaseEstimator):
+class SplineColumns(Versioned, TransformerMixin, BaseEstimator):
+    """What transformers that make splines share: parameters, and which X they take."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_knots": [Interval(Integral, 2, None, closed="left")],
+        "degree": [Interval(Integral, 1, None, closed="left")],
+        "penalty_order": [Interval(Integral, 1, 3, closed="both")],
+        "knots": [StrOptions({"quantile", "uniform"})],
+        "extrapolation": [StrOptions({"linear", "constant"})],
+    }
+
+    _least_features = 1
+
+    @property
+    def _takes_missing(self) -> bool:
+        return getattr(self, "missing", "error") == "indicator"
+
+    def _checked(self, X: Any, reset: bool) -> Array:
+        refuse_devices(self, X, "the basis is made by SciPy")
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2 if reset else 1,
+            ensure_min_features=self._least_features if reset else 1,
+            ensure_all_finite="allow-nan" if self._takes_missing else True,
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return scikit-learn's tags."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._takes_missing
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class PenalizedSplines(SplineColumns):
     r"""P-splines: columns become smooth curves whose roughness a ridge penalizes.
 
     A curve :math:`f = \sum_j a_j B_j` of B-splines is as smooth as the differences of
@@ -125,12 +162,8 @@ class PenalizedSplines(Versioned, TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_knots": [Interval(Integral, 2, None, closed="left")],
-        "degree": [Interval(Integral, 1, None, closed="left")],
-        "penalty_order": [Interval(Integral, 1, 3, closed="both")],
-        "knots": [StrOptions({"quantile", "uniform"})],
+        **SplineColumns._parameter_constraints,
         "period": [Interval(Real, 0, None, closed="neither"), None],
-        "extrapolation": [StrOptions({"linear", "constant"})],
         "missing": [StrOptions({"error", "indicator"})],
     }
 
@@ -175,19 +208,9 @@ class PenalizedSplines(Versioned, TransformerMixin, BaseEstimator):
             If ``penalty_order`` is above ``degree``, or ``degree`` not below
             ``n_knots`` where there is a ``period``.
         """
-        if self.penalty_order > self.degree:
-            raise ValueError(
-                f"penalty_order={self.penalty_order} is above degree={self.degree}: "
-                "derivatives of that order are zero; give a larger degree."
-            )
-        if self.period is not None and self.degree >= self.n_knots:
-            raise ValueError(
-                f"degree={self.degree} has to be below n_knots={self.n_knots} where "
-                "there is a period: give more knots."
-            )
+        options = TermOptions.of(self)
         X = self._checked(X, reset=True)
-        options = {name: getattr(self, name) for name in TermOptions.__annotations__}
-        self._terms = [SmoothTerm.of(x, TermOptions(**options)) for x in X.T]
+        self._terms = [SmoothTerm.of(x, options) for x in X.T]
         self.parts_ = np.array([part for _, part in self._columns()], dtype=str)
         self.knots_ = [term.knots for term in self._terms]
         self.roughness_unit_ = np.array([term.unit for term in self._terms])
@@ -252,22 +275,4 @@ class PenalizedSplines(Versioned, TransformerMixin, BaseEstimator):
         return out
 
     def _marks_missing(self, term: SmoothTerm) -> bool:
-        return self.missing == "indicator" and term.has_missing
-
-    def _checked(self, X: Any, reset: bool) -> Array:
-        refuse_devices(self, X, "the basis is made by SciPy")
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2 if reset else 1,
-            ensure_all_finite="allow-nan" if self.missing == "indicator" else True,
-        )
-
-    def __sklearn_tags__(self) -> Tags:
-        """Return scikit-learn's tags."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "indicator"
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
+        return self._takes_missing and term.has_missing

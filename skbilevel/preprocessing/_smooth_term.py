@@ -26,7 +26,13 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class TermOptions:
-    """The parameters of `PenalizedSplines`, with the same names."""
+    """The parameters of `PenalizedSplines`, with the same names.
+
+    Raises
+    ------
+    ValueError
+        If two of them do not go together.
+    """
 
     n_knots: int
     degree: int
@@ -34,6 +40,24 @@ class TermOptions:
     knots: str
     period: float | None
     extrapolation: str
+
+    def __post_init__(self) -> None:
+        if self.penalty_order > self.degree:
+            raise ValueError(
+                f"penalty_order={self.penalty_order} is above degree={self.degree}: "
+                "derivatives of that order are zero; give a larger degree."
+            )
+        if self.period is not None and self.degree >= self.n_knots:
+            raise ValueError(
+                f"degree={self.degree} has to be below n_knots={self.n_knots} where "
+                "there is a period: give more knots."
+            )
+
+    @classmethod
+    def of(cls, model: Any) -> TermOptions:
+        """Those of a transformer; some have no ``period``."""
+        own: Any = {name: getattr(model, name, None) for name in cls.__annotations__}
+        return cls(**own)
 
 
 @dataclass(frozen=True)

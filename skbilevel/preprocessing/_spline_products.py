@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._array_api import refuse_devices
 from skbilevel._sklearn_compat import (
     Interval,
-    StrOptions,
     _check_feature_names_in,
     _fit_context,
 )
 from skbilevel._typing import Array
-from skbilevel._versions import Versioned
+from skbilevel.preprocessing._penalized_splines import SplineColumns
 from skbilevel.preprocessing._smooth_term import WIGGLY, SmoothTerm, TermOptions
 
 
@@ -43,23 +39,11 @@ class ProductTerm:
     mean: Array
 
 
-class SplineProducts(Versioned, TransformerMixin, BaseEstimator):
+class SplineProducts(SplineColumns):
     """What both transformers share; a subclass says which columns are multiplied."""
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_knots": [Interval(Integral, 2, None, closed="left")],
-        "degree": [Interval(Integral, 1, None, closed="left")],
-        "penalty_order": [Interval(Integral, 1, 3, closed="both")],
-        "knots": [StrOptions({"quantile", "uniform"})],
-        "extrapolation": [StrOptions({"linear", "constant"})],
-    }
-
+    _least_features = 2
     _terms: list[ProductTerm]
-    n_knots: int
-    degree: int
-    penalty_order: int
-    knots: str
-    extrapolation: str
     n_features_in_: int
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -83,7 +67,6 @@ class SplineProducts(Versioned, TransformerMixin, BaseEstimator):
         ValueError
             If ``penalty_order`` is above ``degree``, or a ``period`` has too few knots.
         """
-        self._check_options()
         X = self._checked(X, reset=True)
         self._learn(X)
         self._terms = []
@@ -136,23 +119,6 @@ class SplineProducts(Versioned, TransformerMixin, BaseEstimator):
                 made.append(f"{first}:{second}_{part.replace(' ', '_')}{k}")
         return np.array(made, dtype=object)
 
-    def _check_options(self) -> None:
-        if self.penalty_order > self.degree:
-            raise ValueError(
-                f"penalty_order={self.penalty_order} is above degree={self.degree}: "
-                "derivatives of that order are zero; give a larger degree."
-            )
-
-    def _options(self, period: float | None = None) -> TermOptions:
-        return TermOptions(
-            self.n_knots,
-            self.degree,
-            self.penalty_order,
-            self.knots,
-            period,
-            self.extrapolation,
-        )
-
     def _learn(self, X: Array) -> None:
         """Learn the curves of single columns."""
         raise NotImplementedError
@@ -166,23 +132,6 @@ class SplineProducts(Versioned, TransformerMixin, BaseEstimator):
     ) -> tuple[Array, tuple[str, ...]]:
         """Columns of a pair, not yet centred, and what they are."""
         raise NotImplementedError
-
-    def _checked(self, X: Any, reset: bool) -> Array:
-        refuse_devices(self, X, "the basis is made by SciPy")
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2 if reset else 1,
-            ensure_min_features=2 if reset else 1,
-        )
-
-    def __sklearn_tags__(self) -> Tags:
-        """Return scikit-learn's tags."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
 
 class VaryingCoefficients(SplineProducts):
@@ -267,16 +216,8 @@ class VaryingCoefficients(SplineProducts):
         self.period = period
         self.extrapolation = extrapolation
 
-    def _check_options(self) -> None:
-        super()._check_options()
-        if self.period is not None and self.degree >= self.n_knots:
-            raise ValueError(
-                f"degree={self.degree} has to be below n_knots={self.n_knots} where "
-                "there is a period: give more knots."
-            )
-
     def _learn(self, X: Array) -> None:
-        self._curve = SmoothTerm.of(X[:, 0], self._options(self.period))
+        self._curve = SmoothTerm.of(X[:, 0], TermOptions.of(self))
         square = np.sqrt(np.mean(X.astype(np.float64) ** 2, axis=0))
         self._size = np.where(square > 0.0, square, 1.0)
 
@@ -369,7 +310,8 @@ class TensorSplines(SplineProducts):
         self.extrapolation = extrapolation
 
     def _learn(self, X: Array) -> None:
-        self._curves = [SmoothTerm.of(x, self._options()) for x in X.T]
+        options = TermOptions.of(self)
+        self._curves = [SmoothTerm.of(x, options) for x in X.T]
 
     def _pairs(self) -> list[tuple[int, int]]:
         return list(combinations(range(self.n_features_in_), 2))
