@@ -143,7 +143,8 @@ class StatsmodelsGAM(Peer):
             self.curved = [name for name in numbers if n_values[name] >= _CURVED_FROM]
             self.low, self.high = X[self.curved].min(), X[self.curved].max()
         rest = X.drop(columns=self.curved)
-        rest = pd.get_dummies(rest, columns=list(self.levels), dtype=float)
+        if self.levels:
+            rest = pd.get_dummies(rest, columns=list(self.levels), dtype=float)
         rest.insert(0, "constant", 1.0)
         if fitting:
             varies = rest.nunique() > 1
