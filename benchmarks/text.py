@@ -40,9 +40,9 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from threadpoolctl import threadpool_limits
 
 from skbilevel import BilevelLogisticCV
-from skbilevel.model_selection._large_glm_budget import GLMBudget, MetadataMaker
-from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_tuning import LargeGLMTuning
+from skbilevel.model_selection._large_budget import LargeBudget, MetadataMaker
+from skbilevel.model_selection._large_rows import LargeProblem
+from skbilevel.model_selection._large_tuning import LargeTuning
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems import Headed, LogisticLoss, RowsDataFit, SoftmaxLoss, as_design
 from skbilevel.problems._moments import AugmentedRows
@@ -165,7 +165,7 @@ def curves(name: str, steps: int) -> dict[str, list[tuple[float, float]]]:
     none, zero = np.empty(0, dtype=int), np.zeros(p)
     everything = (none, np.arange(p), True, zero, np.zeros(Y.shape[1]))
     rows = AugmentedRows(split.X, Y, np.ones(n), *everything)
-    problem = LargeGLM.of(rows, loss, loss, None)
+    problem = LargeProblem.of(rows, loss, loss, None)
     folds = StratifiedKFold(4, shuffle=True, random_state=0)
     pair = next(folds.split(Y, split.y))
     training = TrainingSet(np.arange(n), [pair], None)
@@ -177,9 +177,9 @@ def curves(name: str, steps: int) -> dict[str, list[tuple[float, float]]]:
         def note(point: Any, seen: list = seen, start: float = start) -> None:
             seen.append((time.process_time() - start, point.loss))
 
-        budget = GLMBudget(trace=note, steps=(steps, 0), gain=0.0, **options)
+        budget = LargeBudget(trace=note, steps=(steps, 0), gain=0.0, **options)
         with threadpool_limits(1):
-            LargeGLMTuning(problem, columns, budget).fold(training)
+            LargeTuning(problem, columns, budget).fold(training)
         found[variant] = seen
         print(f"{variant}: {seen[-1]}", file=sys.stderr, flush=True)
     return found

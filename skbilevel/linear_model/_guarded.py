@@ -20,8 +20,7 @@ from skbilevel.model_selection._candidate_average import GuardResult
 from skbilevel.model_selection._family import LossFamily, in_kernels
 from skbilevel.model_selection._glm_rows import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
-from skbilevel.model_selection._large_glm_rows import is_large_glm
-from skbilevel.model_selection._large_rows import is_large
+from skbilevel.model_selection._large_rows import is_large, is_large_glm
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, check_metadata
 from skbilevel.model_selection._outer_space import check_alpha_bounds
@@ -79,12 +78,13 @@ def tune_guarded(
     listener = None
     if options.listener is not None:
         listener = MappedListener(options.listener, finish)
-    if not data.quadratic and is_large_glm(data.rows, _by_target(data, options)):
-        # Ridge does not wait for modules that it has no use for.
-        from skbilevel.model_selection._large_glm import guarded_large_glm
-        from skbilevel.model_selection._large_glm_budget import GLMBudget
+    if _by_products(data, options):
+        # Others do not wait for modules that they have no use for.
+        from skbilevel.model_selection._large_budget import budget_of
+        from skbilevel.model_selection._large_guard import guarded_large
+        from skbilevel.model_selection._large_paths import paths_of
 
-        found = guarded_large_glm(
+        found = guarded_large(
             views,
             data.loss,
             data.outer,
@@ -94,9 +94,10 @@ def tune_guarded(
             members,
             metadata,
             limits,
-            GLMBudget(steps=GLMBudget.steps if recipe.has_paths else (0, 0)),
+            budget_of(data.loss, recipe),
             _by_target(data, options),
             listener,
+            paths_of(data.loss, recipe, members),
         )
     else:
         found = guarded_strengths(
@@ -113,6 +114,15 @@ def tune_guarded(
             options.n_jobs,
         )
     return finish(found)
+
+
+def _by_products(data: Prepared, options: TuningOptions) -> bool:
+    """Whether X is too large for anything but products with it."""
+    if data.net:
+        return False
+    if data.quadratic:
+        return is_large(data.rows)
+    return is_large_glm(data.rows, _by_target(data, options))
 
 
 def _family_of(data: Prepared) -> LossFamily | None:

@@ -35,6 +35,13 @@ class Choice:
         """Candidates that have a weight."""
         return np.asarray(self.weight > 0)
 
+    @property
+    def best(self) -> int:
+        """The candidate of the largest weight, unless the first is better alone."""
+        best = int(np.argmax(self.weight))
+        # A member of a combination can be worse alone than the shared strength.
+        return 0 if self.loss[best] > self.loss[0] else best
+
     @classmethod
     def first(cls, n_candidates: int) -> Choice:
         """The first candidate, before any of them has a score."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -14,8 +14,6 @@ from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._family import LossFamily
 from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._held_out_sums import SummedHeldOut
-from skbilevel.model_selection._large import RowsTrainer
-from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import Candidates
 from skbilevel.model_selection._resampling import NestedPlan
@@ -28,7 +26,7 @@ _ROUNDS = 2
 # Differences of a loss that solves and roundings explain.
 _ROUNDING = 1e-3
 
-Made = Sequence[tuple[Trainer | RowsTrainer, Candidates | CompactCandidates]]
+Made = Sequence[tuple[Trainer, Candidates]]
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,7 @@ class CandidateAverage:
             first.w[:1],
             first.shared,
         )
-        best = int(np.argmax(choice.weight))
-        # A member of a combination can be worse alone than the shared strength.
-        best = best if choice.loss[best] <= choice.loss[0] else 0
+        best = choice.best
         compromise = self.members is not None or self.views.full.n_targets > 1
         # Losses are convex, so the loss of averaged coefficients does not exceed the
         # weighted mean loss. If it does, `publish` has divided rounding errors. What
@@ -185,8 +181,8 @@ def _outer_coefficients(made: Made) -> Iterator[Array]:
 
 
 def _published(
-    trainer: Trainer | RowsTrainer,
-    candidates: Candidates | CompactCandidates,
+    trainer: Trainer,
+    candidates: Candidates,
     weight: Array,
     members: Array | None,
     limits: Limits,
@@ -197,9 +193,6 @@ def _published(
         v = candidates.v[:, int(np.argmax(weight))]
     else:
         w = candidates.average(weight)
-        if isinstance(trainer, RowsTrainer):
-            # A trainer of its own: what it keeps is dropped with it.
-            trainer = replace(trainer, start=w[0])
         v = _strengths_of(trainer, w, candidates.v.ndim == 4, members)
     ceiling = np.exp(candidates.shared.ceiling)
     v = np.minimum(v, ceiling.reshape(-1, *[1] * (v.ndim - 1)))
@@ -209,7 +202,7 @@ def _published(
 
 
 def _strengths_of(
-    trainer: Trainer | RowsTrainer, w: Array, by_target: bool, members: Array | None
+    trainer: Trainer, w: Array, by_target: bool, members: Array | None
 ) -> Array:
     """Variances at which the solutions are as close to ``w`` (F, p, t) as can be.
 
@@ -226,8 +219,7 @@ def _strengths_of(
 
     v = at(trainer.dual_gradient(w))
     single = members is None and (w.shape[2] == 1 or by_target)
-    # Where a solution takes many products with X, the first strengths have to do.
-    if single and not isinstance(trainer, RowsTrainer):
+    if single:
         for _ in range(_ROUNDS):
             if not ((v.reshape(w.shape) == 0) & (w != 0)).any():
                 break

@@ -8,8 +8,6 @@ from typing import Any, Protocol
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._dual import KernelTrainer
-from skbilevel.model_selection._large import RowsTrainer
-from skbilevel.model_selection._large_rows import is_large
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import RowViews, stacked
@@ -47,8 +45,8 @@ class LeastSquares:
 
     def trainers(
         self, views: RowViews, plan: NestedPlan
-    ) -> Sequence[MomentTrainer | KernelTrainer | RowsTrainer]:
-        """Primal in batches that fit in memory, dual or matrix-free one by one."""
+    ) -> Sequence[MomentTrainer | KernelTrainer]:
+        """Primal in batches that fit in memory, dual one by one."""
         if not views.same:
             together = _one_table(views, plan)
             if together is not None:
@@ -61,10 +59,8 @@ class LeastSquares:
 
     def _trainers(
         self, views: RowViews, rows: AugmentedRows, plan: NestedPlan
-    ) -> Sequence[MomentTrainer | KernelTrainer | RowsTrainer]:
+    ) -> Sequence[MomentTrainer | KernelTrainer]:
         sets = [plan.full, *plan.outer]
-        if is_large(rows):
-            return RowsTrainer.each(rows, sets)
         if in_kernels(rows, sets):
             kernel_rows = KernelRows.of(rows)
             return [KernelTrainer.of(kernel_rows, s) for s in sets]
@@ -106,7 +102,7 @@ def _one_table(
 ) -> tuple[AugmentedRows, NestedPlan] | None:
     """The folds' rows below each other, for sums taken at once."""
     n_numbers = views.full.X.size * (1 + len(plan.outer))
-    if plan.cell is not None or 8 * n_numbers > _BATCH_BYTES or is_large(views.full):
+    if plan.cell is not None or 8 * n_numbers > _BATCH_BYTES:
         return None
     made = stacked(views.all(), (plan.full, *plan.outer))
     if made is None or in_kernels(*made):

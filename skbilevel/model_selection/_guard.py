@@ -21,7 +21,6 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._candidate_average import CandidateAverage, GuardResult
 from skbilevel.model_selection._family import LeastSquares, LossFamily
-from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import (
@@ -127,12 +126,12 @@ def _candidates(
     metadata: Metadata | None,
     limits: Limits,
     tell: OnFamily | None = None,
-) -> Candidates | CompactCandidates:
+) -> Candidates:
     """Candidates of a trainer, those with strengths by class behind the others."""
     own, enough = recipe.classes, False
 
     def shaped(made: Any, own: Recipe | None) -> Any:
-        if own is None or isinstance(made, CompactCandidates):
+        if own is None:
             return made
         return with_classes(trainer, made, own, strengths, limits)
 

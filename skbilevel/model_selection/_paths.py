@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._large import RowsTrainer, large_candidates
-from skbilevel.model_selection._large_rows import CompactCandidates
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, MetadataStage
 from skbilevel.model_selection._recipe import Recipe
@@ -101,22 +99,19 @@ class Candidates:
 
 
 def make_candidates(
-    trainer: Trainer | RowsTrainer,
+    trainer: Trainer,
     recipe: Recipe,
     strengths: Strengths,
     metadata: Metadata | None = None,
     limits: Limits | None = None,
     tell: OnFamily | None = None,
-) -> Candidates | CompactCandidates:
+) -> Candidates:
     """Paths from the best shared strength outwards, in every training set.
 
     ``tell`` hears of every family whose points are known, and may say that these are
     enough.
     """
     limits = limits or Limits()
-    if isinstance(trainer, RowsTrainer):
-        members = None if strengths.A is None else strengths.A.argmax(axis=1)
-        return large_candidates(trainer, recipe, members, metadata, limits, tell)
     shared = trainer.shared(recipe.shared)
     made: list[Point] = []
     for points in _families(trainer, recipe, strengths, metadata, limits, shared):

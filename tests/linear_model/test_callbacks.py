@@ -30,7 +30,6 @@ from skbilevel.linear_model import (
     _guarded,
     _tuned_criterion,
 )
-from skbilevel.model_selection import _family
 from skbilevel.solvers import SABA
 
 callback = pytest.importorskip("sklearn.callback", reason="they came with 1.9")
@@ -382,7 +381,6 @@ def test_published_algorithm_stops():
 def test_large_regimes(estimator, monkeypatch):
     """Matrix-free guards tell their steps, and end when they are asked to."""
     for module, name in (
-        (_family, "is_large"),
         (_guarded, "is_large"),
         (_guarded, "is_large_glm"),
     ):

@@ -18,7 +18,7 @@ from skbilevel.linear_model._following import FollowedPart
 from skbilevel.model_selection import (
     _candidate_average,
     _guard,
-    _large_glm_tuning,
+    _large_tuning,
     _paths,
 )
 from skbilevel.solvers import SABA, Implicit, Nested, ProjectedGradient
@@ -199,7 +199,7 @@ def test_large_guard(monkeypatch):
     X, y = make_classification(300, 8, n_informative=3, random_state=0)
     monkeypatch.setattr(_guarded, "is_large_glm", lambda *args: True)
     whole = BilevelLogisticCV().fit(X, y)
-    tuning = _large_glm_tuning.LargeGLMTuning
+    tuning = _large_tuning.LargeTuning
     for name, at in (("fold", 2), ("full", 1)):
         with monkeypatch.context() as patch:
             patch.setattr(tuning, name, Interrupt(getattr(tuning, name), at))

@@ -1,6 +1,4 @@
-"""The matrix-free trainer of the guard agrees with the exact ones, and never leaks."""
-
-from dataclasses import replace
+"""Large ridge agrees with the exact trainers, and never leaks."""
 
 import numpy as np
 import pytest
@@ -9,9 +7,10 @@ from sklearn.linear_model import Ridge
 
 from skbilevel import BilevelRidgeCV
 from skbilevel.model_selection._dual import KernelTrainer
-from skbilevel.model_selection._large import Budget, RowsTrainer, large_candidates
-from skbilevel.model_selection._large_rows import is_large
-from skbilevel.model_selection._limits import Limits
+from skbilevel.model_selection._large_budget import LargeBudget, MetadataMaker
+from skbilevel.model_selection._large_paths import NetPaths
+from skbilevel.model_selection._large_rows import LargeProblem, is_large
+from skbilevel.model_selection._large_tuning import LargeTuning
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._plan import (
     PlanRequest,
@@ -20,12 +19,12 @@ from skbilevel.model_selection._plan import (
     split_plan,
 )
 from skbilevel.model_selection._primal import MomentTrainer
-from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import TrainingSet
+from skbilevel.problems import SquaredLoss
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, RowMoments
 
-TIGHT = Budget(accuracy=1e-13)
+TIGHT = LargeBudget(tol=(1e-13, 1e-13), deviation=0.0)
 
 
 def make_rows(
@@ -66,8 +65,30 @@ def training_set(rows, seed=1):
     return TrainingSet(train, [(np.sort(mine[inner:]), np.sort(mine[:inner]))], None)
 
 
-def large_trainer(rows, training, budget=TIGHT):
-    return replace(RowsTrainer.each(rows, [training])[0], budget=budget)
+def tuning_of(rows, metadata=None, budget=TIGHT, **options):
+    """Who tunes and solves these rows, with the elastic net beside it."""
+    loss = SquaredLoss()
+    problem = LargeProblem.of(rows, loss, loss, None)
+    paths = NetPaths(rows, 5, 0.5, True, **options)
+    columns = MetadataMaker(problem, None, metadata)
+    return LargeTuning(problem, columns, budget, paths=paths)
+
+
+def solved(tuning, training, v):
+    """Coefficients (c, n_free + p, t) at variances (c, p) of the columns."""
+    out = []
+    for each in v:
+        W = tuning.solve(training.rows, each, None, exact=True)
+        out.append(tuning.problem.layout.coefficients(W, each))
+    return np.stack(out)
+
+
+def path_of(tuning, training, family):
+    """Variances and coefficients of a path."""
+    points = tuning.paths.of(tuning.problem, training.rows)
+    own = [(v, W) for name, _, v, W in points if name == family]
+    spread = tuning.problem.layout.coefficients
+    return np.stack([v for v, _ in own]), np.stack([spread(W, v) for v, W in own])
 
 
 CASES = {
@@ -86,64 +107,53 @@ CASES = {
 def test_same_answers_as_the_exact_trainers(case, shape):
     rows = make_rows(*shape, **CASES[case])
     training = training_set(rows)
-    large = large_trainer(rows, training)
     if shape[1] < shape[0]:
         exact = MomentTrainer(rows, [training], RowMoments(rows))
     else:
         exact = KernelTrainer.of(KernelRows.of(rows), training)
     v = np.random.default_rng(2).lognormal(size=(1, 2, rows.n_penalized)) / 30
     v[0, 1, :4] = 0.0
-    w = exact.solve(v)
-    np.testing.assert_allclose(large.solve(v), w, rtol=1e-8, atol=1e-9)
-    np.testing.assert_allclose(
-        large.full_coefficients(w), exact.full_coefficients(w), rtol=1e-8, atol=1e-9
-    )
-    np.testing.assert_allclose(
-        large.dual_gradient(w[:, 0]), exact.dual_gradient(w[:, 0]), rtol=1e-8, atol=1e-8
-    )
-    np.testing.assert_allclose(large.variances(v), exact.variances(v))
-    np.testing.assert_allclose(large.variance, exact.variance)
+    coef = exact.full_coefficients(exact.solve(v))[0]
+    found = solved(tuning_of(rows), training, exact.variances(v)[0])
+    np.testing.assert_allclose(found, coef, rtol=1e-6, atol=1e-7 * abs(coef).max())
 
 
-def test_elastic_net_is_that_of_the_exact_trainer():
-    rows = make_rows(300, 150, as_sparse=True, n_free=2)
+@pytest.mark.parametrize("case", ["plain", "sparse", "standardized"])
+def test_paths_are_those_of_the_exact_trainer(case):
+    rows = make_rows(300, 150, **CASES[case])
     training = training_set(rows)
-    v, w = large_trainer(rows, training).elastic_net(5, 0.5)
     exact = MomentTrainer(rows, [training], RowMoments(rows))
     v_exact, w_exact = exact.elastic_net(5, 0.5)
-    np.testing.assert_allclose(w, w_exact, atol=1e-4 * abs(w_exact).max())
-    assert ((v > 0) == (w[..., 0] != 0)).all()
-    assert v.shape == v_exact.shape
+    coef = exact.full_coefficients(w_exact)[0]
+    v, found = path_of(tuning_of(rows), training, "elastic_net")
+    np.testing.assert_allclose(found, coef, atol=1e-3 * abs(coef).max())
+    assert v.shape == v_exact[0].shape
+    # Both families solve the problem at their strengths.
+    for family in ("elastic_net", "refit"):
+        v, found = path_of(tuning_of(rows), training, family)
+        again = solved(tuning_of(rows), training, v)
+        np.testing.assert_allclose(found, again, atol=1e-3 * abs(again).max())
 
 
 def test_elastic_net_stays_within_its_working_set():
     rows = make_rows(300, 150)
-    training = training_set(rows)
-    trainer = large_trainer(rows, training, Budget(columns=30))
-    v, _ = trainer.elastic_net(5, 0.5)
-    kept = (v[0] > 0).sum(axis=1)
-    assert kept.max() <= 30
-    np.testing.assert_array_equal(v[0, -1], v[0, -2])
-
-
-def one_strength(trainer):
-    """The strength that all columns share, and where it was found."""
-    return trainer.tune(None, None, Limits(), lambda tuned: True)
+    v, _ = path_of(tuning_of(rows, columns=30), training_set(rows), "elastic_net")
+    assert (v > 0).sum(axis=1).max() <= 30
+    np.testing.assert_array_equal(v[-1], v[-2])
 
 
 @pytest.mark.parametrize("n_free", [0, 2])
 def test_shared_strength_minimizes_the_loss_of_the_hold_out(n_free):
     rows = make_rows(200, 60, n_free=n_free)
     training = training_set(rows)
-    trainer = large_trainer(rows, training)
-    found = one_strength(trainer)
+    tuning = tuning_of(rows)
+    found = tuning.fold(training, lambda tuned: True)
     inner, outer = training.halves[0]
-    inside = large_trainer(rows, TrainingSet(inner, (), None))
     # A strength of the training part refers to fewer rows.
     moved = np.log(rows.weight[training.rows].sum() / rows.weight[inner].sum())
     grid = found.center + moved + np.linspace(-2, 2, 41)
-    v = np.repeat(np.exp(grid)[None, :, None], rows.n_penalized, axis=2)
-    coefs = inside.full_coefficients(inside.solve(v))[0, :, :, 0]
+    v = np.repeat(np.exp(grid)[:, None], rows.n_penalized, axis=1)
+    coefs = solved(tuning, TrainingSet(inner, (), None), v)[..., 0]
     residual = rows.predict(outer, coefs.T) - rows.y[outer]
     loss = rows.weight[outer] @ residual**2
     assert loss[20] < 1.01 * loss.min() < 0.99 * loss.max()
@@ -155,11 +165,11 @@ def test_no_signal_ends_at_the_edge():
     flat = AugmentedRows(
         rows.X, np.ones((60, 1)), *(getattr(rows, k) for k in _AFTER_Y)
     )
-    found = large_candidates(
-        large_trainer(flat, training_set(flat)), Recipe(), None, None, Limits()
-    )
-    assert np.isfinite(found.shared.log_v).all()
-    np.testing.assert_allclose(found.w, 0.0, atol=1e-10)
+    tuning, training = tuning_of(flat), training_set(flat)
+    tuned = tuning.fold(training)
+    assert np.isfinite(tuned.v[:2]).all()
+    coef = solved(tuning, training, tuned.v)
+    np.testing.assert_allclose(coef[:, 1:], 0.0, atol=1e-10)
 
 
 _AFTER_Y = (
@@ -173,23 +183,18 @@ _AFTER_Y = (
 )
 
 
-def candidates(rows, training, budget=None, metadata=None):
-    trainer = large_trainer(rows, training, Budget() if budget is None else budget)
-    return large_candidates(trainer, Recipe(), None, metadata, Limits())
-
-
 def test_sparse_equals_dense():
-    shared, path, solved = [], [], []
+    shared, path, coef = [], [], []
     for as_sparse in (False, True):
         rows = make_rows(150, 40, as_sparse=as_sparse, n_free=1)
-        trainer = large_trainer(rows, training_set(rows), Budget(accuracy=1e-12))
-        shared.append(one_strength(trainer).center)
-        path.append(trainer.elastic_net(3, 0.5)[1])
-        solved.append(trainer.solve(np.full((1, 1, 39), 0.1)))
+        tuning, training = tuning_of(rows), training_set(rows)
+        shared.append(tuning.fold(training, lambda tuned: True).center)
+        path.append(path_of(tuning, training, "elastic_net")[0])
+        coef.append(solved(tuning, training, np.full((1, 39), 0.1)))
     # The search for the shared strength stops early; everything else is exact.
     np.testing.assert_allclose(shared[1], shared[0], atol=5e-3)
-    np.testing.assert_allclose(path[1], path[0], atol=1e-8)
-    np.testing.assert_allclose(solved[1], solved[0], rtol=1e-9)
+    np.testing.assert_allclose(path[1], path[0], rtol=1e-6)
+    np.testing.assert_allclose(coef[1], coef[0], rtol=1e-6)
 
 
 def test_metadata_of_dense_columns_tell_signal_from_noise():
@@ -199,8 +204,7 @@ def test_metadata_of_dense_columns_tell_signal_from_noise():
     y = X[:, :5].sum(axis=1, keepdims=True) + 4.0 * rng.standard_normal((1500, 1))
     rows = make_rows(1500, 400)
     rows = AugmentedRows(X, y, *(getattr(rows, k) for k in _AFTER_Y))
-    made = candidates(rows, training_set(rows))
-    v = made.v[0, made.family.index("metadata")]
+    v = tuning_of(rows, budget=LargeBudget(deviation=0.0)).fold(training_set(rows)).v[1]
     assert v[:5].min() > 2 * np.median(v[5:])
 
 
@@ -224,9 +228,11 @@ def test_held_out_rows_change_nothing(as_sparse):
     changed = AugmentedRows(
         X, y, weight, *(getattr(rows, k) for k in _AFTER_Y if k != "weight")
     )
-    first, second = candidates(rows, training), candidates(changed, training)
+    first, second = (tuning_of(each).fold(training) for each in (rows, changed))
     np.testing.assert_array_equal(first.v, second.v)
-    np.testing.assert_array_equal(first.w, second.w)
+    assert first.W.keys() == second.W.keys()
+    for k in first.W:
+        np.testing.assert_array_equal(first.W[k], second.W[k])
 
 
 def test_metadata_of_the_user_reach_the_large_trainer():
@@ -240,8 +246,8 @@ def test_metadata_of_the_user_reach_the_large_trainer():
         return np.arange(30.0)
 
     training = training_set(rows)
-    made = candidates(rows, training, metadata=Metadata(columns))
-    assert made.family[:2] == ("shared", "metadata")
+    made = tuning_of(rows, Metadata(columns)).fold(training)
+    assert [name for name, _ in made.names[:2]] == ["shared", "metadata"]
     assert seen == [len(training.rows), len(training.halves[0][0])]
 
 

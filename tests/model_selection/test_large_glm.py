@@ -8,24 +8,24 @@ import pytest
 from scipy import sparse
 
 from skbilevel.model_selection._average import Averaging
-from skbilevel.model_selection._large_glm import guarded_large_glm
-from skbilevel.model_selection._large_glm_budget import (
-    GLMBudget,
+from skbilevel.model_selection._large_budget import (
+    LargeBudget,
     MetadataMaker,
     inner_pair,
 )
-from skbilevel.model_selection._large_glm_columns import (
+from skbilevel.model_selection._large_columns import (
     Coordinates,
     Shape,
     column_statistics,
 )
-from skbilevel.model_selection._large_glm_rows import LargeGLM, is_large_glm
-from skbilevel.model_selection._large_glm_search import (
+from skbilevel.model_selection._large_guard import guarded_large
+from skbilevel.model_selection._large_rows import LargeProblem, is_large_glm
+from skbilevel.model_selection._large_search import (
     HoldOut,
     MetadataSearch,
     shared_path,
 )
-from skbilevel.model_selection._large_glm_tuning import LargeGLMTuning
+from skbilevel.model_selection._large_tuning import LargeTuning
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
@@ -87,7 +87,7 @@ def _rows(name="softmax", free=(), weight=None, X=None, labels=None):
 
 def _problem(name="softmax", **options):
     rows = _rows(name, **options)
-    return LargeGLM.of(rows, LOSSES[name], LOSSES[name], None)
+    return LargeProblem.of(rows, LOSSES[name], LOSSES[name], None)
 
 
 def _plan(n, seed=0, k=3):
@@ -110,8 +110,8 @@ def _guarded(name="softmax", plan=None, budget=None, rows=None, **options):
     rows = _rows(name) if rows is None else rows
     plan = _plan(rows.n_rows) if plan is None else plan
     loss = LOSSES[name]
-    budget = budget or GLMBudget(scored_rows=60)
-    return guarded_large_glm(
+    budget = budget or LargeBudget(scored_rows=60)
+    return guarded_large(
         RowViews(rows), loss, loss, None, plan, NATS, budget=budget, **options
     )
 
@@ -158,7 +158,7 @@ def test_statistics_know_only_the_rows_of_the_training_set(name):
     other = replace(rows, X=sparse.csr_array(X), y=y)
     found = []
     for each in (rows, other):
-        problem = LargeGLM.of(each, LOSSES[name], LOSSES[name], None)
+        problem = LargeProblem.of(each, LOSSES[name], LOSSES[name], None)
         found.append(column_statistics(problem, index))
     np.testing.assert_allclose(found[0].Z, found[1].Z, atol=1e-10)
     assert found[0].emphasis.sum() == pytest.approx(1.0)
@@ -242,11 +242,11 @@ def test_amortized_search_gets_where_the_exact_one_gets():
     problem, found = _problem(), []
     pair = (np.arange(60, N), np.arange(60))
     s = TrainingSet(np.arange(N), [pair], None)
-    for tuning in (EXACT, GLMBudget().tuning):
-        budget = GLMBudget(tuning=tuning, steps=(15, 0), many=0.0)
+    for tuning in (EXACT, LargeBudget().tuning):
+        budget = LargeBudget(tuning=tuning, steps=(15, 0), many=0.0)
         seen = []
         columns = MetadataMaker(problem, None, None)
-        LargeGLMTuning(problem, columns, replace(budget, trace=seen.append)).fold(s)
+        LargeTuning(problem, columns, replace(budget, trace=seen.append)).fold(s)
         found.append([point.value for point in seen])
     gain = found[0][0] - min(found[0])
     assert gain > 0.02
@@ -288,7 +288,7 @@ def test_free_strengths_overfit_and_the_guard_does_not():
     rows = _rows(X=X, labels=labels)
     X, labels = _text(1500, 51, p)
     test = _rows(X=X, labels=labels)
-    problem = LargeGLM.of(rows, SoftmaxLoss(), SoftmaxLoss(), None)
+    problem = LargeProblem.of(rows, SoftmaxLoss(), SoftmaxLoss(), None)
     design = Headed(as_design(rows.X), np.ones((n, 1)))
     order = np.random.default_rng(0).permutation(n)
 
@@ -358,7 +358,7 @@ def test_groups_metadata_and_limits_of_the_user():
 
 @pytest.mark.parametrize("by_target", [False, True])
 def test_metadata_begin_at_the_start_of_the_user(by_target):
-    rows, none = _rows(), GLMBudget(steps=(0, 0))
+    rows, none = _rows(), LargeBudget(steps=(0, 0))
     shape = (P, T) if by_target else (P,)
     start = np.random.default_rng(0).uniform(0.1, 9.0, shape)
     options = {"rows": rows, "limits": Limits(start=start), "by_target": by_target}
@@ -383,17 +383,17 @@ def test_the_same_result_twice_and_for_other_layouts():
 
 def test_few_folds_are_scored():
     seen = []
-    budget = GLMBudget(scored_rows=60, trace=seen.append)
+    budget = LargeBudget(scored_rows=60, trace=seen.append)
     found = _guarded(budget=budget)
     assert len(found.fold_coef) == 1
     assert len(seen) <= 2 + sum(budget.steps)
-    assert len(_guarded(budget=GLMBudget(scored_rows=100)).fold_coef) == 2
+    assert len(_guarded(budget=LargeBudget(scored_rows=100)).fold_coef) == 2
 
 
 def test_a_dense_design_is_not_copied():
     rows = _rows()
     dense = replace(rows, X=rows.X.toarray())
-    problem = LargeGLM.of(dense, SoftmaxLoss(), SoftmaxLoss(), None)
+    problem = LargeProblem.of(dense, SoftmaxLoss(), SoftmaxLoss(), None)
     assert np.shares_memory(problem.design.base.X, dense.X)
     found = _guarded(rows=dense)
     assert np.isfinite(found.coef).all()
@@ -446,7 +446,7 @@ def test_memory_is_a_number_of_coefficient_arrays(scored):
     wide = rng.random((N, 8000)) * (rng.random((N, 8000)) < 0.01)
     rows = _rows(X=sparse.csr_array(sparse.hstack([X, wide])), labels=labels)
     rows = replace(rows, y=np.eye(20)[rng.integers(0, 20, N)], y_shift=np.zeros(20))
-    budget = GLMBudget(scored_rows=scored)
+    budget = LargeBudget(scored_rows=scored)
     tracemalloc.start()
     try:
         _guarded(rows=rows, budget=budget)

@@ -9,12 +9,12 @@ from scipy import sparse
 from skbilevel import BilevelGammaCV, BilevelLogisticCV, BilevelPoissonCV
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._held_out import HeldOut
-from skbilevel.model_selection._large_glm import guarded_large_glm
-from skbilevel.model_selection._large_glm_budget import GLMBudget
-from skbilevel.model_selection._large_glm_columns import Shape
-from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_search import HoldOut, MetadataSearch
-from skbilevel.model_selection._large_glm_tuning import (
+from skbilevel.model_selection._large_budget import LargeBudget
+from skbilevel.model_selection._large_columns import Shape
+from skbilevel.model_selection._large_guard import guarded_large
+from skbilevel.model_selection._large_rows import LargeProblem
+from skbilevel.model_selection._large_search import HoldOut, MetadataSearch
+from skbilevel.model_selection._large_tuning import (
     Deviations,
     choose_refined,
 )
@@ -70,9 +70,9 @@ def _plan(seed=0):
 
 def _guarded(rows=None, loss="softmax", rules="nats", **options):
     rows = _rows(loss) if rows is None else rows
-    budget = GLMBudget(**options.pop("budget", {}))
+    budget = LargeBudget(**options.pop("budget", {}))
     pair = LOSSES[loss], LOSSES[loss]
-    return guarded_large_glm(
+    return guarded_large(
         RowViews(rows), *pair, None, _plan(), RULES[rules], budget=budget, **options
     )
 
@@ -81,7 +81,7 @@ def _guarded(rows=None, loss="softmax", rules="nats", **options):
 def test_slope_agrees_with_central_differences(name, monkeypatch):
     weight = np.random.default_rng(2).integers(1, 4, N).astype(float)
     rows = replace(_rows(name, weight=weight), standardize=True)
-    problem = LargeGLM.of(rows, LOSSES[name], LOSSES[name], None)
+    problem = LargeProblem.of(rows, LOSSES[name], LOSSES[name], None)
     assert len(problem.layout.lone) > 1
     monkeypatch.setitem(problem.__dict__, "fast", problem.design)  # double precision
     rng = np.random.default_rng(0)
@@ -200,7 +200,7 @@ def test_noise_does_not_get_them():
 
 
 def test_what_is_published_is_where_they_are_taken(monkeypatch):
-    module = "skbilevel.model_selection._large_glm.choose_refined"
+    module = "skbilevel.model_selection._large_guard.choose_refined"
 
     def third(averaging, held):
         choice = choose_refined(averaging, held)
@@ -218,7 +218,7 @@ def test_what_is_published_is_where_they_are_taken(monkeypatch):
 def test_labels_and_few_events_have_none(steps):
     members = np.arange(P) // 45 if steps[0] else None
     found = _guarded(members=members, budget={"steps": steps})
-    assert found.candidates.family == ("shared", "metadata")
+    assert found.candidates.family == ("shared", "groups" if steps[0] else "metadata")
     assert len(found.choice.loss) == len(found.candidates.value) == 2
 
 

@@ -440,7 +440,6 @@ def test_every_fold_has_its_own_vocabulary(last, large, monkeypatch):
     if large:
         monkeypatch.setattr(_guarded, "is_large_glm", lambda *args: True)
         monkeypatch.setattr(_guarded, "is_large", lambda *args: True)
-        monkeypatch.setattr(_family, "is_large", lambda *args: True)
     search = BilevelSearchCV(make_pipeline(TfidfVectorizer(), last), cv=KFold(4))
     search.fit(docs, y)
     vocabulary = search.best_estimator_[0].get_feature_names_out()

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._large_glm_columns import Shape
-from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._large_columns import Shape
+from skbilevel.model_selection._large_rows import LargeProblem
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_views import View
 from skbilevel.problems import RowsDataFit, Task, zeros
@@ -31,7 +31,7 @@ class HoldOut:
 
     Parameters
     ----------
-    problem : LargeGLM
+    problem : LargeProblem
         Shared by all.
     task : Task
         Both sets of rows as data fits.
@@ -46,7 +46,7 @@ class HoldOut:
         Where columns are among those of the full data; None if they are the same.
     """
 
-    problem: LargeGLM
+    problem: LargeProblem
     task: Task
     rows: Array
     shape: Shape
@@ -60,7 +60,7 @@ class HoldOut:
         return self.task.inner
 
     @classmethod
-    def of(cls, problem: LargeGLM, pair: Pair, shape: Shape) -> HoldOut:
+    def of(cls, problem: LargeProblem, pair: Pair, shape: Shape) -> HoldOut:
         """From rows."""
         train, valid = pair
         outer = problem.score(valid)

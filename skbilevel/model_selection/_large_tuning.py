@@ -1,4 +1,4 @@
-"""Candidates of a large generalized linear model: shared, metadata, deviations.
+"""Candidates of a large problem: shared, metadata, deviations, and given paths.
 
 One outer fold is tuned from scratch on an inner hold-out of its training rows; what
 it is worth is measured on rows it has not seen. The full data go on from there: their
@@ -15,26 +15,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice
 from skbilevel.model_selection._held_out import HeldOut
-from skbilevel.model_selection._large_glm_budget import (
-    GLMBudget,
+from skbilevel.model_selection._large_budget import (
+    LargeBudget,
     MetadataMaker,
     ceiling_of,
     inner_pair,
 )
-from skbilevel.model_selection._large_glm_columns import (
+from skbilevel.model_selection._large_columns import (
     Coordinates,
     Shape,
     Statistics,
 )
-from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_search import (
+from skbilevel.model_selection._large_rows import LargeProblem
+from skbilevel.model_selection._large_search import (
     HoldOut,
     MetadataPoint,
     MetadataSearch,
@@ -86,14 +86,12 @@ class Deviations:
 
 
 def choose_refined(averaging: Averaging, held: HeldOut) -> Choice:
-    """Weigh the candidates; the third refines the second and never joins it.
+    """Weigh three candidates; the third refines the second and never joins it.
 
     The third replaces the second if it has the larger weight in a comparison of the
     two, that is, if it gains more than ``pessimism`` standard errors.
     """
     whole = averaging.choose(held)
-    if len(whole.loss) < 3:
-        return whole
     pair = averaging.choose(held.only([1, 2])).weight
     taken = 2 if pair[1] > pair[0] else 1
     among = averaging.choose(held.only([0, taken]))
@@ -102,12 +100,23 @@ def choose_refined(averaging: Averaging, held: HeldOut) -> Choice:
     return Choice(whole.loss, whole.error, a)
 
 
+DEVIATIONS = "deviations"
+TUNED = ("shared", "metadata", "groups", DEVIATIONS)
+
 # Logarithm of a start that removes a column, below the others.
 _FAR = 700.0
 # Conjugate-gradient steps on each derivative in the first model of a search.
 _CURVATURE_STEPS = 5
 
-FAMILIES = ("shared", "metadata", "deviations")
+# A family, its hyperpenalty or place on a path, variances (p,), working coefficients.
+PathPoint = tuple[str, float, Array, Array]
+
+
+class Paths(Protocol):
+    """Candidates that come with their coefficients, beside those that are tuned."""
+
+    def of(self, problem: LargeProblem, index: Array) -> list[PathPoint]:
+        """Points of the paths of some rows: as many for all rows."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +125,12 @@ class Tuned:
 
     Parameters
     ----------
+    names : list of tuple
+        Family of every candidate, and its hyperpenalty or place on a path.
     v : list of ndarray of shape (p,) or (p, t)
         Variances in units of the training set.
-    W : list of ndarray
-        Working coefficients of the candidates; empty where they are not known.
+    W : dict
+        Working coefficients of the candidates that are known.
     shared : SharedPoint
         Where the shared path ended.
     center : float
@@ -130,47 +141,48 @@ class Tuned:
         The function of metadata.
     curvature : ndarray of shape (q, q)
         First model of the hold-out loss.
-    lam : float
-        Hyperpenalty of the deviations, in units of the null loss.
     start : ndarray of shape (p,) or (p, t), or None
         Where the user let metadata start, beyond ``center``.
     """
 
+    names: list[tuple[str, float]]
     v: list[Array]
-    W: list[Array]
+    W: dict[int, Array]
     shared: SharedPoint
     center: float
     coordinates: Coordinates
     beta: Array
     curvature: Array
-    lam: float
     start: Array | None = None
 
 
 @dataclass(frozen=True)
-class LargeGLMTuning:
+class LargeTuning:
     """Makes candidates of training sets.
 
     Parameters
     ----------
-    problem : LargeGLM
+    problem : LargeProblem
         The rows.
     columns : MetadataMaker
         Metadata of a training set.
-    budget : GLMBudget
+    budget : LargeBudget
         Limits of the work.
     limits : Limits
         The user's box of the variances, and where metadata start.
     view : View or None
         Where the columns of a fold are among those of the full data; None if they are
         the same.
+    paths : Paths or None
+        More candidates.
     """
 
-    problem: LargeGLM
+    problem: LargeProblem
     columns: MetadataMaker
-    budget: GLMBudget
+    budget: LargeBudget
     limits: Limits = field(default_factory=Limits)
     view: View | None = None
+    paths: Paths | None = None
 
     def _weight(self, index: Array) -> float:
         return float(self.problem.rows.weight[index].sum())
@@ -235,8 +247,8 @@ class LargeGLMTuning:
         full_shape, start = coordinates.apply(found), np.zeros(shape.size)
         if tell is not None:
             v = self._variances(s.rows, center, full_shape, start, None, None)[:1]
-            none = np.empty((0, 0))
-            alone = Tuned(v, [], shared, center, coordinates, start, none, np.nan)
+            names, none = [("shared", np.nan)], np.empty((0, 0))
+            alone = Tuned(names, v, {}, shared, center, coordinates, start, none)
             if tell(alone):
                 return alone
         begin = self._start(found, shared.log_v)
@@ -251,8 +263,29 @@ class LargeGLMTuning:
         beta, point = region.minimize(search.next, start, point, B, budget.steps[0])
         free = self._deviations(search, beta, point, found)
         v = self._variances(s.rows, center, full_shape, beta, free, begin)
-        lam = np.nan if free is None else free.in_units(shared.null)
-        return Tuned(v, [], shared, center, coordinates, beta, B, lam, begin)
+        names = self._names(free, shared.null)
+        tuned = Tuned(names, v, {}, shared, center, coordinates, beta, B, begin)
+        return self._with_paths(tuned, s.rows)
+
+    def _names(self, free: Deviations | None, null: float) -> list[tuple[str, float]]:
+        second = "metadata" if self.columns.members is None else "groups"
+        names = [("shared", np.nan), (second, self.budget.lam)]
+        return names if free is None else [*names, (DEVIATIONS, free.in_units(null))]
+
+    def _with_paths(self, tuned: Tuned, index: Array) -> Tuned:
+        """The points of the paths of the same rows behind what was tuned."""
+        points = [] if self.paths is None else self.paths.of(self.problem, index)
+        n = len(tuned.v)
+        box = np.exp(self._box(ceiling_of(self.problem, index)))
+        return replace(
+            tuned,
+            names=[*tuned.names, *((name, value) for name, value, _, _ in points)],
+            v=[
+                *tuned.v,
+                *(np.clip(v, self.limits.low, box[1]) for _, _, v, _ in points),
+            ],
+            W=dict(enumerate((W for *_, W in points), n)) if self.limits.open else {},
+        )
 
     def _deviations(
         self,
@@ -304,11 +337,12 @@ class LargeGLMTuning:
         shape = first.coordinates.apply(self.columns.of(index))
         v = self._variances(index, center, shape, first.beta, None, first.start)
         # Free deviations belong to the fold: without them, metadata take their place.
-        v = [*v, v[-1]][: len(first.v)]
-        return replace(first, v=v, W=[], center=center)
+        tuned = sum(name in TUNED for name, _ in first.names)
+        v = [*v, v[-1]][:tuned] + [each * np.exp(shift) for each in first.v[tuned:]]
+        return replace(first, v=v, W={}, center=center)
 
     def full(
-        self, plan: NestedPlan, first: Tuned, folds: Sequence[LargeGLMTuning]
+        self, plan: NestedPlan, first: Tuned, folds: Sequence[LargeTuning]
     ) -> Tuned:
         """On the outer folds, going on from the first one's strengths."""
         budget = self.budget
@@ -334,5 +368,6 @@ class LargeGLMTuning:
         free = self._deviations(search, beta, point, found)
         shape = first.coordinates.apply(found)
         v = self._variances(index, center, shape, beta, free, first.start)
-        lam = np.nan if free is None else free.in_units(first.shared.null)
-        return replace(first, v=v, W=[], center=center, beta=beta, lam=lam)
+        names = self._names(free, first.shared.null)
+        tuned = replace(first, names=names, v=v, center=center, beta=beta)
+        return self._with_paths(tuned, index)

@@ -1,8 +1,8 @@
-"""The guard for generalized linear models where n and p are both large."""
+"""The guard where n and p are both large: X is known through products only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -13,15 +13,16 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._candidate_average import GuardResult
 from skbilevel.model_selection._held_out import HeldOut
-from skbilevel.model_selection._large_glm_budget import (
-    GLMBudget,
+from skbilevel.model_selection._large_budget import (
+    LargeBudget,
     MetadataMaker,
     ceiling_of,
 )
-from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_tuning import (
-    FAMILIES,
-    LargeGLMTuning,
+from skbilevel.model_selection._large_rows import LargeProblem
+from skbilevel.model_selection._large_tuning import (
+    DEVIATIONS,
+    LargeTuning,
+    Paths,
     Tuned,
     choose_refined,
 )
@@ -36,7 +37,7 @@ from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import SharedOptimum
 
 
-def guarded_large_glm(
+def guarded_large(
     views: RowViews,
     loss: Loss,
     outer: Loss,
@@ -46,14 +47,15 @@ def guarded_large_glm(
     members: Array | None = None,
     metadata: Metadata | None = None,
     limits: Limits | None = None,
-    budget: GLMBudget | None = None,
+    budget: LargeBudget | None = None,
     by_target: bool = False,
     listener: Listener | None = None,
+    paths: Callable[[AugmentedRows], Paths] | None = None,
 ) -> GuardResult:
     """One shared strength, strengths that follow metadata, or an average of the two.
 
     Free deviations from the function of metadata take its place where they lower the
-    nested loss.
+    nested loss. For least squares there are no deviations, and more candidates.
 
     Parameters
     ----------
@@ -75,12 +77,14 @@ def guarded_large_glm(
         Columns of the user, beside the intrinsic ones.
     limits : Limits or None
         Box of the variances, and where metadata start.
-    budget : GLMBudget or None
+    budget : LargeBudget or None
         Limits of the work.
     by_target : bool
         Whether classes have strengths of their own.
     listener : Listener or None
         Is told every tuned training set, and may end the search.
+    paths : callable or None
+        Makes candidates of training sets of given rows, beside those that are tuned.
 
     Returns
     -------
@@ -96,12 +100,13 @@ def guarded_large_glm(
     precision, the vectors of one solve, and what is returned. With ``by_target``
     variances and metadata of the classes are as many arrays again.
     """
-    budget, limits = budget or GLMBudget(), limits or Limits()
+    budget, limits = budget or LargeBudget(), limits or Limits()
 
-    def tuning_of(rows: AugmentedRows) -> LargeGLMTuning:
-        problem = LargeGLM.of(rows, loss, outer, offset)
+    def tuning_of(rows: AugmentedRows) -> LargeTuning:
+        problem = LargeProblem.of(rows, loss, outer, offset)
         columns = MetadataMaker(problem, members, metadata, by_target)
-        return LargeGLMTuning(problem, columns, budget, limits)
+        more = None if paths is None else paths(rows)
+        return LargeTuning(problem, columns, budget, limits, paths=more)
 
     tuning = tuning_of(views.full)
     scored = np.cumsum([len(index) for index in plan.held_out])
@@ -110,19 +115,19 @@ def guarded_large_glm(
     if not views.same:
         used = [views.fold(j) for j in range(max(k, min(budget.holdouts, len(folds))))]
         folds = [replace(tuning_of(each.rows), view=each) for each in used]
-    guard = LargeGLMGuard(tuning, folds, plan, averaging, members, limits, k)
+    guard = LargeGuard(tuning, folds, plan, averaging, members, limits, k)
     return guard.run(Progress(listener))
 
 
 @dataclass(frozen=True)
-class LargeGLMGuard:
+class LargeGuard:
     """Scores candidates on outer folds and publishes their average.
 
     Parameters
     ----------
-    tuning : LargeGLMTuning
+    tuning : LargeTuning
         Makes candidates of the full data.
-    folds : sequence of LargeGLMTuning
+    folds : sequence of LargeTuning
         Makes those of the outer folds.
     plan : NestedPlan
         Outer folds.
@@ -136,8 +141,8 @@ class LargeGLMGuard:
         Number of outer folds that are scored.
     """
 
-    tuning: LargeGLMTuning
-    folds: Sequence[LargeGLMTuning]
+    tuning: LargeTuning
+    folds: Sequence[LargeTuning]
     plan: NestedPlan
     averaging: Averaging
     members: Array | None
@@ -178,19 +183,24 @@ class LargeGLMGuard:
         seconds = perf_counter() - began
         return self._result(full, tuned, choice, np.ones(1), np.nan, [], seconds)
 
-    def _solved(self, tuning: LargeGLMTuning, s: TrainingSet, tuned: Tuned) -> Tuned:
+    def _solved(self, tuning: LargeTuning, s: TrainingSet, tuned: Tuned) -> Tuned:
         """Candidates of one training set with their coefficients."""
         W = tuning.solve(s.rows, tuned.v[0], None)
         # From one start: a candidate that goes on from another has more steps.
-        rest = [tuning.solve(s.rows, v, W) for v in tuned.v[1:]]
-        return replace(tuned, W=[W, *rest])
+        rest = {
+            c: tuning.solve(s.rows, v, W)
+            for c, v in enumerate(tuned.v)
+            if c and c not in tuned.W
+        }
+        return replace(tuned, W={0: W, **rest, **tuned.W})
 
     def _conclude(
         self, folds: Sequence[Tuned], full: Tuned | None, began: float
     ) -> GuardResult:
         """Choose by some folds; publish the average."""
         tuning, plan = self.tuning, self.plan
-        choice = choose_refined(self.averaging, self._predicted([f.W for f in folds]))
+        known = [[f.W[c] for c in range(len(f.v))] for f in folds]
+        choice = self._choice(folds[0], self._predicted(known))
         seconds = perf_counter() - began
         full = tuning.moved(plan, folds[0]) if full is None else full
         a = choice.weight
@@ -200,12 +210,17 @@ class LargeGLMGuard:
         ]
         held = self._predicted([[W] for _, W in published])
         loss = float(held.losses[0] @ held.weight / held.weight.sum())
-        best = int(np.argmax(a))
+        best = choice.best
         if loss > choice.loss[best]:
             # The ratio is a compromise where a strength covers several classes.
             a, loss = np.eye(len(a))[best], float(choice.loss[best])
             published = [(f.v[best], f.W[best]) for f in folds]
         return self._result(full, folds[0], choice, a, loss, published, seconds)
+
+    def _choice(self, tuned: Tuned, held: HeldOut) -> Choice:
+        """Weights of the candidates by what they predict for held-out rows."""
+        refined = (DEVIATIONS,) == tuple(name for name, _ in tuned.names[2:])
+        return (choose_refined if refined else Averaging.choose)(self.averaging, held)
 
     def _predicted(self, working: Sequence[Sequence[Array]]) -> HeldOut:
         """What the candidates of the scored folds predict for held-out rows."""
@@ -217,16 +232,17 @@ class LargeGLMGuard:
             y.append(fit.target[index])
         rows, outer = self.tuning.problem.rows, self.tuning.problem.outer
         parts = (np.concatenate(held_out), np.concatenate(eta), np.concatenate(y))
-        return HeldOut(*parts, outer, 1.0, rows.weight, self.plan.cluster)
+        # The loss of least squares has a half that scores do not have.
+        factor = 2.0 if outer.constant_curvature else 1.0
+        return HeldOut(*parts, outer, factor, rows.weight, self.plan.cluster)
 
     def _published(
-        self, tuning: LargeGLMTuning, index: Array, tuned: Tuned, a: Array
+        self, tuning: LargeTuning, index: Array, tuned: Tuned, a: Array
     ) -> tuple[Array, Array]:
         """Variances (p,) of an average of candidates, and working coefficients."""
         layout = tuning.problem.layout
         taken = [int(c) for c in np.flatnonzero(a)]
-        W: dict[int, Array] = dict(enumerate(tuned.W))
-        start = None
+        W, start = dict(tuned.W), None
         for c in taken:
             if c not in W:
                 W[c] = tuning.solve(index, tuned.v[c], start)
@@ -269,9 +285,10 @@ class LargeGLMGuard:
         )
         p, t = layout.n_penalized, W.shape[1]
         coef = layout.coefficients(W, v)
+        families, values = zip(*full.names, strict=True)
         candidates = Candidates(
-            FAMILIES[: len(full.v)],
-            np.array([np.nan, tuning.budget.lam, full.lam])[: len(full.v)],
+            families,
+            np.array(values),
             np.stack(full.v)[None],
             np.empty((1, 0, p, t)),
             shared,

@@ -1,4 +1,4 @@
-"""Limits of the work on a large generalized linear model, and metadata of its sets."""
+"""Limits of the work on a large problem, and metadata of its training sets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._large_glm_columns import Statistics, column_statistics
-from skbilevel.model_selection._large_glm_rows import LargeGLM
-from skbilevel.model_selection._large_glm_search import MetadataPoint
+from skbilevel.model_selection._large_columns import Statistics, column_statistics
+from skbilevel.model_selection._large_rows import LargeProblem
+from skbilevel.model_selection._large_search import MetadataPoint
 from skbilevel.model_selection._metadata import Metadata
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import Pair, TrainingSet
+from skbilevel.problems import Loss
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 
 # Variances whose product with the largest curvature of a column exceeds this are
@@ -21,7 +23,7 @@ _SAFE = 1e8
 
 
 @dataclass(frozen=True)
-class GLMBudget:
+class LargeBudget:
     """All limits of the work.
 
     Parameters
@@ -75,13 +77,25 @@ class GLMBudget:
         return self.lam * max(1.0, self.many / max(held_out, 1.0))
 
 
+def budget_of(loss: Loss, recipe: Recipe) -> LargeBudget:
+    """The limits for a loss and what is to be tried.
+
+    Least squares take few steps to a solution. Their elastic net tells single columns
+    apart, which free deviations do elsewhere, and their plan says what is scored.
+    """
+    steps = LargeBudget.steps if recipe.has_paths else (0, 0)
+    if not loss.constant_curvature:
+        return LargeBudget(steps=steps)
+    return LargeBudget(10**9, steps=steps, tol=(1e-3, 1e-6), deviation=0.0)
+
+
 @dataclass(frozen=True)
 class MetadataMaker:
     """Makes metadata of a training set from its rows.
 
     Parameters
     ----------
-    problem : LargeGLM
+    problem : LargeProblem
         The rows.
     members : ndarray of shape (p,), or (p t,) with ``by_target``, or None
         Labels: strengths are then a function of these alone.
@@ -91,7 +105,7 @@ class MetadataMaker:
         Whether classes have strengths of their own.
     """
 
-    problem: LargeGLM
+    problem: LargeProblem
     members: Array | None
     metadata: Metadata | None
     by_target: bool = False
@@ -125,7 +139,7 @@ def inner_pair(s: TrainingSet) -> Pair:
     return s.rows[~valid], s.rows[valid]
 
 
-def ceiling_of(problem: LargeGLM, index: Array) -> float:
+def ceiling_of(problem: LargeProblem, index: Array) -> float:
     """Largest ``log v`` that is numerically safe."""
     fit = problem.fit(index)
     squares = fit.design.column_squares(fit.weight)[problem.layout.n_free :]

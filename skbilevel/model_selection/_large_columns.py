@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._large_glm_rows import LargeGLM
+from skbilevel.model_selection._large_rows import LargeProblem
 from skbilevel.problems import metadata_transform
 from skbilevel.problems._losses import facts_of
 
@@ -125,7 +125,7 @@ _MIDDLE = 3.0
 
 
 def column_statistics(
-    problem: LargeGLM, index: Array, by_target: bool = False
+    problem: LargeProblem, index: Array, by_target: bool = False
 ) -> Statistics:
     """From the rows ``index`` only: class statistics of other rows would leak.
 
@@ -188,7 +188,7 @@ class _Moments:
         return np.stack(own, axis=2).astype(np.float32)
 
     @classmethod
-    def of(cls, problem: LargeGLM, weight: Array) -> _Moments:
+    def of(cls, problem: LargeProblem, weight: Array) -> _Moments:
         rows, design = problem.rows, problem.design
         indicators = facts_of(problem.loss).indicators(rows.y)
         labels = rows.y if indicators is None else indicators
