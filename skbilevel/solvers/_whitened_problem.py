@@ -111,6 +111,8 @@ class Whitened:
 # Up to this many unknowns the Hessian over all classes is formed and factored.
 _DENSE_UP_TO = 200
 _CG_ITER = 500
+# So many numbers of rows are multiplied at once.
+_CACHED = 1 << 18
 # Added to the curvature of unpenalized columns, as a share of it: any unit will do.
 _RIDGE = 1e-10
 
@@ -260,8 +262,14 @@ def _pairs(n: int) -> list[tuple[int, int]]:
 
 
 def _gram(Z: Array, d: Array) -> Array:
-    """``Z^T diag(d) Z``."""
-    scaled = np.sqrt(np.maximum(d, 0.0))[:, None] * Z
+    """``Z^T diag(d) Z``; of many rows in parts that stay in the cache."""
+    root = np.sqrt(np.maximum(d, 0.0))[:, None]
+    step = max(512, _CACHED // max(1, Z.shape[1]))
+    if len(Z) > step and isinstance(Z, np.ndarray):
+        starts = range(0, len(Z), step)
+        parts = (root[k : k + step] * Z[k : k + step] for k in starts)
+        return np.asarray(sum(part.T @ part for part in parts))
+    scaled = root * Z
     return np.asarray(scaled.T @ scaled)
 
 

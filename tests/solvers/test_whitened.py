@@ -72,6 +72,14 @@ def test_the_curvature_is_the_derivative_of_the_gradient(loss, dense, monkeypatc
     np.testing.assert_allclose(curvature.solve(curvature.apply(D))[0], D, atol=1e-6)
 
 
+def test_the_hessian_of_many_rows_is_a_sum_over_parts(monkeypatch):
+    monkeypatch.setattr(_whitened_problem, "_CACHED", 0)  # parts of 512 rows
+    problem = make(PoissonLoss(), n=1300)
+    T = np.full((6, 1), 0.1)
+    curvature = Curvature(problem, problem.eta(T))
+    np.testing.assert_allclose(curvature.solve(curvature.apply(T))[0], T, rtol=1e-9)
+
+
 def test_scikit_learn_agrees():
     for loss in (LogisticLoss(), SoftmaxLoss()):
         problem = make(loss)
