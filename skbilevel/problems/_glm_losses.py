@@ -142,9 +142,16 @@ class SoftmaxLoss(LossFacts):
 
         def apply(D: Array) -> Array:
             PD = P * D
-            return PD - P * PD.sum(axis=-1, keepdims=True)
+            PD -= P * PD.sum(axis=-1, keepdims=True)
+            return PD
 
         return apply
+
+    def summed_second_derivative(self, eta: Array, weight: Array) -> Array:
+        """``sum_i s_i (diag(p_i) - p_i p_i^T)``, as one product."""
+        P = _softmax(eta)
+        weighted = weight[:, None] * P
+        return np.diag(weighted.sum(axis=0)) - weighted.T @ P
 
     def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
         """Derivative of ``(diag(p) - p p^T) V`` along ``U``."""

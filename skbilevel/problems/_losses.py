@@ -81,6 +81,13 @@ class LossFacts:
         """Class indicators (n, c) of targets; None if they are no classes."""
         return None
 
+    def summed_second_derivative(self, eta: Array, weight: Array) -> Array | None:
+        """Weighted sum (t, t) over the rows of their second derivatives.
+
+        None where it has no form of its own, and is summed from `second_derivative`.
+        """
+        return None
+
     def with_pseudo_counts(
         self, y: Array, weight: Array, offset: Array | None
     ) -> Array:

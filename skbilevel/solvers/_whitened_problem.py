@@ -28,7 +28,7 @@ from skbilevel.problems._dense_spd import (
     factor_spd,
     inverse_of_factor,
 )
-from skbilevel.problems._losses import LinearMap, Loss
+from skbilevel.problems._losses import LinearMap, Loss, facts_of
 from skbilevel.problems._target_features import (
     Features,
     Scaled,
@@ -178,14 +178,13 @@ class Curvature:
         """Hessian of shape (width t, width t)."""
         problem = self.problem
         Z, m, t = problem.Z, problem.n_free, problem.n_targets
-        width, blocks = problem.width, self._row_blocks()
+        width = problem.width
         H = np.empty((width, t, width, t))
         if width <= t and not isinstance(Z, Scaled) and is_shared(Z):
             for j, k in _pairs(width):
-                flat = (Z[:, j] * Z[:, k]) @ blocks.reshape(len(Z), -1)
-                H[j, :, k, :] = H[k, :, j, :] = flat.reshape(t, t)
+                H[j, :, k, :] = H[k, :, j, :] = self._summed(Z[:, j] * Z[:, k])
         else:
-            own = [*by_target(Z, t)]
+            own, blocks = [*by_target(Z, t)], self._row_blocks
             for c, d in _pairs(t):
                 H[:, c, :, d] = (own[c] * blocks[:, c, d, None]).T @ own[d]
                 H[:, d, :, c] = H[:, c, :, d].T
@@ -197,6 +196,13 @@ class Curvature:
             H[j, :, j, :] += _positive(np.trace(H[j, :, j, :])) / t
         return H.reshape(width * t, width * t)
 
+    def _summed(self, d: Array) -> Array:
+        """Sum (t, t) of the rows' second derivatives times ``d`` (n,)."""
+        loss, weight = facts_of(self.problem.loss), self.problem.weight
+        known = loss.summed_second_derivative(self.eta, weight * d)
+        return np.tensordot(d, self._row_blocks, 1) if known is None else known
+
+    @cached_property
     def _row_blocks(self) -> Array:
         """Second derivatives (n, t, t) of the rows."""
         t = self.problem.n_targets
