@@ -214,18 +214,24 @@ def by_rows(function: Callable[[Any], Any], values: Any) -> Any:
     return device.xp.astype(made, values.dtype)
 
 
-def refuse_devices(owner: Any, X: Any, why: str) -> None:
-    """Raise where X lies with another library, and the estimator needs NumPy's.
+def refuse_others(owner: Any, X: Any, why: str) -> None:
+    """Raise where X lies with another library, or is not in memory.
 
     Raises
     ------
     TypeError
         With the reason, and what to do.
     """
-    device = device_of(X)
+    name, device = type(owner).__name__, device_of(X)
     if device is not None:
         raise TypeError(
-            f"{type(owner).__name__} takes arrays of NumPy only, and X is one of "
+            f"{name} takes arrays of NumPy only, and X is one of "
             f"{device.xp.__name__}: {why}. Move X to the host first, or leave "
             "array_api_dispatch off."
+        )
+    if hasattr(X, "__dask_graph__") or hasattr(X, "map_reduce"):
+        kind = f"{type(X).__module__.partition('.')[0]} {type(X).__name__}"
+        raise TypeError(
+            f"{name} needs all rows in memory, and X is a {kind}: give X and y as "
+            "arrays, of a random part of the rows where all of them do not fit."
         )

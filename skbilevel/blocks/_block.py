@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -77,6 +78,21 @@ class Block:
         if "sample_weight" in more and (more["sample_weight"] < 0).any():
             raise ValueError("sample_weight holds negative numbers; give none below 0.")
         return cls(X, y, **more, number=number, start=start)
+
+    @classmethod
+    def joined(cls, blocks: Sequence[Self]) -> Self:
+        """Blocks that follow each other as one, which starts where the first does."""
+        first = blocks[0]
+        if len(blocks) == 1:
+            return first
+        X = [block.X for block in blocks]
+        parts: dict[str, Any] = {
+            "X": sparse.vstack(X, "csr") if sparse.issparse(X[0]) else np.concatenate(X)
+        }
+        for name in ("y", *COLUMNS):
+            values = [getattr(block, name) for block in blocks]
+            parts[name] = None if values[0] is None else np.concatenate(values)
+        return cls(**parts, number=first.number, start=first.start)
 
     @property
     def n_rows(self) -> int:

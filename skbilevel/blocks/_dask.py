@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
-from itertools import accumulate, pairwise
+from itertools import accumulate, count, pairwise
 from typing import Any, Self, TypeVar
 
 import numpy as np
+from scipy import sparse
 
 from skbilevel.blocks._block import Block
 from skbilevel.blocks._row_blocks import PassProgress, RowBlocks, Tell
@@ -16,6 +17,11 @@ from skbilevel.blocks._row_blocks import PassProgress, RowBlocks, Tell
 T = TypeVar("T")
 # So many results are combined by one task.
 _ARITY = 8
+# Chunks that follow each other are one task up to so many bytes of X: a task of Dask
+# takes a millisecond, as the sums of one megabyte do. Larger ones stay where they lie.
+_TOGETHER_UP_TO = 1 << 23
+# Entries of a sparse row, which nobody knows before it is made.
+_SPARSE_ENTRIES = 100
 
 
 def is_dask(X: Any) -> bool:
@@ -33,10 +39,13 @@ class DaskBlocks(RowBlocks):
         Delayed blocks of X, y and what is beside them.
     sizes : list of int or None
         Numbers of rows, None where they are not known yet.
+    row_bytes : int
+        Bytes of a row of X, about.
     """
 
     parts: dict[str, Sequence[Any]] = field(default_factory=dict)
     sizes: list[int] | None = None
+    row_bytes: int = 8
 
     @classmethod
     def of(
@@ -61,7 +70,14 @@ class DaskBlocks(RowBlocks):
         for name, value in {"y": y, **more}.items():
             if value is not None:
                 parts[name] = _beside(value, name, sizes, len(parts["X"]))
-        return cls(_no_pass, names, tuning_rows, parts=parts, sizes=sizes)
+        return cls(
+            _no_pass,
+            names,
+            tuning_rows,
+            parts=parts,
+            sizes=sizes,
+            row_bytes=_row_bytes(X),
+        )
 
     @property
     def n_rows(self) -> int:
@@ -77,18 +93,18 @@ class DaskBlocks(RowBlocks):
         """As `RowBlocks.map_reduce`; blocks are combined where they are, in a tree."""
         from dask import compute, delayed
 
-        starts = self._starts()
+        starts, chunks = self._starts(), self._chunks()
         self.n_passes += 1
         # Inside a partial, Dask does not look for collections in what it holds.
-        step = delayed(partial(_of_block, function), pure=False)
+        step = delayed(partial(_of_chunks, function), pure=False)
         level = [
-            step(dict(zip(self.parts, each, strict=True)), k, starts[k])
-            for k, each in enumerate(zip(*self.parts.values(), strict=True))
+            step(chunks[a:b], a, starts[a:b])
+            for a, b in pairwise(_tasks(np.diff(starts) * self.row_bytes))
         ]
         join = delayed(partial(_combined, combine), pure=False)
         while len(level) > 1:
             level = [join(level[k : k + _ARITY]) for k in range(0, len(level), _ARITY)]
-        (total,) = compute(level[0]) if level else (None,)
+        (total,) = compute(*level)
         if total is None:
             raise ValueError("The Dask collection holds no rows.")
         if tell is not None:
@@ -100,14 +116,18 @@ class DaskBlocks(RowBlocks):
         """As `RowBlocks.first`."""
         from dask import compute, delayed
 
-        step = delayed(partial(_of_block, function), pure=False)
-        for each in zip(*self.parts.values(), strict=True):
-            block = dict(zip(self.parts, each, strict=True))
-            (value,) = compute(step(block, 0, 0))
+        step = delayed(partial(_of_chunks, function), pure=False)
+        for chunk in self._chunks():
+            (value,) = compute(step([chunk], 0, [0]))
             if value is not None:
                 found: T = value
                 return found
         raise ValueError("The Dask collection holds no rows.")
+
+    def _chunks(self) -> list[dict[str, Any]]:
+        """Delayed parts of every chunk, by their names."""
+        each = zip(*self.parts.values(), strict=True)
+        return [dict(zip(self.parts, parts, strict=True)) for parts in each]
 
     def _starts(self) -> list[int]:
         """Row numbers at which the blocks begin; the last one is behind all."""
@@ -115,8 +135,8 @@ class DaskBlocks(RowBlocks):
             # Rows are counted once: folds depend on places, not on how rows are cut.
             from dask import compute, delayed
 
-            count = delayed(_n_rows, pure=False)
-            self.sizes = list(compute(*[count(each) for each in self.parts["X"]]))
+            n_rows = delayed(_n_rows, pure=False)
+            self.sizes = list(compute(*[n_rows(each) for each in self.parts["X"]]))
         return [0, *accumulate(self.sizes)]
 
 
@@ -124,14 +144,30 @@ def _no_pass() -> Any:
     raise TypeError("Blocks of a Dask collection are not read one by one.")
 
 
-def _of_block(
-    function: Callable[[Block], Any], parts: dict[str, Any], number: int, start: int
+def _tasks(sizes: Any) -> list[int]:
+    """Places of the chunks that tasks begin with; the last one is behind all."""
+    first, together = [0], 0
+    for place, size in enumerate(sizes):
+        if together + size > _TOGETHER_UP_TO and place > first[-1]:
+            first.append(place)
+            together = 0
+        together += size
+    return [*first, len(sizes)]
+
+
+def _of_chunks(
+    function: Callable[[Block], Any],
+    chunks: list[dict[str, Any]],
+    number: int,
+    starts: list[int],
 ) -> Any:
-    """What becomes of a block, where it lies; None where it has no rows."""
-    block = Block.of(
-        {name: _as_array(value) for name, value in parts.items()}, number, start
-    )
-    return function(block) if block.n_rows else None
+    """What becomes of chunks, where the first lies; None where they have no rows."""
+    blocks = [
+        Block.of({name: _as_array(value) for name, value in parts.items()}, *place)
+        for parts, *place in zip(chunks, count(number), starts, strict=False)
+    ]
+    blocks = [block for block in blocks if block.n_rows]
+    return function(Block.joined(blocks)) if blocks else None
 
 
 def _combined(combine: Callable[[Any, Any], Any], values: list[Any]) -> Any:
@@ -153,6 +189,15 @@ def _sizes(X: Any) -> list[int] | None:
         return None
     sizes = X.chunks[0]
     return None if any(np.isnan(n) for n in sizes) else [int(n) for n in sizes]
+
+
+def _row_bytes(X: Any) -> int:
+    """Bytes of a row, about."""
+    if hasattr(X, "columns"):
+        return 8 * len(X.columns)
+    if sparse.issparse(X._meta):
+        return 16 * min(_SPARSE_ENTRIES, int(X.shape[1]))
+    return int(X.shape[1]) * int(X.dtype.itemsize)
 
 
 def _delayed(value: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._array_api import refuse_devices
+from skbilevel._array_api import refuse_others
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._sparse import canonical
@@ -29,6 +29,7 @@ from skbilevel.linear_model._base import check_weight, linear_predictor, seed_of
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling, read_resampling
 from skbilevel.linear_model._draft import Draft, is_fitted
+from skbilevel.linear_model._lazily import lazily
 from skbilevel.model_selection._plan import MIN_ROWS
 from skbilevel.model_selection._resampling import Pair, fold_labels, leave_one_unit_out
 from skbilevel.solvers import RatioStatus
@@ -181,7 +182,7 @@ class FractionalSparseRegressor(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None
     ) -> FractionalSparseRegressor:
         """Choose the features and fit their coefficients.
 
@@ -219,7 +220,7 @@ class FractionalSparseRegressor(
                 f"method={self.method!r} does not minimize: leave it out, or give "
                 "method='pcd' or 'auto'."
             )
-        refuse_devices(self, X, "supports are looked for in columns that NumPy holds")
+        refuse_others(self, X, "supports are looked for in columns that NumPy holds")
         X, y = validate_data(
             self,
             X,
@@ -315,6 +316,7 @@ class FractionalSparseRegressor(
         check_is_fitted(self)
         return self.support_
 
+    @lazily
     def predict(self, X: Any) -> Array:
         """Predict targets.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from skbilevel._typing import Array
-from skbilevel.blocks import Block
+from skbilevel.blocks import Block, RowBlocks
 from skbilevel.linear_model._classes import check_several
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling
@@ -51,6 +52,8 @@ class Look:
         Whether there are groups.
     kind : str
         Kind of the type of y, as numpy has it.
+    offset : bool
+        Whether there are offsets.
     """
 
     n_features: int
@@ -62,6 +65,7 @@ class Look:
     y_mean: Array
     grouped: bool
     kind: str
+    offset: bool
 
     @property
     def columns(self) -> UnreadRows:
@@ -88,7 +92,19 @@ class Look:
             y_mean,
             block.groups is not None,
             y.dtype.kind,
+            block.offset is not None,
         )
+
+    @classmethod
+    def at(cls, blocks: RowBlocks, model: Any) -> Look:
+        """Of the first block that has rows; raise where ``fit`` takes no offset."""
+        look = blocks.first(cls.of)
+        if look.offset and "offset" not in signature(model.fit).parameters:
+            raise ValueError(
+                f"The blocks hold an offset, and {type(model).__name__} takes none: "
+                "leave it out of them."
+            )
+        return look
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class BlockReader:
 
     def look(self) -> Look:
         """Look at the first block, and tell the model of the columns."""
-        look = self.blocks.first(Look.of)
+        look = Look.at(self.blocks, self.model)
         self.model.n_features_in_ = look.n_features
         names = self.blocks.feature_names
         if names is not None:

@@ -89,7 +89,7 @@ class GLMReader:
         count: Callable[[Array, Array], Any] | None,
     ) -> GLMReader:
         """Draw the part, in one pass; ``count`` is as in `PartOfBlock`."""
-        look, size = blocks.first(Look.of), blocks.tuning_rows
+        look, size = Look.at(blocks, model), blocks.tuning_rows
         if isinstance(size, str):
             size = int(np.clip(_NUMBERS // look.n_features, _FEWEST, _MOST))
         below = rank_limit(size, blocks.n_rows, look.grouped)

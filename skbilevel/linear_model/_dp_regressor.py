@@ -59,14 +59,14 @@ class PrivateRegressor(RegressorMixin, PrivateLinearModel):
         return tags
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, **refused: Any) -> Self:
+    def fit(self, X: Any, y: Any = None, **refused: Any) -> Self:
         """Fit the coefficients and write the ledger.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features; a sparse X needs bounds that contain 0, and stays sparse.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), default=None
             Targets.
         **refused : dict
             ``sample_weight`` and other things that would break the guarantee; giving

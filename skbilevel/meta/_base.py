@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._array_api import refuse_devices
+from skbilevel._array_api import refuse_others
 from skbilevel._mistakes import OF_MODELS
 from skbilevel._sklearn_compat import _fit_context, _num_samples
 from skbilevel._threads import one_blas_thread
@@ -118,7 +118,7 @@ class MetaLinearModel(Versioned, TaskParameters):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
     ) -> Self:
         """Learn the strengths, the centre and the coefficients of all tasks.
 
@@ -161,7 +161,7 @@ class MetaLinearModel(Versioned, TaskParameters):
 
     def _read(self, X: Any, tasks: Any, **check: Any) -> tuple[Any, Any, Any]:
         """X without the column of tasks, y and the labels; ``reset`` is for fits."""
-        refuse_devices(self, X, "its tasks are small, and stay on the processor")
+        refuse_others(self, X, "its tasks are small, and stay on the processor")
         with_y, reset = "y" in check, check.pop("reset", False)
         if with_y:
             check["y_numeric"] = is_regressor(self)

@@ -128,7 +128,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
     _loss = LOGISTIC
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
     ) -> MetaLogistic:
         """Learn the strengths, the centre and the coefficients of all tasks.
 
@@ -272,7 +272,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
         return np.searchsorted(self.classes_, y).astype(np.float64)
 
     def score(
-        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
     ) -> float:
         """Share of rows whose label is predicted.
 

@@ -111,7 +111,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
     _loss = SQUARED
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
     ) -> MetaRidge:
         """Learn the centre, the strengths and the coefficients of every task.
 
@@ -208,7 +208,7 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         return super().adapt(X, y, tasks=tasks, sample_weight=sample_weight)
 
     def score(
-        self, X: Any, y: Any, sample_weight: Any = None, *, tasks: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
     ) -> float:
         """Coefficient of determination of the predictions.
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skbilevel._array_api import refuse_devices
+from skbilevel._array_api import refuse_others
 from skbilevel._sklearn_compat import (
     Interval,
     StrOptions,
@@ -48,7 +48,7 @@ class SplineColumns(Versioned, TransformerMixin, BaseEstimator):
         return getattr(self, "missing", "error") == "indicator"
 
     def _checked(self, X: Any, reset: bool) -> Array:
-        refuse_devices(self, X, "the basis is made by SciPy")
+        refuse_others(self, X, "the basis is made by SciPy")
         return validate_data(
             self,
             X,

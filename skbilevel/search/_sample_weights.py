@@ -11,7 +11,7 @@ from sklearn.utils import check_array, column_or_1d, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._array_api import refuse_devices
+from skbilevel._array_api import refuse_others
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
     HasMethods,
@@ -231,7 +231,7 @@ class SampleWeightsCV(
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         trusted: Any = None,
@@ -278,7 +278,7 @@ class SampleWeightsCV(
     def _fit(
         self, X: Any, y: Any, given: Any, trusted: Any, labels: Any, params: Any
     ) -> None:
-        refuse_devices(self, X, "derivatives by weights are taken on the processor")
+        refuse_others(self, X, "derivatives by weights are taken on the processor")
         chain = Chain.of(self.estimator)
         check_takes_weights(chain.last)
         if y is None:

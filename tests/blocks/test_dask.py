@@ -1,5 +1,6 @@
 """Dask collections: the same fits, lazy predictions, and X that stays where it is."""
 
+import operator
 import os
 import pickle
 import signal
@@ -14,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from dask.callbacks import Callback
+from sklearn.base import clone
 from sklearn.metrics import get_scorer
 
 from skbilevel import (
@@ -23,6 +26,7 @@ from skbilevel import (
     BilevelRidgeCV,
     RowBlocks,
 )
+from skbilevel.blocks import _dask
 
 N, P = 3000, 6
 NAMES = list("abcdef")
@@ -33,6 +37,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def a_task_for_every_chunk(monkeypatch):
+    """Where rows are few, all of them would be one task."""
+    monkeypatch.setattr(_dask, "_TOGETHER_UP_TO", 0)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +140,67 @@ def test_frames(data, reference, monkeypatch):
     assert classes.classes_.tolist() == ["high", "low"]
     assert classes.predict(features).compute().isin(["high", "low"]).all()
     assert classes.score(features, labels) > 0.8
+
+
+def tasks_of(blocks):
+    """Rows of every task of a pass, and how many tasks Dask had in all."""
+    ran = []
+    with (
+        dask.config.set(scheduler="synchronous"),
+        Callback(posttask=lambda key, *rest: ran.append(key)),
+    ):
+        rows = blocks.map_reduce(lambda block: [block.n_rows], operator.add)
+    return rows, len(ran)
+
+
+def test_small_chunks_are_brought_together(data, monkeypatch):
+    """Three hundred chunks of ten rows are three tasks beside those that make them."""
+    X, y, *_ = arrays(data, 10)
+    row = 8 * P
+    for limit, expected in (
+        (0, [10] * 300),
+        (1000 * row, [1000] * 3),
+        (1015 * row, [1010, 1010, 980]),
+        (1 << 23, [N]),
+    ):
+        monkeypatch.setattr(_dask, "_TOGETHER_UP_TO", limit)
+        rows, n_tasks = tasks_of(RowBlocks.from_dask(X, y))
+        assert rows == expected
+        # 600 chunks of X and y, and sums of eight.
+        assert n_tasks <= 600 + 1.2 * len(expected) + 1
+    # Large ones stay alone, and empty ones play no part.
+    monkeypatch.setattr(_dask, "_TOGETHER_UP_TO", 500 * row)
+    X, y, *_ = arrays(data, (900, 0, 100, 400, 0, 100, N - 1500))
+    rows, _ = tasks_of(RowBlocks.from_dask(X, y))
+    assert rows == [900, 500, 100, N - 1500]
+
+
+@pytest.mark.parametrize("limit", [0, 70_000, 1 << 23])
+def test_tasks_of_several_chunks_change_nothing(limit, data, reference, monkeypatch):
+    monkeypatch.setattr(_dask, "_TOGETHER_UP_TO", limit)
+    cut = arrays(data, 170)
+    assert_same(fitted(*cut), reference)
+    keep = cut[0].min(axis=1) > -99
+    assert_same(fitted(*(each[keep] for each in cut)), reference)
+    sparse = cut[0].map_blocks(sp.csr_matrix)
+    given = {"sample_weight": data[2], "groups": data[3]}
+    memory = RowBlocks.from_arrays(sp.csr_matrix(data[0]), data[1], **given)
+    assert_same(fitted(sparse, *cut[1:]), BilevelRidgeCV().fit(memory))
+    labels, counts = data[1] > 0, np.round(np.exp(0.3 * data[1]))
+    fits = ((BilevelLogisticCV(), labels, False), (BilevelPoissonCV(), counts, True))
+    for model, y, offset in fits:
+        more = {"offset": data[2]} if offset else {"sample_weight": data[2]}
+        more["tuning_rows"] = 500
+        memory = RowBlocks.from_arrays(data[0], y, **more)
+        lazy = da.from_array(y, chunks=170)
+        blocks = RowBlocks.from_dask(cut[0], lazy, **more)
+        found, expected = clone(model).fit(blocks), clone(model).fit(memory)
+        np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-6)
+    # The chunk that is at fault is named, not the task.
+    wrong = data[0].copy()
+    wrong[701, 3] = np.nan
+    with pytest.raises(ValueError, match=r"Block 4 of the rows: X holds NaN.*row 21"):
+        fitted(da.from_array(wrong, chunks=(170, P)), *cut[1:])
 
 
 def test_predictions_are_lazy(data, reference):
@@ -262,6 +333,35 @@ def test_a_worker_that_dies_changes_nothing(client, data, reference, tmp_path):
     mortal = X.map_blocks(die_once, flag, dtype=X.dtype, meta=np.empty((0, 0)))
     assert_same(fitted(mortal, *rest), reference)
     assert os.path.exists(flag)
+
+
+@pytest.mark.slow
+def test_workers_with_a_tenth_of_the_data():
+    """4 GB go through two workers that may take 400 MB each."""
+    distributed = pytest.importorskip("distributed")
+    n, p, rows = 20_000_000, 50, 200_000
+
+    def chunk(block_info=None):
+        (start, _), _ = block_info[None]["array-location"]
+        made = np.random.default_rng(start).standard_normal((1000, p), np.float32)
+        return np.tile(made, (rows // 1000, 1))
+
+    chunks = ((rows,) * (n // rows), (p,))
+    X = da.map_blocks(chunk, chunks=chunks, dtype=np.float32)
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit="400MB",
+            dashboard_address=":0",
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        before = client.run(os.getpid)
+        model = BilevelRidgeCV().fit(X, X[:, 0] - X[:, 1])
+        # A worker that takes more is killed, and another one is started.
+        assert client.run(os.getpid) == before
+    np.testing.assert_allclose(model.coef_[:3], [1.0, -1.0, 0.0], atol=1e-5)
 
 
 def slow(block):

@@ -1,5 +1,7 @@
 """Classes, counts and amounts in row blocks: tuned on a part, fitted to all rows."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -268,6 +270,23 @@ def test_standard_deviations_are_those_of_all_rows(name, data):
     )
     assert found == pytest.approx(exact, rel=0.15)
     assert wide > 1.5 * exact
+
+
+def test_tuning_takes_twelve_times_the_part():
+    """What the page about data larger than memory says; all rows are forty times it."""
+    part, p, rows = 1000, 50, 1000
+
+    def simulated():
+        for seed in range(40):
+            rng = np.random.default_rng(seed)
+            X = rng.standard_normal((rows, p))
+            yield X, X[:, 0] + rng.logistic(size=rows) > 0
+
+    tracemalloc.start()
+    BilevelLogisticCV().fit(RowBlocks(simulated, tuning_rows=part))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - 2 * 8 * rows * p < 12 * 8 * part * p + 2**21
 
 
 BAD = [

@@ -11,6 +11,7 @@ from sklearn.model_selection import KFold, PredefinedSplit
 from skbilevel import (
     BilevelElasticNetCV,
     BilevelLassoCV,
+    BilevelLogisticCV,
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
     RowBlocks,
@@ -315,6 +316,9 @@ def test_y_and_weights_are_in_the_blocks(data):
         BilevelRidgeClassifierCV().fit(RowBlocks.from_arrays(X, np.ones(N)))
     with pytest.raises(ValueError, match="2 rows of positive weight"):
         BilevelRidgeCV().fit(RowBlocks.from_arrays(X[:1], y[:1]))
+    for model in (BilevelRidgeCV(), BilevelLogisticCV()):
+        with pytest.raises(ValueError, match=r"hold an offset, and Bilevel\w+ takes"):
+            model.fit(RowBlocks.from_arrays(X, y > 0, offset=y))
     one = RowBlocks.from_arrays(X, y, groups=np.zeros(N))
     with pytest.raises(ValueError, match="All rows are in one fold"):
         BilevelRidgeCV().fit(one)
@@ -357,6 +361,24 @@ def test_memory_is_that_of_two_blocks_and_the_cells():
     sample = 10_000 * (p + 30) * 8  # and what thirty candidates predict for it
     assert peak < 5 * 8 * rows * p + 4 * sample
     assert peak < n_blocks * rows * p * 8 / 3
+
+
+def test_the_guard_takes_twelve_times_the_cells():
+    """What the page about data larger than memory says of many columns."""
+    rows, p = 250, 350
+
+    def simulated():
+        for seed in range(6):
+            X = np.random.default_rng(seed).standard_normal((rows, p))
+            yield X, X[:, 0] + X[:, 1] ** 2
+
+    tracemalloc.start()
+    BilevelRidgeCV().fit(RowBlocks(simulated))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    block, cells = 8 * rows * p, 5 * 8 * (p + 2) ** 2
+    sample = 6 * block
+    assert 6 * cells < peak - 2 * block < 12 * cells + 3 * sample
 
 
 @pytest.mark.parametrize("model", [BilevelLassoCV(), BilevelElasticNetCV()])
