@@ -23,8 +23,8 @@ from skbilevel.problems._leave_one_out import GCV
 
 # Eigenvalues of a Gram matrix below this share of the largest are rounding.
 _RANK = 1e-12
-# To take a feature out of M is to divide by this or more; below it M is made anew.
-_CANCELS = 1e-6
+# To take a feature out of M cancels digits. A share above this is lost: M is made anew.
+_CANCELS = 1e-8
 # Degrees of freedom below this share of the rows are rounding.
 _LEAST_FREEDOM = 1e-9
 
@@ -84,12 +84,10 @@ class GCVLines:
         """The best ``v_j`` in [low, high], and M there; v is where M is."""
         x, old = self.X[:, j], v[j]
         left = 1.0 - old * float(x @ (M @ x))
-        if left < _CANCELS:
-            M, old, left = (
-                self.inverse(np.where(np.arange(len(v)) == j, 0, v)),
-                0.0,
-                1.0,
-            )
+        # M has no eigenvalue above one, so that this bounds the rounding of `left`.
+        if old * float(x @ x) * np.finfo(float).eps > _CANCELS * left:
+            M = self.inverse(np.where(np.arange(len(v)) == j, 0.0, v))
+            old, left = 0.0, 1.0
         s = M @ x / left
         t, known = float(x @ s), old * left
         without = M + known * np.outer(s, s) if known else M

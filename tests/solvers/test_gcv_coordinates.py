@@ -126,6 +126,39 @@ def test_weights_are_rows_and_sparse_is_dense():
     np.testing.assert_allclose(thin, weighted, rtol=1e-6)
 
 
+@pytest.mark.parametrize("k", range(12))
+def test_the_last_digit_of_the_targets_changes_nothing(k):
+    """One variance ends at its bound: to take that column out cancels all digits."""
+    X, y = make_data(40, 6)
+    X[np.abs(X) < 0.3] = 0.0
+    model = BilevelRidgeCV(hyperpenalty=None, cv="gcv", solver="fcd")
+    fits = [
+        model.fit(given, targets, sample_weight=np.arange(40) % 3).best_score_
+        for given in (X, sparse.csr_array(X))
+        for targets in (y, y * (1.0 + k * 1e-14))
+    ]
+    np.testing.assert_allclose(fits, fits[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("top", [1e6, 1e9, 1e13])
+@pytest.mark.parametrize("seed", range(4))
+def test_no_sweep_raises_the_criterion_however_large_variances_are(seed, top):
+    n, p = [(40, 6), (60, 20), (15, 30), (30, 12)][seed % 4]
+    X, _ = make_data(n, p, seed)
+    rng = np.random.default_rng(seed)
+    y = X[:, :4].sum(axis=1) + 0.1 * rng.standard_normal(n)
+    rows = SweptRows(as_design(X), y[:, None], np.ones(n), np.ones((n, 1)))
+    criterion, strengths = GCV.of(rows), FeatureStrengths(p)
+    problem = CriterionProblem(criterion, strengths, strengths.bounds(0.0, top))
+    start = strengths.init(0.05)
+    ours = minimize_bilevel(problem, "fcd", theta0=start, tol=1e-8)
+    assert (np.diff(ours.history["value"]) <= 0).all()
+    assert ours.value == criterion.at(ours.v).value
+    if n > p:
+        theirs = minimize_bilevel(problem, theta0=start, tol=1e-6)
+        assert ours.value <= theirs.value * 1.001
+
+
 def test_a_column_of_zeros_and_one_that_is_there_twice():
     X, y = make_data(40, 5)
     X = np.column_stack([X, X[:, 0], np.zeros(40)])

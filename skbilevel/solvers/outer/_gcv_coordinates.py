@@ -57,13 +57,18 @@ class GCVCoordinates:
         lines = GCVLines.of(problem.criterion)  # type: ignore[arg-type]
         theta = np.clip(np.asarray(theta0, dtype=float), *bounds)
         trace, status, n_iter = Trace(on_iter), Status.MAX_ITER, 0
-        value, norm = _look(objective, theta, bounds, trace)
+        value, norm = _look(objective, theta, bounds)
+        trace.add(value, norm, 0.0)
         size = abs(value) or 1.0
         # A start that is stationary may have neighbours in which a strength vanishes.
         while (norm > tol * size or not n_iter) and n_iter < max_iter:
-            theta = strengths.init(_swept(lines, strengths.v(theta), low, high))
             before, n_iter = value, n_iter + 1
-            value, norm = _look(objective, theta, bounds, trace)
+            tried = strengths.init(_swept(lines, strengths.v(theta), low, high))
+            found = _look(objective, tried, bounds)
+            # Beside a huge variance a sweep may raise the criterion, by rounding.
+            if found[0] <= before:
+                theta, (value, norm) = tried, found
+            trace.add(value, norm, 0.0)
             if trace.tell(n_iter, theta):
                 status = Status.STOPPED
                 break
@@ -84,12 +89,10 @@ def _swept(lines: GCVLines, v: Array, low: Array, high: Array) -> Array:
 
 
 def _look(
-    objective: Objective, theta: Array, bounds: tuple[Array, Array], trace: Trace
+    objective: Objective, theta: Array, bounds: tuple[Array, Array]
 ) -> tuple[float, float]:
     value, grad = objective(theta, 0.0)
-    norm = stationarity_norm(theta, grad, bounds)
-    trace.add(value, norm, 0.0)
-    return value, norm
+    return value, stationarity_norm(theta, grad, bounds)
 
 
 def _checked(objective: Any) -> CriterionProblem:
