@@ -176,9 +176,7 @@ def learn_row_weights(tasks: TrustedTasks, basis: Any = None) -> RowWeights:
         Columns whose combination is the logarithm of the weights; None makes the
         agreement, once more with the weights of the first round.
     """
-    unit = float(tasks.design.column_squares(tasks.weight)[tasks.n_free :].mean())
-    unit = unit / float(tasks.weight.sum()) or 1.0
-    log_alpha, losses = _first_look(tasks, np.log(unit * _STRENGTHS))
+    log_alpha, losses = _first_look(tasks, np.log(strengths_of(tasks)))
     tasks = _in_units_of_noise(tasks, losses)
     best = _Found(np.empty(0), np.empty(0), [])
     for round_ in range(_ROUNDS if basis is None else 1):
@@ -202,6 +200,12 @@ def learn_row_weights(tasks: TrustedTasks, basis: Any = None) -> RowWeights:
     return RowWeights(
         factors, float(np.exp(theta[0])), losses, theta, table, _surest(path)
     )
+
+
+def strengths_of(tasks: TrustedTasks) -> Array:
+    """Strengths of a first look, falling."""
+    unit = float(tasks.design.column_squares(tasks.weight)[tasks.n_free :].mean())
+    return _STRENGTHS * (unit / float(tasks.weight.sum()) or 1.0)
 
 
 def agreement(tasks: TrustedTasks, losses: Array) -> Array:
@@ -401,13 +405,15 @@ def _judged_path(
             parts.append(_seen_and_feared(tasks, w, part))
         losses = np.concatenate(parts, axis=1)
         equal = losses if equal is None else equal
-        path.append(_gain(tasks, equal - losses, tasks.weight[rows]))
+        path.append(gain_of(tasks, equal - losses, tasks.weight[rows]))
         if len(path) - 1 - _surest(path) > _PATIENCE:
             break
     return path
 
 
-def _gain(tasks: TrustedTasks, gains: Array, weight: Array) -> _Point:
+def gain_of(
+    tasks: TrustedTasks, gains: Array, weight: Array, caution: float = _CAUTION
+) -> _Point:
     """Mean and sure gain from those of rows as they are and with other labels."""
     seen, feared = gains
     total = float(weight.sum())
@@ -418,7 +424,7 @@ def _gain(tasks: TrustedTasks, gains: Array, weight: Array) -> _Point:
         share = 1.0 / (total + 2.0)
         other = float(weight @ feared) / total
         lowest = min(mean, (1.0 - share) * mean + share * other)
-    return _Point(mean, lowest - _CAUTION * error, lowest - _CHOICE * error)
+    return _Point(mean, lowest - caution * error, lowest - _CHOICE * error)
 
 
 def _seen_and_feared(tasks: TrustedTasks, w: Array, rows: Array) -> Array:

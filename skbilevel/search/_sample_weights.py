@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.utils import check_array, column_or_1d, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
@@ -30,6 +29,7 @@ from skbilevel.linear_model._base import check_weight, seed_of
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._draft import Draft, is_fitted
 from skbilevel.linear_model._routing import refuse_unrouted
+from skbilevel.model_selection._flipped_labels import learn_flips
 from skbilevel.model_selection._row_weights import (
     RowWeights,
     TrustedTasks,
@@ -49,6 +49,7 @@ from skbilevel.search._trusted import (
 from skbilevel.search._weight_model import (
     WeightTarget,
     check_takes_weights,
+    spread,
     weighed_design,
     with_strength,
 )
@@ -80,12 +81,13 @@ class SampleWeightsCV(
     by the hypergradient: one adjoint solve gives ``d/ds_i`` for all rows. Then it fits
     the estimator, of whatever kind, with ``sample_weight_``.
 
-    So many weights would overfit few trusted rows. By default the logarithm of a weight
-    is a piecewise linear function, with five values, of the row's *agreement* with the
-    others: the rank of its loss under models that have not seen it. A hyperpenalty
-    pulls weights towards equal ones, and a guard chooses its factor: trusted rows that
-    had no part in learning judge, and equal weights stay unless a gain is sure. The
-    strength ``a_0``, where the search starts, serves equal weights best.
+    So many weights would overfit few trusted rows. With two classes and a mask of
+    trusted rows a weight is the probability that a label is right ("flips"), up to a
+    factor, under one rate of *flipped* labels; folds of all rows choose the strength,
+    trusted rows the rate. Elsewhere log weights are a piecewise linear function with
+    five values of a row's *agreement* with the others, the rank of its loss under
+    models that have not seen it; a hyperpenalty pulls them to equal ones. Trusted rows
+    that had no part in learning judge; equal weights stay unless a gain is sure.
 
     Parameters
     ----------
@@ -94,10 +96,10 @@ class SampleWeightsCV(
         of a last step `Ridge`, or `LogisticRegression` with an L2 penalty, is the one
         that was learned; other estimators are fitted as they are. Transformers of a
         Pipeline are fitted once, without weights, on the rows whose weight is not 0.
-    by : {"auto", "agreement", "label", "row"}, default="auto"
+    by : {"auto", "flips", "agreement", "label", "row"}, default="auto"
         What has a weight: "label" every label of ``labels``, "row" every row by itself,
-        "agreement" see above. "auto" is "label" where ``fit`` is given labels, and
-        "agreement" elsewhere.
+        "flips" and "agreement" see above. "auto" is "label" where ``fit`` is given
+        labels, "flips" for two classes and a mask, and "agreement" elsewhere.
     cv : None, int, splitter or iterable, default=None
         Where ``fit`` is given no mask, validation rows of these splits are trusted, and
         their training rows are weighed; None is 3 folds. Wrong labels are among the
@@ -120,12 +122,11 @@ class SampleWeightsCV(
         Rows that were weighed, the most suspicious first: by falling ``row_loss_``.
     alpha_ : float
         Strength that was learned, in the unit of `Ridge`: it stands beside the sum over
-        rows of weighted losses. ``C`` of
-        `LogisticRegression` is its inverse.
+        rows of weighted losses. ``C`` of `LogisticRegression` is its inverse.
     hyperpenalty_ : dict of ndarray
-        Candidates: ``factor`` of the hyperpenalty (infinite for equal weights),
-        ``gain`` on trusted rows over equal weights and ``sure_gain``, by which the
-        guard chose.
+        Candidates: ``factor`` of the hyperpenalty (infinite for equal weights) or
+        ``rate`` of flipped labels, ``gain`` on trusted rows over equal weights and
+        ``sure_gain``, by which the guard chose.
     best_index_ : int
         The chosen one; 0 are equal weights.
     labels_ : ndarray of shape (n_labels,)
@@ -152,10 +153,9 @@ class SampleWeightsCV(
     shrink beside the penalty where weights fall, and leaving out wrong rows would be
     punished by stronger regularization.
 
-    What a trusted row is worth: the guard asks for two standard errors, so that with
-    fewer than about 50 trusted rows it often keeps equal weights where others would
-    have been better. It is a linear model that finds the weights; what it cannot
-    fit looks suspicious, and the ranking is no better than that model. A
+    The guard asks for two standard errors (one for rates): with fewer than about 50
+    trusted rows it often keeps equal weights where others would have been better. It is
+    a linear model that finds the weights; what it cannot fit looks suspicious. A
     ``class_weight`` of the estimator counts in the refit alone.
 
     References
@@ -199,7 +199,7 @@ class SampleWeightsCV(
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "estimator": [HasMethods(["fit"])],
-        "by": [StrOptions({"auto", "agreement", "label", "row"})],
+        "by": [StrOptions({"auto", "agreement", "flips", "label", "row"})],
         "cv": ["cv_object"],
         "refit": ["boolean"],
         "random_state": ["random_state"],
@@ -324,9 +324,11 @@ class SampleWeightsCV(
             judging_parts(splits, target.codes, seed),
             int(getattr(chain.last, "fit_intercept", True)),
         )
-        names, basis = self._basis(labels, tasks)
+        by = self._weighed_by(labels, trusted, target)
+        names, basis = self._basis(by, labels, tasks)
         with one_blas_thread():
-            found = learn_row_weights(tasks, basis)
+            flips = by == "flips"
+            found = learn_flips(tasks) if flips else learn_row_weights(tasks, basis)
         self._publish(found, weight, names)
         if self.refit:
             last = with_strength(clone(chain.last), self.alpha_)
@@ -361,19 +363,30 @@ class SampleWeightsCV(
         target.check_trusted(splits[0][1])
         return splits, seed
 
-    def _basis(self, labels: Any, tasks: TrustedTasks) -> tuple[Array | None, Any]:
-        """Labels and the columns whose combination the weights are."""
-        by = self.by
+    def _weighed_by(self, labels: Any, trusted: Any, target: WeightTarget) -> str:
+        """What has a weight."""
+        two = target.classes is not None and len(target.classes) == 2
+        masked, by = two and trusted is not None, self.by
         if by == "auto":
-            by = "agreement" if labels is None else "label"
+            by = "flips" if masked else "agreement"
+            by = by if labels is None else "label"
+        if by == "flips" and not masked:
+            raise ValueError(
+                "by='flips' needs two classes, and trusted rows: fit(X, y, "
+                "trusted=...); by='agreement' does without."
+            )
         if (by == "label") != (labels is not None):
             raise ValueError(
                 f"by={self.by!r}, but labels are "
                 f"{'missing' if labels is None else 'given'}: by='label' needs "
                 "fit(X, y, labels=...), one for every row, and nothing else takes them."
             )
+        return by
+
+    def _basis(self, by: str, labels: Any, tasks: TrustedTasks) -> tuple[Any, Any]:
+        """Labels and the columns whose combination the weights are."""
         n = len(tasks.weight)
-        if by == "agreement":
+        if by in ("agreement", "flips"):
             return None, None
         if by == "label":
             names, codes = label_codes(labels, n, tasks.weighted)
@@ -435,15 +448,3 @@ class SampleWeightsCV(
             split = MethodMapping().add(caller="fit", callee="split")
             router.add(splitter=self.cv, method_mapping=split)
         return router
-
-
-def spread(columns: Any, rows: Array, n: int) -> Any:
-    """Columns of ``rows`` among n rows, zero in the others."""
-    if len(rows) == n:
-        return columns
-    if sparse.issparse(columns):
-        whole = (np.ones(len(rows)), (rows, np.arange(len(rows))))
-        return sparse.csr_array(whole, (n, len(rows))).astype(columns.dtype) @ columns
-    out = np.zeros((n, columns.shape[1]), dtype=columns.dtype)
-    out[rows] = columns
-    return out

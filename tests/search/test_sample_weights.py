@@ -103,11 +103,36 @@ def test_refit_has_the_weights_and_the_strength(binary):
     np.testing.assert_allclose(again.coef_, model.best_estimator_.coef_)
 
 
-def test_the_guard_moved_because_trusted_rows_gained(binary):
-    path = binary[0].hyperpenalty_
-    assert np.isinf(path["factor"][0])
+@pytest.mark.parametrize("by", ["flips", "agreement"])
+def test_the_guard_moved_because_trusted_rows_gained(binary, by):
+    model, X, y, trusted, *_ = binary
+    if by == "agreement":
+        model = SampleWeightsCV(LogisticRegression(), by=by).fit(X, y, trusted=trusted)
+        assert np.isinf(model.hyperpenalty_["factor"][0])
+    path = model.hyperpenalty_
     assert path["gain"][0] == path["sure_gain"][0] == 0.0
-    assert binary[0].best_index_ == np.argmax(path["sure_gain"]) > 0
+    assert path["sure_gain"][model.best_index_] > 0.0 == path["sure_gain"][0]
+
+
+def test_a_rate_of_flips_and_the_weights_that_have_its_solution(binary):
+    """The refitted model minimizes the likelihood of labels that may be flipped."""
+    model, X, y, trusted, *_ = binary
+    rate = model.hyperpenalty_["rate"][model.best_index_]
+    assert rate in (0.2, 0.3, 0.4)
+    last = clone(model.best_estimator_).set_params(tol=1e-10, max_iter=1000)
+    last.fit(X, y, sample_weight=model.sample_weight_)
+    q = last.predict_proba(X)[:, 1]
+    own = np.where(trusted, 0.0, rate)
+    given = (1 - own) * q + own * (1 - q)
+    slope = np.where(y == 1, -1.0 / given, 1.0 / (1 - given)) * (1 - 2 * own)
+    slope *= q * (1 - q)
+    np.testing.assert_allclose(slope.sum(), 0.0, atol=0.02)
+    pull = model.alpha_ * last.coef_[0]
+    np.testing.assert_allclose(X.T @ slope + pull, 0.0, atol=0.05)
+    right = np.where(y == 1, q, 1 - q)
+    expected = (1 - 2 * rate) * right / (rate + (1 - 2 * rate) * right)
+    weight = model.sample_weight_
+    np.testing.assert_allclose(weight[~trusted], expected[~trusted], atol=1e-3)
 
 
 def test_clean_labels_keep_their_weights():
@@ -345,6 +370,9 @@ def test_estimators_and_settings_that_cannot_be_used():
         SampleWeightsCV(LogisticRegression(), by="label").fit(X, y)
     with pytest.raises(ValueError, match="labels are given"):
         SampleWeightsCV(LogisticRegression(), by="row").fit(X, y, labels=y)
+    for model in (LogisticRegression(), Ridge()):
+        with pytest.raises(ValueError, match="by='flips' needs two classes"):
+            SampleWeightsCV(model, by="flips").fit(X, y)
     with pytest.raises(ValueError, match="more than the n_samples"):
         SampleWeightsCV(LogisticRegression(), cv=50).fit(X, y)
     with pytest.raises(ValueError, match="no split"):
