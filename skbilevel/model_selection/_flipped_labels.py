@@ -30,8 +30,8 @@ from skbilevel.model_selection._row_weights import (
 )
 
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4)
-# Standard errors that are taken off a gain on trusted rows. They choose a rate alone, and
-# no strength: one is enough.
+# Standard errors that are taken off a gain on trusted rows, which choose a rate alone,
+# and no strength.
 _CAUTION = 1.0
 
 
