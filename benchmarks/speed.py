@@ -12,7 +12,7 @@ Cases: groups-large (5000 x 500, 50 groups), groups-small (300 x 60, 6 groups),
 default (5000 x 50), tall (100,000 x 200 beside one X.T @ X), wide (riboflavin
 71 x 4088; needs SKBILEVEL_DATA), shape-N-P (normal columns with log-normal
 coefficients: 500 x 50, 1200 x 230, 300 x 600, 70 x 4000, 1000 x 1000), groups-wide
-(176 x 140, 26 groups), sparse (2,000 x 50,000), sparse-kernels (2,000 x 3,000),
+(176 x 140, 26 groups), sparse (2,000 x 50,000), sparse-square (2,000 x 3,000),
 classes (200 of them, 2,000 x 50), excess (six groups, error beyond the noise).
 Of logistic regression: logistic-shared (breast cancer, one strength), logistic-
 groups (600 x 60, six groups, also log loss), microarrays (13 sets with p >> n;
@@ -133,7 +133,7 @@ def shapes() -> dict[str, Case]:
             name: Case(
                 f"2,000 x {p:,}, sparse", sparse_rows(p), "default", {"default": ours}
             )
-            for name, p in (("sparse", 50_000), ("sparse-kernels", 3000))
+            for name, p in (("sparse", 50_000), ("sparse-square", 3000))
         },
         "classes": Case(
             "200 classes, 2,000 x 50", many_classes, "default", {"default": logistic}

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import sparse
-from sklearn.linear_model import ElasticNet, enet_path
+from sklearn.linear_model import enet_path
 
 from skbilevel._threads import quiet_descent
 from skbilevel._typing import Array
@@ -28,11 +27,6 @@ from skbilevel.problems._kernel import KernelRows
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
 DIRECT_UP_TO = 120
-# Where fewer than this share of the entries are stored, a coordinate step reads a
-# column of X. Elsewhere it reads a row of the Gram matrix, which is formed first.
-_THIN_BELOW = 0.25
-# Products that a Gram matrix takes, below which it is quicker than the checks of a fit.
-_THIN_FROM = 5_000_000
 # Columns that a working set starts with, and how often it may grow at one penalty.
 _FIRST, _ROUNDS = 20, 20
 
@@ -64,29 +58,6 @@ class LeastSquaresOracle(Protocol):
         None as well, with ``few``, where rows are more than these columns.
         """
 
-    def thin_rows(self, active: Array) -> ThinRows | None:
-        """Some columns as a sparse matrix, or None where that is not their form."""
-
-
-@dataclass(frozen=True)
-class ThinRows:
-    """Sparse columns of a training set with one target, as they were given.
-
-    Parameters
-    ----------
-    X : CSC array of shape (n, a)
-        The columns, which the descent centres by itself.
-    y, weight : ndarray of shape (n,)
-        Targets and row weights.
-    intercept : bool
-        Whether there is a free intercept.
-    """
-
-    X: sparse.csc_array
-    y: Array
-    weight: Array
-    intercept: bool
-
 
 @dataclass(frozen=True)
 class GramOracle:
@@ -116,9 +87,6 @@ class GramOracle:
         if self.rows is None or (few and self.n_rows > len(active)):
             return None
         return self.rows(active)
-
-    def thin_rows(self, active: Array) -> None:
-        """None: the Gram matrix is there already."""
 
 
 @dataclass(frozen=True)
@@ -263,9 +231,6 @@ def descend(
             **options,
         )
         return np.asarray(np.moveaxis(coefs, 2, 0).swapaxes(1, 2))
-    thin = oracle.thin_rows(active)
-    if thin is not None:
-        return _descend_thin(thin, penalties, start, options)
     # One dummy row with the norm of y: with a Gram matrix given, the rows only
     # set the scale of the penalty and of the tolerance.
     _, coefs, _ = enet_path(
@@ -279,20 +244,6 @@ def descend(
         **options,
     )
     return np.asarray(coefs.T[:, :, None])
-
-
-def _descend_thin(
-    rows: ThinRows, penalties: Array, start: Array | None, options: dict[str, Any]
-) -> Array:
-    """The same on sparse columns: a step reads the entries of one of them."""
-    coefs = np.zeros((len(penalties), rows.X.shape[1], 1))
-    model = ElasticNet(fit_intercept=rows.intercept, warm_start=True, **options)
-    if start is not None:
-        model.coef_ = np.array(start[:, 0])
-    for k, penalty in enumerate(penalties / rows.weight.sum()):
-        model.set_params(alpha=float(penalty)).fit(rows.X, rows.y, rows.weight)
-        coefs[k, :, 0] = model.coef_
-    return coefs
 
 
 def _as_rows(oracle: LeastSquaresOracle, active: Array) -> tuple[Array, Array]:
@@ -345,26 +296,6 @@ class KernelOracle:
         root = self._rows.root_weight[self._train][:, None]
         return root * self._columns(active), root * self._y
 
-    def thin_rows(self, active: Array) -> ThinRows | None:
-        """Some columns, where they are sparse and only an intercept is free."""
-        rows, train = self._rows, self._train
-        given = rows.rows
-        if not sparse.issparse(rows.X) or rows.free.shape[1] > int(given.intercept):
-            return None
-        if len(train) * len(active) ** 2 < _THIN_FROM:
-            return None
-        X = sparse.csc_array(rows.X[:, active][train])
-        if X.nnz > _THIN_BELOW * X.shape[0] * X.shape[1]:
-            return None
-        X.data *= np.repeat(rows.metric[active], np.diff(X.indptr))
-        if X.nnz > np.iinfo(np.int32).max:
-            return None
-        # scikit-learn's descent takes no places of 64 bits, which X may have.
-        places = (each.astype(np.int32) for each in (X.indices, X.indptr))
-        X = sparse.csc_array((X.data, *places), X.shape)
-        weight = given.weight[train]
-        return ThinRows(X, rows.y[train, 0], weight, given.intercept)
-
     def gradient(self, active: Array, w: Array) -> Array:
         """``X^T (y - X W)`` for all columns."""
         full = np.zeros((self._rows.rows.n_penalized, w.shape[1]))
@@ -383,9 +314,6 @@ class RowsOracle:
         self.cross = fit.cross[index]
 
     def rows_of(self, active: Array, few: bool = False) -> None:
-        """None: rows are never gathered."""
-
-    def thin_rows(self, active: Array) -> None:
         """None: rows are never gathered."""
 
     def sub_gram(self, active: Array) -> Array:

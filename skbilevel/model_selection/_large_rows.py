@@ -30,11 +30,10 @@ from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers import choose_regime, too_many_factors
 
+# A sparse X with more rows and columns, or more entries in all, is not made dense.
+_DENSE_SIDE, _DENSE_ENTRIES = 500, 20_000_000
 # Up to this many columns, and fewer than rows, the guard forms Gram matrices.
 _GRAM_UP_TO = 1500
-# Sparse rows from this number on, with this many columns for each of them, go by
-# products: kernels take ten to forty times as long and are no better (decisions.md).
-_WIDE_ROWS_FROM, _WIDE_FROM = 1000, 4
 
 
 def is_large(rows: AugmentedRows) -> bool:
@@ -43,14 +42,11 @@ def is_large(rows: AugmentedRows) -> bool:
         return False
     p = rows.n_penalized
     thin = sparse.issparse(rows.X)
-    if thin and rows.n_rows >= _WIDE_ROWS_FROM and p >= _WIDE_FROM * rows.n_rows:
+    # Kernels take up to fifteen times as long and are no better on texts.
+    if thin and _DENSE_SIDE < rows.n_rows < p:
         return True
     regime = choose_regime(rows.n_rows, p, thin)
     return regime == "matrix-free" or (regime == "primal" and p > _GRAM_UP_TO)
-
-
-# A sparse X with more rows and columns, or more entries in all, is not made dense.
-_DENSE_SIDE, _DENSE_ENTRIES = 500, 20_000_000
 
 
 def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array
 from sklearn.linear_model import ElasticNet, MultiTaskElasticNet
 
-from skbilevel.linear_model._data import Columns
 from skbilevel.model_selection import _elastic_net as module
 from skbilevel.model_selection._elastic_net import (
     Descent,
@@ -118,36 +116,3 @@ def test_grid_is_relative():
     v_scaled, w_scaled = elastic_net_strengths(gram_oracle(X, 1e3 * y), GRID, 0.5)
     assert_allclose(w_scaled, 1e3 * w, rtol=1e-9)
     assert_allclose(v_scaled, v, rtol=1e-9)
-
-
-@pytest.mark.parametrize("intercept", [True, False])
-@pytest.mark.parametrize("standardize", [True, False])
-@pytest.mark.parametrize("places", [np.int32, np.int64])
-def test_sparse_columns_are_descended_on_as_they_are(
-    monkeypatch, intercept, standardize, places
-):
-    """A coordinate step that reads the entries of a column is that of a Gram matrix."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((70, 200)) * (rng.random((70, 200)) < 0.1)
-    X *= rng.uniform(0.5, 2.0, 200)
-    y = X[:, :5].sum(axis=1) + 3.0 + 0.3 * rng.standard_normal(70)
-    weight = rng.integers(1, 4, 70).astype(float)
-    thin = csr_array(X)
-    thin.indices, thin.indptr = (
-        each.astype(places) for each in (thin.indices, thin.indptr)
-    )
-    columns = Columns.of(thin, weight, np.zeros(200, bool), intercept, False)
-    kernel_rows = KernelRows.of(columns.rows(y[:, None], np.zeros(1)))
-    train = np.arange(60)
-    if standardize:
-        kernel_rows = kernel_rows.standardized(train)
-    oracle = KernelOracle(kernel_rows, train, kernel_rows.sweep_map(train))
-    grid = relative_grid(weight[train].sum(), 200)
-    monkeypatch.setattr(module, "_THIN_FROM", 0)
-    assert oracle.thin_rows(np.arange(20)) is not None
-    found = elastic_net_strengths(oracle, grid, 0.5)
-    monkeypatch.setattr(module, "_THIN_BELOW", 0.0)
-    assert oracle.thin_rows(np.arange(20)) is None
-    for one, other in zip(found, elastic_net_strengths(oracle, grid, 0.5), strict=True):
-        assert_allclose(one, other, rtol=1e-9, atol=1e-10 * abs(other).max())
-    assert found[1].any(axis=(1, 2)).all()
