@@ -24,6 +24,7 @@ from skbilevel import (
     BilevelTweedieCV,
 )
 from skbilevel.linear_model import _criterion_search, _least_squares
+from skbilevel.model_selection._named_criteria import CRITERIA
 from skbilevel.solvers import CG, LBFGSB, SABA, Implicit, Nested
 
 RNG = np.random.default_rng(0)
@@ -68,9 +69,7 @@ MODES = {
     "guard": {"cv": 2},
     "criterion": CRITERION,
     "splitter": {**CRITERION, "cv": CV},
-    "loo": {**CRITERION, "cv": "loo"},
-    "gcv": {**CRITERION, "cv": "gcv"},
-    "reml": {**CRITERION, "cv": "reml"},
+    **{name: {**CRITERION, "cv": name} for name in CRITERIA},
     "published": {**CRITERION, "solver": "hoag"},
 }
 RIDGES = (BilevelRidgeCV, BilevelRidgeClassifierCV)
@@ -90,7 +89,7 @@ def idle(make, mode):
     without = set()
     if make in (*RIDGES, BilevelLassoCV) or mode in ("loo", "published"):
         without |= {"n_jobs"}
-    if mode in ("splitter", "loo", "gcv", "reml"):
+    if mode in ("splitter", *CRITERIA):
         without |= {"random_state"}
     return without
 
@@ -171,7 +170,7 @@ def test_every_parameter(make, mode, monkeypatch):
             refused[name] = str(error)
     assert inert == idle(make, mode) & names
     assert inert <= NOTHING_TO_DO.keys()
-    no_solver = {"solver"} if mode in ("guard", "loo", "gcv", "reml") else set()
+    no_solver = {"solver"} if mode in ("guard", *CRITERIA) else set()
     assert refused.keys() == no_solver & names
     assert all(f"{name}=" in sentence for name, sentence in refused.items())
     for name in inert:

@@ -57,6 +57,7 @@ from skbilevel.linear_model._publish import Published, publish_attributes
 from skbilevel.linear_model._routing import RoutingMixin
 from skbilevel.linear_model._tuning import tune
 from skbilevel.linear_model._uncertainty import StandardErrorsMixin
+from skbilevel.model_selection._named_criteria import OF_LIKELIHOODS
 from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
 
 if TYPE_CHECKING:
@@ -351,7 +352,7 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BilevelLinearModel._parameter_constraints,
-        "cv": ["cv_object", StrOptions({"loo", "reml"})],
+        "cv": ["cv_object", StrOptions(set(OF_LIKELIHOODS))],
         "solver": [
             StrOptions({"auto", "exact", *SOLVERS, *INNER, *NEWTON, *ORACLE_SOLVERS}),
             HasMethods(["solve"]),

@@ -28,6 +28,7 @@ from skbilevel.linear_model._classes import (
 )
 from skbilevel.linear_model._following import FollowedFit
 from skbilevel.model_selection._block_sums import BlockSums, SumsOfBlock
+from skbilevel.model_selection._named_criteria import OF_MOMENTS
 from skbilevel.model_selection._row_hashes import Dealer, rank_limit
 
 # Moments of all cells may take this many bytes.
@@ -182,12 +183,12 @@ def check_parameters(model: Any) -> str:
     """The criterion of the shared strength; raise where rows would have to be kept."""
     cv = model.cv
     known = cv is None or isinstance(cv, Integral | PredefinedSplit)
-    closed = isinstance(cv, str) and cv in ("gcv", "reml")
+    closed = isinstance(cv, str) and cv in OF_MOMENTS
     if not (known or closed):
         raise ValueError(
             f"cv={cv!r} needs all rows at once, and they come in blocks: give a number "
-            "of folds, PredefinedSplit(folds) with the fold of every row, 'gcv', "
-            "'reml', or groups beside the rows: whole ones are dealt to the folds."
+            "of folds, PredefinedSplit(folds) with the fold of every row, a name of "
+            f"{OF_MOMENTS}, or groups beside the rows: whole ones are dealt to folds."
         )
     if model.scoring is not None:
         raise ValueError(

@@ -158,18 +158,11 @@ def splits_of(
             return []
         return leave_one_unit_out(np.arange(data.rows.n_rows), data.rows.fold)
     if resampling.criterion != "folds":
-        marginal = resampling.criterion == "reml"
-        does = "judges all rows" if marginal else "leaves out single rows"
-        if resampling.features is not None:
+        if resampling.features is not None or resampling.groups is not None:
             raise ValueError(
-                f"cv={resampling.criterion!r} {does} of one X, but "
-                "transformers make another X of every training set; give a number of "
-                "folds or a splitter."
-            )
-        if resampling.groups is not None:
-            raise ValueError(
-                f"cv={resampling.criterion!r} {does} and cannot keep "
-                "groups together; give a number of folds or a splitter."
+                f"cv={resampling.criterion!r} judges all rows of one X, but "
+                "transformers make another X of every training set, and groups stay "
+                "together in folds alone; give a number of folds or a splitter."
             )
         return []
     if resampling.splits is None:
@@ -180,12 +173,19 @@ def splits_of(
     return resampling.splits
 
 
-def check_closed_form(given: Any, factors: bool, cv: str) -> None:
-    """Raise where a closed form is asked to do without what it is made of."""
+def check_closed_form(
+    given: Any, factors: bool, cv: str, size: int, limit: int
+) -> None:
+    """Raise where a closed form has no matrix to factor, or one that is too large."""
     if not factors:
         raise ValueError(
             f"solver={given!r} does without factors of a matrix, and cv={cv!r} is made "
             "of them: choose solver='auto', or give cv a number of folds."
+        )
+    if size > limit:
+        raise ValueError(
+            f"cv={cv!r} factors a matrix of {size} columns, which is too large; give a "
+            "number of folds."
         )
 
 

@@ -30,8 +30,8 @@ class Resampling:
 
     Parameters
     ----------
-    criterion : {"folds", "loo", "gcv", "reml"}
-        Closed forms replace folds where the user asks for them.
+    criterion : str
+        "folds", or a name of `CRITERIA`, whose closed form replaces them.
     n_folds : int
         Shuffled folds where no splits are given.
     splits : list of (train, valid) or None

@@ -58,7 +58,7 @@ class BilevelNetRegressor(BilevelRegressor):
     solver = "auto"
     n_jobs = 1
 
-    # "loo", "gcv" and "reml" are refused with a sentence of their own.
+    # Names of criteria are refused with a sentence of their own.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         name: constraint
         for name, constraint in BilevelRegressor._parameter_constraints.items()

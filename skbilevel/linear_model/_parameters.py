@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import HasMethods, Interval, StrOptions
 from skbilevel._typing import Array
+from skbilevel.model_selection._named_criteria import CRITERIA
 from skbilevel.solvers import CRITERION_SOLVERS, INNER, ORACLE_SOLVERS, SOLVERS
 
 _LEFT_OUT = re.compile(r"^( *)([\w*]+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
@@ -180,7 +181,7 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
             None,
         ],
         "hyperpenalty": [StrOptions({"auto"}), tuple, None],
-        "cv": ["cv_object", StrOptions({"loo", "gcv", "reml"})],
+        "cv": ["cv_object", StrOptions(set(CRITERIA))],
         "solver": [
             StrOptions(
                 {

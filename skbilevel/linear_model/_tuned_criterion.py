@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scipy import sparse
 
@@ -22,7 +22,8 @@ from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import Tuned, TuningOptions
-from skbilevel.model_selection._fold_moments import MomentCriterion, MomentFolds
+from skbilevel.model_selection._fold_moments import MomentFolds
+from skbilevel.model_selection._named_criteria import CRITERIA, NamedCriterion
 from skbilevel.model_selection._regime import Regime, choose, oracle_solver
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
@@ -30,25 +31,21 @@ from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search import CriterionResult
 from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers import (
+    INNER,
     LBFGSB,
     NEWTON,
-    ApproximateLeaveOneOut,
     Implicit,
     Nested,
     NewtonCholesky,
     NewtonDual,
     choose_newton,
 )
-from skbilevel.solvers.hypergradient._implicit import INVERSE_UP_TO, MarginalLikelihood
-
-if TYPE_CHECKING:
-    from skbilevel.model_selection._glm_source import GLMSource
+from skbilevel.solvers.hypergradient._implicit import INVERSE_UP_TO
 
 # A closed form needs a matrix of this size at most to be factored.
 _CLOSED_UP_TO = 6000
 # Of several classes: leaving out their rows costs as much as the inverse.
 _CLASSES_UP_TO = 3000
-_MARGINAL = "marginal likelihood, as a variance"
 
 
 def tune_criterion(
@@ -63,13 +60,14 @@ def tune_criterion(
     # Metadata speak of columns as they are.
     standardize = data.rows.standardize and metadata is None
     source: Any
-    marginal = resampling.criterion == "reml"
+    named = CRITERIA.get(resampling.criterion)
+    words = named.words if named else NamedCriterion.words
     if data.net:
         # Ridge does not wait for modules that it has no use for.
         from skbilevel.model_selection._net_source import NetSource
 
         regime = Regime("primal", None)
-        unit = Unit("validation MSE", 2.0 * data.y_scale**2)
+        unit = Unit(words[0], 2.0 * data.y_scale**2)
         source = NetSource(views.full, views, splits, data.net)
         if options.alpha_init is None:
             options = replace(options, alpha_init=1.0 / source.shared_v)
@@ -77,10 +75,8 @@ def tune_criterion(
         regime = _regime(data, resampling.criterion, len(splits), options)
         source = _source(data, views, resampling.criterion, splits, regime, standardize)
         square = 2.0 * data.y_scale * data.y_scale / data.rows.n_targets
-        name = _MARGINAL if marginal else "validation MSE"
-        unit = Unit(name, square)
+        unit = Unit(words[0], square)
     else:
-        # Ridge does not wait for modules that it has no use for.
         from skbilevel.model_selection._glm_source import GLMSource
 
         regime = _glm_regime(data, resampling.criterion, options)
@@ -88,9 +84,10 @@ def tune_criterion(
         source = GLMSource.of(
             views, losses, data.offset, splits, regime.inner, standardize
         )
-        if marginal:
-            regime = _of_marginal(regime, source)
-        unit = Unit(_MARGINAL if marginal else "validation loss", 1.0)
+        if named and named.likelihood and regime.solver:
+            how = named.likelihood(source)
+            regime = replace(regime, solver=replace(regime.solver, hypergradient=how))
+        unit = Unit(words[1], 1.0)
 
     def left_out(v: Array) -> Array:
         predicted: Array = source.left_out_predictions(v) + data.rows.y_shift
@@ -115,13 +112,8 @@ def _regime(
     if criterion == "folds":
         return regime
     asked = regime.given != "auto" and regime.oracles is None
-    factors = regime.name != "matrix-free"
-    check_closed_form(options.solver, factors or not asked, criterion)
-    if min(n, p) > _CLOSED_UP_TO:
-        raise ValueError(
-            f"cv={criterion!r} factors a matrix of {min(n, p)} columns, which is too "
-            "large; give a number of folds."
-        )
+    factors = regime.name != "matrix-free" or not asked
+    check_closed_form(options.solver, factors, criterion, min(n, p), _CLOSED_UP_TO)
     return regime
 
 
@@ -135,27 +127,13 @@ def _source(
 ) -> MomentFolds | RowSource:
     """The form of the data that suits."""
     rows = data.rows
-    if isinstance(rows, SummedRows) and criterion != "folds":
-        folds = MomentFolds.of(views, splits, standardize)
-        each = (folds.rows, folds.metric, folds.full, folds.train, folds.valid)
-        return MomentCriterion(*each, criterion)
-    if criterion == "folds" and regime.name == "primal":
-        return MomentFolds.of(views, splits, standardize)
-    if criterion == "folds":
-        return RowSource.of(views, splits, criterion, None, regime.inner, standardize)
-    dual = {"primal": False, "dual": True}.get(
-        regime.name, rows.n_rows < rows.n_penalized
-    )
-    inner = Regime("dual", None).inner
+    folds = criterion == "folds" and regime.name == "primal"
+    if folds or isinstance(rows, SummedRows):
+        return MomentFolds.of(views, splits, standardize, criterion)
+    wide = rows.n_rows < rows.n_penalized
+    dual = {"primal": False, "dual": True}.get(regime.name, wide)
+    inner = regime.inner if criterion == "folds" else INNER["dual"]
     return RowSource.of(views, splits, criterion, dual, inner, standardize)
-
-
-def _of_marginal(regime: Regime, source: GLMSource) -> Regime:
-    """The same solver, on the marginal likelihood of the source."""
-    assert regime.solver is not None
-    ratio, null_loss = source.null_deviance
-    marginal = MarginalLikelihood(ratio, null_loss)
-    return replace(regime, solver=replace(regime.solver, hypergradient=marginal))
 
 
 def _glm_regime(data: Prepared, criterion: str, options: TuningOptions) -> Regime:
@@ -179,13 +157,7 @@ def _glm_regime(data: Prepared, criterion: str, options: TuningOptions) -> Regim
         solver = Nested(NEWTON[name], Implicit(), LBFGSB())
     if left_out:
         factors = isinstance(solver.inner, NewtonCholesky | NewtonDual)
-        check_closed_form(given, factors, criterion)
+        limit = _CLASSES_UP_TO if data.rows.n_targets > 1 else INVERSE_UP_TO
         size = min(n, p) * data.rows.n_targets
-        coupled = data.rows.n_targets > 1
-        if size > (_CLASSES_UP_TO if coupled else INVERSE_UP_TO):
-            raise ValueError(
-                f"cv={criterion!r} inverts a matrix of {size} columns, which is too "
-                "large; give a number of folds."
-            )
-        solver = replace(solver, hypergradient=ApproximateLeaveOneOut())
+        check_closed_form(given, factors, criterion, size, limit)
     return Regime(name, solver, given)

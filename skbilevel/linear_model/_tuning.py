@@ -15,6 +15,7 @@ from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._guarded import tune_guarded
 from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
 from skbilevel.linear_model._tuned_criterion import tune_criterion
+from skbilevel.model_selection._named_criteria import CRITERIA
 from skbilevel.model_selection._outer_space import check_alpha_bounds
 from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.problems._losses import HALF_EVENT, facts_of
@@ -31,8 +32,7 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
     check_coordinates(options, resampling.criterion)
     if data.net:
         check_net(options, resampling)
-    if resampling.criterion == "reml":
-        _check_marginal(options)
+    _check_guarded(options, resampling.criterion)
     options = working_units(data, options)
     if _no_events(data):
         return without_events(data)
@@ -46,12 +46,13 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
     return tune_criterion(data, resampling, options)
 
 
-def _check_marginal(options: TuningOptions) -> None:
-    """Raise where the marginal likelihood is not what strengths are tuned on."""
-    if isinstance(options.hyperpenalty, str):
+def _check_guarded(options: TuningOptions, criterion: str) -> None:
+    """Raise where the guard is asked for a criterion that it does not take."""
+    alone = criterion in CRITERIA and not CRITERIA[criterion].guarded
+    if alone and isinstance(options.hyperpenalty, str):
         raise ValueError(
-            "cv='reml' needs hyperpenalty=None or a tuple: under 'auto' cv gives "
-            "the nested folds, and the guard has candidates from the evidence anyway."
+            f"cv={criterion!r} needs hyperpenalty=None or a tuple: under 'auto' cv "
+            "gives the nested folds, and the guard has candidates from the evidence."
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, is_guided
+from skbilevel.model_selection._named_criteria import CRITERIA
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
@@ -21,7 +22,6 @@ from skbilevel.problems import (
     quadratic_task,
     transfer,
 )
-from skbilevel.problems._evidence import EvidenceVariance, MomentEvidence
 from skbilevel.problems._moments import (
     CELL_BYTES,
     AugmentedRows,
@@ -41,13 +41,17 @@ _TASKS_APART_FROM = 300
 
 @dataclass(frozen=True)
 class MomentFolds:
-    """Swept moments of the full data, of training sets and of validation sets."""
+    """Swept moments of the full data, of training sets and of validation sets.
+
+    A ``criterion`` of `CRITERIA` needs those of the full data alone.
+    """
 
     rows: AugmentedRows
     metric: Array
     full: Swept
     train: Swept
     valid: Swept
+    criterion: str = "folds"
 
     @classmethod
     def of(
@@ -55,6 +59,7 @@ class MomentFolds:
         views: RowViews,
         splits: Sequence[Pair],
         standardize: bool,
+        criterion: str = "folds",
     ) -> MomentFolds:
         """From splits of the rows."""
         rows = views.full
@@ -77,7 +82,7 @@ class MomentFolds:
             square = np.maximum(np.diagonal(full.gram), 0.0)
             metric = unit_metric(square, float(weight[0]))
             full, train, valid = (scaled(s, metric) for s in (full, train, valid))
-        return cls(rows, metric, full, train, valid)
+        return cls(rows, metric, full, train, valid, criterion)
 
     @property
     def trace(self) -> float:
@@ -85,17 +90,16 @@ class MomentFolds:
         return float(np.trace(self.full.gram))
 
     @property
-    def variance(self) -> float:
-        """Total variance of the swept targets."""
-        return float(self.full.yy.sum() / self.full.weight)
-
-    @property
     def null_loss(self) -> float:
         """Mean loss of the unpenalized columns alone."""
-        return 0.5 * self.variance
+        return 0.5 * float(self.full.yy.sum() / self.full.weight)
 
     def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
-        """One stack of folds; tasks of their own where p is large."""
+        """One stack of folds; tasks of their own where p is large; or a closed form."""
+        if self.criterion != "folds":
+            closed = CRITERIA[self.criterion].moments
+            assert closed is not None
+            return outer.closed(closed(_fit(self.full), self.rows.n_free))
         train, valid = _fit(self.train), _fit(self.valid)
         weight_full = float(self.full.weight)
         if self.rows.n_penalized < _TASKS_APART_FROM:
@@ -131,35 +135,9 @@ class MomentFolds:
 
     def guide(self) -> Criterion | None:
         """GCV of the full data: one factorization where the folds take several."""
-        if not is_guided(self.rows):
+        if self.criterion != "folds" or not is_guided(self.rows):
             return None
         return GCV(_fit(self.full), float(self.rows.n_free))
-
-
-@dataclass(frozen=True)
-class MomentCriterion(MomentFolds):
-    """GCV or the restricted likelihood, for rows that are known by moments alone."""
-
-    criterion: str = "gcv"
-
-    def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
-        """The closed form."""
-        return outer.closed(self._closed)
-
-    @property
-    def _closed(self) -> Criterion:
-        full, n_free = self.full, self.rows.n_free
-        if self.criterion == "gcv":
-            return GCV(_fit(full), float(n_free))
-        parts = (full.gram, full.cross, full.yy, np.empty(0), full.weight)
-        alone = Swept(*(np.asarray(part)[None] for part in parts))
-        return EvidenceVariance(
-            MomentEvidence(alone, n_free=n_free),
-            np.diagonal(full.gram),
-            self.rows.n_targets,
-            float(full.weight),
-            n_free,
-        )
 
 
 def _fit(moments: Swept) -> QuadraticDataFit:

@@ -11,6 +11,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, is_guided, splits_among
+from skbilevel.model_selection._named_criteria import CRITERIA
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
@@ -27,13 +28,7 @@ from skbilevel.problems import (
     as_design,
     rows_task,
 )
-from skbilevel.problems._evidence import (
-    EvidenceVariance,
-    KernelEvidence,
-    MomentEvidence,
-)
-from skbilevel.problems._kernel import KernelRows
-from skbilevel.problems._moments import AugmentedRows, Swept, unit_metric
+from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.problems._ridge import solve_moments
 from skbilevel.solvers import InnerSolver
 
@@ -52,9 +47,9 @@ class RowSource:
         Penalized columns, shifted and scaled implicitly.
     splits : sequence of (train, valid)
         Folds; none for a closed form.
-    criterion : {"folds", "loo", "gcv", "reml"}
-        What is tuned.
-    dual : bool or None
+    criterion : str
+        What is tuned: "folds", or a name of `CRITERIA`.
+    dual : bool
         Whether closed forms work on kernels.
     inner : InnerSolver
         For folds and final coefficients.
@@ -67,7 +62,7 @@ class RowSource:
     design: Design
     splits: Sequence[Pair]
     criterion: str
-    dual: bool | None
+    dual: bool
     inner: InnerSolver
     views: RowViews
 
@@ -77,7 +72,7 @@ class RowSource:
         views: RowViews,
         splits: Sequence[Pair],
         criterion: str,
-        dual: bool | None,
+        dual: bool,
         inner: InnerSolver,
         standardize: bool,
     ) -> RowSource:
@@ -110,50 +105,15 @@ class RowSource:
         return float(self.fit.curvature_diag.sum())
 
     @property
-    def variance(self) -> float:
-        """Total variance of the swept targets."""
-        return float((self.swept.target**2).sum() / self.fit.weight_sum)
-
-    @property
     def null_loss(self) -> float:
         """Mean loss of the unpenalized columns alone."""
-        return 0.5 * self.variance
-
-    @cached_property
-    def _closed(self) -> Criterion:
-        if self.criterion == "loo":
-            return LeaveOneOut(self.swept, self.dual)
-        if self.criterion == "gcv":
-            return GCV.of(self.swept, self.dual)
-        return EvidenceVariance(
-            self._evidence,
-            self.fit.curvature_diag,
-            self.rows.n_targets,
-            float(self.fit.weight_sum),
-            self._n_free,
-        )
-
-    @property
-    def _n_free(self) -> int:
-        """Degrees of freedom that the unpenalized columns take."""
-        return self.rows.n_free
-
-    @property
-    def _evidence(self) -> MomentEvidence | KernelEvidence:
-        if _is_dual(self.design, self.dual):
-            rows = replace(KernelRows.of(self.rows), metric=self.metric)
-            return KernelEvidence(
-                rows, np.arange(self.rows.n_rows), n_free=self._n_free
-            )
-        fit, free = self.swept.moments, np.empty(0)
-        each = (fit.gram, fit.cross, fit.yy, free, fit.weight_sum)
-        swept = Swept(*(np.asarray(part)[None] for part in each))
-        return MomentEvidence(swept, n_free=self._n_free)
+        square = (self.swept.target**2).sum()
+        return 0.5 * float(square / self.fit.weight_sum)
 
     def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
         """Folds as weights on shared rows, or the closed form."""
         if self.criterion != "folds":
-            return outer.closed(self._closed)
+            return outer.closed(CRITERIA[self.criterion].rows(self))
         return outer.folds(self._tasks)
 
     @cached_property
@@ -171,8 +131,7 @@ class RowSource:
 
     def coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> Array:
         """Coefficients on the full data."""
-        primal = self.criterion != "folds" and not _is_dual(self.design, self.dual)
-        if primal:
+        if self.criterion != "folds" and not self.dual:
             moments = self.swept.moments
             return self._full(
                 self.fit, solve_moments(moments.gram, moments.cross, v[None])[0]
@@ -222,11 +181,6 @@ class RowSource:
         if self.criterion != "loo" or not is_guided(self.rows) or self.dual:
             return None
         return GCV(self.swept.moments, self.swept.free_rank)
-
-
-def _is_dual(design: Design, dual: bool | None) -> bool:
-    n, p = design.shape
-    return bool(n < p) if dual is None else dual
 
 
 def penalized_design(rows: AugmentedRows, metric: Array) -> Design:

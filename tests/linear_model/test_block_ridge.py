@@ -16,6 +16,7 @@ from skbilevel import (
     BilevelRidgeCV,
     RowBlocks,
 )
+from skbilevel.model_selection._named_criteria import OF_MOMENTS
 
 N, P = 900, 10
 
@@ -67,7 +68,7 @@ def test_same_as_in_memory(name, data):
     assert_same(*both(BilevelRidgeCV(**MODELS[name]), X, y, folds))
 
 
-@pytest.mark.parametrize("cv", ["gcv", "reml"])
+@pytest.mark.parametrize("cv", OF_MOMENTS)
 @pytest.mark.parametrize("name", ["plain", "unpenalized", "groups", "no intercept"])
 def test_criteria_in_closed_form(cv, name, data):
     X, y, _ = data

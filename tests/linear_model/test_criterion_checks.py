@@ -4,13 +4,12 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skbilevel import BilevelRidgeClassifierCV, BilevelRidgeCV
+from skbilevel.model_selection._named_criteria import CRITERIA
 
 SETTINGS = [
     {},
-    {"cv": "loo"},
-    {"cv": "gcv"},
+    *({"cv": name} for name in CRITERIA),
     {"cv": "gcv", "solver": "fcd"},
-    {"cv": "reml"},
     {"feature_groups": "shared"},
     {"solver": "amigo"},
     {"solver": "dual"},

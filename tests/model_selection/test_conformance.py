@@ -55,7 +55,13 @@ FORMS = {
     "evidence": ("gram", "kernel"),
     "approximate": ("gram", "kernel"),
 }
-SQUARES = [(name, form) for name in list(FORMS)[:4] for form in FORMS[name]]
+# Criteria that are half a sum of squared errors, which `errors_of` says.
+OF_SQUARES = ("held-out", "halves", "leave-one-out", "gcv")
+# Hypergradients of likelihoods.
+OF_LIKELIHOODS = {"approximate": ApproximateLeaveOneOut()}
+# Names of ``cv``, where they are others.
+NAMES = {"held-out": "folds", "leave-one-out": "loo", "evidence": "reml"}
+SQUARES = [(name, form) for name in OF_SQUARES for form in FORMS[name]]
 ALL = [(name, form) for name, forms in FORMS.items() for form in forms]
 INNERS = {"gram": "cholesky", "kernel": "dual", "products": "cg"}
 NEWTON = {"gram": NewtonCholesky(), "kernel": NewtonDual()}
@@ -65,7 +71,7 @@ def data_of(make_rows, name, shape, criterion):
     """Rows; classes of them for likelihoods."""
     setting = DATA[name]
     rows = make_rows(*SHAPES[shape], **setting)
-    if criterion != "approximate":
+    if criterion not in OF_LIKELIHOODS:
         return rows
     y = rows.y - rows.y.mean(axis=0)
     if y.shape[1] == 1:
@@ -90,11 +96,11 @@ class AtTheta:
         splits = splits_of(rows) if name == "held-out" else []
         if (name, form) == ("held-out", "gram"):
             source = MomentFolds.of(views, splits, standardize=False)
-        elif name == "approximate":
+        elif name in OF_LIKELIHOODS:
             loss = LogisticLoss() if rows.n_targets == 1 else SoftmaxLoss()
             source = GLMSource.of(views, (loss, loss), None, [], NEWTON[form], False)
         else:
-            kind = {"held-out": "folds", "leave-one-out": "loo"}.get(name, name)
+            kind = NAMES.get(name, name)
             inner = INNER[INNERS[form]]
             dual = form == "kernel"
             source = RowSource.of(views, splits, kind, dual, inner, standardize=False)
@@ -102,8 +108,8 @@ class AtTheta:
         problem = source.problem(OuterVector(self.parametrization, box))
         if isinstance(problem, CriterionProblem):
             self.run = DirectRun(problem)
-        elif name == "approximate":
-            nested = Nested(NEWTON[form], ApproximateLeaveOneOut(), LBFGSB())
+        elif name in OF_LIKELIHOODS:
+            nested = Nested(NEWTON[form], OF_LIKELIHOODS[name], LBFGSB())
             self.run = NestedRun(nested, problem, map)
         else:
             nested = Nested(INNER[INNERS[form]], Implicit(), LBFGSB())

@@ -165,7 +165,7 @@ def problem_of(kind, make_rows):
         source, inner = MomentFolds.of(views, pairs, False), INNER["cholesky"]
     else:
         inner = INNER["dual" if "dual" in kind else "cg"]
-        source = RowSource.of(views, pairs, "folds", None, inner, False)
+        source = RowSource.of(views, pairs, "folds", False, inner, False)
     par = FeatureStrengths(p, 0.1)
     outer = OuterVector(par, (np.full(p, -np.inf), np.full(p, np.inf)))
     solver = Nested(inner, Implicit(), LBFGSB())

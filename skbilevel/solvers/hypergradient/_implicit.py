@@ -9,7 +9,12 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems import CurvedLoss, RowsDataFit, Task
-from skbilevel.problems._approximate_leave_one_out import Features, gradient, leave_out
+from skbilevel.problems._approximate_leave_one_out import (
+    Features,
+    RowTerms,
+    gradient,
+    leave_out,
+)
 from skbilevel.problems._marginal import log_determinant
 from skbilevel.solvers._base import Counts, InnerSolution, InnerSolver, TaskEval
 from skbilevel.solvers._whitened_system import WhitenedSystem
@@ -84,36 +89,14 @@ class ApproximateLeaveOneOut:
         self, task: Task, v: Array, inner: InnerSolution, state: Any, *, tol: float
     ) -> TaskEval:
         """Mean outer loss and its gradient; there is no state."""
-        system, fit = inner.system, task.outer
-        if not isinstance(system, WhitenedSystem) or not isinstance(fit, RowsDataFit):
-            raise ValueError(
-                "Approximate leave-one-out needs the factors of NewtonCholesky or "
-                "NewtonDual as the inner solver."
-            )
+        system, fit = factored(task, inner)
         left = leave_out(features_of(system), fit.loss)
-        rows, design = system.rows, fit.design
-        pull, whitened = inner.solution.pull, None
-        if system.columns is not None and v.ndim == 1:
-            whitened = system.columns, system.root(system.columns)
-        grad = gradient(left, pull, design.iter_columns, rows, whitened)
-        grad = grad if v.ndim == 2 else grad.sum(axis=1)
-        # Unpenalized columns have no variance.
-        grad[: system.n_free] = 0.0
-        weight = fit.weight_sum
-        counts = inner.counts + Counts(n_factorizations=1)
-        return TaskEval(
-            np.asarray(left.value / weight),
-            grad / weight,
-            None,
-            counts,
-            inner.solution.converged,
-        )
+        grad = grad_v(left, v, inner, system)
+        return judged(left.value / fit.weight_sum, grad / fit.weight_sum, inner)
 
     def curvature(self, inner: InnerSolution, task: Task, D: Array) -> Array:
         """Gauss-Newton matrix for one target; D is the derivative of the variances."""
-        system, fit = inner.system, task.outer
-        assert isinstance(system, WhitenedSystem)
-        assert isinstance(fit, RowsDataFit)
+        system, fit = factored(task, inner)
         left, rows = leave_out(features_of(system), fit.loss), system.rows
         assert left.jacobian is not None
         pull = inner.solution.pull[:, 0]
@@ -123,6 +106,42 @@ class ApproximateLeaveOneOut:
         bend = fit.weight[rows] * fit.loss.curvature(left.eta, fit.y[rows])[:, 0]
         weight = float(np.asarray(task.weight) / fit.weight_sum)
         return np.asarray(weight * (J.T @ (bend[:, None] * J)))
+
+
+def factored(task: Task, inner: InnerSolution) -> tuple[WhitenedSystem, RowsDataFit]:
+    """The factors of a fit to all rows, and these rows."""
+    system, fit = inner.system, task.outer
+    if not isinstance(system, WhitenedSystem) or not isinstance(fit, RowsDataFit):
+        raise ValueError(
+            "A criterion of all rows needs the factors of NewtonCholesky or NewtonDual "
+            "as the inner solver."
+        )
+    return system, fit
+
+
+def grad_v(
+    found: RowTerms,
+    v: Array,
+    inner: InnerSolution,
+    system: WhitenedSystem,
+    more: Array | float = 0.0,
+) -> Array:
+    """Gradient in ``v`` of what was found of a fit, with ``more`` (p, t) added."""
+    whitened = None
+    if system.columns is not None and v.ndim == 1:
+        whitened = system.columns, system.root(system.columns)
+    columns, pull = system.fit.design.iter_columns, inner.solution.pull
+    grad = gradient(found, pull, columns, system.rows, whitened) + more
+    grad = grad if v.ndim == 2 else grad.sum(axis=1)
+    # Unpenalized columns have no variance.
+    grad[: system.n_free] = 0.0
+    return grad
+
+
+def judged(value: Any, grad: Array, inner: InnerSolution) -> TaskEval:
+    """An evaluation without a state, one factorization later."""
+    counts = inner.counts + Counts(n_factorizations=1)
+    return TaskEval(np.asarray(value), grad, None, counts, inner.solution.converged)
 
 
 def features_of(system: WhitenedSystem) -> Features:
@@ -175,32 +194,16 @@ class MarginalLikelihood:
         self, task: Task, v: Array, inner: InnerSolution, state: Any, *, tol: float
     ) -> TaskEval:
         """Value and its gradient; there is no state."""
-        value, slope, grad, _ = self._parts(task, v, inner)
-        counts = inner.counts + Counts(n_factorizations=1)
-        return TaskEval(
-            np.asarray(value),
-            value * slope * grad,
-            None,
-            counts,
-            inner.solution.converged,
-        )
+        value, slope, grad = self._parts(task, v, inner)
+        return judged(value, value * slope * grad, inner)
 
     def _parts(
         self, task: Task, v: Array, inner: InnerSolution
-    ) -> tuple[float, float, Array, WhitenedSystem]:
+    ) -> tuple[float, float, Array]:
         """Value, ``1 / q``, and the gradient of F."""
-        system, fit = inner.system, task.outer
-        if not isinstance(system, WhitenedSystem) or not isinstance(fit, RowsDataFit):
-            raise ValueError(
-                "cv='reml' needs the factors of NewtonCholesky or NewtonDual as the "
-                "inner solver."
-            )
+        system, _ = factored(task, inner)
         at, m = features_of(system), system.n_free
-        found, pull = log_determinant(at, m), inner.solution.pull
-        whitened = None
-        if system.columns is not None and v.ndim == 1:
-            whitened = system.columns, system.root(system.columns)
-        grad = gradient(found, pull, fit.design.iter_columns, system.rows, whitened)
+        found = log_determinant(at, m)
         problem = system.curvature.problem
         J = problem.value(system.T, at.eta)
         n = float(problem.weight.sum())
@@ -211,20 +214,17 @@ class MarginalLikelihood:
             q = max(n - m, 1.0) / self.ratio
             twice = 2.0 * (J + _NOISE_FLOOR * n * self.null_loss) + np.finfo(float).tiny
             misfit, scale = q * np.log(twice / n), q / twice
-        grad = grad - scale * pull**2
-        grad = grad if v.ndim == 2 else grad.sum(axis=1)
-        grad[:m] = 0.0
+        grad = grad_v(found, v, inner, system, -scale * inner.solution.pull**2)
         value = 0.5 * float(np.exp((misfit + found.value) / q))
-        return value, 1.0 / q, grad, system
+        return value, 1.0 / q, grad
 
     def curvature(self, inner: InnerSolution, task: Task, D: Array) -> Array:
         """Expected Hessian for one target; D is the derivative of the variances.
 
         That of F is ``T * T`` with ``T = X^T (C - C G C) X``, as for squared losses.
         """
-        system = inner.system
-        assert isinstance(system, WhitenedSystem)
-        value, slope, grad, _ = self._parts(task, system.v, inner)
+        system, _ = factored(task, inner)
+        value, slope, grad = self._parts(task, system.v, inner)
         whole = _expected(system, D)
         along = D.T @ grad
         weight = float(np.asarray(task.weight))

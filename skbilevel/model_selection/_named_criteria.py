@@ -1,0 +1,91 @@
+"""What the names of ``cv`` mean: one entry for each criterion of all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skbilevel.problems import GCV, Criterion, LeaveOneOut, QuadraticDataFit
+from skbilevel.problems._evidence import (
+    EvidenceVariance,
+    KernelEvidence,
+    MomentEvidence,
+)
+from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._moments import Swept
+from skbilevel.solvers import ApproximateLeaveOneOut
+from skbilevel.solvers._base import Hypergradient
+from skbilevel.solvers.hypergradient._implicit import MarginalLikelihood
+
+if TYPE_CHECKING:
+    from skbilevel.model_selection._glm_source import GLMSource
+    from skbilevel.model_selection._row_criteria import RowSource
+
+
+@dataclass(frozen=True)
+class NamedCriterion:
+    """How the criterion of a name is made; None where there is none.
+
+    Parameters
+    ----------
+    rows : callable
+        Of squared losses, from a source of rows.
+    moments : callable or None
+        Of squared losses, from moments of swept rows and the number of unpenalized
+        columns; row blocks are known by them alone.
+    likelihood : callable or None
+        The hypergradient of likelihoods, from their source.
+    words : tuple of two str
+        What the value is called, for squares and for likelihoods.
+    guarded : bool
+        Whether the guard takes the name, as the criterion of the shared strength.
+    """
+
+    rows: Callable[[RowSource], Criterion]
+    moments: Callable[[QuadraticDataFit, int], Criterion] | None = None
+    likelihood: Callable[[GLMSource], Hypergradient] | None = None
+    words: tuple[str, str] = ("validation MSE", "validation loss")
+    guarded: bool = True
+
+
+def _evidence(fit: QuadraticDataFit, n_free: int) -> EvidenceVariance:
+    parts = (fit.gram, fit.cross, fit.yy, np.empty(0), fit.weight_sum)
+    alone = Swept(*(np.asarray(part)[None] for part in parts))
+    evidence, square = MomentEvidence(alone, n_free=n_free), np.diagonal(fit.gram)
+    weight = float(fit.weight_sum)
+    return EvidenceVariance(evidence, square, fit.n_targets, weight, n_free)
+
+
+def _evidence_of_rows(source: RowSource) -> EvidenceVariance:
+    rows = source.rows
+    if not source.dual:
+        return _evidence(source.swept.moments, rows.n_free)
+    kernel = replace(KernelRows.of(rows), metric=source.metric)
+    evidence = KernelEvidence(kernel, np.arange(rows.n_rows), n_free=rows.n_free)
+    square, weight = source.fit.curvature_diag, float(source.fit.weight_sum)
+    return EvidenceVariance(evidence, square, rows.n_targets, weight, rows.n_free)
+
+
+CRITERIA = {
+    "loo": NamedCriterion(
+        rows=lambda source: LeaveOneOut(source.swept, source.dual),
+        likelihood=lambda source: ApproximateLeaveOneOut(),
+    ),
+    "gcv": NamedCriterion(
+        rows=lambda source: GCV.of(source.swept, source.dual),
+        moments=lambda fit, n_free: GCV(fit, float(n_free)),
+    ),
+    "reml": NamedCriterion(
+        rows=_evidence_of_rows,
+        moments=_evidence,
+        likelihood=lambda source: MarginalLikelihood(*source.null_deviance),
+        words=("marginal likelihood, as a variance",) * 2,
+        guarded=False,
+    ),
+}
+# Those of row blocks, and those of classes, counts and amounts.
+OF_MOMENTS = [name for name, each in CRITERIA.items() if each.moments]
+OF_LIKELIHOODS = [name for name, each in CRITERIA.items() if each.likelihood]
