@@ -115,6 +115,17 @@ def test_the_new_loss_is_one(capsys):
     )
 
 
+def test_the_new_criterion_is_one(capsys):
+    """Its derivatives are right, and it is no worse than GCV, as the page says."""
+    _, lines = run("add_a_criterion", capsys)
+    assert max(lines[0]) < 1e-7
+    gcv, ours = lines[1:]
+    assert ours[-1] <= gcv[-1]
+    page = (ROOT / "doc/developer/add_a_criterion.md").read_text(encoding="utf-8")
+    figures = re.findall(r"(\d+) columns, error ([\d.]+)", page)
+    np.testing.assert_allclose(np.array(figures, float), lines[1:], atol=0.011)
+
+
 @pytest.fixture
 def new_estimator(monkeypatch):
     """The example as a module, so that its class can be pickled."""

@@ -150,8 +150,9 @@ PAGES_WITH_CODE = {
     "oracles.md": 3,
     "developer/add_a_solver.md": 8,
     "developer/add_a_loss.md": 5,
+    "developer/add_a_criterion.md": 9,
     "developer/add_an_estimator.md": 3,
-    "developer/architecture.md": 3,
+    "developer/architecture.md": 5,
 }
 
 

@@ -98,13 +98,13 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
 
     Parameters
     ----------
-    cv : None, int, "loo", splitter or iterable, default=None
+    cv : None, int, "loo", "reml", splitter or iterable, default=None
         Under "auto" it gives the nested outer folds: None is shuffled 5-fold, twice
         below 1000 rows; another splitter is used once, and again with another seed
         if it takes one; "loo" is as None, but for one shared strength, which it
         chooses alone. Otherwise it is the criterion itself: folds, a hold-out where
         there is one split, or, for "loo", approximate leave-one-out by one Newton
-        step from the full fit.
+        step from the full fit. "reml" is the restricted likelihood, without the guard.
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the deviance.

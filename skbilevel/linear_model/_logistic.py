@@ -74,13 +74,14 @@ class BilevelLogisticCV(
         of every fold, so that nothing leaks;
         its ``y`` are 0 and 1, or one column of indicators per class.
     unpenalized, hyperpenalty : ...
-    cv : None, int, "loo", splitter or iterable, default=None
+    cv : None, int, "loo", "reml", splitter or iterable, default=None
         Under "auto" it gives the nested outer folds: None is shuffled,
         stratified 5-fold, twice below 1000 rows; another splitter is used once, and
         again with another seed if it takes one; "loo" is as None, but for one shared
         strength, which it chooses alone. Otherwise it is the criterion itself:
         stratified folds, a hold-out where there is one split, or, for "loo",
-        approximate leave-one-out by one Newton step from the full fit.
+        approximate leave-one-out by one Newton step from the full fit. "reml" is the
+        restricted likelihood, without the guard.
     solver : ...
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is

@@ -63,10 +63,7 @@ class MomentFolds:
     ) -> MomentFolds:
         """From splits of the rows."""
         rows = views.full
-        if views.same:
-            sums = _moments(rows, splits)
-        else:
-            sums = _moments_by_fold(views, splits)
+        sums = _moments(rows, splits) if views.same else _moments_by_fold(views, splits)
         weight = np.array(
             [rows.weight.sum()]
             + [rows.weight[a].sum() for a, _ in splits]

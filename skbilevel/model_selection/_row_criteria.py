@@ -133,9 +133,8 @@ class RowSource:
         """Coefficients on the full data."""
         if self.criterion != "folds" and not self.dual:
             moments = self.swept.moments
-            return self._full(
-                self.fit, solve_moments(moments.gram, moments.cross, v[None])[0]
-            )
+            W = solve_moments(moments.gram, moments.cross, v[None])[0]
+            return self._full(self.fit, W)
         return self._full(self.fit, self._inner_solution(self.fit, v))
 
     def fold_coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> list[Array]:

@@ -208,8 +208,7 @@ class MarginalLikelihood:
         J = problem.value(system.T, at.eta)
         n = float(problem.weight.sum())
         if self.ratio is None:
-            twice, q = 2.0 * J, n
-            misfit, scale = twice, 1.0
+            q, misfit, scale = n, 2.0 * J, 1.0
         else:
             q = max(n - m, 1.0) / self.ratio
             twice = 2.0 * (J + _NOISE_FLOOR * n * self.null_loss) + np.finfo(float).tiny
