@@ -11,8 +11,10 @@ from skbilevel.problems import (
     SquaredLoss,
     Task,
     as_design,
+    linear_oracles,
 )
 from skbilevel.solvers import minimize_bilevel
+from skbilevel.testing import check_problem
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ def folds_problem(X, y, loss, n_folds=5):
     return BilevelProblem(tuple(tasks), strengths, strengths.bounds(1e-6, 1e2))
 
 
+def check_oracles(problem, theta0):
+    """Every derivative that solvers ask of the whole problem, against differences."""
+    return check_problem(linear_oracles(problem, theta0)).checks
+
+
 def data(n=120, p=8, seed=0):
     """Three useful features, five useless ones, and 5 % wild targets."""
     rng = np.random.default_rng(seed)
@@ -116,6 +123,7 @@ def main():
         coef = result.w.reshape(5, -1).mean(axis=0)  # of the five training sets
         error = abs(coef - [1.0, 2.0, -1.0, 0.5, 0, 0, 0, 0, 0]).max()
         print(f"{type(loss).__name__:16} {result.message} Error {error:.2f}")
+    print(len(check_oracles(problem, theta0)), "checks of the problem hold")
 
 
 if __name__ == "__main__":

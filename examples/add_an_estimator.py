@@ -46,7 +46,7 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
         self.delta = delta
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, **params):
+    def fit(self, X, y=None, sample_weight=None, **params):
         """Tune the strengths and fit the coefficients."""
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
@@ -60,24 +60,23 @@ class BilevelPseudoHuberCV(RegressorMixin, BilevelGeneralizedLinearModel):
         resampling = resample(X, y, sample_weight, params).among(counts)
         counted = counts.take(y)
         center, unit = scale_of(counted, counts.weight)
-        loss = PseudoHuberLoss(self.delta)
-        # Searches start at zero, so zero should be a sensible prediction.
-        target = GLMTarget(((counted - center) / unit)[:, None], loss, loss)
+        loss = PseudoHuberLoss(self.delta * unit)
+        # Searches start at zero, which is then the prediction of the median.
+        offset = np.full((len(counted), 1), center)
+        target = GLMTarget(counted[:, None], loss, loss, offset, level=center)
         free, groups = self._strength_columns(X, resampling)
         columns = (free, self.fit_intercept, groups is not None)
         data = prepare_glm(counts.take(X), target, counts, False, *columns)
-        attributes = partial(self._attributes, X.dtype, center, unit)
-        followed = self._followed(*given, attributes)
+        followed = self._followed(*given, partial(self._attributes, X.dtype))
         part = self._fit_part(data, groups, resampling, followed.parts[0])
         score = partial(nested_score, self, X, y, [part], sample_weight, params)
         return self._conclude(followed, [part], score)
 
-    def _attributes(self, dtype, center, unit, parts):
+    def _attributes(self, dtype, parts):
         """Fitted attributes from what a search has found, by now or at its end."""
-        intercept = unit * parts[0].intercept[0] + center
         return {
-            "coef_": (unit * parts[0].coef[0]).astype(dtype),
-            "intercept_": dtype.type(intercept),
+            "coef_": parts[0].coef[0].astype(dtype),
+            "intercept_": dtype.type(parts[0].intercept[0]),
             **self._search_attributes(parts),
         }
 
@@ -91,7 +90,7 @@ def scale_of(y, weight):
     order = np.argsort(y, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
     low, middle, high = y[order][np.searchsorted(share, (0.25, 0.5, 0.75))]
-    return middle, (high - low) or 1.0
+    return float(middle), float(high - low) or 1.0
 
 
 def main():

@@ -18,7 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skbilevel import BilevelSearchCV
-from skbilevel.problems import OracleProblem, linear_oracles
+from skbilevel.blocks import RowBlocks
+from skbilevel.problems import OracleProblem
 from skbilevel.testing import check_problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,14 +106,13 @@ def test_the_new_loss_is_one(capsys):
     """Its derivatives are right, and wild targets do not move its coefficients."""
     found, lines = run("add_a_loss", capsys)
     assert max(line[0] for line in lines[:3]) < 1e-8
-    (squared,), (robust,) = (line[-1:] for line in lines[3:])
+    (squared,), (robust,) = (line[-1:] for line in lines[3:5])
     assert robust < 0.5 * squared
-    check_problem(
-        linear_oracles(
-            found["folds_problem"](*found["data"](), found["PseudoHuberLoss"]()),
-            np.full(8, 0.3),
-        )
-    )
+    assert lines[5][0] > 10
+    problem = found["folds_problem"](*found["data"](), found["PseudoHuberLoss"]())
+    found["check_oracles"](problem, np.full(8, 0.3))
+    with pytest.raises(TypeError, match=r"give linear_oracles\(problem, theta0\)"):
+        check_problem(problem)
 
 
 def test_the_new_criterion_is_one(capsys):
@@ -149,8 +149,26 @@ def test_the_new_estimator_is_robust(new_estimator):
     assert abs(few.coef_ - truth).max() < 0.4
     moved = make(**options).fit(X, 100.0 * y + 7.0)
     np.testing.assert_allclose(moved.coef_, 100.0 * few.coef_, rtol=1e-3, atol=0.1)
+    plain, tiny = (make().fit(X, unit * y) for unit in (1.0, 1e-8))
+    np.testing.assert_allclose(1e8 * tiny.coef_, plain.coef_, atol=1e-6)
+    np.testing.assert_allclose(1e16 * tiny.best_score_, plain.best_score_, rtol=1e-6)
     twice = make(**options, delta=1.0).fit(X, y, sample_weight=np.full(len(y), 2.0))
     assert np.isfinite(twice.coef_).all()
+
+
+@pytest.mark.parametrize("params", [{}, {"hyperpenalty": None, "cv": "loo"}])
+def test_the_new_estimator_scores_in_units_of_the_user(new_estimator, params):
+    """Also what folds leave out; and it says what it has not been taught."""
+    X, y = new_estimator.data(150)
+    X, y = X[:, 1:], 50.0 + 10.0 * y
+    model = new_estimator.BilevelPseudoHuberCV(**params)
+    model.scoring = "neg_median_absolute_error"
+    error = np.median(abs(y - model.fit(X, y).predict(X)))
+    assert -model.best_score_ == pytest.approx(error, rel=0.3)
+    with pytest.raises(NotImplementedError, match="no counterpart of BilevelPseudo"):
+        model.to_sklearn()
+    with pytest.raises(TypeError, match="BilevelPseudoHuberCV needs all rows"):
+        model.fit(RowBlocks.from_arrays(X, y))
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from skbilevel._array_api import (
     float_kinds,
     given_on_host,
     labels_beside,
+    refuse_others,
     worked_on,
 )
 from skbilevel._sklearn_compat import (
@@ -61,7 +62,7 @@ from skbilevel.model_selection._named_criteria import OF_LIKELIHOODS
 from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
 
 if TYPE_CHECKING:
-    from skbilevel.linear_model._block_glm_fit import AllRows, GLMReader
+    from skbilevel.linear_model._block_glm_fit import GLMReader
     from skbilevel.model_selection._block_glm import RowPart
 
 # What a fit sets, or may set.
@@ -172,7 +173,8 @@ class BilevelLinearModel(
         raise NotImplementedError
 
     def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
-        """``fit`` of a copy to rows that come in blocks."""
+        """``fit`` of a copy to rows that come in blocks; refused by default."""
+        refuse_others(self, blocks, "")
         raise NotImplementedError
 
     def _conclude(
@@ -332,7 +334,8 @@ class BilevelLinearModel(
 
     def _plain_model(self) -> Any:
         """What ``to_sklearn`` returns."""
-        raise NotImplementedError
+        name = type(self).__name__
+        raise NotImplementedError(f"scikit-learn has no counterpart of {name}.")
 
 
 class BilevelGeneralizedLinearModel(BilevelLinearModel):
@@ -363,6 +366,8 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
     def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
         from skbilevel.linear_model._block_glm_fit import GLMReader
 
+        if not hasattr(self, "_all_rows"):
+            return super()._fit_blocks(blocks)
         if blocks.feature_names is not None:
             self._block_names = np.asarray(blocks.feature_names, dtype=object)
         seed, count = seed_of(self.random_state), self._count_of_blocks()
@@ -378,12 +383,7 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
         return None
 
     def _check_part(self, part: RowPart) -> None:
-        """Raise where targets are impossible."""
-        raise NotImplementedError
-
-    def _all_rows(self, part: RowPart) -> AllRows:
-        """What passes over all rows have to know, after the fit to a part."""
-        raise NotImplementedError
+        """Raise where targets are impossible; by default none are."""
 
 
 def _publish(draft: Draft, y: Any) -> None:
@@ -437,11 +437,7 @@ def linear_predictor(model: Any, X: Any, method: str = "predict") -> Array:
     check_same_namespace(X, model, attribute="coef_", method=method)
     device = device_of(X)
     X = validate_data(
-        model,
-        X,
-        accept_sparse=("csr", "csc"),
-        dtype=float_kinds(X),
-        reset=False,
+        model, X, accept_sparse=("csr", "csc"), dtype=float_kinds(X), reset=False
     )
     coef, intercept = model.coef_, model.intercept_
     if device is not None:

@@ -207,9 +207,10 @@ class KernelTrainer:
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path as strengths."""
-        oracle = self.oracle()
-        grid = relative_grid(float(self.weight[0]), self.rows.n_penalized, n_points)
-        descent = None if self.likelihood is None else ROUGH_DESCENT
+        oracle, known = self.oracle(), self.likelihood
+        descent = None if known is None else ROUGH_DESCENT
+        counted = self.weight if known is None else known.counted(self.weight)
+        grid = relative_grid(float(counted[0]), self.rows.n_penalized, n_points)
         v, w = elastic_net_strengths(
             oracle, grid, ratio, descent, self.rows.column_size
         )

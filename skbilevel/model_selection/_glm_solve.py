@@ -12,6 +12,7 @@ from skbilevel.model_selection._glm_shared import RotatedRows, is_narrow
 from skbilevel.problems import Loss
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._kernel import Kernels
+from skbilevel.problems._losses import facts_of
 from skbilevel.problems._target_features import (
     Features,
     Scaled,
@@ -89,8 +90,21 @@ class TrainingProblem:
         found = minimize_whitened(self._whitened(self.X[:, :0]), tol=1e-12)
         loss = self.weight @ self.loss.value(found.eta, self.y).sum(axis=1)
         # Targets that are all the same leave nothing to compare a loss with.
-        mean = max(float(loss / self.weight.sum()), 1e-10)
-        return Null(found.eta, mean)
+        near = abs(self.y - self.y[:1]) <= 1e-12 * abs(self.y[:1])
+        same = self._in_nats or bool(near.all())
+        least = 1e-10 * self.bend_at(found.eta) if same else 1e-300
+        return Null(found.eta, max(float(loss / self.weight.sum()), least))
+
+    @property
+    def _in_nats(self) -> bool:
+        return facts_of(self.loss).noise(self.y.shape[1]) is not None
+
+    def bend_at(self, eta: Array) -> float:
+        """Mean curvature; one for a log likelihood, whose unit is known."""
+        if self._in_nats:
+            return 1.0
+        curvature = self.loss.curvature(eta, self.y).mean(axis=1)
+        return float(self.weight @ curvature / self.weight.sum()) or 1.0
 
     def rotated(self) -> RotatedRows:
         """Columns of which no more are left than there are rows."""
@@ -127,8 +141,9 @@ class TrainingProblem:
 
     @cached_property
     def largest_square(self) -> float:
-        """Largest weighted squared norm of a column."""
-        return float((self.weight @ self.X**2).max(initial=0.0))
+        """Largest weighted squared norm of a column, in the unit of the loss."""
+        square = float((self.weight @ self.X**2).max(initial=0.0))
+        return square * self.bend_at(self.null.eta)
 
     def solve_shared(self, v: float) -> State:
         """The solution at one variance for all columns."""

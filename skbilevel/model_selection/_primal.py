@@ -216,10 +216,11 @@ class MomentTrainer:
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path of every set as strengths."""
-        out = []
-        for f, weight in enumerate(self.weight):
+        out, known = [], self.likelihood
+        descent = None if known is None else ROUGH_DESCENT
+        counted = self.weight if known is None else known.counted(self.weight)
+        for f, weight in enumerate(counted):
             grid = relative_grid(float(weight), self.rows.n_penalized, n_points)
-            descent = None if self.likelihood is None else ROUGH_DESCENT
             size = self.rows.column_size
             out.append(
                 elastic_net_strengths(self.oracle(f), grid, ratio, descent, size)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from skbilevel._typing import Array
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems._moments import AugmentedRows
@@ -31,6 +33,10 @@ class Likelihood:
     weight: float
     null: float
     noise: float | None
+
+    def counted(self, weight: Array) -> Array:
+        """Sums of working weights as numbers of rows, whatever targets are units of."""
+        return weight if self.noise is not None else np.array([self.weight])
 
 
 class LogLinear(Protocol):

@@ -17,6 +17,9 @@ _STALE_UP_TO = 25
 _ROUGH = 0.1
 # Decrements that are small beside the objective.
 _FLAT = 1e-6
+# The unit of the loss counts as this share of that at the start, where events are none
+# and it falls without end.
+_FALLEN = 1e-12
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,15 @@ def minimize_whitened(
         Zero by default.
     tol : float
         The search ends where the decrement ``g^T H^-1 g``, an estimate of twice the
-        distance to the minimum, is below ``tol`` times the sum of the weights.
+        distance to the minimum, is below ``tol`` times the sum of the weights, in the
+        unit of the loss.
     max_iter : int
         Most steps.
     """
     shape = (problem.width, problem.n_targets)
     T = np.zeros(shape)
     eta = problem.eta(T)
-    value = problem.value(T, eta)
+    value, least = problem.value(T, eta), 0.0
     if start is not None:
         warm = np.array(start, dtype=np.float64)
         warm_eta = problem.eta(warm)
@@ -77,10 +81,10 @@ def minimize_whitened(
         # the better one.
         if warm_value <= value:
             T, eta, value = warm, warm_eta, warm_value
-    enough = tol * max(float(problem.weight.sum()), np.finfo(float).tiny)
     accuracy, stale = _ROUGH, None
     for n_iter in range(1, max_iter + 1):
-        grad = problem.grad(T, eta)
+        grad, enough = problem.grad(T, eta), max(problem.enough(tol, eta), least)
+        least = max(least, _FALLEN * enough)
         curvature = Curvature(problem, eta, stale)
         step, n_inner = curvature.solve(-grad, accuracy, 0.1 * enough)
         stale = curvature.factor if n_inner <= _STALE_UP_TO else None

@@ -86,6 +86,10 @@ class Whitened:
         """Changes of the objective, relative to it, that are rounding."""
         return rounding_of_sums(self.y)
 
+    def enough(self, tol: float, eta: Array) -> float:
+        """Decrements that are small; see `small_decrements`."""
+        return float(small_decrements(self.loss, tol, eta, self.y, self.weight))
+
     def eta(self, T: Array) -> Array:
         """Predictions."""
         eta = predict(self.Z, T)
@@ -108,6 +112,27 @@ class Whitened:
         return np.asarray(out)
 
 
+def small_decrements(
+    loss: Loss, tol: float, eta: Array, y: Array, weight: Array
+) -> Array:
+    """``tol`` times the sums of the weights, in the unit of the loss.
+
+    A log likelihood has the unit one, and squares, whose targets are scaled before. The
+    noise of other losses is known up to a factor, which has the units of the targets:
+    it is estimated at the predictions ``eta`` (..., n, t), by the squared gradients of
+    the rows over their curvatures.
+    """
+    total = np.asarray(np.maximum(weight.sum(axis=-1), np.finfo(float).tiny))
+    if loss.constant_curvature or facts_of(loss).noise(y.shape[-1]) is not None:
+        return tol * total
+    with np.errstate(all="ignore"):
+        square = (weight * (loss.grad(eta, y) ** 2).sum(axis=-1)).sum(axis=-1)
+        bend = (weight * loss.curvature(eta, y).sum(axis=-1)).sum(axis=-1)
+        unit = np.maximum(square / bend, _EXACT * bend / total)
+    # Where nothing bends, there is no estimate.
+    return tol * total * np.where(np.isfinite(unit), unit, 1.0)
+
+
 # Up to this many unknowns the Hessian over all classes is formed and factored.
 _DENSE_UP_TO = 200
 _CG_ITER = 500
@@ -115,6 +140,8 @@ _CG_ITER = 500
 _CACHED = 1 << 18
 # Added to the curvature of unpenalized columns, as a share of it: any unit will do.
 _RIDGE = 1e-10
+# Variances of targets, as a share of the curvature, that are rounding.
+_EXACT = 1e-24
 
 
 @dataclass(frozen=True)

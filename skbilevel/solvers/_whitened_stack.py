@@ -19,7 +19,7 @@ from skbilevel.problems._losses import Loss
 from skbilevel.problems._target_features import Scaled
 from skbilevel.solvers._limited_memory import InverseHessian
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
-from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_problem import Whitened, small_decrements
 
 _MEMORY, _MAX_ITER, _MAX_HALVINGS = 10, 500, 30
 # Steps after which Newton's method is asked.
@@ -74,6 +74,11 @@ class WhitenedStack:
         flat = T.reshape(-1, T.shape[-1]) @ self.Z.T
         return flat.reshape(self.y.shape)
 
+    def enough(self, tol: float, eta: Array) -> Array:
+        """Decrements (K,) that are small; see `small_decrements`."""
+        each = self.loss, tol, _last(eta), _last(self.y), self.weight
+        return small_decrements(*each)
+
     def eta(self, T: Array) -> Array:
         """Predictions (K, t, n)."""
         eta = self.along(T)
@@ -125,11 +130,11 @@ def minimize_stack(
 
     The search ends where the decrements ``g^T H g``, estimates of twice the distances
     to the minima with H the quasi-Newton model, are below ``tol`` times the sums of
-    weights. First models are diagonals of Hessians, which is right where columns are
-    nearly orthogonal, or multiples of the identity.
+    weights, in the unit of the loss. First models are diagonals of Hessians, which is
+    right where columns are nearly orthogonal, or multiples of the identity.
     """
     T, eta = start, problem.eta(start)
-    enough = tol * problem.weight.sum(axis=1)
+    enough = problem.enough(tol, eta)
     value, grad = problem.value(T, eta, penalty), problem.grad(T, eta, penalty)
     flat = grad.reshape(len(T), -1)
     sizes = [np.full(len(g), max(float(np.linalg.norm(g)), 1.0)) for g in flat]
@@ -149,6 +154,9 @@ def minimize_stack(
         pairs = zip(models, move.reshape(flat.shape), flat - before, strict=True)
         models = [model.push(s, y) for model, s, y in pairs]
         stuck, value = value - new <= problem.noise * abs(value), new
+        if ((-slope <= enough) | stuck).all():
+            # Its unit, where the start was far from here.
+            enough = problem.enough(tol, eta)
         if ((-slope <= enough) | stuck).all():
             return StackSolution(T, eta, n_iter, bool((-slope <= 1e4 * enough).all()))
     return StackSolution(T, eta, max_iter, False)

@@ -178,7 +178,7 @@ def solved(
     exact = Curvature(problem, problem.y).exact
     tol = tol if exact else max(tol**2, _LEAST_TOL)
     found = minimize_whitened(problem, start, tol=tol)
-    level = problem.value(found.T, found.eta) / max(float(problem.weight.sum()), 1e-300)
+    level = problem.value(found.T, found.eta) / problem.enough(1.0, found.eta)
     if level < _SMALL_LOSS:
         # Rows that are fitted nearly exactly: their loss says nothing about the rest.
         least = _LEAST_TOL * (_SMALL_LOSS if exact else 1.0)

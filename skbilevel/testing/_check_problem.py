@@ -63,6 +63,8 @@ def check_problem(
 
     Raises
     ------
+    TypeError
+        If the problem has no oracles; `linear_oracles` makes them of tasks.
     AssertionError
         At the first oracle that is wrong; the sentence names it and says what to
         look at.
@@ -106,6 +108,11 @@ def check_problem(
     >>> [check.oracle for check in report.checks if check.slope < 3]
     ['InnerOracles.grad', 'OuterOracles.grad']
     """
+    if not isinstance(problem, OracleProblem):
+        raise TypeError(
+            f"check_problem takes an OracleProblem, got {type(problem).__name__}; of a "
+            "BilevelProblem give linear_oracles(problem, theta0)."
+        )
     rng = np.random.default_rng(random_state)
     place = place_of(problem, theta, w, n_directions, rng)
     return ProblemReport(

@@ -7,10 +7,12 @@ from scipy import sparse
 from scipy.optimize import minimize
 
 from skbilevel import (
+    BilevelGammaCV,
     BilevelLogisticCV,
     BilevelPoissonCV,
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
+    BilevelTweedieCV,
 )
 
 N, P = 50, 5
@@ -210,3 +212,24 @@ def test_nothing_is_left_and_nothing_is_printed(capfd):
     ).fit(X, y)
     assert not model.coef_.any()
     assert capfd.readouterr() == ("", "")
+
+
+AMOUNTS = ((BilevelPoissonCV, 1.0), (BilevelTweedieCV, 1.5), (BilevelGammaCV, 2.0))
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+@pytest.mark.parametrize("params", [*MODES, {"hyperpenalty": None, "cv": "reml"}])
+@pytest.mark.parametrize(("estimator", "power"), AMOUNTS)
+def test_the_unit_of_amounts_changes_nothing(estimator, power, params, unit):
+    """But the level, and what has the unit of the deviance."""
+    X, eta = table(80)
+    y = np.random.default_rng(1).gamma(2.0, np.exp(eta))
+    y = np.ceil(y) if power == 1.0 else y * (power == 2.0 or eta > -1.0)
+    plain, other = (estimator(**params).fit(X, c * y) for c in (1.0, unit))
+    assert_allclose(other.coef_, plain.coef_, rtol=0, atol=1e-6)
+    assert_allclose(other.intercept_ - np.log(unit), plain.intercept_, atol=1e-6)
+    of_deviance = unit ** (2.0 - power)
+    assert_allclose(other.alpha_ / of_deviance, plain.alpha_, rtol=1e-4)
+    assert_allclose(other.dispersion_ / of_deviance, plain.dispersion_, rtol=1e-5)
+    if params.get("cv") != "reml":
+        assert_allclose(other.best_score_ / of_deviance, plain.best_score_, rtol=1e-5)
