@@ -38,9 +38,7 @@ from skbilevel._sparse import canonical
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
-from skbilevel._warn import warn_user
 from skbilevel.blocks import RowBlocks
-from skbilevel.exceptions import BoundaryWarning
 from skbilevel.linear_model._block_fit import rows_in_blocks
 from skbilevel.linear_model._columns import (
     Groups,
@@ -50,7 +48,7 @@ from skbilevel.linear_model._columns import (
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._draft import Draft
-from skbilevel.linear_model._first_look import warn_of_few_rows
+from skbilevel.linear_model._first_look import warn_of_edge, warn_of_few_rows
 from skbilevel.linear_model._following import Attributes, FollowedFit, FollowedPart
 from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._parameters import Parameters
@@ -238,11 +236,7 @@ class BilevelLinearModel(
                 partial(publish_attributes, data, groups=groups),
             )
         if published.edge and resampling.told_of_edges and not part.interrupted:
-            wide = rows.X.shape[1] > rows.weight.sum()
-            warn_user(
-                _edge_message(published.edge, wide, bool(len(rows.free))),
-                BoundaryWarning,
-            )
+            warn_of_edge(published.edge, rows)
         return published
 
     def _many_strengths(self, groups: Groups | None, n_penalized: int) -> bool:
@@ -391,24 +385,6 @@ def _publish(draft: Draft, y: Any) -> None:
     if hasattr(draft.model, "classes_"):
         draft.model.classes_ = labels_beside(y, draft.model.classes_)
     draft.publish()
-
-
-def _edge_message(edge: int, wide: bool, some_free: bool) -> str:
-    """What is wrong with a shared strength at an end of its range."""
-    if edge > 0:
-        rest = "" if wide else ", which is simpler to fit"
-        return (
-            "The best shared strength is zero: to regularize all features alike does "
-            f"not help, and the model is close to one without it{rest}. Set "
-            "alpha_bounds to keep the strengths away from zero."
-        )
-    features = "penalized feature" if some_free else "feature"
-    return (
-        "The best shared strength is infinite: where all share it, no "
-        f"{features} helps to predict held-out rows, and the model is close to one "
-        "without them. Check that rows of X and y belong together; or give alpha_init, "
-        "a strength to start from, or alpha_bounds."
-    )
 
 
 def check_weight(sample_weight: Any, X: Any) -> Array:

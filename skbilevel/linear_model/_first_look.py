@@ -1,4 +1,4 @@
-"""Data that can be fitted, but are probably not what the user meant."""
+"""Data and results of fits that are probably not what the user meant."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
-from skbilevel.exceptions import DataWarning
+from skbilevel.exceptions import BoundaryWarning, DataWarning
 from skbilevel.model_selection._plan import MIN_ROWS
+from skbilevel.problems._moments import AugmentedRows
 
 # Labels that are numbers: more than so many are suspicious, where they are floats or
 # where a label has fewer rows than this.
@@ -67,3 +68,24 @@ def warn_of_labels(classes: Array, codes: Array) -> None:
             "can be tested on it. Give such classes more rows, or leave them out.",
             DataWarning,
         )
+
+
+def warn_of_edge(edge: int, rows: AugmentedRows) -> None:
+    """A shared strength at an end of its range: infinite (-1), or zero."""
+    if edge > 0:
+        wide = rows.X.shape[1] > rows.weight.sum()
+        rest = "" if wide else ", which is simpler to fit"
+        words = (
+            "The best shared strength is zero: to regularize all features alike does "
+            f"not help, and the model is close to one without it{rest}. Set "
+            "alpha_bounds to keep the strengths away from zero."
+        )
+    else:
+        features = "penalized feature" if len(rows.free) else "feature"
+        words = (
+            "The best shared strength is infinite: where all share it, no "
+            f"{features} helps to predict held-out rows, and the model is close to one "
+            "without them. Check that rows of X and y belong together; or give "
+            "alpha_init, a strength to start from, or alpha_bounds."
+        )
+    warn_user(words, BoundaryWarning)

@@ -80,10 +80,12 @@ def _newton_step(
     s: Array, slope: Array, H: Array, warmth: float
 ) -> tuple[Array, float]:
     """Relative changes of the weights ``s^2``, and how far the objective may fall."""
-    M = s[:, None] * H * s + warmth * np.eye(len(s))
-    along, keep = np.linalg.solve(M, np.stack([s * slope, s], axis=1)).T
+    # Eigenvalues, because the warmth may be less than the rounding of H.
+    lam, U = np.linalg.eigh(s[:, None] * H * s)
+    lam = np.maximum(lam, 0.0) + warmth
+    along, keep = (U / lam @ (U.T @ np.stack([s * slope, s], axis=1))).T
     z = (s @ along) / (s @ keep) * keep - along
-    return z / s, float(z @ M @ z)
+    return z / s, float(lam @ (U.T @ z) ** 2)
 
 
 def _normalized(log_a: Array) -> Array:

@@ -1,5 +1,7 @@
 """Units of the columns, and columns that explain each other."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -233,3 +235,16 @@ def test_the_unit_of_amounts_changes_nothing(estimator, power, params, unit):
     assert_allclose(other.dispersion_ / of_deviance, plain.dispersion_, rtol=1e-5)
     if params.get("cv") != "reml":
         assert_allclose(other.best_score_ / of_deviance, plain.best_score_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("estimator", [BilevelPoissonCV, BilevelTweedieCV])
+@pytest.mark.parametrize("spread", [0.0, 1e-12, 1e-9])
+def test_targets_that_are_all_but_the_same(estimator, spread):
+    """Losses that are roundings are compared by their ratios."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X, y = rng.standard_normal((60, 4)), 3.0 + spread * rng.random(60)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = estimator().fit(X, y)
+        assert_allclose(model.predict(X), 3.0, rtol=1e-6)
