@@ -9,12 +9,13 @@ derivative of the negative logarithm is that of the log loss times ::
 up to a factor the probability that the label is right. So these are weights of rows
 with which the weighted log loss has the same solution. Trusted rows have ``rho = 0``
 and ``s = 1``. For every rate the strength is the best one for this likelihood of all
-rows in folds, which many rows determine; trusted rows choose the rate alone.
+rows in folds, which many rows determine; trusted rows choose the rate alone. Folds of
+all rows may only say that no label is flipped: a strong penalty explains flips, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from scipy.special import expit, log_expit, logit
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._row_weights import (
+    Point,
     RowWeights,
     TrustedTasks,
     gain_of,
@@ -30,9 +32,8 @@ from skbilevel.model_selection._row_weights import (
 )
 
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4)
-# Standard errors that are taken off a gain on trusted rows, which choose a rate alone,
-# and no strength.
-_CAUTION = 1.0
+# Standard errors that are taken off gains among rates whose gain is sure.
+_CHOICE = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ class FlippedRows:
     def fit(self, weight: Array, alpha: float, start: Array | None) -> Array:
         """Coefficients at the least mean loss, with a strength beside it."""
         design, total = self.tasks.design, float(weight.sum())
-        square = design.column_squares(self.tasks.weight)
-        unit = np.sqrt(self.tasks.weight.sum() / np.where(square > 0.0, square, 1.0))
-        odds, penalty = logit(self.right), np.full(len(unit), alpha)
+        odds, penalty = logit(self.right), np.full(design.shape[1], alpha)
         penalty[: self.tasks.n_free] = 0.0
+        # Curvature that no coefficient exceeds; of a constant column, the penalty's.
+        square = design.column_squares(self.tasks.weight) / self.tasks.weight.sum()
+        unit = 1.0 / np.sqrt(0.25 * square + penalty)
 
         def fun(u: Array) -> tuple[float, Array]:
             w = unit * u
@@ -91,13 +93,11 @@ def learn_flips(tasks: TrustedTasks) -> RowWeights:
     trusted = tasks.splits[0][1]
     sign = 2.0 * tasks.y[:, 0] - 1.0
     # Losses of rows as they are, and with the other label.
-    both = [-log_expit(np.array([sign * eta, -sign * eta])) for _, eta in looks]
+    both = [-log_expit(np.array([sign * eta, -sign * eta])) for *_, eta in looks]
     weight = tasks.weight[trusted]
-    path = [
-        gain_of(tasks, (both[0] - each)[:, trusted], weight, _CAUTION) for each in both
-    ]
-    chosen = int(np.argmax([point.sure for point in path]))
-    rate, (alpha, _) = RATES[chosen], looks[chosen]
+    path = [gain_of(tasks, (both[0] - each)[:, trusted], weight) for each in both]
+    chosen = _choice(path, [value for value, *_ in looks])
+    rate, alpha = RATES[chosen], looks[chosen][1]
     w = FlippedRows.of(tasks, rate).fit(tasks.weight, alpha, None)
     rows, factors = tasks.weighted, np.ones(len(sign))
     q = expit(sign * FlippedRows.of(tasks, rate).eta(w))[rows]
@@ -114,11 +114,22 @@ def learn_flips(tasks: TrustedTasks) -> RowWeights:
     return RowWeights(factors, alpha, losses, np.empty(0), table, chosen)
 
 
-def _look(rows: FlippedRows) -> tuple[float, Array]:
-    """The best strength, and log odds of all rows by models that did not see them."""
+def _choice(path: Sequence[Point], values: Sequence[float]) -> int:
+    """Place of a rate by gains on trusted rows and losses of all rows in folds.
+
+    Zero stays where all rows find no other rate more likely, or no gain is sure.
+    """
+    if min(values[1:]) > values[0]:
+        return 0
+    gains = [point.less(_CHOICE) if point.sure > 0.0 else 0.0 for point in path]
+    return int(np.argmax(gains))
+
+
+def _look(rows: FlippedRows) -> tuple[float, float, Array]:
+    """Loss and place of the best strength, and log odds by models of other rows."""
     tasks = rows.tasks
     models: dict[int, Array] = {}
-    best, found, worse = np.inf, (0.0, np.empty(0)), 0
+    best, found, worse = np.inf, (np.inf, 0.0, np.empty(0)), 0
     for alpha in strengths_of(tasks):
         eta = np.zeros(len(tasks.weight))
         for k, out in enumerate(_folds(tasks)):
@@ -129,7 +140,7 @@ def _look(rows: FlippedRows) -> tuple[float, Array]:
         value = float(tasks.weight @ rows.losses(eta))
         worse = worse + 1 if value >= best else 0
         if worse == 0:
-            best, found = value, (float(alpha), eta)
+            best, found = value, (value, float(alpha), eta)
         if worse == 2:
             break
     return found

@@ -357,17 +357,26 @@ def _end(walk: Iterator[Array], place: int) -> Array:
 
 
 @dataclass(frozen=True)
-class _Point:
+class Point:
     """A point of the path, and its gain over equal weights on trusted rows."""
 
     gain: float
-    sure: float
-    likely: float
+    lowest: float
+    error: float
+
+    def less(self, errors: float) -> float:
+        """The lowest gain, less a number of standard errors."""
+        return self.lowest - errors * self.error
+
+    @property
+    def sure(self) -> float:
+        """The gain that is positive where equal weights give way."""
+        return self.less(_CAUTION)
 
 
-def _surest(path: Sequence[_Point]) -> int:
+def _surest(path: Sequence[Point]) -> int:
     """Place of the best point whose gain is sure; the first are equal weights."""
-    likely = [point.likely if point.sure > 0.0 else 0.0 for point in path]
+    likely = [point.less(_CHOICE) if point.sure > 0.0 else 0.0 for point in path]
     return int(np.argmax(likely))
 
 
@@ -377,7 +386,7 @@ class _Found:
 
     theta: Array
     factors: Array
-    path: list[_Point]
+    path: list[Point]
 
     @property
     def sure(self) -> float:
@@ -385,16 +394,14 @@ class _Found:
         return self.path[_surest(self.path)].sure
 
 
-def _judged_path(
-    tasks: TrustedTasks, basis: Any, penalty: EqualWeights
-) -> list[_Point]:
+def _judged_path(tasks: TrustedTasks, basis: Any, penalty: EqualWeights) -> list[Point]:
     """Gains of the points, as far as the path is worth going."""
     judged = tasks.judged()
     walks = [_walk(tasks, (a, b), basis, penalty) for a, b, _, _ in judged]
     rows = np.concatenate([part for *_, part in judged])
     starts: list[Array | None] = [None] * len(judged)
     equal: Array | None = None
-    path: list[_Point] = []
+    path: list[Point] = []
     for thetas in zip(*walks, strict=True):
         parts = []
         for k, (_, _, split, part) in enumerate(judged):
@@ -411,10 +418,8 @@ def _judged_path(
     return path
 
 
-def gain_of(
-    tasks: TrustedTasks, gains: Array, weight: Array, caution: float = _CAUTION
-) -> _Point:
-    """Mean and sure gain from those of rows as they are and with other labels."""
+def gain_of(tasks: TrustedTasks, gains: Array, weight: Array) -> Point:
+    """Mean and lowest gain from those of rows as they are and with other labels."""
     seen, feared = gains
     total = float(weight.sum())
     mean = float(weight @ seen) / total
@@ -424,7 +429,7 @@ def gain_of(
         share = 1.0 / (total + 2.0)
         other = float(weight @ feared) / total
         lowest = min(mean, (1.0 - share) * mean + share * other)
-    return _Point(mean, lowest - caution * error, lowest - _CHOICE * error)
+    return Point(mean, lowest, float(error))
 
 
 def _seen_and_feared(tasks: TrustedTasks, w: Array, rows: Array) -> Array:

@@ -135,6 +135,31 @@ def test_a_rate_of_flips_and_the_weights_that_have_its_solution(binary):
     np.testing.assert_allclose(weight[~trusted], expected[~trusted], atol=1e-3)
 
 
+@pytest.mark.parametrize("by", ["flips", "agreement"])
+def test_a_column_that_is_constant_up_to_rounding_changes_nothing(binary, by):
+    _, X, y, trusted, *_ = binary
+    wider = np.column_stack([X, X[:, 0] * 1e-17 + 0.1, np.full(len(X), 0.1)])
+    narrow, wide = (
+        SampleWeightsCV(LogisticRegression(), by=by, refit=False).fit(
+            each, y, trusted=trusted
+        )
+        for each in (X, wider)
+    )
+    assert narrow.best_index_ == wide.best_index_ > 0
+    np.testing.assert_allclose(wide.row_loss_, narrow.row_loss_, rtol=0.3)
+
+
+def test_a_sure_gain_needs_that_folds_of_all_rows_agree():
+    """Trusted rows that are easy to predict make no flips of right labels."""
+    X, y, *_ = flipped(n=1000, share=0.0)
+    p = LogisticRegression().fit(X, y).predict_proba(X)[np.arange(1000), y]
+    trusted = (p > 0.6) & (p < 0.95)
+    model = SampleWeightsCV(LogisticRegression()).fit(X, y, trusted=trusted)
+    assert (model.hyperpenalty_["sure_gain"][1:] > 0.05).all()
+    assert model.best_index_ == 0
+    np.testing.assert_array_equal(model.sample_weight_, 1.0)
+
+
 def test_clean_labels_keep_their_weights():
     ratios = []
     for seed in range(3):
