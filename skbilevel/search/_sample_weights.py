@@ -153,10 +153,10 @@ class SampleWeightsCV(
     shrink beside the penalty where weights fall, and leaving out wrong rows would be
     punished by stronger regularization.
 
-    The guard asks for two standard errors (one for rates): with fewer than about 50
-    trusted rows it often keeps equal weights where others would have been better. It is
-    a linear model that finds the weights; what it cannot fit looks suspicious. A
-    ``class_weight`` of the estimator counts in the refit alone.
+    The guard asks for two standard errors: with fewer than about 50 trusted rows it
+    often keeps equal weights where others would have been better. It is a linear model
+    that finds the weights; what it cannot fit looks suspicious. A ``class_weight`` of
+    the estimator counts in the refit alone.
 
     References
     ----------

@@ -136,17 +136,12 @@ def test_a_rate_of_flips_and_the_weights_that_have_its_solution(binary):
 
 
 @pytest.mark.parametrize("by", ["flips", "agreement"])
-def test_a_column_that_is_constant_up_to_rounding_changes_nothing(binary, by):
-    _, X, y, trusted, *_ = binary
-    wider = np.column_stack([X, X[:, 0] * 1e-17 + 0.1, np.full(len(X), 0.1)])
-    narrow, wide = (
-        SampleWeightsCV(LogisticRegression(), by=by, refit=False).fit(
-            each, y, trusted=trusted
-        )
-        for each in (X, wider)
-    )
-    assert narrow.best_index_ == wide.best_index_ > 0
-    np.testing.assert_allclose(wide.row_loss_, narrow.row_loss_, rtol=0.3)
+def test_columns_that_are_constant_up_to_rounding_do_not_stop_the_search(binary, by):
+    _, X, y, trusted, wrong, *_ = binary
+    X = np.column_stack([X, X[:, 0] * 1e-17 + 0.1, np.full(len(X), 0.1)])
+    model = SampleWeightsCV(LogisticRegression(), by=by).fit(X, y, trusted=trusted)
+    assert model.best_index_ > 0
+    assert roc_auc_score(wrong[~trusted], model.row_loss_[~trusted]) > 0.9
 
 
 def test_a_sure_gain_needs_that_folds_of_all_rows_agree():
