@@ -29,6 +29,7 @@ from skbilevel.model_selection._row_weights import (
     TrustedTasks,
     gain_of,
     strengths_of,
+    surest,
 )
 
 RATES = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -119,17 +120,14 @@ def _choice(path: Sequence[Point], values: Sequence[float]) -> int:
 
     Zero stays where all rows find no other rate more likely, or no gain is sure.
     """
-    if min(values[1:]) > values[0]:
-        return 0
-    gains = [point.less(_CHOICE) if point.sure > 0.0 else 0.0 for point in path]
-    return int(np.argmax(gains))
+    return 0 if min(values[1:]) > values[0] else surest(path, _CHOICE)
 
 
 def _look(rows: FlippedRows) -> tuple[float, float, Array]:
     """Loss and place of the best strength, and log odds by models of other rows."""
     tasks = rows.tasks
     models: dict[int, Array] = {}
-    best, found, worse = np.inf, (np.inf, 0.0, np.empty(0)), 0
+    found, worse = (np.inf, 0.0, np.empty(0)), 0
     for alpha in strengths_of(tasks):
         eta = np.zeros(len(tasks.weight))
         for k, out in enumerate(_folds(tasks)):
@@ -138,9 +136,9 @@ def _look(rows: FlippedRows) -> tuple[float, float, Array]:
             models[k] = rows.fit(weight, alpha, models.get(k))
             eta[out] = rows.eta(models[k])[out]
         value = float(tasks.weight @ rows.losses(eta))
-        worse = worse + 1 if value >= best else 0
+        worse = worse + 1 if value >= found[0] else 0
         if worse == 0:
-            best, found = value, (value, float(alpha), eta)
+            found = value, float(alpha), eta
         if worse == 2:
             break
     return found

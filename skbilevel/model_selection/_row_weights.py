@@ -178,28 +178,27 @@ def learn_row_weights(tasks: TrustedTasks, basis: Any = None) -> RowWeights:
     """
     log_alpha, losses = _first_look(tasks, np.log(strengths_of(tasks)))
     tasks = _in_units_of_noise(tasks, losses)
-    best = _Found(np.empty(0), np.empty(0), [])
-    for round_ in range(_ROUNDS if basis is None else 1):
+    sure = -np.inf
+    for _ in range(_ROUNDS if basis is None else 1):
         columns = agreement(tasks, losses) if basis is None else basis
         penalty = EqualWeights(0.0, _shares(tasks, columns), log_alpha, _DRIFT)
-        path = _judged_path(tasks, columns, penalty)
-        theta = _end(_walk(tasks, None, columns, penalty), _surest(path))
-        found = _Found(theta, _factors(tasks, columns, theta), path)
-        if round_ and found.sure <= best.sure:
+        judged = _judged_path(tasks, columns, penalty)
+        place = surest(judged)
+        if judged[place].sure <= sure:
             break
-        best = found
-        losses = cross_fitted(tasks, best.factors, best.theta[0])[0]
-        if _surest(path) == 0:
+        path, chosen, sure = judged, place, judged[place].sure
+        theta = next(islice(_walk(tasks, None, columns, penalty), chosen, None))
+        factors = _factors(tasks, columns, theta)
+        losses = cross_fitted(tasks, factors, theta[0])[0]
+        if chosen == 0:
             break
-    factors, theta, path = best.factors, best.theta, best.path
     table = {
         "factor": np.array([np.inf, *FACTORS])[: len(path)],
         "gain": np.array([point.gain for point in path]),
         "sure_gain": np.array([point.sure for point in path]),
     }
-    return RowWeights(
-        factors, float(np.exp(theta[0])), losses, theta, table, _surest(path)
-    )
+    alpha = float(np.exp(theta[0]))
+    return RowWeights(factors, alpha, losses, theta, table, chosen)
 
 
 def strengths_of(tasks: TrustedTasks) -> Array:
@@ -285,13 +284,9 @@ def _model(
     theta = np.array([log_alpha])
     start = np.zeros(inner.size) if start is None else start
     first = float(np.linalg.norm(inner.at(theta, np.zeros(inner.size)).grad))
-    return _solve(inner, theta, start, _ACCURACY * first)
-
-
-def _solve(inner: WeightedRows, theta: Array, w: Array, threshold: float) -> Array:
+    threshold, rng = _ACCURACY * first, np.random.default_rng(0)
     solver = Newton(max_iter=100)
-    rng = np.random.default_rng(0)
-    return solver.solve(inner, theta, w, threshold=threshold, rng=rng).w
+    return solver.solve(inner, theta, start, threshold=threshold, rng=rng).w
 
 
 def _shares(tasks: TrustedTasks, basis: Any) -> Array:
@@ -351,11 +346,6 @@ def _walk(
         yield result.theta
 
 
-def _end(walk: Iterator[Array], place: int) -> Array:
-    """The point at a place of a walk; those behind it are not searched."""
-    return next(islice(walk, place, None))
-
-
 @dataclass(frozen=True)
 class Point:
     """A point of the path, and its gain over equal weights on trusted rows."""
@@ -374,24 +364,10 @@ class Point:
         return self.less(_CAUTION)
 
 
-def _surest(path: Sequence[Point]) -> int:
+def surest(path: Sequence[Point], errors: float = _CHOICE) -> int:
     """Place of the best point whose gain is sure; the first are equal weights."""
-    likely = [point.less(_CHOICE) if point.sure > 0.0 else 0.0 for point in path]
+    likely = [point.less(errors) if point.sure > 0.0 else 0.0 for point in path]
     return int(np.argmax(likely))
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a round has found."""
-
-    theta: Array
-    factors: Array
-    path: list[Point]
-
-    @property
-    def sure(self) -> float:
-        """The gain that its weights have surely."""
-        return self.path[_surest(self.path)].sure
 
 
 def _judged_path(tasks: TrustedTasks, basis: Any, penalty: EqualWeights) -> list[Point]:
@@ -413,7 +389,7 @@ def _judged_path(tasks: TrustedTasks, basis: Any, penalty: EqualWeights) -> list
         losses = np.concatenate(parts, axis=1)
         equal = losses if equal is None else equal
         path.append(gain_of(tasks, equal - losses, tasks.weight[rows]))
-        if len(path) - 1 - _surest(path) > _PATIENCE:
+        if len(path) - 1 - surest(path) > _PATIENCE:
             break
     return path
 
