@@ -214,8 +214,10 @@ def by_rows(function: Callable[[Any], Any], values: Any) -> Any:
     return device.xp.astype(made, values.dtype)
 
 
-def refuse_others(owner: Any, X: Any, why: str) -> None:
+def need_rows_in_memory(owner: Any, X: Any, why_numpy: str = "") -> None:
     """Raise where X lies with another library, or is not in memory.
+
+    ``why_numpy`` is the reason that is given for arrays of another library.
 
     Raises
     ------
@@ -226,12 +228,16 @@ def refuse_others(owner: Any, X: Any, why: str) -> None:
     if device is not None:
         raise TypeError(
             f"{name} takes arrays of NumPy only, and X is one of "
-            f"{device.xp.__name__}: {why}. Move X to the host first, or leave "
+            f"{device.xp.__name__}: {why_numpy}. Move X to the host first, or leave "
             "array_api_dispatch off."
         )
-    if hasattr(X, "__dask_graph__") or hasattr(X, "map_reduce"):
+    # The type is asked, since a data frame has its columns as attributes.
+    if hasattr(type(X), "__dask_graph__") or hasattr(type(X), "map_reduce"):
         kind = f"{type(X).__module__.partition('.')[0]} {type(X).__name__}"
         raise TypeError(
             f"{name} needs all rows in memory, and X is a {kind}: give X and y as "
             "arrays, of a random part of the rows where all of them do not fit."
         )
+
+
+refuse_others = need_rows_in_memory  # its name in search/_sample_weights.py

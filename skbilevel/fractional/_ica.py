@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._threads import one_blas_thread
@@ -158,7 +158,7 @@ class FractionalICA(
         ValueError
             If X is constant, or has a smaller rank than ``n_components``.
         """
-        refuse_others(self, X, "its searches on the sphere are NumPy's")
+        need_rows_in_memory(self, X, "its searches on the sphere are NumPy's")
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         mean = X.mean(axis=0, dtype=np.float64)
         U, size, V = np.linalg.svd(X - mean, full_matrices=False)
@@ -225,7 +225,7 @@ class FractionalICA(
             Components, of variance one in the rows of fit.
         """
         check_is_fitted(self)
-        refuse_others(self, X, "its components are")
+        need_rows_in_memory(self, X, "its components are")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return np.asarray((X - self.mean_) @ self.components_.T)
 

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._sparse import canonical
@@ -220,7 +220,7 @@ class FractionalSparseRegressor(
                 f"method={self.method!r} does not minimize: leave it out, or give "
                 "method='pcd' or 'auto'."
             )
-        refuse_others(self, X, "supports are looked for in columns that NumPy holds")
+        need_rows_in_memory(self, X, "its columns are those of NumPy")
         X, y = validate_data(
             self,
             X,

@@ -21,7 +21,7 @@ from skbilevel._array_api import (
     float_kinds,
     given_on_host,
     labels_beside,
-    refuse_others,
+    need_rows_in_memory,
     worked_on,
 )
 from skbilevel._sklearn_compat import (
@@ -172,7 +172,7 @@ class BilevelLinearModel(
 
     def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
         """``fit`` of a copy to rows that come in blocks; refused by default."""
-        refuse_others(self, blocks, "")
+        need_rows_in_memory(self, blocks)
         raise NotImplementedError
 
     def _conclude(

@@ -158,12 +158,16 @@ def splits_of(
             return []
         return leave_one_unit_out(np.arange(data.rows.n_rows), data.rows.fold)
     if resampling.criterion != "folds":
-        if resampling.features is not None or resampling.groups is not None:
-            raise ValueError(
-                f"cv={resampling.criterion!r} judges all rows of one X, but "
-                "transformers make another X of every training set, and groups stay "
-                "together in folds alone; give a number of folds or a splitter."
-            )
+        reasons = (
+            (resampling.features, "transformers make another X of every training set"),
+            (resampling.groups, "groups stay together in folds alone"),
+        )
+        for given, reason in reasons:
+            if given is not None:
+                raise ValueError(
+                    f"cv={resampling.criterion!r} judges all rows of one X, but "
+                    f"{reason}; give a number of folds or a splitter."
+                )
         return []
     if resampling.splits is None:
         n = data.rows.n_rows

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import OF_MODELS, ExplainedParameters
 from skbilevel._sklearn_compat import Interval, StrOptions
 from skbilevel._sparse import canonical
@@ -180,7 +180,7 @@ class PrivateLinearModel(
         for name in refused:
             reason = self._elsewhere.get(name, "it is not a parameter of fit")
             raise TypeError(f"fit() does not take {name}: {reason}.")
-        refuse_others(self, X, "the bound that noise hides is one of its sums")
+        need_rows_in_memory(self, X, "the bound that noise hides is one of its sums")
         X, y = validate_data(
             self, X, y, accept_sparse=("csr", "csc"), dtype=np.float64, **how
         )
@@ -321,7 +321,7 @@ class PrivateLinearModel(
     def _linear_predictor(self, X: Any) -> Array:
         """Linear predictions of rows that are clipped to the bounds of the features."""
         check_is_fitted(self, "coef_")
-        refuse_others(self, X, "its coefficients are")
+        need_rows_in_memory(self, X, "its coefficients are")
         X = validate_data(
             self, X, accept_sparse=("csr", "csc"), dtype=np.float64, reset=False
         )

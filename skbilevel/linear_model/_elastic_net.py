@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import OF_NETS
 from skbilevel._sklearn_compat import Interval, StrOptions
 from skbilevel._typing import Array
@@ -75,7 +75,7 @@ class BilevelNetRegressor(BilevelRegressor):
         raise NotImplementedError
 
     def _validate(self, X: Any, y: Any, **kwargs: Any) -> tuple[Any, Any]:
-        refuse_others(self, X, "coordinate descent is scikit-learn's")
+        need_rows_in_memory(self, X, "coordinate descent is scikit-learn's")
         shape: tuple[int, ...] = getattr(y, "shape", ())
         if len(shape) == 2:
             self._searches(shape[1])

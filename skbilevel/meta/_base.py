@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import OF_MODELS
 from skbilevel._sklearn_compat import _fit_context, _num_samples
 from skbilevel._threads import one_blas_thread
@@ -159,9 +159,21 @@ class MetaLinearModel(Versioned, TaskParameters):
         """Targets of a call of ``adapt`` as numbers."""
         return np.asarray(y)
 
+    def _scored(
+        self, metric: Callable[..., Any], X: Any, y: Any, weight: Any, tasks: Any
+    ) -> float:
+        """What a metric says of y and the predictions."""
+        if y is None:
+            raise ValueError(
+                f"score of {type(self).__name__} compares predictions with y, and y "
+                "is None: give y."
+            )
+        predicted = self.predict(X, tasks=tasks)
+        return float(metric(y, predicted, sample_weight=weight))
+
     def _read(self, X: Any, tasks: Any, **check: Any) -> tuple[Any, Any, Any]:
         """X without the column of tasks, y and the labels; ``reset`` is for fits."""
-        refuse_others(self, X, "its tasks are small, and stay on the processor")
+        need_rows_in_memory(self, X, "its tasks are small, and stay on the processor")
         with_y, reset = "y" in check, check.pop("reset", False)
         if with_y:
             check["y_numeric"] = is_regressor(self)

@@ -288,8 +288,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
         score : float
             Accuracy of ``predict(X, tasks=tasks)``.
         """
-        predicted = self.predict(X, tasks=tasks)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        return self._scored(accuracy_score, X, y, sample_weight, tasks)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -221,5 +221,4 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         score : float
             R2 of ``predict(X, tasks=tasks)``.
         """
-        predicted = self.predict(X, tasks=tasks)
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
+        return self._scored(r2_score, X, y, sample_weight, tasks)

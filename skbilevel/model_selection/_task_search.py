@@ -83,7 +83,7 @@ class TaskColumns:
 class SearchPoint:
     """Where a search ended, and the next one, on other tasks, may start.
 
-    Its steps are shorter in number if they are in ``unit``, the square roots of the
+    It takes fewer steps if they are in ``unit``, the square roots of the
     diagonal of the inverse Hessian, and inner solutions start at those ``near``.
     """
 

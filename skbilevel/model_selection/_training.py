@@ -35,7 +35,7 @@ class Likelihood:
     noise: float | None
 
     def counted(self, weight: Array) -> Array:
-        """Sums of working weights as numbers of rows, whatever targets are units of."""
+        """Sums of working weights as numbers of rows, in any unit of the targets."""
         return weight if self.noise is not None else np.array([self.weight])
 
 

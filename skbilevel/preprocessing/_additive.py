@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.metaestimators import available_if
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._label_functions import asks_for_transformer
 from skbilevel.preprocessing._additive_blocks import in_blocks, predicted
 from skbilevel.preprocessing._original_columns import terms_of
@@ -76,7 +76,7 @@ class AdditivePipeline(Pipeline):
         self : AdditivePipeline
             The fitted pipeline.
         """
-        refuse_others(self, X, "the columns of its terms are made by SciPy")
+        need_rows_in_memory(self, X, "the columns of its terms are made by SciPy")
         last = self.steps[-1][1]
         make = getattr(last, "feature_groups", None)
         if not (callable(make) and asks_for_transformer(make)):

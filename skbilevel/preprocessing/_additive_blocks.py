@@ -33,7 +33,7 @@ class TableBlocks:
     X : array or data frame
         The table.
     beside : dict
-        y, weights, offsets and groups.
+        What has an entry for every row: y, weights, offsets, groups or tasks.
     """
 
     transform: Callable[[Any], Any]
@@ -44,7 +44,8 @@ class TableBlocks:
         """Iterate over the blocks, from the first one."""
         for start in range(0, _num_samples(self.X), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            part = {name: value[rows] for name, value in self.beside.items()}
+            beside = self.beside.items()
+            part = {name: _safe_indexing(value, rows) for name, value in beside}
             part["X"] = self.transform(_safe_indexing(self.X, rows))
             yield part
 
@@ -79,10 +80,10 @@ def in_blocks(
 def predicted(predict: Callable[..., Any], X: Any, params: dict[str, Any]) -> Any:
     """What a method says of all rows, a block after the other where they are many."""
     n = _num_samples(X) if hasattr(X, "shape") else 0
-    offset = params.get("offset")
-    if n <= _BLOCK or not (offset is None or np.shape(offset) == (n,)):
+    beside = {name: value for name, value in params.items() if np.ndim(value)}
+    # What has another length is refused with the number of all rows.
+    if n <= _BLOCK or any(_num_samples(value) != n for value in beside.values()):
         return predict(X, **params)
-    beside = {} if offset is None else {"offset": np.asarray(offset)}
     parts = TableBlocks(lambda rows: rows, X, beside)()
     found = [predict(**{**params, **part}) for part in parts]
     if isinstance(found[0], tuple):

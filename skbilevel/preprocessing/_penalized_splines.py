@@ -13,7 +13,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._sklearn_compat import (
     Interval,
     StrOptions,
@@ -48,7 +48,7 @@ class SplineColumns(Versioned, TransformerMixin, BaseEstimator):
         return getattr(self, "missing", "error") == "indicator"
 
     def _checked(self, X: Any, reset: bool) -> Array:
-        refuse_others(self, X, "the basis is made by SciPy")
+        need_rows_in_memory(self, X, "the basis is made by SciPy")
         return validate_data(
             self,
             X,

@@ -12,7 +12,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import column_or_1d, get_tags, indexable
 from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import OF_SEARCH, ExplainedParameters
 from skbilevel._sklearn_compat import (
     CallbackSupportMixin,
@@ -229,7 +229,7 @@ class BilevelSearchCV(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
-        refuse_others(self, X, "tables of the folds are made by SciPy and NumPy")
+        need_rows_in_memory(self, X, "tables of the folds are made by SciPy and NumPy")
         chain = Chain.of(self.estimator)
         step = LastStep.of(chain.last, self.cv, self.n_jobs, self.verbose)
         if y is None:

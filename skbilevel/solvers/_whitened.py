@@ -17,8 +17,8 @@ _STALE_UP_TO = 25
 _ROUGH = 0.1
 # Decrements that are small beside the objective.
 _FLAT = 1e-6
-# The unit of the loss counts as this share of that at the start, where events are none
-# and it falls without end.
+# The unit of the loss is at least this share of its value at the start: where all
+# counts are zero, the unit falls without end.
 _FALLEN = 1e-12
 
 

@@ -117,7 +117,7 @@ def small_decrements(
 ) -> Array:
     """``tol`` times the sums of the weights, in the unit of the loss.
 
-    A log likelihood has the unit one, and squares, whose targets are scaled before. The
+    The unit is one for log likelihoods, and for squares, whose targets were scaled. The
     noise of other losses is known up to a factor, which has the units of the targets:
     it is estimated at the predictions ``eta`` (..., n, t), by the squared gradients of
     the rows over their curvatures.

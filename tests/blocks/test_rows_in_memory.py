@@ -115,3 +115,12 @@ def test_a_transformer_of_blocks(rows):
     blocks = skbilevel.RowBlocks.from_arrays(X, targets["numbers"])
     with pytest.raises(TypeError, match="needs all rows in memory"):
         PenalizedSplines().fit(X).transform(blocks)
+
+
+def test_columns_are_no_methods(rows):
+    X, _ = rows
+    frame = pd.DataFrame(X, columns=["map_reduce", "__dask_graph__", "c", "d"])
+    model = PenalizedSplines(4).fit(frame)
+    np.testing.assert_array_equal(
+        model.transform(frame), PenalizedSplines(4).fit_transform(X)
+    )

@@ -344,3 +344,25 @@ def test_offsets_of_another_length(monkeypatch):
     with pytest.raises(ValueError, match="offset has shape"):
         model.predict(table, offset=np.zeros(101))
     assert not hasattr(model, "predict_proba")
+
+
+@pytest.mark.parametrize("kind", [list, np.array, "pandas", "polars"])
+def test_tasks_of_many_rows(kind, monkeypatch):
+    table, y = make_table(60)
+    tasks = np.repeat(["a", "b", "c"], 20)
+    shift = 3.0 * (tasks == "b")
+    model = make_additive(MetaRidge(), smooth=PenalizedSplines(4))
+    model.fit(table, y + shift, metaridge__tasks=tasks)
+    if kind == "pandas":
+        given = pd.Series(tasks, index=np.arange(60)[::-1])
+    elif kind == "polars":
+        given = pl.Series(tasks)
+    else:
+        given = kind(tasks)
+    whole = model.predict(table, tasks=tasks)
+    monkeypatch.setattr("skbilevel.preprocessing._additive_blocks._BLOCK", 25)
+    assert_allclose(model.predict(table, tasks=given), whole, rtol=1e-12)
+    one = model.predict(table, tasks="b")
+    assert_allclose(one[20:40], whole[20:40], rtol=1e-12)
+    with pytest.raises(ValueError, match="59 labels, but X has 60 rows"):
+        model.predict(table, tasks=given[:59])
