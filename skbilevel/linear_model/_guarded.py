@@ -20,7 +20,7 @@ from skbilevel.model_selection._candidate_average import GuardResult
 from skbilevel.model_selection._family import LossFamily, in_kernels
 from skbilevel.model_selection._glm_rows import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
-from skbilevel.model_selection._large_rows import is_large, is_large_glm
+from skbilevel.model_selection._large_rows import is_large, is_large_glm, is_large_ridge
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, check_metadata
 from skbilevel.model_selection._outer_space import check_alpha_bounds
@@ -121,8 +121,13 @@ def _by_products(data: Prepared, options: TuningOptions) -> bool:
     if data.net:
         return False
     if data.quadratic:
-        return is_large(data.rows)
+        return is_large_ridge(data.rows)
     return is_large_glm(data.rows, _by_target(data, options))
+
+
+def _is_large(data: Prepared) -> bool:
+    """Whether folds inside of training sets are single hold-outs."""
+    return (is_large_ridge if data.quadratic else is_large)(data.rows)
 
 
 def _family_of(data: Prepared) -> LossFamily | None:
@@ -241,10 +246,10 @@ def _recipe_by_size(
     p, sets = data.rows.n_penalized, [plan.full, *plan.outer]
     if options.groups is not None:
         # Dispersed losses need half-sampling beside the evidence.
-        halves = (not data.quadratic and is_dispersed(data)) or is_large(data.rows)
+        halves = (not data.quadratic and is_dispersed(data)) or _is_large(data)
         halves = halves or options.metadata is not None
         recipe = recipe.for_groups(len(options.groups.labels), p, halves)
-    elif options.metadata is None and not is_large(data.rows):
+    elif options.metadata is None and not _is_large(data):
         recipe = recipe.for_features(in_kernels(data.rows, sets))
     elif not evidence_pays(data):
         recipe = replace(recipe, evidence=())
@@ -331,7 +336,7 @@ def plan_of(
         plan = split_plan(request, resampling.splits, resampling.by_membership)
     if data.net:
         return plan.tuned_on_folds()
-    if is_large(data.rows):
+    if _is_large(data):
         X = data.rows.X
         given, rowwise = resampling.splits is not None, resampling.by_membership
         return large_plan(plan, request, given, rowwise, int(X.size))
@@ -349,7 +354,7 @@ def _tunes_on_halves(data: Prepared, options: TuningOptions) -> bool:
     """Whether anything but the elastic net, the evidence and one strength is tuned."""
     if data.net:
         return False
-    if options.metadata is not None or is_large(data.rows):
+    if options.metadata is not None or _is_large(data):
         return True
     if data.quadratic:
         return False

@@ -18,8 +18,8 @@ from skbilevel.problems import Loss
 from skbilevel.solvers.inner._newton_cg import NewtonCG
 
 # Variances whose product with the largest curvature of a column exceeds this are
-# beyond what products in single precision can tell from infinity.
-_SAFE = 1e8
+# beyond what products of so many bytes a number can tell from infinity.
+_SAFE = {4: 1e8, 8: 1e12}
 
 
 @dataclass(frozen=True)
@@ -144,4 +144,5 @@ def ceiling_of(problem: LargeProblem, index: Array) -> float:
     fit = problem.fit(index)
     squares = fit.design.column_squares(fit.weight)[problem.layout.n_free :]
     top = float(np.max(squares, initial=0.0))
-    return float(np.log(_SAFE / top)) if top > 0 else 0.0
+    safe = _SAFE[np.dtype(problem.precision).itemsize]
+    return float(np.log(safe / top)) if top > 0 else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
@@ -61,7 +61,7 @@ def guarded_large(
     ----------
     views : RowViews
         Rows of the full data and the folds; ``y`` holds class indicators, 0 and 1,
-        counts or amounts.
+        counts, amounts, or the targets of least squares.
     loss, outer : Loss
         The loss inside, and the one that strengths are tuned and scored by.
     offset : ndarray of shape (n, t) or None
@@ -98,7 +98,9 @@ def guarded_large(
     (p x targets) double precision numbers hold, where up to eight folds are scored:
     coefficients of every candidate in these and adjoints of the hold-outs in single
     precision, the vectors of one solve, and what is returned. With ``by_target``
-    variances and metadata of the classes are as many arrays again.
+    variances and metadata of the classes are as many arrays again. Metadata,
+    points of paths while they are made and published strengths are as many as 130
+    arrays (p,).
     """
     budget, limits = budget or LargeBudget(), limits or Limits()
 
@@ -179,18 +181,22 @@ class LargeGuard:
 
     def _alone(self, tuned: Tuned, began: float) -> GuardResult:
         """The shared strength of the first fold, which no held-out row has judged."""
-        full, choice = self.tuning.moved(self.plan, tuned), Choice.first(1)
+        full, choice = self._moved(tuned), Choice.first(1)
         seconds = perf_counter() - began
         return self._result(full, tuned, choice, np.ones(1), np.nan, [], seconds)
 
+    def _moved(self, first: Tuned) -> Tuned:
+        """Strengths of the first fold for the full data."""
+        return self.tuning.moved(self.plan, first, self.folds[0].view)
+
     def _solved(self, tuning: LargeTuning, s: TrainingSet, tuned: Tuned) -> Tuned:
         """Candidates of one training set with their coefficients."""
-        W = tuning.solve(s.rows, tuned.v[0], None)
+        W = tuning.solve(s.rows, tuned.variances(0), None)
         # From one start: a candidate that goes on from another has more steps.
         rest = {
-            c: tuning.solve(s.rows, v, W)
-            for c, v in enumerate(tuned.v)
-            if c and c not in tuned.W
+            c: tuning.solve(s.rows, tuned.variances(c), W)
+            for c in range(1, len(tuned.v))
+            if c not in tuned.W
         }
         return replace(tuned, W={0: W, **rest, **tuned.W})
 
@@ -198,11 +204,11 @@ class LargeGuard:
         self, folds: Sequence[Tuned], full: Tuned | None, began: float
     ) -> GuardResult:
         """Choose by some folds; publish the average."""
-        tuning, plan = self.tuning, self.plan
-        known = [[f.W[c] for c in range(len(f.v))] for f in folds]
+        plan = self.plan
+        known = [map(f.working, range(len(f.v))) for f in folds]
         choice = self._choice(folds[0], self._predicted(known))
         seconds = perf_counter() - began
-        full = tuning.moved(plan, folds[0]) if full is None else full
+        full = self._moved(folds[0]) if full is None else full
         a = choice.weight
         published = [
             self._published(each, s.rows, tuned, a)
@@ -214,7 +220,7 @@ class LargeGuard:
         if loss > choice.loss[best]:
             # The ratio is a compromise where a strength covers several classes.
             a, loss = np.eye(len(a))[best], float(choice.loss[best])
-            published = [(f.v[best], f.W[best]) for f in folds]
+            published = [(f.variances(best), f.working(best)) for f in folds]
         return self._result(full, folds[0], choice, a, loss, published, seconds)
 
     def _choice(self, tuned: Tuned, held: HeldOut) -> Choice:
@@ -222,7 +228,7 @@ class LargeGuard:
         refined = (DEVIATIONS,) == tuple(name for name, _ in tuned.names[2:])
         return (choose_refined if refined else Averaging.choose)(self.averaging, held)
 
-    def _predicted(self, working: Sequence[Sequence[Array]]) -> HeldOut:
+    def _predicted(self, working: Sequence[Iterable[Array]]) -> HeldOut:
         """What the candidates of the scored folds predict for held-out rows."""
         held_out = self.plan.held_out[: len(working)]
         eta, y = [], []
@@ -242,16 +248,16 @@ class LargeGuard:
         """Variances (p,) of an average of candidates, and working coefficients."""
         layout = tuning.problem.layout
         taken = [int(c) for c in np.flatnonzero(a)]
-        W, start = dict(tuned.W), None
+        W, start = {c: tuned.working(c) for c in taken if c in tuned.W}, None
         for c in taken:
             if c not in W:
-                W[c] = tuning.solve(index, tuned.v[c], start)
+                W[c] = tuning.solve(index, tuned.variances(c), start)
             start = W[c]
         if len(taken) == 1:
-            v = tuned.v[taken[0]]
+            v = tuned.variances(taken[0])
         else:
             start = sum(a[c] * W[c] for c in taken)
-            w = sum(a[c] * layout.coefficients(W[c], tuned.v[c]) for c in taken)
+            w = sum(a[c] * layout.coefficients(W[c], tuned.variances(c)) for c in taken)
             grad = tuning.problem.fit(index).at(start).grad
             u = layout.spread(-np.asarray(grad, dtype=np.float64), 1)
             ceiling = np.exp(ceiling_of(tuning.problem, index))
@@ -289,7 +295,7 @@ class LargeGuard:
         candidates = Candidates(
             families,
             np.array(values),
-            np.stack(full.v)[None],
+            np.stack([full.variances(c) for c in range(len(full.v))])[None],
             np.empty((1, 0, p, t)),
             shared,
         )

@@ -41,12 +41,17 @@ def is_large(rows: AugmentedRows) -> bool:
     if isinstance(rows, SummedRows):
         return False
     p = rows.n_penalized
-    thin = sparse.issparse(rows.X)
-    # Kernels take up to fifteen times as long and are no better on texts.
-    if thin and _DENSE_SIDE < rows.n_rows < p:
-        return True
-    regime = choose_regime(rows.n_rows, p, thin)
+    regime = choose_regime(rows.n_rows, p, sparse.issparse(rows.X))
     return regime == "matrix-free" or (regime == "primal" and p > _GRAM_UP_TO)
+
+
+def is_large_ridge(rows: AugmentedRows) -> bool:
+    """The same, and wide sparse rows.
+
+    Kernels take up to fifteen times as long there and are no better on texts.
+    """
+    wide = _DENSE_SIDE < rows.n_rows < rows.n_penalized
+    return is_large(rows) or (wide and sparse.issparse(rows.X))
 
 
 def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:
@@ -143,7 +148,7 @@ class LargeProblem:
     Parameters
     ----------
     rows : AugmentedRows
-        The rows; ``y`` holds class indicators, 0 and 1, counts or amounts.
+        The rows; ``y`` holds class indicators, 0 and 1, counts, amounts, or targets.
     loss, outer : Loss
         The loss inside and the one that candidates are scored by.
     offset : ndarray of shape (n, t) or None
@@ -167,7 +172,8 @@ class LargeProblem:
     ) -> LargeProblem:
         """One copy of a sparse X by columns, none of a dense one."""
         if rows.y_shift.any():
-            rows = replace(rows, y=rows.targets(np.arange(rows.n_rows)))
+            y, none = rows.targets(np.arange(rows.n_rows)), np.zeros_like(rows.y_shift)
+            rows = replace(rows, y=y, y_shift=none)
         if sparse.issparse(rows.X):
             design, layout = _sparse_columns(rows)
         else:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
+from scipy import sparse
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice
@@ -127,10 +128,10 @@ class Tuned:
     ----------
     names : list of tuple
         Family of every candidate, and its hyperpenalty or place on a path.
-    v : list of ndarray of shape (p,) or (p, t)
-        Variances in units of the training set.
+    v : list of array of shape (p,) or (p, t)
+        Variances in units of the training set; sparse where they come from a path.
     W : dict
-        Working coefficients of the candidates that are known.
+        Working coefficients of the candidates that are known, in the same form.
     shared : SharedPoint
         Where the shared path ended.
     center : float
@@ -146,14 +147,26 @@ class Tuned:
     """
 
     names: list[tuple[str, float]]
-    v: list[Array]
-    W: dict[int, Array]
+    v: list[Array | sparse.coo_array]
+    W: dict[int, Array | sparse.coo_array]
     shared: SharedPoint
     center: float
     coordinates: Coordinates
     beta: Array
     curvature: Array
     start: Array | None = None
+
+    def variances(self, c: int) -> Array:
+        """Variances of candidate c."""
+        return _dense(self.v[c])
+
+    def working(self, c: int) -> Array:
+        """Working coefficients of candidate c, which are known."""
+        return _dense(self.W[c])
+
+
+def _dense(values: Any) -> Array:
+    return np.asarray(values.toarray() if sparse.issparse(values) else values)
 
 
 @dataclass(frozen=True)
@@ -275,17 +288,15 @@ class LargeTuning:
     def _with_paths(self, tuned: Tuned, index: Array) -> Tuned:
         """The points of the paths of the same rows behind what was tuned."""
         points = [] if self.paths is None else self.paths.of(self.problem, index)
-        n = len(tuned.v)
-        box = np.exp(self._box(ceiling_of(self.problem, index)))
-        return replace(
-            tuned,
-            names=[*tuned.names, *((name, value) for name, value, _, _ in points)],
-            v=[
-                *tuned.v,
-                *(np.clip(v, self.limits.low, box[1]) for _, _, v, _ in points),
-            ],
-            W=dict(enumerate((W for *_, W in points), n)) if self.limits.open else {},
-        )
+        names, v, W = list(tuned.names), list(tuned.v), dict(tuned.W)
+        high = np.exp(self._box(ceiling_of(self.problem, index))[1])
+        for name, value, own, working in points:
+            clipped = np.clip(own, self.limits.low, high)
+            if np.array_equal(clipped, own):
+                W[len(v)] = sparse.coo_array(working)
+            names.append((name, value))
+            v.append(sparse.coo_array(clipped))
+        return replace(tuned, names=names, v=v, W=W)
 
     def _deviations(
         self,
@@ -328,8 +339,11 @@ class LargeTuning:
         working = self.problem.layout.variances(v)
         return np.asarray(NewtonCG().solve(fit, working, start, tol=tol).W)
 
-    def moved(self, plan: NestedPlan, first: Tuned) -> Tuned:
-        """Strengths of the first fold in units of the full data, not tuned on them."""
+    def moved(self, plan: NestedPlan, first: Tuned, view: View | None) -> Tuned:
+        """Strengths of the first fold in units of the full data, not tuned on them.
+
+        ``view`` is that of the fold; columns that it lacks get no strength by a path.
+        """
         index = plan.full.rows
         weight = self._weight(plan.outer[0].rows)
         shift = np.log(transfer(1.0, weight, self._weight(index)))
@@ -338,7 +352,10 @@ class LargeTuning:
         v = self._variances(index, center, shape, first.beta, None, first.start)
         # Free deviations belong to the fold: without them, metadata take their place.
         tuned = sum(name in TUNED for name, _ in first.names)
-        v = [*v, v[-1]][:tuned] + [each * np.exp(shift) for each in first.v[tuned:]]
+        v = [*v, v[-1]][:tuned]
+        for c in range(tuned, len(first.v)):
+            own = first.variances(c) * np.exp(shift)
+            v.append(own if view is None else view.pull(own, len(v[0])))
         return replace(first, v=v, W={}, center=center)
 
     def full(
@@ -354,7 +371,7 @@ class LargeTuning:
             made = fold._holdout((s.rows, valid), shape, first.start)
             holdouts.append(replace(made, view=fold.view))
         search = self._search(holdouts, first.center, first.shared.null)
-        states: list[Any] = [(first.W[1], None)] + [(None, None)] * (take - 1)
+        states: list[Any] = [(first.working(1), None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
         region = BallRegion(tol=budget.gain * first.shared.null)
         beta, point = region.minimize(
@@ -369,5 +386,5 @@ class LargeTuning:
         shape = first.coordinates.apply(found)
         v = self._variances(index, center, shape, beta, free, first.start)
         names = self._names(free, first.shared.null)
-        tuned = replace(first, names=names, v=v, center=center, beta=beta)
+        tuned = replace(first, names=names, v=v, W={}, center=center, beta=beta)
         return self._with_paths(tuned, index)

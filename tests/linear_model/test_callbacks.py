@@ -381,7 +381,7 @@ def test_published_algorithm_stops():
 def test_large_regimes(estimator, monkeypatch):
     """Matrix-free guards tell their steps, and end when they are asked to."""
     for module, name in (
-        (_guarded, "is_large"),
+        (_guarded, "is_large_ridge"),
         (_guarded, "is_large_glm"),
     ):
         monkeypatch.setattr(module, name, lambda *args: True)

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification, make_regression
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 
-from skbilevel import BilevelLogisticCV, BilevelPoissonCV, BilevelRidgeCV
+from skbilevel import (
+    BilevelLogisticCV,
+    BilevelPoissonCV,
+    BilevelRidgeCV,
+    BilevelSearchCV,
+)
 from skbilevel.linear_model import _guarded
 from skbilevel.linear_model._following import FollowedPart
 from skbilevel.model_selection import (
@@ -194,21 +201,23 @@ def test_guard_while_it_publishes(monkeypatch):
     assert model.best_score_ == whole.best_score_
 
 
-def test_large_guard(monkeypatch):
+@pytest.mark.parametrize("estimator", [BilevelLogisticCV, BilevelRidgeCV])
+def test_large_guard(estimator, monkeypatch):
     """Strengths of the first fold, moved to the full data."""
     X, y = make_classification(300, 8, n_informative=3, random_state=0)
-    monkeypatch.setattr(_guarded, "is_large_glm", lambda *args: True)
-    whole = BilevelLogisticCV().fit(X, y)
+    for name in ("is_large_glm", "is_large_ridge"):
+        monkeypatch.setattr(_guarded, name, lambda *args: True)
+    whole = estimator().fit(X, y)
     tuning = _large_tuning.LargeTuning
     for name, at in (("fold", 2), ("full", 1)):
         with monkeypatch.context() as patch:
             patch.setattr(tuning, name, Interrupt(getattr(tuning, name), at))
-            model = interrupted(BilevelLogisticCV(), X, y)
+            model = interrupted(estimator(), X, y)
         assert model.score(X, y) > whole.score(X, y) - 0.03
         ratio = np.median(model.alpha_ / whole.alpha_)
         assert 0.1 < ratio < 10.0
     monkeypatch.setattr(tuning, "_deviations", Interrupt(tuning._deviations, 1))
-    model = interrupted(BilevelLogisticCV(), X, y)
+    model = interrupted(estimator(), X, y)
     np.testing.assert_allclose(model.alpha_, model.alpha_[0], rtol=1e-6)
     assert model.score(X, y) > whole.score(X, y) - 0.05
     assert np.isnan(model.best_score_)
@@ -308,3 +317,18 @@ def test_signal(mode):
     assert float(score[0].split()[1]) > 0.1
     assert "KeyboardInterrupt" in errors
     assert run.returncode not in (0, None)
+
+
+def test_large_guard_whose_folds_have_other_columns(monkeypatch):
+    """Points of paths that a fold found go to the columns of all rows by name."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"w{k}" for k in range(150)])
+    docs = [" ".join(rng.choice(words, 12)) for _ in range(160)]
+    y = np.array([("w2 " in doc) + 0.1 * rng.standard_normal() for doc in docs])
+    monkeypatch.setattr(_guarded, "is_large_ridge", lambda *args: True)
+    tuning = _large_tuning.LargeTuning
+    monkeypatch.setattr(tuning, "full", Interrupt(tuning.full, 1))
+    search = BilevelSearchCV(make_pipeline(TfidfVectorizer(min_df=2), BilevelRidgeCV()))
+    model = interrupted(search, docs, y).best_estimator_[-1]
+    assert np.isfinite(model.coef_).all()
+    assert "elastic_net" in model.hyperpenalty_["family"]

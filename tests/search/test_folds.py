@@ -439,7 +439,7 @@ def test_every_fold_has_its_own_vocabulary(last, large, monkeypatch):
     docs, y = texts(160, 300)
     if large:
         monkeypatch.setattr(_guarded, "is_large_glm", lambda *args: True)
-        monkeypatch.setattr(_guarded, "is_large", lambda *args: True)
+        monkeypatch.setattr(_guarded, "is_large_ridge", lambda *args: True)
     search = BilevelSearchCV(make_pipeline(TfidfVectorizer(), last), cv=KFold(4))
     search.fit(docs, y)
     vocabulary = search.best_estimator_[0].get_feature_names_out()
