@@ -238,6 +238,3 @@ def need_rows_in_memory(owner: Any, X: Any, why_numpy: str = "") -> None:
             f"{name} needs all rows in memory, and X is a {kind}: give X and y as "
             "arrays, of a random part of the rows where all of them do not fit."
         )
-
-
-refuse_others = need_rows_in_memory  # its name in search/_sample_weights.py

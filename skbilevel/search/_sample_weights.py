@@ -10,7 +10,7 @@ from sklearn.utils import check_array, column_or_1d, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._array_api import refuse_others
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
     HasMethods,
@@ -70,9 +70,10 @@ class SampleWeightsCV(
     """Learn weights of rows from trusted rows, and refit any estimator with them.
 
     Put it around an estimator where some labels are wrong, or some sources of rows
-    worse than others, and where the rows of a small part can be trusted. With losses
-    ``l_i`` of a linear model (the log loss of classes, the squared loss of a
-    regression), it learns weights ``s_i`` and one strength ``a`` together::
+    worse than others, and where the rows of a small part can be trusted. Unless a rate
+    of flipped labels gives the weights (below), it takes losses ``l_i`` of a linear
+    model (the log loss of classes, the squared loss of a regression) and learns weights
+    ``s_i`` and one strength ``a``, pulled to that of equal weights ``a_0``, together::
 
         min over s, a of    mean over trusted rows j of  l_j(w(s, a))
                             + factor * (variance of log s + 0.1 * (log a - log a_0)^2)
@@ -278,7 +279,9 @@ class SampleWeightsCV(
     def _fit(
         self, X: Any, y: Any, given: Any, trusted: Any, labels: Any, params: Any
     ) -> None:
-        refuse_others(self, X, "derivatives by weights are taken on the processor")
+        need_rows_in_memory(
+            self, X, "derivatives by weights are taken on the processor"
+        )
         chain = Chain.of(self.estimator)
         check_takes_weights(chain.last)
         if y is None:
