@@ -59,8 +59,7 @@ _ELSEWHERE = {
     "labels": "labels of rows go to fit(X, y, labels=...)",
     "groups": "labels of rows that stay together go to fit(X, y, groups=...)",
     "sample_weight": "weights that are known go to fit(X, y, sample_weight=...)",
-    "alpha": "the strength is learned together with the weights; leave it out",
-    "C": "the strength is learned together with the weights; leave it out",
+    **dict.fromkeys(("alpha", "C"), "it is learned with the weights; leave it out"),
 }
 
 
@@ -70,10 +69,9 @@ class SampleWeightsCV(
     """Learn weights of rows from trusted rows, and refit any estimator with them.
 
     Put it around an estimator where some labels are wrong, or some sources of rows
-    worse than others, and where the rows of a small part can be trusted. Unless a rate
-    of flipped labels gives the weights (below), it takes losses ``l_i`` of a linear
-    model (the log loss of classes, the squared loss of a regression) and learns weights
-    ``s_i`` and one strength ``a``, pulled to that of equal weights ``a_0``, together::
+    worse than others, and where some rows can be trusted. Unless a rate of flipped
+    labels gives the weights (below), losses ``l_i`` of a linear model (log or squared
+    loss) teach weights ``s_i`` and one strength ``a``, near that of equal ones ``a_0``::
 
         min over s, a of    mean over trusted rows j of  l_j(w(s, a))
                             + factor * (variance of log s + 0.1 * (log a - log a_0)^2)
@@ -279,9 +277,7 @@ class SampleWeightsCV(
     def _fit(
         self, X: Any, y: Any, given: Any, trusted: Any, labels: Any, params: Any
     ) -> None:
-        need_rows_in_memory(
-            self, X, "derivatives by weights are taken on the processor"
-        )
+        need_rows_in_memory(self, X, "its derivatives are taken on the processor")
         chain = Chain.of(self.estimator)
         check_takes_weights(chain.last)
         if y is None:
