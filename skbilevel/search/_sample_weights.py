@@ -71,7 +71,7 @@ class SampleWeightsCV(
     Put it around an estimator where some labels are wrong, or some sources of rows
     worse than others, and where some rows can be trusted. Unless a rate of flipped
     labels gives the weights (below), losses ``l_i`` of a linear model (log or squared
-    loss) teach weights ``s_i`` and one strength ``a``, near that of equal ones ``a_0``::
+    loss) teach weights ``s_i`` and one strength ``a``, near ``a_0`` of equal ones::
 
         min over s, a of    mean over trusted rows j of  l_j(w(s, a))
                             + factor * (variance of log s + 0.1 * (log a - log a_0)^2)
