@@ -80,12 +80,16 @@ def _newton_step(
     s: Array, slope: Array, H: Array, warmth: float
 ) -> tuple[Array, float]:
     """Relative changes of the weights ``s^2``, and how far the objective may fall."""
-    # Eigenvalues, because the warmth may be less than the rounding of H.
-    lam, U = np.linalg.eigh(s[:, None] * H * s)
-    lam = np.maximum(lam, 0.0) + warmth
-    along, keep = (U / lam @ (U.T @ np.stack([s * slope, s], axis=1))).T
+    M = s[:, None] * H * s + warmth * np.eye(len(s))
+    both = np.stack([s * slope, s], axis=1)
+    try:
+        along, keep = np.linalg.solve(M, both).T
+    except np.linalg.LinAlgError:
+        # Losses that are roundings have a curvature beside which the warmth is lost.
+        lam, U = np.linalg.eigh(M)
+        along, keep = (U / np.maximum(lam, warmth) @ (U.T @ both)).T
     z = (s @ along) / (s @ keep) * keep - along
-    return z / s, float(lam @ (U.T @ z) ** 2)
+    return z / s, float(z @ M @ z)
 
 
 def _normalized(log_a: Array) -> Array:
