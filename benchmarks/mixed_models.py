@@ -1,18 +1,21 @@
-"""``MetaRidge`` beside mixed models of other packages, in one run.
+"""``MetaRidge`` beside mixed models and pretrained lassos of others, in one run.
 
-``python benchmarks/mixed_models.py`` needs statsmodels, and gpboost where it is to be
-measured; neither belongs to the environment of this package. 30 % of the rows of every
-task are held out. Columns that statsmodels could not tell from others are left out for
-all, since it raises on them. Figures are mean squared errors of the standardized
-target and seconds of a fit, means over splits; "no" counts fits that statsmodels called
-not converged. ``SKBILEVEL_DATA`` names the folder of the data sets.
+``python benchmarks/mixed_models.py`` measures statsmodels, gpboost and ptlasso where
+they are installed; none belongs to the environment of this package. 30 % of the rows of
+every task are held out. Columns that statsmodels could not tell from others are left
+out for all, since it raises on them. Figures are mean squared errors of the
+standardized target and CPU seconds of a fit, means over splits; "no" counts fits that
+statsmodels called not converged. A fit that takes more than ``--cap`` CPU seconds is
+"not done", and other splits of its set are not tried. ``SKBILEVEL_DATA`` names the
+folder of the data sets.
 """
 
 import argparse
+import signal
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 from related_tasks import Rows, load_tasks
@@ -23,6 +26,8 @@ from skbilevel import MetaRidge
 SETS = ("ames_housing", "exam_schools", "hsb82_maths")
 # A column that others explain up to this share of its variance is left out.
 _ALIASED = 1e-6
+# ptlasso has as many folds in every task, and raises where a task has fewer rows.
+_FOLDS = 10
 
 
 def independent(X: np.ndarray) -> np.ndarray:
@@ -112,6 +117,42 @@ def boosted(train: Rows, test: Rows) -> tuple[np.ndarray, bool]:
     return np.asarray(found["mu"]), True
 
 
+def gathered(train: np.ndarray) -> np.ndarray:
+    """A group per task, where tasks of fewer rows than folds are one group together.
+
+    The next smallest tasks join them until that group has as many rows as folds.
+    """
+    counts = np.bincount(train)
+    order = np.argsort(counts, kind="stable")
+    small = np.sum(counts < _FOLDS)
+    while counts[order[:small]].sum() < _FOLDS * (small > 0):
+        small += 1
+    group = np.arange(len(counts))
+    group[order[:small]] = len(counts)
+    return group
+
+
+def pretrained(**options: float) -> Callable[[Rows, Rows], tuple[np.ndarray, bool]]:
+    """A lasso of all tasks, then one of each, of ptlasso with its defaults.
+
+    `alpha` says how much of the first the second forgets; without it, one of five is
+    chosen by cross-validation.
+    """
+
+    def predict(train: Rows, test: Rows) -> tuple[np.ndarray, bool]:
+        from ptlasso import PretrainedLasso, PretrainedLassoCV
+
+        # It shuffles rows by the state of numpy.
+        np.random.seed(0)  # noqa: NPY002
+        kind = PretrainedLasso if options else PretrainedLassoCV
+        model = kind(n_folds=_FOLDS, verbose=False, n_threads=1, **options)
+        group = gathered(train.task)
+        model.fit(train.X, train.y, group[train.task])
+        return model.predict(test.X, group[test.task]), True
+
+    return predict
+
+
 METHODS = {
     "MetaRidge()": meta("auto"),
     'MetaRidge("intercept")': meta("intercept"),
@@ -119,42 +160,75 @@ METHODS = {
     "MixedLM, intercept": mixed(False),
     "MixedLM, slopes": mixed(True),
     "GPModel, slopes": boosted,
+    "PretrainedLasso(alpha=0)": pretrained(alpha=0.0),
+    "PretrainedLasso(alpha=.5)": pretrained(alpha=0.5),
+    "PretrainedLassoCV()": pretrained(),
 }
+PACKAGES = {"MixedLM": "statsmodels", "GPModel": "gpboost", "Pretrained": "ptlasso"}
+
+
+def installed() -> list[str]:
+    """The methods whose packages are here."""
+    absent = tuple(name for name, of in PACKAGES.items() if find_spec(of) is None)
+    return [method for method in METHODS if not method.startswith(absent)]
 
 
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="*", default=SETS)
-    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--methods", nargs="*", default=installed())
     parser.add_argument("--splits", type=int, default=2)
+    parser.add_argument("--cap", type=float, default=120.0)
     options = parser.parse_args()
+    signal.signal(signal.SIGPROF, stop)
     print("| set (rows x columns, tasks) | method | error | seconds | no |")
     print("|---|---|---|---|---|")
     for name in options.sets:
         rows = load_tasks(name)
-        found: dict[str, list[tuple[float, float, bool]]] = defaultdict(list)
-        for seed in range(options.splits):
-            train, test = split(rows, seed)
-            for method in options.methods:
-                found[method].append(measured(METHODS[method], train, test))
-        shape = f"{len(rows.y):,} x {train.X.shape[1]}, {rows.task.max() + 1}"
-        for method, runs in found.items():
-            error, seconds, done = np.mean(runs, axis=0)
-            failed = round((1.0 - done) * len(runs))
-            cells = f"{error:.4f} | {seconds:.2f} | {failed or ''} |"
+        parts = [split(rows, seed) for seed in range(options.splits)]
+        shape = f"{len(rows.y):,} x {parts[0][0].X.shape[1]}, {rows.task.max() + 1}"
+        for method in options.methods:
+            cells = row(METHODS[method], parts, options.cap)
             print(f"| {name} ({shape}) | {method} | {cells}", flush=True)
 
 
+def row(
+    method: Callable[[Rows, Rows], tuple[np.ndarray, bool]],
+    parts: list[tuple[Rows, Rows]],
+    cap: float,
+) -> str:
+    """Cells of a method: means over splits."""
+    try:
+        runs = [measured(method, train, test, cap) for train, test in parts]
+    except TimeoutError:
+        return f"not done | > {cap:.0f} |  |"
+    error, seconds, done = np.mean(runs, axis=0)
+    failed = round((1.0 - done) * len(runs))
+    return f"{error:.4f} | {seconds:.2f} | {failed or ''} |"
+
+
+def stop(*_: object) -> None:
+    """End a fit that takes too long."""
+    raise TimeoutError
+
+
 def measured(
-    method: Callable[[Rows, Rows], tuple[np.ndarray, bool]], train: Rows, test: Rows
+    method: Callable[[Rows, Rows], tuple[np.ndarray, bool]],
+    train: Rows,
+    test: Rows,
+    cap: float,
 ) -> tuple[float, float, bool]:
-    """Error and seconds of a fit and its predictions, and whether it converged."""
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        predicted, done = method(train, test)
-    spent = time.perf_counter() - start
+    """Error and CPU seconds of a fit and its predictions, and whether it converged."""
+    start = time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, cap)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            predicted, done = method(train, test)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    spent = time.process_time() - start
     return float(np.mean((test.y - predicted) ** 2)), spent, done
 
 
