@@ -125,16 +125,18 @@ def test_paths_are_those_of_the_exact_trainer(case):
     rows = make_rows(300, 150, **CASES[case])
     training = training_set(rows)
     exact = MomentTrainer(rows, [training], RowMoments(rows))
+    # Columns whose scales span four orders of magnitude end the path less precisely.
+    near = 1e-3 if case == "standardized" else 1e-4
     v_exact, w_exact = exact.elastic_net(5, 0.5)
     coef = exact.full_coefficients(w_exact)[0]
     v, found = path_of(tuning_of(rows), training, "elastic_net")
-    np.testing.assert_allclose(found, coef, atol=1e-3 * abs(coef).max())
+    np.testing.assert_allclose(found, coef, atol=near * abs(coef).max())
     assert v.shape == v_exact[0].shape
     # Both families solve the problem at their strengths.
     for family in ("elastic_net", "refit"):
         v, found = path_of(tuning_of(rows), training, family)
         again = solved(tuning_of(rows), training, v)
-        np.testing.assert_allclose(found, again, atol=1e-3 * abs(again).max())
+        np.testing.assert_allclose(found, again, atol=near * abs(again).max())
 
 
 def test_elastic_net_stays_within_its_working_set():
