@@ -336,10 +336,10 @@ def test_a_worker_that_dies_changes_nothing(client, data, reference, tmp_path):
 
 
 @pytest.mark.slow
-def test_workers_with_a_tenth_of_the_data():
-    """4 GB go through two workers that may take 400 MB each."""
+def test_workers_with_less_memory_than_the_data():
+    """1.2 GB go through two workers that may take 400 MB each."""
     distributed = pytest.importorskip("distributed")
-    n, p, rows = 20_000_000, 50, 200_000
+    n, p, rows = 6_000_000, 50, 200_000
 
     def chunk(block_info=None):
         (start, _), _ = block_info[None]["array-location"]

@@ -45,9 +45,9 @@ def assert_solution(model, X, y, weight=None):
 
 @pytest.mark.parametrize("hyperpenalty", HYPERPENALTIES, ids=str)
 @pytest.mark.parametrize("groups", [None, "shared", LABELS], ids=["-", "one", "labels"])
-@pytest.mark.parametrize("p", [P, 100])
+@pytest.mark.parametrize("p", [P, 60])
 def test_shapes_and_stationarity(hyperpenalty, groups, p):
-    X, y = make_data(70, p=p)
+    X, y = make_data(50, p=p)
     if p > P and not isinstance(groups, str) and groups is not None:
         groups = np.resize(LABELS, p)
     model = fit(X, y, hyperpenalty=hyperpenalty, feature_groups=groups, max_iter=400)
@@ -190,6 +190,6 @@ def test_explicit_splits_make_weights_repetitions():
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks([BilevelLogisticCV(alpha_per_class=True)])
+@parametrize_with_checks([BilevelLogisticCV(alpha_per_class=True, cv=2)])
 def test_scikit_learn(estimator, check):
     check(estimator)

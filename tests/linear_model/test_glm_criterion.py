@@ -44,7 +44,7 @@ def tuned(estimator, **kwargs):
 
 
 CHECKED = [
-    tuned(BilevelLogisticCV),
+    tuned(BilevelLogisticCV, cv=2),
     tuned(BilevelLogisticCV, cv="loo", feature_groups="shared"),
     tuned(BilevelGammaCV, cv="loo"),
 ]

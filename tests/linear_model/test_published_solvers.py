@@ -113,7 +113,7 @@ def test_first_order_methods_come_close(estimator, solver):
 def test_every_name_is_at_least_as_good_as_its_start(estimator, name):
     """The table of the documentation says that all of them work in both."""
     X, y = regression(60) if estimator is BilevelRidgeCV else classification(80)
-    setting = {"feature_groups": [0, 0, 0, 1, 1, 1], "max_iter": 20}
+    setting = {"feature_groups": [0, 0, 0, 1, 1, 1], "max_iter": 8}
     model = fitted(estimator, X, y, solver=name, **setting)
     shared = fitted(estimator, X, y, feature_groups="shared", solver="exact")
     assert model.best_score_ >= shared.best_score_ - 1e-3 * abs(shared.best_score_)
@@ -131,13 +131,13 @@ def test_hard_cases(case, name):
     if case == "constant":
         X = np.column_stack([X, np.full(len(X), 7.0)])
     elif case == "wide":
-        X = np.column_stack([X, np.random.default_rng(0).standard_normal((80, 114))])
+        X = np.column_stack([X, np.random.default_rng(0).standard_normal((80, 84))])
     elif case == "sparse":
         X = sparse.csr_array(np.where(X > 0.3, X, 0.0))
     elif case == "weights":
         weight = np.arange(len(y)) % 4.0
     shared = {"solver": "exact", "feature_groups": "shared"}
-    model = fitted(BilevelLogisticCV, X, y, weight, solver=name, max_iter=15)
+    model = fitted(BilevelLogisticCV, X, y, weight, solver=name, max_iter=8)
     start = fitted(BilevelLogisticCV, X, y, weight, **shared)
     assert model.best_score_ >= start.best_score_ - 1e-3 * abs(start.best_score_)
     assert np.isfinite(model.predict_proba(X)).all()

@@ -241,9 +241,9 @@ def test_the_unit_of_amounts_changes_nothing(estimator, power, params, unit):
 @pytest.mark.parametrize("spread", [0.0, 1e-12, 1e-9])
 def test_targets_that_are_all_but_the_same(estimator, spread):
     """Losses that are roundings are compared by their ratios."""
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
-        X, y = rng.standard_normal((60, 4)), 3.0 + spread * rng.random(60)
+        X, y = rng.standard_normal((30, 3)), 3.0 + spread * rng.random(30)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = estimator().fit(X, y)
