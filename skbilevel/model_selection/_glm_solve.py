@@ -20,6 +20,7 @@ from skbilevel.problems._target_features import (
     is_shared,
     prepend,
     pull,
+    solve_transposed,
 )
 from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened, is_dense
@@ -35,11 +36,15 @@ _JITTER = 1e-12
 
 @dataclass(frozen=True)
 class State:
-    """A solution that others start from: heads, predictions and row gradients."""
+    """A solution that others start from: heads, predictions, and two sets of numbers.
+
+    Coefficients are ``V X^T dual``, and those of the features that were solved for are
+    ``T``.
+    """
 
     head: Array
     eta: Array
-    row_grad: Array
+    dual: Array
     T: Array
 
 
@@ -150,18 +155,30 @@ class TrainingProblem:
         found = self.rotated().solve(np.arange(len(self.y)), v)
         return self._state(found.T, found.eta)
 
-    def _state(self, T: Array, eta: Array) -> State:
-        row_grad = self.weight[:, None] * self.loss.grad(eta, self.y)
-        return State(T[: self.free.shape[1]], eta, row_grad, T)
+    def _state(self, T: Array, eta: Array, Z: Array | None = None) -> State:
+        """A solution; ``Z`` are factors of kernels.
+
+        At the solution ``dual`` is minus the gradient of the rows. Short of it the
+        coefficients of that gradient predict other rows than ``Z T``, by as much as the
+        kernel amplifies its error, while those of ``Z^-T T`` predict the same.
+        """
+        m = self.free.shape[1]
+        if Z is None:
+            dual = -self.weight[:, None] * self.loss.grad(eta, self.y)
+        else:
+            dual = solve_transposed(Z, T[m:])
+        return State(T[:m], eta, dual, T)
 
     def solve(self, v: Array, start: State, *, rough: bool) -> State:
         """The solution at variances (p,), or (p, t) of every class, from another one.
 
-        At a solution ``T = -Z^T loss'``, whatever the variances are, which is what a
+        At a solution ``T = Z^T dual``, whatever the variances are, which is what a
         start is made from.
         """
-        problem = self._whitened(self._features(v))
-        T = -pull(problem.Z, start.row_grad)
+        Z, in_rows = self._features(v), self.in_rows(len(_active(v)))
+        factors = Z if in_rows and isinstance(Z, np.ndarray) else None
+        problem = self._whitened(Z)
+        T = pull(problem.Z, start.dual)
         T[: len(start.head)] = start.head
         tol = _ROUGH if rough else _FINE
         narrow = is_narrow(self.y.shape[1], self.free.shape[1])
@@ -169,10 +186,10 @@ class TrainingProblem:
             # Their last error is not squared, as that of Newton's steps is.
             found = minimize_alone(problem, T, max(0.1 * tol, _STACKED))
             if rough:
-                return self._state(found.T, found.eta)
+                return self._state(found.T, found.eta, factors)
             T = found.T
         found = minimize_whitened(problem, T, tol=tol)
-        return self._state(found.T, found.eta)
+        return self._state(found.T, found.eta, factors)
 
     def _features(self, v: Array) -> Features:
         """Z with ``Z Z^T = X diag(v) X^T`` and as few columns as can be."""
@@ -211,7 +228,7 @@ class TrainingProblem:
             T = state.T[self.free.shape[1] :]
             out[active] = np.sqrt(own[active]) * T
         else:
-            out = -own * (self.X.T @ state.row_grad)
+            out = own * (self.X.T @ state.dual)
         return out
 
     def head(self, w: Array, start: Array) -> tuple[Array, Array]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from skbilevel._typing import Array
 
@@ -71,6 +73,14 @@ def pull(Z: Features, R: Array) -> Array:
     if not is_shared(Z):
         return np.asarray((R.T[:, None, :] @ Z)[:, 0, :].T)
     return np.asarray(Z.T @ R)
+
+
+def solve_transposed(L: Array, T: Array) -> Array:
+    """``L^-T T`` for lower factors of kernels: one of all targets, or of each."""
+    solve = partial(solve_triangular, trans=1, lower=True, check_finite=False)
+    if is_shared(L):
+        return np.asarray(solve(L, T))
+    return np.stack([solve(own, T[:, c]) for c, own in enumerate(L)], axis=1)
 
 
 def take_rows(Z: Features, rows: slice) -> Features:

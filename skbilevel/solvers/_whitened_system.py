@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import linalg
 
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
@@ -20,9 +19,9 @@ from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.problems._target_features import (
     Features,
     by_columns,
-    is_shared,
     predict,
     pull,
+    solve_transposed,
 )
 from skbilevel.solvers._base import Counts, InnerSolution, LinearSolution
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
@@ -88,10 +87,7 @@ class WhitenedSystem:
         m = self.n_free
         Z = self.curvature.problem.Z
         assert isinstance(Z, np.ndarray)
-        if is_shared(Z):
-            return self.pulled(_solve_transposed(Z[:, m:], T[m:]))
-        own = [_solve_transposed(L[:, m:], T[m:, c]) for c, L in enumerate(Z)]
-        return self.pulled(np.stack(own, axis=1))
+        return self.pulled(solve_transposed(Z[..., m:], T[m:]))
 
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
         """Two triangular solves, or conjugate gradients with an averaged factor."""
@@ -143,12 +139,6 @@ class WhitenedSystem:
 def _finite(v: Array) -> Array:
     """Zero in place of infinite variances."""
     return by_columns(np.where(np.isinf(v), 0.0, v))
-
-
-def _solve_transposed(L: Array, B: Array) -> Array:
-    return np.asarray(
-        linalg.solve_triangular(L, B, lower=True, trans="T", check_finite=False)
-    )
 
 
 def used_rows(fit: RowsDataFit) -> Rows:
