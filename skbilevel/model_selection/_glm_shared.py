@@ -27,8 +27,10 @@ from skbilevel.solvers._whitened_stack import WhitenedStack, minimize_stack
 _STEP = 2.0
 _BELOW, _ABOVE = 3.0, 30.0
 # The path ends so many steps beyond its minimum, where the rise is that many standard
-# errors, and after so many steps anyway.
-_RISES, _SURE = (2, 8), 2.0
+# errors, and after so many steps anyway. As long as features have not been of use by
+# as many standard errors, it ends where the loss is above the first by that share:
+# columns of large variance that are all noise come first, those that matter later.
+_RISES, _SURE, _USELESS = (2, 8), 2.0, 0.25
 # The path also ends where the penalty is balanced by this share of the gradient that
 # the data have at the null model: where classes separate, the loss on left-out rows
 # falls without end as long as no row is wrong, and says nothing about the row that is.
@@ -151,9 +153,7 @@ def shared_path(
         eta, pull = solve(float(np.exp(log_v)))
         value = np.asarray(rows.loss.value(eta, rows.y[left_out]).sum(axis=1))
         losses.append(weight * np.where(value < LARGEST_LOSS, value, LARGEST_LOSS))
-        total = np.array([each.sum() for each in losses])
-        k = int(np.argmin(total))
-        if _rises(losses[-1] - losses[k], weight, len(losses) - 1 - k):
+        if _rises(losses, weight):
             break
         pulls.append(pull)
         if pulls[-1] < _PULL * pulls[0]:
@@ -162,19 +162,30 @@ def shared_path(
     return SharedPath(grid[: loss.shape[1]], loss, weight, left_out)
 
 
-def _rises(excess: Array, weight: Array, n_steps: int) -> bool:
-    """Whether the loss has risen for good, ``n_steps`` beyond its minimum.
-
-    ``excess`` are weighted losses; a row of weight s counts as s rows.
+def _rises(losses: Sequence[Array], weight: Array) -> bool:
+    """Whether the loss has risen for good; ``losses`` (m,) are weighted.
 
     Curves that are flat for decades and fall after that exist: features that are of
     use together only need weak regularization.
     """
+    total = [each.sum() for each in losses]
+    k = int(np.argmin(total))
+    n_steps = len(losses) - 1 - k
     if n_steps < _RISES[0]:
         return False
-    spread = excess - weight * (excess.sum() / weight.sum())
-    error = np.sqrt((spread**2 / weight).sum())
-    return bool(excess.sum() > _SURE * error) or n_steps >= _RISES[1]
+    sure = _is_sure(losses[-1] - losses[k], weight)
+    if not _is_sure(losses[0] - losses[k], weight):
+        return sure and bool(total[-1] > (1.0 + _USELESS) * total[0])
+    return sure or n_steps >= _RISES[1]
+
+
+def _is_sure(more: Array, weight: Array) -> bool:
+    """Whether a difference of weighted losses (m,) is some standard errors.
+
+    A row of weight s counts as s rows.
+    """
+    spread = more - weight * (more.sum() / weight.sum())
+    return bool(more.sum() > _SURE * np.sqrt((spread**2 / weight).sum()))
 
 
 def is_narrow(n_targets: int, n_free: int) -> bool:

@@ -48,3 +48,13 @@ def test_candidates_are_scored_as_they_are(kind, own):
         share = np.bincount(y) / len(y)
         null = -(share * np.log(np.maximum(share, 1e-300))).sum()
         assert loss.max() < 2.0 * (null if kind != "counts" else loss[0])
+
+
+def test_what_comes_after_columns_of_noise_is_found():
+    """The largest variances are noise here: losses rise before they fall."""
+    for seed, n_classes in [(0, 2), (1, 3)]:
+        X, amount, rng = spectra(seed)
+        y = targets(n_classes, amount, rng)
+        loss = -BilevelLogisticCV().fit(X, y).hyperpenalty_["score"].max()
+        share = np.bincount(y) / len(y)
+        assert loss < 0.7 * -(share * np.log(share)).sum()
