@@ -29,6 +29,9 @@ from skbilevel.problems._kernel import KernelRows
 DIRECT_UP_TO = 120
 # Columns that a working set starts with, and how often it may grow at one penalty.
 _FIRST, _ROUNDS = 20, 20
+# Descent goes round the columns in order, and would draw a seed from the global
+# generator all the same. To seed one takes as long as a small descent.
+_UNUSED = np.random.RandomState(0)
 
 
 class LeastSquaresOracle(Protocol):
@@ -153,10 +156,10 @@ def elastic_net_strengths(
             coefs = descend(oracle, everything, penalties, ratio, None, descent)
         else:
             coefs, penalties = _working_sets(oracle, penalties, ratio, descent)
-    norm = np.sqrt((coefs**2).sum(axis=-1))
-    l1, l2 = penalties[:, None] * ratio, penalties[:, None] * (1.0 - ratio)
-    with np.errstate(divide="ignore"):
-        v = np.where(norm > 0, 1.0 / (l1 / norm + l2), 0.0)
+    v = np.zeros((len(coefs), p))
+    point, column = np.nonzero(coefs.any(axis=-1))
+    norm = np.sqrt((coefs[point, column] ** 2).sum(axis=-1))
+    v[point, column] = 1.0 / (penalties[point] * (ratio / norm + 1.0 - ratio))
     return v, coefs
 
 
@@ -178,14 +181,12 @@ def _working_sets(
             if not active.size or (round_ and not missed.size):
                 break
             if descent.limit is not None and len(active) > descent.limit:
-                last = max(k - 1, 0)
-                coefs[k:] = coefs[last]
-                return coefs, np.append(
-                    penalties[:k], np.full(len(coefs) - k, penalties[last])
-                )
+                coefs[k:] = coefs[k - 1] if k else 0.0
+                penalties[k:] = penalties[max(k - 1, 0)]
+                return coefs, penalties
             start = w[active]
-            w = np.zeros((p, t))
-            one = np.array([penalty])
+            w, one = coefs[k], np.array([penalty])
+            w[:] = 0.0
             w[active] = descend(oracle, active, one, ratio, start, descent)[0]
             gradient = oracle.gradient(active, w[active])
         coefs[k] = w
@@ -216,10 +217,8 @@ def descend(
         "l1_ratio": ratio,
         "tol": descent.tol,
         "max_iter": descent.max_iter,
+        "random_state": _UNUSED,
     }
-    # It goes round the columns in order, and would draw a seed from the global
-    # generator all the same.
-    options["random_state"] = 0
     cross = oracle.cross[active]
     if cross.shape[1] > 1:
         rows, targets = _as_rows(oracle, active)
@@ -311,7 +310,8 @@ class RowsOracle:
         self._fit, self._index = fit, index
         self.yy = yy
         self.weight = float(fit.weight_sum)
-        self.cross = fit.cross[index]
+        none = np.empty(0, dtype=int)
+        self.cross = self.gradient(none, np.empty((0, fit.n_targets)))
 
     def rows_of(self, active: Array, few: bool = False) -> None:
         """None: rows are never gathered."""
@@ -349,9 +349,8 @@ def _weighted_gram(design: Design, columns: Array, weight: Array) -> Array:
         return np.asarray(gram / np.outer(scale, scale))
     if isinstance(design, SparseDesign):
         block = design.X[:, columns]
-        weighted = block.copy()
-        weighted.data *= weight[block.indices]
-        return np.asarray((block.T @ weighted).toarray())
+        block.data *= np.sqrt(weight)[block.indices]
+        return np.asarray((block.T @ block).toarray())
     gram = np.zeros((len(columns), len(columns)))
     step = max(1, BLOCK_BYTES // (8 * max(design.shape[1], 1)))
     rows = np.flatnonzero(weight)

@@ -98,8 +98,8 @@ def guarded_large(
     (p x targets) double precision numbers hold, where up to eight folds are scored:
     coefficients of every candidate in these and adjoints of the hold-outs in single
     precision, the vectors of one solve, and what is returned. With ``by_target``
-    variances and metadata of the classes are as many arrays again. Metadata,
-    points of paths while they are made and published strengths are as many as 130
+    variances and metadata of the classes are as many arrays again. Metadata, or
+    points of paths while they are made, and published strengths are as many as 110
     arrays (p,).
     """
     budget, limits = budget or LargeBudget(), limits or Limits()
@@ -169,12 +169,14 @@ class LargeGuard:
             tuned = tuning.fold(s, None if folds else shared)
             if progress.stopped:
                 return self._alone(tuned, began)
-            folds.append(self._solved(tuning, s, tuned))
+            folds.append(self._solved(tuning, s, tuning.with_paths(tuned, s.rows)))
             known = partial(self._conclude, tuple(folds), None, began)
             text = f"candidates of {len(folds)} of {self.k} folds"
             if progress.tell("training set", known, text):
                 return known()
+        # Metadata are gone before the paths, which need as much memory, are made.
         full = self.tuning.full(plan, folds[0], self.folds)
+        full = self.tuning.with_paths(full, plan.full.rows)
         known = partial(self._conclude, tuple(folds), full, began)
         progress.tell("training set", known, "candidates of the full data")
         return known()

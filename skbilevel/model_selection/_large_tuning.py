@@ -13,7 +13,7 @@ point of the search for ``beta`` has computed already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -116,7 +116,7 @@ PathPoint = tuple[str, float, Array, Array]
 class Paths(Protocol):
     """Candidates that come with their coefficients, beside those that are tuned."""
 
-    def of(self, problem: LargeProblem, index: Array) -> list[PathPoint]:
+    def of(self, problem: LargeProblem, index: Array) -> Iterable[PathPoint]:
         """Points of the paths of some rows: as many for all rows."""
 
 
@@ -277,15 +277,14 @@ class LargeTuning:
         free = self._deviations(search, beta, point, found)
         v = self._variances(s.rows, center, full_shape, beta, free, begin)
         names = self._names(free, shared.null)
-        tuned = Tuned(names, v, {}, shared, center, coordinates, beta, B, begin)
-        return self._with_paths(tuned, s.rows)
+        return Tuned(names, v, {}, shared, center, coordinates, beta, B, begin)
 
     def _names(self, free: Deviations | None, null: float) -> list[tuple[str, float]]:
         second = "metadata" if self.columns.members is None else "groups"
         names = [("shared", np.nan), (second, self.budget.lam)]
         return names if free is None else [*names, (DEVIATIONS, free.in_units(null))]
 
-    def _with_paths(self, tuned: Tuned, index: Array) -> Tuned:
+    def with_paths(self, tuned: Tuned, index: Array) -> Tuned:
         """The points of the paths of the same rows behind what was tuned."""
         points = [] if self.paths is None else self.paths.of(self.problem, index)
         names, v, W = list(tuned.names), list(tuned.v), dict(tuned.W)
@@ -386,5 +385,4 @@ class LargeTuning:
         shape = first.coordinates.apply(found)
         v = self._variances(index, center, shape, beta, free, first.start)
         names = self._names(free, first.shared.null)
-        tuned = replace(first, names=names, v=v, W={}, center=center, beta=beta)
-        return self._with_paths(tuned, index)
+        return replace(first, names=names, v=v, W={}, center=center, beta=beta)

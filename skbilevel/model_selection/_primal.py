@@ -254,8 +254,9 @@ class MomentTrainer:
         root, E = np.sqrt(rows.weight[index])[:, None], rows.free_block(index)
         on_free, y_free = self.train.free[f][:, :p], self.train.free[f][:, p:]
         block = rows.penalized_block(index, active) - E @ on_free[:, active]
-        y = rows.targets(index) - E @ y_free
-        return root * block * self.metric[f][active], root * y
+        block *= root
+        block *= self.metric[f][active]
+        return block, root * (rows.targets(index) - E @ y_free)
 
     def held_out(self, valid: Array) -> HeldOutMoments:
         """Errors on rows outside of the first set, which its coefficients predict."""

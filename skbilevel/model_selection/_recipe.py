@@ -90,7 +90,7 @@ class Recipe:
         is the dearest of all there.
         """
         evidence = () if dual else self.evidence[1:]
-        return replace(self, half=(), evidence=evidence, evidence_steps=4)
+        return replace(self, half=(), evidence=evidence, evidence_steps=3)
 
     def without_paths(self) -> Recipe:
         """The shared strength alone."""

@@ -18,6 +18,8 @@ from skbilevel.problems._spectrum import Spectrum, choose_shared, refine_minimum
 
 # Every third value of the grid: the nested score of a refit decides, not its strength.
 _STRIDE = 3
+# Supports that differ by less than this share are fitted once.
+_SAME = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,26 @@ class RowShares:
 
 
 def refits(
-    oracle: LeastSquaresOracle, v: Array, n_free: int, shares: RowShares | None
+    oracle: LeastSquaresOracle,
+    v: Array,
+    n_free: int,
+    shares: RowShares | None,
+    columns: Array | None = None,
 ) -> tuple[Array, Array]:
     """Variances (c, p) and coefficients (c, p, t) on the supports of ``v`` (c, p).
 
-    ``shares`` is None where rows are not to be read: GCV chooses then.
+    ``shares`` is None where rows are not to be read: GCV chooses then. ``columns`` are
+    those of the oracle that ``v`` has; None for all.
     """
     c, p = v.shape
     out, w = np.zeros((c, p)), np.zeros((c, p, oracle.cross.shape[1]))
     for k, support in enumerate(v > 0):
-        if k and np.array_equal(support, v[k - 1] > 0):
+        if np.count_nonzero(support != (out[k - 1] > 0)) <= _SAME * support.sum():
             out[k], w[k] = out[k - 1], w[k - 1]
         elif support.any():
             active = np.flatnonzero(support)
-            out[k, active], w[k, active] = _refit(oracle, active, n_free, shares)
+            own = active if columns is None else columns[active]
+            out[k, active], w[k, active] = _refit(oracle, own, n_free, shares)
     return out, w
 
 

@@ -43,30 +43,26 @@ def factor_spd(K: Array) -> Array:
         diagonal_of(K)[...] = diagonal * (1.0 + jitter)
 
 
-def inverse_of_factor(L: Array) -> Array:
+def inverse_of_factor(L: Array, out: Array | None = None) -> Array:
     """Inverse of the matrix of which L is the lower factor."""
     if not L.size:
         return L
-    inverse, _ = lapack.dpotri(L, lower=1)
-    lower = np.tril(inverse)
-    out = lower + lower.T
+    lower = np.tril(lapack.dpotri(L, lower=1)[0])
+    out = np.add(lower, lower.T, out=out)
     diagonal_of(out)[...] *= 0.5
     return np.asarray(out)
 
 
-def inverse_spd(K: Array) -> Array:
-    """Inverse of a stack (..., p, p) of well conditioned matrices ``I + PSD``."""
-    return inverse_and_logdet(K)[0]
-
-
 def inverse_and_logdet(K: Array) -> tuple[Array, Array]:
-    """The same inverses, and log determinants (...), from one factor of each."""
+    """Inverses and log determinants of a stack (..., p, p) of ``I + PSD``."""
     p = K.shape[-1]
     if p < _LOOP_FROM:
         return np.linalg.inv(K), np.asarray(np.linalg.slogdet(K)[1])
-    factors = [factor_spd(each.copy()) for each in K.reshape(-1, p, p)]
-    inverse = np.stack([inverse_of_factor(each) for each in factors])
-    logdet = [2.0 * np.log(diagonal_of(each)).sum() for each in factors]
+    inverse, logdet = np.array(K, order="C").reshape(-1, p, p), []
+    for each in inverse:
+        factor = factor_spd(each)
+        logdet.append(2.0 * np.log(diagonal_of(factor)).sum())
+        inverse_of_factor(factor, out=each)
     return inverse.reshape(K.shape), np.reshape(logdet, K.shape[:-2])
 
 

@@ -31,6 +31,7 @@ from scipy import linalg, sparse
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import CriterionPoint
 from skbilevel.problems._dense_spd import (
+    diagonal_of,
     inverse_and_logdet,
     preconditioned,
 )
@@ -101,11 +102,11 @@ class MomentEvidence:
         misfit, slope = _misfit(Q, n[:, None], self.noise, self.n_free)
         value = (misfit.mean(axis=-1) + logdet) / n
         quad = (omega**2 * slope[:, None, :]).mean(axis=-1)
-        index = np.arange(K.shape[-1])
-        grad = (1.0 - inverse[..., index, index] - quad) / n[:, None]
-        leverage = -inverse
-        leverage[..., index, index] += 1.0
-        normal = leverage**2 / (2.0 * n[:, None, None])
+        leverage = 1.0 - diagonal_of(inverse)
+        grad = (leverage - quad) / n[:, None]
+        normal = inverse**2
+        diagonal_of(normal)[...] = leverage**2
+        normal /= 2.0 * n[:, None, None]
         return LeastSquaresModel.of(value, grad, normal)
 
     def point(self, v: Array) -> EvidencePoint:

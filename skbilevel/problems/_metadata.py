@@ -41,9 +41,11 @@ def metadata_transform(
     mean = np.zeros(q) if mean is None else mean
     Z = Z - mean
     # Columns of very different scales are equally informative.
-    norm = np.sqrt((weight[:, None] * Z**2).sum(axis=0))
+    norm = np.sqrt(np.einsum("i,ij,ij->j", weight, Z, Z))
     scale = np.where(norm > _ROUNDING * np.abs(mean), norm, np.inf)
-    R, pivot = qr(np.sqrt(weight)[:, None] * (Z / scale), mode="r", pivoting=True)
+    Z *= np.sqrt(weight)[:, None]
+    Z /= scale
+    R, pivot = qr(Z, mode="r", pivoting=True, overwrite_a=True)
     diagonal = np.abs(np.diag(R))
     rank = int((diagonal > 1e-10 * max(diagonal.max(initial=0.0), 1e-300)).sum())
     T = np.zeros((q, rank))

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import linalg
 
 from skbilevel._typing import Array
-from skbilevel.problems._dense_spd import inverse_spd, preconditioned
+from skbilevel.problems._dense_spd import inverse_and_logdet, preconditioned
 from skbilevel.problems._kernel import KernelRows, dual_factor
 from skbilevel.problems._moments import Swept
 
@@ -138,7 +138,7 @@ def _terms(
 ) -> tuple[Array, Array, Array]:
     """Sums over some halves of ``|e|^2``, ``-J^T e`` and ``J^T J``."""
     cross, gram_valid = valid.cross[part], valid.gram[part]
-    inverse = inverse_spd(preconditioned(train.gram[part], d))
+    inverse = inverse_and_logdet(preconditioned(train.gram[part], d))[0]
     omega = inverse @ (d[..., None] * train.cross[part])
     w = d[..., None] * omega
     grad_w = cross - gram_valid @ w

@@ -103,11 +103,12 @@ class Spectrum:
         rest = _shrinkage(self.lam, -log_c, -1.0)
         # What no strength reaches, apart: near least squares the differences of
         # shares close to one would be rounding.
-        outside = 1.0 - self.base - (self.left**2).sum(axis=1)
+        square = self.left**2
+        outside = 1.0 - self.base - square.sum(axis=1)
         reached = outside < _REACHED
         outside = np.where(reached, 0.0, outside)
         # A row that determines a coefficient alone has no out-of-sample residual.
-        denominator = np.maximum(outside[:, None] + (self.left**2) @ rest, _ALONE)
+        denominator = np.maximum(outside[:, None] + square @ rest, _ALONE)
         loss = np.zeros_like(denominator)
         for target, rotated in zip(self.y.T, self.rotated.T, strict=True):
             beyond = np.where(reached, 0.0, target - self.left @ rotated)

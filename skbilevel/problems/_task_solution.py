@@ -26,7 +26,6 @@ from skbilevel.problems._dense_spd import (
     factor_spd,
     inverse_and_logdet,
     inverse_of_factor,
-    inverse_spd,
     preconditioned,
 )
 from skbilevel.problems._task_moments import TaskMoments
@@ -169,7 +168,7 @@ def shrinkage(gram: Array, penalty: TaskPenalty) -> Array:
     if not len(active):
         return np.zeros((len(gram), 0, 0))
     K = preconditioned(gram[:, active[:, None], active], d)
-    return np.asarray(d[:, None] * inverse_spd(K) * d)
+    return np.asarray(d[:, None] * inverse_and_logdet(K)[0] * d)
 
 
 def adapted(moments: TaskMoments, penalty: TaskPenalty, c: Array) -> Array:

@@ -71,7 +71,7 @@ def tuning_of(rows, metadata=None, budget=TIGHT, **options):
     """Who tunes and solves these rows, with the elastic net beside it."""
     loss = SquaredLoss()
     problem = LargeProblem.of(rows, loss, loss, None)
-    paths = NetPaths(rows, 5, 0.5, True, **options)
+    paths = NetPaths(rows, 5, 0.5, **options)
     columns = MetadataMaker(problem, None, metadata)
     return LargeTuning(problem, columns, budget, paths=paths)
 
@@ -192,7 +192,7 @@ def test_points_of_paths_take_little_memory():
     finally:
         tracemalloc.stop()
     assert model.hyperpenalty_["alpha"].shape == (12, p)
-    assert peak < 3 * 12 * X.nnz + 8 * p * 160
+    assert peak < 3 * 12 * X.nnz + 8 * p * 120
 
 
 _AFTER_Y = (
