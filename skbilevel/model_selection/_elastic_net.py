@@ -17,11 +17,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from scipy import sparse
 from sklearn.linear_model import enet_path
 
 from skbilevel._threads import quiet_descent
 from skbilevel._typing import Array
-from skbilevel.problems import Centered, Design, RowsDataFit, SparseDesign
+from skbilevel.problems import (
+    Centered,
+    Design,
+    RowsDataFit,
+    SparseDesign,
+    Sweep,
+    as_design,
+)
 from skbilevel.problems._design import BLOCK_BYTES
 from skbilevel.problems._kernel import KernelRows
 
@@ -257,64 +265,19 @@ def _as_rows(oracle: LeastSquaresOracle, active: Array) -> tuple[Array, Array]:
     return np.asfortranarray(root[:, None] * Q.T), np.asfortranarray(targets)
 
 
-class KernelOracle:
-    """Coordinate-descent oracle on rows that are never gathered."""
-
-    def __init__(self, rows: KernelRows, train: Array, sweep_train: Array) -> None:
-        self._rows, self._train, self._sweep = rows, train, sweep_train
-        self.weight = rows.weight_of(train)
-        self._y = self._center(rows.y[train])
-        self.yy = float((rows.rows.weight[train][:, None] * self._y**2).sum())
-        self.cross = self._pull(self._y)
-
-    def _center(self, block: Array) -> Array:
-        return np.asarray(block - self._rows.free[self._train] @ (self._sweep @ block))
-
-    def _pull(self, residual: Array) -> Array:
-        """``X^T S r`` for swept columns and a swept residual."""
-        rows, train = self._rows, self._train
-        r = rows.rows.weight[train][:, None] * residual
-        full = np.zeros((rows.rows.n_rows, r.shape[1]))
-        full[train] = r - self._sweep.T @ (rows.free[train].T @ r)
-        return rows.rmatvec(full)
-
-    def _columns(self, active: Array) -> Array:
-        return self._center(self._rows.columns(active)[self._train])
-
-    def sub_gram(self, active: Array) -> Array:
-        """Gram matrix of some columns."""
-        block, _ = self._gathered(active)
-        return np.asarray(block.T @ block)
-
-    def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
-        """Some columns of the rows, and targets, swept and root-weighted."""
-        too_many = few and len(self._train) > len(active)
-        return None if too_many else self._gathered(active)
-
-    def _gathered(self, active: Array) -> tuple[Array, Array]:
-        root = self._rows.root_weight[self._train][:, None]
-        return root * self._columns(active), root * self._y
-
-    def gradient(self, active: Array, w: Array) -> Array:
-        """``X^T (y - X W)`` for all columns."""
-        full = np.zeros((self._rows.rows.n_penalized, w.shape[1]))
-        full[active] = w
-        fitted = self._rows.matvec(full)[self._train]
-        return self._pull(self._y - self._center(fitted))
-
-
 class RowsOracle:
     """`LeastSquaresOracle` of a data fit; ``index`` are its penalized columns."""
 
-    def __init__(self, fit: RowsDataFit, index: Array, yy: float) -> None:
+    def __init__(self, fit: RowsDataFit, index: Array) -> None:
         self._fit, self._index = fit, index
-        self.yy = yy
+        self.yy = float((fit.weight[:, None] * fit.target**2).sum())
         self.weight = float(fit.weight_sum)
         none = np.empty(0, dtype=int)
         self.cross = self.gradient(none, np.empty((0, fit.n_targets)))
 
-    def rows_of(self, active: Array, few: bool = False) -> None:
+    def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
         """None: rows are never gathered."""
+        return None
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some swept columns; the columns are never gathered dense."""
@@ -334,6 +297,39 @@ class RowsOracle:
         full = np.zeros((self._fit.n_features, w.shape[1]))
         full[self._index[active]] = w
         return -self._fit.at(full).grad[self._index]
+
+
+class KernelOracle(RowsOracle):
+    """The same for some of the rows, of which columns may be gathered."""
+
+    def __init__(self, rows: KernelRows, train: Array, sweep_train: Array) -> None:
+        n, ones = rows.rows.n_rows, np.ones(len(rows.metric))
+        weight, maps = np.zeros(n), np.zeros((len(sweep_train), n))
+        weight[train], maps[:, train] = rows.rows.weight[train], sweep_train
+        design = Centered(as_design(rows.X), 0.0 * ones, ones / rows.metric)
+        sweep = Sweep(rows.free, maps) if len(maps) else None
+        super().__init__(
+            RowsDataFit(design, rows.y, weight, sweep), np.arange(len(ones))
+        )
+        self._rows, self._train, self._maps = rows, train, sweep_train
+
+    def sub_gram(self, active: Array) -> Array:
+        """Gram matrix of some columns."""
+        if sparse.issparse(self._rows.X):
+            return super().sub_gram(active)
+        block, _ = self._gathered(active)
+        return np.asarray(block.T @ block)
+
+    def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
+        """Some columns of the rows, and targets, swept and root-weighted."""
+        too_many = few and len(self._train) > len(active)
+        return None if too_many else self._gathered(active)
+
+    def _gathered(self, active: Array) -> tuple[Array, Array]:
+        rows, train = self._rows, self._train
+        root, block = rows.root_weight[train][:, None], rows.columns(active)[train]
+        block -= rows.free[train] @ (self._maps @ block)
+        return root * block, root * self._fit.target[train]
 
 
 def _weighted_gram(design: Design, columns: Array, weight: Array) -> Array:

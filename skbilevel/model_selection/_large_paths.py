@@ -63,8 +63,7 @@ class NetPaths:
         metric = self._metric(design, index)
         fit = self._fit(design, index, metric)
         penalized = self.rows.penalized
-        yy = float((fit.weight[:, None] * fit.target**2).sum())
-        oracle = RowsOracle(fit, penalized, yy)
+        oracle = RowsOracle(fit, penalized)
         grid = relative_grid(float(fit.weight_sum), len(penalized), self.n_points)
         descent, size = Descent(limit=self.columns), self.rows.column_size
         path = elastic_net_strengths(oracle, grid, self.ratio, descent, size)
@@ -101,7 +100,7 @@ class NetPaths:
 
     def _metric(self, design: Design, index: Array) -> Array:
         """Factors of all columns; ones unless a shared strength needs them."""
-        ones = np.ones(self.rows.X.shape[1])
+        ones = np.broadcast_to(1.0, self.rows.X.shape[1])
         if not self.rows.standardize:
             return ones
         plain = self._fit(design, index, ones)

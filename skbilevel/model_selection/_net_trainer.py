@@ -37,7 +37,7 @@ from skbilevel.problems._spectrum import SharedOptimum
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 
 # A search along a path ends where so many points were no better.
-_PATIENCE = 20
+_PATIENCE = 10
 # Strengths are no smaller than this share of the one that removes all columns.
 _WEAKEST = 1e-6
 # First stages of refits: so many points of the path of a shared strength, so far apart.

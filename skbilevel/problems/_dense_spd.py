@@ -53,6 +53,14 @@ def inverse_of_factor(L: Array, out: Array | None = None) -> Array:
     return np.asarray(out)
 
 
+def solve_spd(K: Array, b: Array) -> Array:
+    """Solutions of a stack of systems (m, p, p), which are overwritten."""
+    if K.shape[-1] < _LOOP_FROM:
+        return np.linalg.solve(K, b[..., None])[..., 0]
+    pairs = zip(K, b, strict=True)
+    return np.stack([lapack.dpotrs(factor_spd(A), c, lower=1)[0] for A, c in pairs])
+
+
 def inverse_and_logdet(K: Array) -> tuple[Array, Array]:
     """Inverses and log determinants of a stack (..., p, p) of ``I + PSD``."""
     p = K.shape[-1]

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import diagonal_of, solve_spd
 from skbilevel.solvers._limited_memory import InverseHessian
 from skbilevel.solvers._pcg import coupled_gradients
 
@@ -106,9 +107,8 @@ def _solve(point: Any, rhs: Array, weight: float, penalty: DeviationPenalty) -> 
     damping = _DAMPING * weight
     if point.normal is not None:
         system = point.normal + weight * penalty.matrix()
-        index = np.arange(rhs.shape[-1])
-        system[..., index, index] += damping
-        return np.asarray(np.linalg.solve(system, rhs[..., None])[..., 0])
+        diagonal_of(system)[...] += damping
+        return solve_spd(system, rhs)
 
     def product(x: Array) -> Array:
         out = point.product(x) + weight * penalty.project(x) + damping * x
