@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 # Rows are made double precision in blocks of so many bytes, or of so many rows where
@@ -24,7 +24,7 @@ _STANDARD_NAMES = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class Device:
     """Where arrays lie, and the ways there and back.
 

@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.blocks._block import Block
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@record
 class PassProgress:
     """How far a pass is: blocks and rows so far."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Self
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
-@dataclass(frozen=True)
+@record
 class TableSource:
     """Blocks of the named columns of a table; calling it starts a pass.
 

@@ -13,7 +13,7 @@ In several variables the transformation is applied along one axis after the othe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from functools import cached_property
 from math import comb, lcm
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.certify._exact import Box, Interval
 from skbilevel.certify._polynomials import Polynomial
@@ -123,7 +124,7 @@ def enclosure(polynomial: Polynomial, box: Box) -> Interval:
     return Interval(min(coefficients), max(coefficients))
 
 
-@dataclass(frozen=True)
+@record
 class BernsteinForm:
     """A polynomial that is looked at on many boxes, which share sides."""
 

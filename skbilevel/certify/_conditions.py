@@ -11,18 +11,18 @@ tile (one, or its squared radius), so that one slack c fits all of them::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.certify._bernstein import along_axes, power_matrix, power_tensor
 from skbilevel.certify._exact import Box, Interval, Number
 from skbilevel.certify._polynomials import Polynomial, combine
 
 
-@dataclass(frozen=True)
+@record
 class Condition:
     """``sum_k beta_k p_k(x, s, theta) > 0`` on every tile.
 

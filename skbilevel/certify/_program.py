@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linprog
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 # Rows that a program begins with, and those that are added at a time.
@@ -48,7 +49,7 @@ class Slack:
     status: str
 
 
-@dataclass(frozen=True)
+@record
 class Program:
     """Inequalities ``A(theta) beta + c >= b`` and an equation for beta.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.certify._bernstein import BernsteinForm, bernstein_coefficients
 from skbilevel.certify._conditions import Condition
@@ -53,7 +54,7 @@ class Proof:
     level: Fraction | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Positivity:
     """Whether polynomials are positive on all tiles."""
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.certify._program import Program
 from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
@@ -25,7 +26,7 @@ from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
 Cost = Callable[[Array], tuple[float, Array]]
 
 
-@dataclass(frozen=True)
+@record
 class _At:
     """What is needed of z at one (theta, w)."""
 

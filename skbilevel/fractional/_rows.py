@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.fractional._supports import Moments, ridge
 from skbilevel.problems import GramColumns
@@ -18,7 +18,7 @@ _CONSTANT = 1e-13
 _STIFF = 1e100
 
 
-@dataclass(frozen=True)
+@record
 class ScaledRows:
     """Moments of columns of length one, and the way back to the user's units.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.fractional._rows import ScaledRows
 from skbilevel.fractional._supports import (
@@ -40,7 +41,7 @@ _NEAR = 3
 Losses = dict[tuple[int, str], Array]
 
 
-@dataclass(frozen=True)
+@record
 class Selection:
     """Options of a search for features.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_solve
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems import GramColumns, LeastSquaresL1, TopK
 from skbilevel.problems._dense_spd import factor_spd
@@ -90,7 +91,7 @@ def pursuit(moments: Moments, size: int) -> Array:
     return np.array(order, dtype=np.intp)
 
 
-@dataclass(frozen=True)
+@record
 class LassoPath:
     """Knots of the lasso's path: sizes of their active sets, and coefficients."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.inspection._style import log_ticks
 
@@ -19,7 +19,7 @@ _MOST_BEYOND = 2.0
 _GAP = 0.12
 
 
-@dataclass(frozen=True)
+@record
 class StrengthScale:
     """Where strengths are drawn.
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.inspection._log_scale import StrengthScale
 from skbilevel.inspection._style import COLORS, GRAY, number, plain, shorten
 
 
-@dataclass(frozen=True)
+@record
 class Content:
     """What is drawn: strengths (k, p), names (p,), and what explains them.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.inspection._log_scale import StrengthScale, draw_shared_line
 from skbilevel.inspection._strength_content import (
@@ -78,7 +78,7 @@ def _write_values(ax: Any, content: Content, order: Array) -> None:
         )
 
 
-@dataclass(frozen=True)
+@record
 class _Series:
     """Dots of one colour."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -11,13 +10,14 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._records import record
 from skbilevel._sklearn_compat import _safe_indexing
 from skbilevel._typing import Array
 from skbilevel.inspection._fitted import output_names, unwrap
 from skbilevel.preprocessing._original_columns import original_columns, sources_of
 
 
-@dataclass(frozen=True)
+@record
 class Contributions:
     """Terms of a model on some rows.
 

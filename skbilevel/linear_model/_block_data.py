@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.blocks import Block, RowBlocks
 from skbilevel.linear_model._classes import check_several
@@ -32,7 +32,7 @@ from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._summed_rows import SummedRows, UnreadRows
 
 
-@dataclass(frozen=True)
+@record
 class Look:
     """What the first block says of all of them.
 
@@ -107,7 +107,7 @@ class Look:
         return look
 
 
-@dataclass(frozen=True)
+@record
 class TargetCode:
     """What targets are, and how they were summed.
 
@@ -155,7 +155,7 @@ def indicator_code(classes: Array | None, n_targets: int) -> TargetCode:
     return TargetCode(columns, np.zeros(len(classes)), True, classes)
 
 
-@dataclass(frozen=True)
+@record
 class BlockData:
     """Sums over all rows, and what they were taken of.
 

@@ -7,7 +7,6 @@ on matrices of p x p numbers, by the guard that works on rows in memory, too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import PredefinedSplit
 
+from skbilevel._records import record
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel.blocks import Block, RowBlocks
@@ -62,7 +62,7 @@ def _refuse_lazy(X: Any) -> None:
         )
 
 
-@dataclass(frozen=True)
+@record
 class BlockReader:
     """One pass for an estimator.
 

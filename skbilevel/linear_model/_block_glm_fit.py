@@ -7,7 +7,7 @@ search as there. At these strengths the coefficients are those of all rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import PredefinedSplit
 
+from skbilevel._records import record
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
@@ -37,7 +38,7 @@ from skbilevel.problems._losses import facts_of
 _NUMBERS, _FEWEST, _MOST = 1 << 23, 5_000, 50_000
 
 
-@dataclass(frozen=True)
+@record
 class AllRows:
     """What the passes over all rows have to know of an estimator.
 
@@ -59,7 +60,7 @@ class AllRows:
     mean_loss: bool
 
 
-@dataclass(frozen=True)
+@record
 class GLMReader:
     """Fits a copy of an estimator to rows that come in blocks.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -12,6 +11,7 @@ from scipy import sparse
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._data import GLMTarget
 from skbilevel.linear_model._first_look import warn_of_labels
@@ -48,7 +48,7 @@ def _columns(y: Array) -> Array:
     return y.reshape(len(y), 1 if y.ndim == 1 else y.shape[1]).T
 
 
-@dataclass(frozen=True)
+@record
 class ClassCounts:
     """Weights of the classes of every column of labels; those of other rows are added.
 
@@ -89,7 +89,7 @@ class ClassCounts:
         return ClassCounts([classes for classes, _ in found], total, self.flat)
 
 
-@dataclass(frozen=True)
+@record
 class ClassFactors:
     """Factors of labels (n,) or (n, t); a row has the product of those of its columns.
 

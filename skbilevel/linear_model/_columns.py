@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from skbilevel._label_functions import asks_for_transformer
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
-@dataclass(frozen=True)
+@record
 class Groups:
     """One strength per label.
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
-@dataclass(frozen=True)
+@record
 class RowCounts:
     """Rows of positive weight; a weight is a number of rows.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from skbilevel._records import record
 from skbilevel._threads import map_threads, n_threads
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
@@ -45,7 +45,7 @@ _SAME = 1e-3
 _WARNED = (Status.MAX_ITER, Status.LINE_SEARCH, Status.INNER, Status.WORSE)
 
 
-@dataclass(frozen=True)
+@record
 class Unit:
     """What the loss is called, and the factor that gives it in the user's units."""
 

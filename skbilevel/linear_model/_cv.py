@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -13,6 +13,7 @@ from sklearn.model_selection import LeaveOneOut
 from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._array_api import given_on_host
+from skbilevel._records import record
 from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
@@ -24,7 +25,7 @@ from skbilevel.model_selection._resampling import leave_one_unit_out
 Splits = list[tuple[Array, Array]]
 
 
-@dataclass(frozen=True)
+@record
 class Resampling:
     """What ``cv`` and the metadata of ``fit`` say about rows.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._free_columns import free_map
@@ -29,7 +30,7 @@ _SQUARED = SquaredLoss()
 TARGET_NOISE = 4.0 * np.finfo(float).eps
 
 
-@dataclass(frozen=True)
+@record
 class GLMTarget:
     """What a generalized linear model predicts, and how it is judged.
 
@@ -57,7 +58,7 @@ class GLMTarget:
     level: float = 0.0
 
 
-@dataclass(frozen=True)
+@record
 class Prepared:
     """Rows in working units, and what undoes them.
 
@@ -135,7 +136,7 @@ class Prepared:
         return alpha
 
 
-@dataclass(frozen=True)
+@record
 class Statistics:
     """Of every column over some rows, by weight.
 
@@ -183,7 +184,7 @@ class Statistics:
         return cls(first + mean, np.sqrt(variance), filled)
 
 
-@dataclass(frozen=True)
+@record
 class Units:
     """Shifts of the columns, and working coordinates of the unpenalized ones.
 
@@ -229,7 +230,7 @@ class Units:
         return np.pad(made[:, :n], ((0, 0), (0, max(0, n - made.shape[1]))))
 
 
-@dataclass(frozen=True)
+@record
 class Columns:
     """Columns with the shifts that keep digits, and their roles.
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 
+from skbilevel._records import record
 from skbilevel._sklearn_compat import _fit_context
 from skbilevel._typing import Array
 from skbilevel.linear_model._dp_base import PrivateLinearModel, pair_of_bounds
 from skbilevel.problems import SquaredLoss
 
 
-@dataclass(frozen=True)
+@record
 class TargetBox:
     """Bounds of the targets, and the units in which they are in [-1, 1]."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._data import seen_by_fold
 from skbilevel.model_selection._resampling import Pair
@@ -48,7 +49,7 @@ class FoldFeatures(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@record
 class CountedFeatures:
     """Features of the rows that count, which the user numbers ``index``."""
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
 from skbilevel.model_selection._progress import Listener
 from skbilevel.problems._moments import AugmentedRows
 
 
-@dataclass(frozen=True)
+@record
 class TuningOptions:
     """The estimator's parameters that the search depends on.
 
@@ -57,7 +58,7 @@ class TuningOptions:
         return np.asarray(own.reshape(-1))
 
 
-@dataclass(frozen=True)
+@record
 class FoldModel:
     """A model of one fold.
 
@@ -76,7 +77,7 @@ class FoldModel:
     rows: AugmentedRows
 
 
-@dataclass(frozen=True)
+@record
 class Tried:
     """Shared strengths that a search evaluated.
 
@@ -95,7 +96,7 @@ class Tried:
     models: Callable[[int], list[FoldModel]]
 
 
-@dataclass(frozen=True)
+@record
 class Tuned:
     """Strengths, coefficients at them, and what is reported of the search.
 

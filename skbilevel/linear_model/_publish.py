@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._data import Prepared
@@ -16,7 +16,7 @@ from skbilevel.linear_model._options import FoldModel, Tuned
 from skbilevel.linear_model._uncertainty import Uncertainty
 
 
-@dataclass(frozen=True)
+@record
 class PublishedFold:
     """A model of a nested fold: coefficients (t, m) and intercepts (t,).
 
@@ -31,7 +31,7 @@ class PublishedFold:
     rows: Array
 
 
-@dataclass(frozen=True)
+@record
 class PublishedTried:
     """Shared strengths ``alpha`` (c,) that were evaluated, and the models at them."""
 
@@ -40,7 +40,7 @@ class PublishedTried:
     models: Callable[[int], list[PublishedFold]]
 
 
-@dataclass(frozen=True)
+@record
 class Published:
     """Attributes of one set of strengths.
 

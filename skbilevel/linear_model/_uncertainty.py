@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._array_api import device_of, float_kinds, on_host
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._data import Prepared
 from skbilevel.problems._losses import facts_of
@@ -24,7 +25,7 @@ _NUMBERS, _WORK = 1 << 22, 1e11
 _BLOCK = 1 << 22
 
 
-@dataclass(frozen=True)
+@record
 class Uncertainty:
     """The covariance of one set of coefficients, in units of the user.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import column_labels, unpenalized_mask
 from skbilevel.model_selection._task_folds import SQUARED, TaskLoss, TaskRows
@@ -22,7 +22,7 @@ _FULL_RANK = 1e-7
 _STILL = 1e-20
 
 
-@dataclass(frozen=True)
+@record
 class Units:
     """From user units to working units and back.
 
@@ -87,7 +87,7 @@ class Units:
         return alpha[..., 1:] * self.scale**2, float(np.asarray(alpha[..., 0]).min())
 
 
-@dataclass(frozen=True)
+@record
 class TaskOptions:
     """Parameters of the estimator that say what may differ, and its loss.
 
@@ -106,7 +106,7 @@ class TaskOptions:
         return self.loss is SQUARED
 
 
-@dataclass(frozen=True)
+@record
 class TaskDesign:
     """Everything that a search needs: rows, columns, units; labels of the groups."""
 

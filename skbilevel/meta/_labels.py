@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from skbilevel._label_functions import distinct
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 # Labels that a message shows.
 _SHOWN = 5
 
 
-@dataclass(frozen=True)
+@record
 class KnownTaskLabels:
     """Labels of the tasks of a model, and the place of each."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.meta._design import Units
 from skbilevel.problems._posterior import row_forms
@@ -19,7 +20,7 @@ from skbilevel.problems._task_solution import (
 )
 
 
-@dataclass(frozen=True)
+@record
 class TaskModel:
     """Everything that is needed after the fit, in working units.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.exceptions import DataWarning
@@ -65,7 +65,7 @@ def check_folds(cv: Any, criterion: str, n_tasks: int, n_rows: int) -> None:
         )
 
 
-@dataclass(frozen=True)
+@record
 class TaskTuning:
     """Parameters of the search."""
 
@@ -80,7 +80,7 @@ class TaskTuning:
     tell: Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@record
 class TunedTasks:
     """Candidates, their losses on tasks left out, and which one was chosen."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._held_out_sums import SummedHeldOut
 from skbilevel.model_selection._stacking import stack
 
 
-@dataclass(frozen=True)
+@record
 class Choice:
     """Weights of the candidates and the scores they come from.
 
@@ -54,7 +53,7 @@ class Choice:
 _LEAST = 1e-3
 
 
-@dataclass(frozen=True)
+@record
 class Averaging:
     """Rules of the choice.
 

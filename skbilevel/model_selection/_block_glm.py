@@ -16,12 +16,12 @@ methods", Mathematical Programming 174, 2019.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.blocks import Block, RowBlocks
 from skbilevel.model_selection._row_hashes import EVERY_RANK, Dealer, RowSample
@@ -40,7 +40,7 @@ _JITTER = 1e-10
 _DECREMENT, _MOST_PASSES = 1e-6, 200
 
 
-@dataclass(frozen=True)
+@record
 class RowPart:
     """A random part of the rows, and sums over all of them.
 
@@ -75,7 +75,7 @@ class RowPart:
         )
 
 
-@dataclass(frozen=True)
+@record
 class PartOfBlock:
     """Makes `RowPart` of a block; can be sent to another process.
 
@@ -115,7 +115,7 @@ class PartOfBlock:
         )
 
 
-@dataclass(frozen=True)
+@record
 class Link:
     """From a block to linear predictions, targets and weights.
 
@@ -172,7 +172,7 @@ class Link:
         return np.vstack([total, body]) if self.intercept else body
 
 
-@dataclass(frozen=True)
+@record
 class ValueAndGradient:
     """A sum over rows, and its gradient (q, t)."""
 
@@ -184,7 +184,7 @@ class ValueAndGradient:
         return ValueAndGradient(self.value + other.value, self.grad + other.grad)
 
 
-@dataclass(frozen=True)
+@record
 class GradientOfBlock:
     """Loss and gradient of a block at coefficients (q, t)."""
 
@@ -244,7 +244,7 @@ def sample_hessian(link: Link, parts: dict[str, Any], B: Array, share: float) ->
     return H.reshape(t * q, t * q)
 
 
-@dataclass(frozen=True)
+@record
 class PooledPoint:
     """Value and gradient at a point."""
 
@@ -260,7 +260,7 @@ class PooledPoint:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@record
 class PooledLoss:
     """F in ``u``, where its Hessian is close to one; an `InnerProblem` without theta.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.blocks import Block
 from skbilevel.model_selection._row_hashes import EVERY_RANK, Dealer, RowSample
@@ -19,7 +20,7 @@ from skbilevel.problems._moments import AugmentedRows
 _MOST_CLASSES = 1000
 
 
-@dataclass(frozen=True)
+@record
 class BlockSums:
     """Sums over rows of ``(1, x - c, y - d)``; those of disjoint rows are added.
 
@@ -92,7 +93,7 @@ def check_classes(classes: Array) -> None:
         )
 
 
-@dataclass(frozen=True)
+@record
 class SumsOfBlock:
     """Makes `BlockSums` of a block; can be sent to another process.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._family import LossFamily
@@ -29,7 +29,7 @@ _ROUNDING = 1e-3
 Made = Sequence[tuple[Trainer, Candidates]]
 
 
-@dataclass(frozen=True)
+@record
 class GuardResult:
     """What the guard found.
 
@@ -60,7 +60,7 @@ class GuardResult:
     seconds: float
 
 
-@dataclass(frozen=True)
+@record
 class CandidateAverage:
     """From candidates of training sets to one published set of strengths.
 

@@ -20,6 +20,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.linear_model import enet_path
 
+from skbilevel._records import record
 from skbilevel._threads import quiet_descent
 from skbilevel._typing import Array
 from skbilevel.problems import (
@@ -70,7 +71,7 @@ class LeastSquaresOracle(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@record
 class GramOracle:
     """A training set whose Gram matrix is formed.
 

@@ -16,12 +16,12 @@ all rows may only say that no label is flipped: a strong penalty explains flips,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._row_weights import (
     Point,
@@ -37,7 +37,7 @@ RATES = (0.0, 0.1, 0.2, 0.3, 0.4)
 _CHOICE = 1.0
 
 
-@dataclass(frozen=True)
+@record
 class FlippedRows:
     """Rows with the probability ``right`` (n,) that a label of one would be given.
 

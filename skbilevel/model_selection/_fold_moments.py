@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, is_guided
 from skbilevel.model_selection._named_criteria import CRITERIA
@@ -39,7 +39,7 @@ from skbilevel.problems._ridge import solve_moments
 _TASKS_APART_FROM = 300
 
 
-@dataclass(frozen=True)
+@record
 class MomentFolds:
     """Swept moments of the full data, of training sets and of validation sets.
 

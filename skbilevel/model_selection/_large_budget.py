@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_columns import Statistics, column_statistics
 from skbilevel.model_selection._large_rows import LargeProblem
@@ -22,7 +23,7 @@ from skbilevel.solvers.inner._newton_cg import NewtonCG
 _SAFE = {4: 1e8, 8: 1e12}
 
 
-@dataclass(frozen=True)
+@record
 class LargeBudget:
     """All limits of the work.
 
@@ -89,7 +90,7 @@ def budget_of(loss: Loss, recipe: Recipe) -> LargeBudget:
     return LargeBudget(10**9, steps=steps, tol=(1e-3, 1e-6), deviation=0.0)
 
 
-@dataclass(frozen=True)
+@record
 class MetadataMaker:
     """Makes metadata of a training set from its rows.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_rows import LargeProblem
 from skbilevel.problems import metadata_transform
 from skbilevel.problems._losses import facts_of
 
 
-@dataclass(frozen=True)
+@record
 class Statistics:
     """What the rows of a training set, or the user, say about the columns.
 
@@ -36,7 +36,7 @@ class Statistics:
     own: Array | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Coordinates:
     """Metadata centred and made orthonormal, as one training set wants it."""
 
@@ -66,7 +66,7 @@ class Coordinates:
         return Shape(Z, found.labels, own)
 
 
-@dataclass(frozen=True)
+@record
 class Shape:
     """``log v`` less its centre: ``(Z beta)[labels] + own gamma``.
 
@@ -165,7 +165,7 @@ def column_statistics(
     return Statistics(Z, emphasis, None, moments.of_classes() if by_target else None)
 
 
-@dataclass(frozen=True)
+@record
 class _Moments:
     """Sums over the rows: occurrences, squares, class divergence, score statistics.
 

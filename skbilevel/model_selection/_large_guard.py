@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice, publish
 from skbilevel.model_selection._candidate_average import GuardResult
@@ -121,7 +122,7 @@ def guarded_large(
     return guard.run(Progress(listener))
 
 
-@dataclass(frozen=True)
+@record
 class LargeGuard:
     """Scores candidates on outer folds and publishes their average.
 

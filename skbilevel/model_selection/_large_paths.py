@@ -7,11 +7,11 @@ by working sets of columns: no Gram matrix of all columns is formed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._elastic_net import (
     Descent,
@@ -36,7 +36,7 @@ def paths_of(
     return partial(NetPaths, n_points=recipe.elastic_net, ratio=recipe.ratio)
 
 
-@dataclass(frozen=True)
+@record
 class NetPaths:
     """Points of the elastic net on training sets of the same rows, and their refits.
 

@@ -7,13 +7,14 @@ is the same, and has half as many coefficients.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems import (
     Centered,
@@ -71,7 +72,7 @@ def is_large_glm(rows: AugmentedRows, by_target: bool = False) -> bool:
     return is_large(rows) or (sparse.issparse(rows.X) and wide)
 
 
-@dataclass(frozen=True)
+@record
 class CollapsedColumns:
     """Working columns: free ones, those of several rows, one for rows with own ones.
 
@@ -141,7 +142,7 @@ class CollapsedColumns:
         return out
 
 
-@dataclass(frozen=True)
+@record
 class LargeProblem:
     """Rows, losses and working columns, shared by all training sets.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_columns import Shape
 from skbilevel.model_selection._large_rows import LargeProblem
@@ -25,7 +26,7 @@ from skbilevel.solvers.inner._newton_cg import NewtonCG
 _DAMPING = 1e-4
 
 
-@dataclass(frozen=True)
+@record
 class HoldOut:
     """A training part and its validation rows, with metadata of the training part.
 
@@ -68,7 +69,7 @@ class HoldOut:
         return cls(problem, task, valid, shape, problem.base(train))
 
 
-@dataclass(frozen=True)
+@record
 class Solved:
     """One hold-out: inner solution, adjoint and total loss."""
 
@@ -77,7 +78,7 @@ class Solved:
     value: float
 
 
-@dataclass(frozen=True)
+@record
 class MetadataPoint:
     """Hold-out losses at one ``beta``, with the solutions the next point starts from.
 
@@ -102,7 +103,7 @@ class MetadataPoint:
     solutions: tuple[InnerSolution, ...]
 
 
-@dataclass(frozen=True)
+@record
 class MetadataSearch:
     """``log v = clip(center + clip(shape(beta)))``, tuned on hold-outs.
 
@@ -271,7 +272,7 @@ _FACTOR, _POINTS = 5.0, 14
 _GAIN = 2e-3
 
 
-@dataclass(frozen=True)
+@record
 class SharedPoint:
     """The best point of the path.
 

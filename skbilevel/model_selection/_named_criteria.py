@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel.problems import GCV, Criterion, LeaveOneOut, QuadraticDataFit
 from skbilevel.problems._evidence import (
     EvidenceVariance,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from skbilevel.model_selection._row_criteria import RowSource
 
 
-@dataclass(frozen=True)
+@record
 class NamedCriterion:
     """How the criterion of a name is made; None where there is none.
 

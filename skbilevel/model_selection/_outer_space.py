@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector
 from skbilevel.model_selection._metadata import Metadata, check_metadata
@@ -37,7 +37,7 @@ _REACH = 25.0
 _FINITE_REACH = 12.0
 
 
-@dataclass(frozen=True)
+@record
 class FoldMetadata:
     """Metadata of the penalized columns, and of the same columns in every fold.
 
@@ -92,7 +92,7 @@ def _feature_weight(rows: AugmentedRows) -> Array | None:
     return 0.5 / p + 0.5 * root / max(float(root.sum()), 1.0)
 
 
-@dataclass(frozen=True)
+@record
 class OuterSpace:
     """All that the user says about strengths, in variances of scaled columns.
 

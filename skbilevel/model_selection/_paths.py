@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, MetadataStage
@@ -28,7 +29,7 @@ Point = tuple[str, float, Array]
 OnFamily = Callable[[str, Callable[[], Any]], bool]
 
 
-@dataclass(frozen=True)
+@record
 class Strengths:
     """How few numbers make p log variances: ``log v = A theta``.
 
@@ -69,7 +70,7 @@ class Strengths:
         return model if self.A is None else model.pull_back(self.A)
 
 
-@dataclass(frozen=True)
+@record
 class Candidates:
     """Candidates of F training sets; candidate c means the same in each of them.
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._resampling import (
     NestedPlan,
@@ -36,7 +37,7 @@ MIN_ROWS = 20
 _INNER_FOLDS = 5
 
 
-@dataclass(frozen=True)
+@record
 class PlanRequest:
     """What the nested plan depends on.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
+from skbilevel._records import record
 from skbilevel.solvers import IterInfo
 
 
-@dataclass(frozen=True)
+@record
 class Step:
     """A finished step of a search.
 
@@ -47,7 +48,7 @@ class Listener(Protocol):
         """A step is done; True ends the search."""
 
 
-@dataclass(frozen=True)
+@record
 class MappedListener:
     """A listener who hears of results that went through ``finish``.
 

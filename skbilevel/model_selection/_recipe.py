@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from skbilevel._records import record
 
 
-@dataclass(frozen=True)
+@record
 class Recipe:
     """Which candidates are made.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from skbilevel._records import record
 from skbilevel.problems import BilevelProblem, CriterionProblem, SmoothPenalty
 from skbilevel.solvers import (
     CG,
@@ -35,7 +36,7 @@ _CURVATURE_UP_TO = 500
 _CURVATURE_IN_ROWS = 60
 
 
-@dataclass(frozen=True)
+@record
 class Regime:
     """Which form of the data suits, and who solves inner problems on it.
 

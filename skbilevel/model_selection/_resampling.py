@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 Pair = tuple[Array, Array]
 
 
-@dataclass(frozen=True)
+@record
 class TrainingSet:
     """Rows of one training set with its inner resamples.
 
@@ -39,7 +40,7 @@ class TrainingSet:
         return TrainingSet(np.arange(len(self.rows)), halves, shared)
 
 
-@dataclass(frozen=True)
+@record
 class NestedPlan:
     """The full training set, and per repeat the outer folds with theirs.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, is_guided, splits_among
 from skbilevel.model_selection._named_criteria import CRITERIA
@@ -33,7 +34,7 @@ from skbilevel.problems._ridge import solve_moments
 from skbilevel.solvers import InnerSolver
 
 
-@dataclass(frozen=True)
+@record
 class RowSource:
     """Criteria that read the rows: folds in the dual and matrix-free, closed forms.
 

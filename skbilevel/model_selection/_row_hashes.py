@@ -7,13 +7,14 @@ shuffled, and how rows are divided into blocks plays no part.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 # Different uses of one place: its fold, its sides of halvings, its rank in a sample.
@@ -45,7 +46,7 @@ def keys_of(labels: Array) -> Array:
     return np.frombuffer(b"".join(texts), dtype=np.uint64)[place.ravel()]
 
 
-@dataclass(frozen=True)
+@record
 class Dealer:
     """Deals rows to folds and to halves inside them.
 
@@ -110,7 +111,7 @@ def rank_limit(size: int, n_rows: int | None, grouped: bool) -> int:
     return int(_SPARE * size / n_rows * 2.0**64)
 
 
-@dataclass(frozen=True)
+@record
 class RowSample:
     """The rows of the lowest ranks: a random part, the same whatever the blocks are.
 

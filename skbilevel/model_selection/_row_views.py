@@ -8,18 +8,19 @@ not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._resampling import NestedPlan, Pair, TrainingSet
 from skbilevel.problems._moments import AugmentedRows, CellMoments
 
 
-@dataclass(frozen=True)
+@record
 class View:
     """The rows of one fold.
 
@@ -45,7 +46,7 @@ class View:
         return out
 
 
-@dataclass(frozen=True)
+@record
 class RowViews:
     """The rows of the full data, and those of every fold, made when first asked for.
 

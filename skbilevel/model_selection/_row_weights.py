@@ -17,7 +17,7 @@ seen, spread over all rows (Laplace's rule of succession).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems import Design, Loss, RowsDataFit
 from skbilevel.problems._weighted_rows import (
@@ -70,7 +71,7 @@ _STRENGTHS = 10.0 ** np.arange(1.0, -8.5, -0.5)
 Split = tuple[Array, Array]
 
 
-@dataclass(frozen=True)
+@record
 class TrustedTasks:
     """Rows, and which of them are trusted where.
 
@@ -135,7 +136,7 @@ class TrustedTasks:
         return out
 
 
-@dataclass(frozen=True)
+@record
 class RowWeights:
     """What a search has found.
 
@@ -346,7 +347,7 @@ def _walk(
         yield result.theta
 
 
-@dataclass(frozen=True)
+@record
 class Point:
     """A point of the path, and its gain over equal weights on trusted rows."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
+from skbilevel._records import record
 from skbilevel.model_selection._criterion import OuterVector, Source
 from skbilevel.model_selection._outer_space import OuterSpace
 from skbilevel.model_selection._regime import Regime
@@ -36,7 +36,7 @@ _NEWTON_REACH = 15.0
 _EXACT = 1e-10
 
 
-@dataclass(frozen=True)
+@record
 class SharedStart:
     """The best shared variance, and whether it is all that is to be found.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems import LogisticLoss
 from skbilevel.problems._task_criteria import (
@@ -35,7 +35,7 @@ Folds = int | Callable[[int], Array]
 HALF = -1
 
 
-@dataclass(frozen=True)
+@record
 class TaskLoss:
     """What a loss makes of rows of tasks.
 
@@ -63,7 +63,7 @@ LOGISTIC = TaskLoss(
 )
 
 
-@dataclass(frozen=True)
+@record
 class TaskRows:
     """Rows of the working design with the place of their task, and as a stack."""
 

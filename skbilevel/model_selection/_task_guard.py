@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._threads import map_threads
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Choice
@@ -38,7 +39,7 @@ BASE, _DOUBT = "two", 0.5
 _TINY = 1e-250
 
 
-@dataclass(frozen=True)
+@record
 class Guarded:
     """What the guard chose.
 
@@ -57,7 +58,7 @@ class Guarded:
     score: float
 
 
-@dataclass(frozen=True)
+@record
 class Episodes:
     """Mean losses (c, e) of candidates on e tasks, after supports of one size."""
 
@@ -72,7 +73,7 @@ class Episodes:
         return self.losses / max(least, _TINY)
 
 
-@dataclass(frozen=True)
+@record
 class LeftOut:
     """A model of one family without the tasks of one fold."""
 
@@ -80,7 +81,7 @@ class LeftOut:
     c: Array
 
 
-@dataclass(frozen=True)
+@record
 class TaskGuard:
     """Chooses among families of strengths by tasks that were left out.
 

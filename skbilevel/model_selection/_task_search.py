@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.problems._task_criteria import TaskCriterion
@@ -28,7 +29,7 @@ _NATS = 1e-3
 _UNITS = 0.05, 3.0
 
 
-@dataclass(frozen=True)
+@record
 class TaskColumns:
     """Columns of the working design, and who may deviate.
 
@@ -79,7 +80,7 @@ class TaskColumns:
         return tuple(found.values())
 
 
-@dataclass(frozen=True)
+@record
 class SearchPoint:
     """Where a search ended, and the next one, on other tasks, may start.
 
@@ -92,7 +93,7 @@ class SearchPoint:
     near: Near = ()
 
 
-@dataclass(frozen=True)
+@record
 class FoundStrengths:
     """Where a search ended, the penalty there, and the course of the search."""
 
@@ -105,7 +106,7 @@ class FoundStrengths:
     converged: bool
 
 
-@dataclass(frozen=True)
+@record
 class TaskSearch:
     """Limited-memory quasi-Newton steps in the logarithms of variances.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems._moments import AugmentedRows
@@ -16,7 +16,7 @@ from skbilevel.problems._spectrum import SharedOptimum
 from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 
 
-@dataclass(frozen=True)
+@record
 class Likelihood:
     """What least squares on working responses stands for.
 

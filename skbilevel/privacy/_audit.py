@@ -30,6 +30,7 @@ import numpy as np
 from scipy import linalg
 from scipy.special import betaincinv, ndtri
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.privacy._accounting import gdp_epsilon
 
@@ -78,7 +79,7 @@ class AuditResult:
         return self.epsilon > self.claimed
 
 
-@dataclass(frozen=True)
+@record
 class _Limits:
     """Lower limits of mu, or of epsilon where no mu is claimed."""
 

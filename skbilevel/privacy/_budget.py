@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from skbilevel._records import record
 from skbilevel.privacy._accounting import gdp_mu
 
 
-@dataclass(frozen=True)
+@record
 class Budget:
     """An (epsilon, delta) guarantee, as squares of mu that add up to one.
 

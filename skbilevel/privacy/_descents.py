@@ -7,11 +7,11 @@ lasso_j |w_j|``. The penalty has no noise: it knows nothing of the rows.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.privacy._budget import Budget
 from skbilevel.privacy._ledger import PrivacyLedger, Release
@@ -38,7 +38,7 @@ TARGET_SHARE = 0.7
 _BATCH = 512
 
 
-@dataclass(frozen=True)
+@record
 class Objective:
     """What is minimized.
 
@@ -84,7 +84,7 @@ class Objective:
         return w
 
 
-@dataclass(frozen=True)
+@record
 class Descended:
     """Coefficients of working columns, and what was released on the way."""
 

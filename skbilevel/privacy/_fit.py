@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.privacy._bounds import shrunk, working_rows
 from skbilevel.privacy._budget import Budget
@@ -39,7 +40,7 @@ _ROW_SIZE = 1.5
 _LEAST = 1e-12
 
 
-@dataclass(frozen=True)
+@record
 class PrivatePlan:
     """How a private fit is done; nothing here may depend on the rows.
 
@@ -85,7 +86,7 @@ class PrivatePlan:
         return STEPS.get(self.solver, 1) if self.n_passes is None else self.n_passes
 
 
-@dataclass(frozen=True)
+@record
 class PrivateFit:
     """What leaves a fit.
 
@@ -107,7 +108,7 @@ class PrivateFit:
     ledger: PrivacyLedger
 
 
-@dataclass(frozen=True)
+@record
 class _Working:
     """Working rows ``(1, (x - shift) factor)``, and what making them released."""
 

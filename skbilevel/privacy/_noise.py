@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from scipy.special import ndtri
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 _BITS = 53
@@ -24,7 +24,7 @@ class Randomness(Protocol):
         """Independent numbers, uniform on (0, 1)."""
 
 
-@dataclass(frozen=True)
+@record
 class SystemRandomness:
     """Noise that nobody can repeat: every bit is one of the operating system's."""
 
@@ -40,7 +40,7 @@ class SystemRandomness:
         return np.asarray(ndtri(self.uniform(shape)))
 
 
-@dataclass(frozen=True)
+@record
 class SeededRandomness:
     """Noise that can be repeated: for tests, never for a release."""
 

@@ -17,13 +17,13 @@ larger than before.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.privacy._bounds import row_norms
 from skbilevel.privacy._ledger import Release
@@ -34,7 +34,7 @@ from skbilevel.problems import Loss
 _COLUMN_PAIR = 2.3116
 
 
-@dataclass(frozen=True)
+@record
 class NoisyMoments:
     """Sums over rows ``(z, k y)`` with noise.
 
@@ -83,7 +83,7 @@ def moment_sensitivity(norm: float) -> float:
     return math.sqrt(2.0) * norm**2
 
 
-@dataclass(frozen=True)
+@record
 class PrivateRows:
     """Rows that only noisy sums can leave.
 

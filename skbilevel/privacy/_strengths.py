@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.privacy._releases import NoisyMoments
 from skbilevel.problems import (
@@ -37,7 +37,7 @@ _NOISE_FLOOR = 1e-4
 _ABSENT = 1e-12
 
 
-@dataclass(frozen=True)
+@record
 class Spectrum:
     """Eigenvectors of noisy second moments; eigenvalues that noise made negative are 0.
 
@@ -116,7 +116,7 @@ def noisy_evidence(swept: Swept) -> EvidenceVariance:
     return EvidenceVariance(evidence, np.diagonal(swept.gram), 1, unit)
 
 
-@dataclass(frozen=True)
+@record
 class TunedMoments:
     """Strengths tuned on noisy moments, and the coefficients that belong to them.
 

@@ -24,6 +24,7 @@ from typing import Self
 import numpy as np
 from scipy.linalg import cho_solve
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd, inverse_of_factor
 from skbilevel.problems._penalties import ElasticNet
@@ -65,7 +66,7 @@ def system(gram: Array, penalty: ElasticNet) -> Array:
     return K
 
 
-@dataclass(frozen=True)
+@record
 class HeldOutError:
     """A held-out error, its gradient (k,) and Gauss-Newton matrix (k, k).
 

@@ -25,11 +25,11 @@ more rows or columns than the smaller side of X, times t.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._losses import CurvedLoss, Loss
 from skbilevel.problems._target_features import Features as TargetFeatures
@@ -47,7 +47,7 @@ LEAST_FREEDOM = 1e-10
 LONGEST = 30.0
 
 
-@dataclass(frozen=True)
+@record
 class Features:
     """The full fit in whitened features.
 
@@ -103,7 +103,7 @@ class Features:
         )
 
 
-@dataclass(frozen=True)
+@record
 class RowTerms:
     """A function of the full fit, and what its gradient in the variances is made of.
 
@@ -130,7 +130,7 @@ class RowTerms:
     inside: Array
 
 
-@dataclass(frozen=True)
+@record
 class LeftOut(RowTerms):
     """What leaving out each row gives; ``value`` is the weighted sum of outer losses.
 
@@ -211,7 +211,7 @@ def leave_out_coupled(at: Features, outer: Loss) -> LeftOut:
     return LeftOut(all_of.value, row_grad, square, through, inside, all_of.eta)
 
 
-@dataclass(frozen=True)
+@record
 class _Part:
     """Some rows left out; names as in the criterion's module, ``Sphi = H^-1 Z phi``."""
 

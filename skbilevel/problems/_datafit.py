@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
@@ -135,7 +136,7 @@ class QuadraticDataFit:
         )
 
 
-@dataclass(frozen=True)
+@record
 class QuadraticPoint:
     """`QuadraticDataFit` at ``W``."""
 

@@ -21,13 +21,13 @@ sets the unit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import ClassVar
 
 import numpy as np
 from scipy import linalg, sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import CriterionPoint
 from skbilevel.problems._dense_spd import (
@@ -53,7 +53,7 @@ _HESSIAN_ENTRIES = 1 << 24
 _COLUMNS = 512
 
 
-@dataclass(frozen=True)
+@record
 class EvidencePoint:
     """The evidence of one training set: value, gradient and expected Hessian.
 
@@ -68,7 +68,7 @@ class EvidencePoint:
     hessian: Callable[[Array], Array | None]
 
 
-@dataclass(frozen=True)
+@record
 class MomentEvidence:
     """Evidence of F training sets at once, from their moments.
 
@@ -132,7 +132,7 @@ def _misfit(
     return Q / noise, np.full_like(Q, 1.0 / noise)
 
 
-@dataclass(frozen=True)
+@record
 class KernelEvidence:
     """Evidence of one training set through its kernel, for p > n.
 
@@ -247,7 +247,7 @@ class KernelEvidence:
         return np.asarray(X)
 
 
-@dataclass(frozen=True)
+@record
 class EvidenceVariance:
     """The evidence as an outer criterion of ``v``: ``0.5 t exp(c F(v))``.
 

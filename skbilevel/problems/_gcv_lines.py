@@ -13,10 +13,9 @@ all ``v_j`` is that point, zero, or the largest ``u``. Terms of several targets 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd, inverse_of_factor
 from skbilevel.problems._leave_one_out import GCV
@@ -29,7 +28,7 @@ _CANCELS = 1e-8
 _LEAST_FREEDOM = 1e-9
 
 
-@dataclass(frozen=True)
+@record
 class GCVLines:
     """Rows behind the criterion, as few as there are columns.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._device_array import in_double
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._moments import AugmentedRows, unit_metric
@@ -22,7 +23,7 @@ _COLUMNS = 512
 _KEPT, _KEPT_BYTES = 16, 1 << 22
 
 
-@dataclass(frozen=True)
+@record
 class Kernels:
     """Kernels ``X diag(v) X^T`` of the same rows, the latest of which are kept.
 
@@ -79,7 +80,7 @@ class Kernels:
         return out
 
 
-@dataclass(frozen=True)
+@record
 class KernelRows:
     """Products with the penalized columns and (n, n) kernels of all rows.
 

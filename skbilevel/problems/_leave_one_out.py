@@ -31,6 +31,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import CriterionPoint
 from skbilevel.problems._datafit import QuadraticDataFit
@@ -47,7 +48,7 @@ _LEAST_FREEDOM = 1e-10
 _SMALL = 1e-3
 
 
-@dataclass(frozen=True)
+@record
 class _Primal:
     """``K = I + d G d``, its inverse, coefficients and ``u`` at one ``v``."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import BilevelProblem, Task
 from skbilevel.problems._datafit import DataFit, Linearization, QuadraticDataFit
@@ -51,7 +52,7 @@ def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
     )
 
 
-@dataclass(frozen=True)
+@record
 class LinearInner:
     """The sum over tasks of ``mean_loss_k(W_k) + 0.5 sum_jt d_kjt(theta) w_kjt^2``.
 
@@ -134,7 +135,7 @@ class LinearInner:
         return np.asarray(np.concatenate(parts, axis=1) + diagonal * ws)
 
 
-@dataclass(frozen=True)
+@record
 class LinearInnerPoint:
     """`LinearInner` at one point; the predictions are computed once."""
 
@@ -202,7 +203,7 @@ class LinearInnerPoint:
         return np.concatenate(means)
 
 
-@dataclass(frozen=True)
+@record
 class LinearOuter:
     """``sum_k weight_k mean_loss_k(W_k) / sum_k weight_k`` plus the hyperpenalty."""
 
@@ -234,7 +235,7 @@ class LinearOuter:
         return self.rows.take(rows)
 
 
-@dataclass(frozen=True)
+@record
 class LinearOuterPoint:
     """`LinearOuter` at one point."""
 

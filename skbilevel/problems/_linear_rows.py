@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._losses import Loss
 from skbilevel.problems._row_reader import RowBlock, RowReader
@@ -17,7 +17,7 @@ from skbilevel.problems._strength_tasks import StrengthTasks
 from skbilevel.problems._sweep import Sweep
 
 
-@dataclass(frozen=True)
+@record
 class RowSet:
     """Rows that count at one level, in the order that batches refer to.
 
@@ -126,7 +126,7 @@ def _targets_of(fits: Sequence[RowsDataFit], index: Array) -> Array:
     return np.ascontiguousarray(np.concatenate(parts)[:, index].transpose(1, 0, 2))
 
 
-@dataclass(frozen=True)
+@record
 class LinearRows:
     """`LinearInner` as a mean over rows; the penalty is the same for all of them.
 
@@ -211,7 +211,7 @@ class LinearRows:
         return d * w, d * q, self.strengths.cross(theta, w, q)
 
 
-@dataclass(frozen=True)
+@record
 class LinearRowsPoint:
     """`LinearRows` at one point."""
 
@@ -266,7 +266,7 @@ class LinearRowsPoint:
         return float(each.sum()) / rows.n_rows
 
 
-@dataclass(frozen=True)
+@record
 class OuterRows:
     """`LinearOuter` as a mean over rows; the hyperpenalty is the same for all of them.
 
@@ -317,7 +317,7 @@ class OuterRows:
         return np.zeros(len(w)), self.strengths.hyperpenalty(theta)[1]
 
 
-@dataclass(frozen=True)
+@record
 class OuterRowsPoint:
     """`OuterRows` at one point."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._device_array import DeviceArray
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.problems._sweep import RANK, ROUNDING
@@ -23,7 +24,7 @@ _BLOCK_BYTES = 1 << 21
 CELL_BYTES = 1 << 28
 
 
-@dataclass(frozen=True)
+@record
 class AugmentedRows:
     """Rows ``z_i = (e_i, x_i, y_i)``: unpenalized columns, penalized ones, targets.
 
@@ -202,7 +203,7 @@ def some_columns(X: Any, rows: Array, columns: Array) -> Array:
     return np.asarray(X[np.ix_(rows, columns)], dtype=np.float64)
 
 
-@dataclass(frozen=True)
+@record
 class CellMoments:
     """Moments of disjoint cells of rows, from one pass; sets are sums of cells.
 
@@ -229,7 +230,7 @@ class CellMoments:
         return np.tensordot(member, self.moments, axes=1)
 
 
-@dataclass(frozen=True)
+@record
 class RowMoments:
     """The interface of `CellMoments`, summing rows anew for every set."""
 
@@ -240,7 +241,7 @@ class RowMoments:
         return np.stack([self.rows.moment(index) for index in sets])
 
 
-@dataclass(frozen=True)
+@record
 class Swept:
     """Moments after the unpenalized columns are projected out of a training set.
 

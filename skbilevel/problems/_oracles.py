@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
@@ -197,7 +198,7 @@ class _ByRows:
         return function(*args, rows=self.rows)
 
 
-@dataclass(frozen=True)
+@record
 class _Called:
     """What both levels have at a point."""
 
@@ -279,7 +280,7 @@ class InnerOracles(_ByRows):
         return _CalledInner(self, theta, w)
 
 
-@dataclass(frozen=True)
+@record
 class _CalledInner(_Called):
     oracles: InnerOracles
 
@@ -326,7 +327,7 @@ class OuterOracles(_ByRows):
         return _CalledOuter(self, theta, w)
 
 
-@dataclass(frozen=True)
+@record
 class _CalledOuter(_Called):
     oracles: OuterOracles
 

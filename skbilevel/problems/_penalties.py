@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
@@ -25,7 +26,7 @@ class Penalty(Protocol):
         """Derivative by every coefficient, the one nearest to zero at a kink."""
 
 
-@dataclass(frozen=True)
+@record
 class Ridge:
     """``0.5 sum_j w_j^2 / v_j``.
 

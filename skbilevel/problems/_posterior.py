@@ -17,12 +17,13 @@ unpenalized columns are swept out, ``x~ = x - M^T e``, and with ``D = diag(sqrt 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import factor_spd, preconditioned
 from skbilevel.problems._kernel import KernelRows, dual_factor
@@ -38,7 +39,7 @@ def row_forms(Z: Array, C: Array) -> Array:
     return np.asarray(np.einsum("ij,jk,ik->i", Z, C, Z))
 
 
-@dataclass(frozen=True)
+@record
 class Covariance:
     """The covariance C of coefficients, as what its quadratic forms need.
 
@@ -132,7 +133,7 @@ def _half_of_inverse(gram: Array) -> tuple[int, Array]:
     return int(known.sum()), inverse[:, None] * turn.T / size
 
 
-@dataclass(frozen=True)
+@record
 class CoupledCovariance:
     """The covariance of the coefficients of classes with a softmax.
 

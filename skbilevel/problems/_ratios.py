@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 # Moves after which products are made anew, as rounding adds up.
@@ -92,7 +93,7 @@ class SquaredNorm:
         return _NormPoint(np.asarray(x, dtype=float))
 
 
-@dataclass(frozen=True)
+@record
 class _NormPoint:
     x: Array
 
@@ -134,7 +135,7 @@ class FourthPowers:
         return _FourthPoint(self.columns, self.columns @ np.asarray(x, dtype=float))
 
 
-@dataclass(frozen=True)
+@record
 class _FourthPoint:
     columns: Any
     b: Array
@@ -251,7 +252,7 @@ class LeastSquaresL1:
         return _LassoPoint(self, x, grad, half, 0)
 
 
-@dataclass(frozen=True)
+@record
 class _LassoPoint:
     part: LeastSquaresL1
     x: Array
@@ -311,7 +312,7 @@ class TopK:
         return _TopPoint(self, x)
 
 
-@dataclass(frozen=True)
+@record
 class _TopPoint:
     part: TopK
     x: Array

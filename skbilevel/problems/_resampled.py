@@ -18,11 +18,12 @@ Both are sums over halves and targets; the products ``*`` are elementwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy import linalg
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import inverse_and_logdet, preconditioned
 from skbilevel.problems._kernel import KernelRows, dual_factor
@@ -32,7 +33,7 @@ from skbilevel.problems._moments import Swept
 _BATCH_BELOW = 64
 
 
-@dataclass(frozen=True)
+@record
 class LeastSquaresModel:
     """Value, gradient and curvature model in ``log v`` of F objectives at once.
 
@@ -77,7 +78,7 @@ class LeastSquaresModel:
         return LeastSquaresModel(self.value, grad, product, None)
 
 
-@dataclass(frozen=True)
+@record
 class MomentHalves:
     """Halves given by moments: arrays (F, H, ...) for F training sets at once.
 
@@ -151,7 +152,7 @@ def _terms(
     return value, grad, np.einsum("fhij,fhij->fij", inner @ inverse, outer)
 
 
-@dataclass(frozen=True)
+@record
 class KernelHalves:
     """Halves of one training set given by rows, for p > n: never a (p, p) matrix.
 
@@ -199,7 +200,7 @@ class KernelHalves:
         return LeastSquaresModel(np.array([value]), grad[None], product, None)
 
 
-@dataclass(frozen=True)
+@record
 class _KernelHalf:
     """One half at one ``v``: factor, dual coefficients, validation residual."""
 

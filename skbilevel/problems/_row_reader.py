@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._centered import Centered, Headed
 from skbilevel.problems._design import DenseDesign, Design, SparseDesign
 from skbilevel.problems._sweep import Sweep
 
 
-@dataclass(frozen=True)
+@record
 class RowReader:
     """Reads rows of ``([E, (X - mean) / scale])`` seen through the sweeps of K tasks.
 
@@ -72,7 +72,7 @@ class RowReader:
         )
 
 
-@dataclass(frozen=True)
+@record
 class RowBlock:
     """Products with some rows; coefficients (K, p, t), predictions (b, K, t).
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import QuadraticDataFit, zeros
 from skbilevel.problems._design import Design
@@ -202,7 +203,7 @@ def _part(sweep: Sweep | None, k: int) -> Sweep | None:
     return None if sweep is None else Sweep(sweep.free, sweep.maps[k])
 
 
-@dataclass(frozen=True)
+@record
 class RowsPoint:
     """`RowsDataFit` at ``W``; the predictions are computed once."""
 
@@ -261,7 +262,7 @@ class RowsPoint:
         return np.stack(squares)
 
 
-@dataclass(frozen=True)
+@record
 class RowCurvature:
     """``s_i d^2 loss_i`` at fixed predictions.
 

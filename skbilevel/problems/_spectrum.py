@@ -11,11 +11,11 @@ to the unpenalized columns. Then, with ``g = c lam / (1 + c lam)``::
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._sweep import RANK, regression_map
 
@@ -37,7 +37,7 @@ _LEAST_FREEDOM = 1.0
 _PATIENCE = 0.25
 
 
-@dataclass(frozen=True)
+@record
 class Spectrum:
     """Eigenvalues and rotated targets of one training set.
 
@@ -135,7 +135,7 @@ def _shrinkage(lam: Array, log_c: Array, power: float = 1.0) -> Array:
     return np.asarray(expit(x))
 
 
-@dataclass(frozen=True)
+@record
 class SharedOptimum:
     """The best strength shared by all columns of F training sets.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import BilevelProblem, Task
 
 
-@dataclass(frozen=True)
+@record
 class StrengthTasks:
     """The penalty of all tasks on one vector w, coefficients side by side.
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._moments import AugmentedRows
 
 
-@dataclass(frozen=True)
+@record
 class UnreadRows:
     """Stands in the place of X: it has a shape, and no values.
 
@@ -32,7 +33,7 @@ class UnreadRows:
         raise TypeError("Rows of this problem are known by their moments only.")
 
 
-@dataclass(frozen=True)
+@record
 class SummedRows(AugmentedRows):
     """`AugmentedRows` whose rows are cells: sums over rows that no set tells apart.
 

@@ -7,16 +7,16 @@ array (t, n, r), which factors of different kernels need.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
-@dataclass(frozen=True)
+@record
 class Scaled:
     """Columns of one matrix, which every target scales in its own way.
 

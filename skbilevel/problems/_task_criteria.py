@@ -22,11 +22,11 @@ belongs to the inner problem.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.problems._task_moments import TaskMoments
@@ -64,7 +64,7 @@ class TaskCriterion(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@record
 class TaskEvidence:
     """Restricted likelihood; ``noise`` is the noise variance where it is known."""
 
@@ -123,7 +123,7 @@ def _evidence_slopes(part: Eliminated, centre: Centre, slope: float) -> Array:
     return np.asarray(trace - slope * (g**2).sum(axis=0))
 
 
-@dataclass(frozen=True)
+@record
 class LaplaceEvidence:
     """Restricted likelihood by Laplace's approximation, of losses in nats.
 
@@ -150,7 +150,7 @@ class LaplaceEvidence:
         )
 
 
-@dataclass(frozen=True)
+@record
 class KnownTasks:
     """Losses of held-out rows of the tasks that were trained on.
 
@@ -176,7 +176,7 @@ class KnownTasks:
         return TaskGradient(value, v, beta, tuple(solutions))
 
 
-@dataclass(frozen=True)
+@record
 class TaskEpisodes:
     """Tasks that are left out: rows to adapt with, and rows to be judged on.
 
@@ -189,7 +189,7 @@ class TaskEpisodes:
     query: TaskData
 
 
-@dataclass(frozen=True)
+@record
 class NewTasks:
     """Losses of tasks that were left out, after a few of their rows."""
 

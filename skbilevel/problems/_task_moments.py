@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 # Temporary stacks of matrices take no more than about so many bytes each.
 _CHUNK_BYTES = 2**25
 
 
-@dataclass(frozen=True)
+@record
 class TaskMoments:
     """Weighted sums over the rows of each of T tasks.
 

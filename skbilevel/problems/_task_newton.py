@@ -8,11 +8,11 @@ losses are quadratic, the first step is the last.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._task_moments import TaskMoments
 from skbilevel.problems._task_solution import TaskPenalty, TaskSolution, adapted
@@ -115,7 +115,7 @@ def _minimize(
     return moments
 
 
-@dataclass(frozen=True)
+@record
 class _Point:
     """A centre (q,) and deviations (T, q)."""
 
@@ -144,7 +144,7 @@ def _newton_move(
     return _Point(c - at.c, np.where(penalty.v > 0.0, w - c - at.d, 0.0))
 
 
-@dataclass(frozen=True)
+@record
 class _Objective:
     """Losses and penalty, and their slope along a direction."""
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._losses import CurvedLoss
 from skbilevel.problems._task_moments import TaskMoments, squares
 
 
-@dataclass(frozen=True)
+@record
 class CurvedTasks:
     """Rows of T tasks, those of one task side by side, and their loss.
 

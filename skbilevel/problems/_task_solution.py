@@ -16,10 +16,9 @@ A variance of zero means no deviation. Only columns with a positive variance ent
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import (
     diagonal_of,
@@ -31,7 +30,7 @@ from skbilevel.problems._dense_spd import (
 from skbilevel.problems._task_moments import TaskMoments
 
 
-@dataclass(frozen=True)
+@record
 class TaskPenalty:
     """Variances of deviations ``v`` (q,) and strengths ``beta`` (q,) of the centre."""
 
@@ -44,7 +43,7 @@ class TaskPenalty:
         return np.flatnonzero(self.v > 0.0)
 
 
-@dataclass(frozen=True)
+@record
 class Eliminated:
     """Tasks without their deviations: a quadratic function of the centre.
 
@@ -92,7 +91,7 @@ def eliminate(moments: TaskMoments, penalty: TaskPenalty) -> Eliminated:
     return Eliminated(active, P, gram, cross, explained, float(logdet.sum()))
 
 
-@dataclass(frozen=True)
+@record
 class Centre:
     """The centre, and what is known at it.
 
@@ -129,7 +128,7 @@ def centre_of(
     return Centre(c, inverse, logdet, max(yy - explained - float(c @ cross), 0.0))
 
 
-@dataclass(frozen=True)
+@record
 class TaskSolution:
     """The inner problem solved: ``centre``, and the stack that it was made of."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._task_solution import TaskPenalty, TaskSolution
 
@@ -13,7 +12,7 @@ from skbilevel.problems._task_solution import TaskPenalty, TaskSolution
 Near = tuple[TaskSolution, ...]
 
 
-@dataclass(frozen=True)
+@record
 class TaskGradient:
     """A criterion and its derivatives.
 
@@ -28,7 +27,7 @@ class TaskGradient:
     near: Near = ()
 
 
-@dataclass(frozen=True)
+@record
 class TaskStrengths:
     """Logarithms theta of shared variances, and of the centre's strength.
 

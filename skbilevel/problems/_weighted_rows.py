@@ -38,13 +38,14 @@ package's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import linalg
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._oracles import OracleProblem
@@ -54,7 +55,7 @@ from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
 _DENSE_UP_TO = 400
 
 
-@dataclass(frozen=True)
+@record
 class EqualWeights:
     """The hyperpenalty towards equal weights, and towards a strength.
 
@@ -88,7 +89,7 @@ class EqualWeights:
         return float(self.factor * value), 2.0 * self.factor * grad
 
 
-@dataclass(frozen=True)
+@record
 class WeightedRows:
     """The inner level: tasks whose rows have the weights of the outer variables.
 
@@ -170,7 +171,7 @@ class WeightedRows:
         raise NotImplementedError("the mean over the weights has no batches")
 
 
-@dataclass(frozen=True)
+@record
 class WeightedRowsPoint:
     """`WeightedRows` at one point."""
 
@@ -252,7 +253,7 @@ class WeightedRowsPoint:
         return np.append(rho, self.rows.basis.T @ by_row)
 
 
-@dataclass(frozen=True)
+@record
 class TrustedRows:
     """The outer level: the loss of trusted rows and the hyperpenalty.
 
@@ -279,7 +280,7 @@ class TrustedRows:
         raise NotImplementedError("the inner level has no batches")
 
 
-@dataclass(frozen=True)
+@record
 class TrustedRowsPoint:
     """`TrustedRows` at one point."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
+from skbilevel._records import record
 from skbilevel._sklearn_compat import _routing_enabled, process_routing
 from skbilevel._typing import Array
 
@@ -60,7 +60,7 @@ def last_params(
 Heads = list[Pipeline | None]
 
 
-@dataclass(frozen=True)
+@record
 class Chain:
     """Transformers, and the estimator they prepare features for.
 

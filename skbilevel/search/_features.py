@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
+from skbilevel._records import record
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel._sparse import canonical
 from skbilevel._typing import Array
@@ -23,7 +24,7 @@ from skbilevel.search._chain import Chain, Heads, feature_names, in_one, transfo
 _SHOWN = 5
 
 
-@dataclass(frozen=True)
+@record
 class FittedFold:
     """Transformers of one fold.
 
@@ -51,7 +52,7 @@ class FittedFold:
     seconds: float
 
 
-@dataclass(frozen=True)
+@record
 class PipelineFeatures:
     """Transformers, fitted again on the training rows of every fold.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel.linear_model._publish import PublishedFold
 from skbilevel.linear_model._scoring import left_out_score, models_of_folds, score_fold
@@ -18,7 +19,7 @@ from skbilevel.search._features import FittedFold
 from skbilevel.search._tuned_chain import TunedChain
 
 
-@dataclass(frozen=True)
+@record
 class FoldScores:
     """Scores by name of every fold.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from sklearn.linear_model import (
     RidgeClassifier,
 )
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model import (
     BilevelGammaCV,
@@ -32,7 +32,7 @@ _BY_COLUMN = ("feature_groups", "feature_metadata", "unpenalized", "alpha_init")
 _LARGEST = 1e15
 
 
-@dataclass(frozen=True)
+@record
 class LastStep:
     """A last step, and the estimator that tunes it.
 

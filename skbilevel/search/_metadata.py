@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sklearn.metrics import check_scoring
 
+from skbilevel._records import record
 from skbilevel._sklearn_compat import (
     _check_method_params,
     _routing_enabled,
@@ -17,7 +17,7 @@ from skbilevel._typing import Array
 from skbilevel.search._chain import OF_THE_LAST_STEP, Chain
 
 
-@dataclass(frozen=True)
+@record
 class Metadata:
     """Metadata of one call of ``fit``.
 

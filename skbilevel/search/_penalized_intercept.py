@@ -6,7 +6,7 @@ row, and that coefficient has the strength of all others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from skbilevel._records import record
 from skbilevel._sparse import canonical
 from skbilevel._typing import Array
 from skbilevel.linear_model._fold_features import FoldFeatures
@@ -30,7 +31,7 @@ def with_constant(X: Any, size: float) -> Any:
     return np.hstack([column, X])
 
 
-@dataclass(frozen=True)
+@record
 class WithConstant:
     """What transformers make of every training set, with the constant column.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._publish import Published, PublishedFold
 from skbilevel.search._fold_scores import FoldScores
@@ -21,7 +21,7 @@ _SCORED = 10
 _SCORED_UP_TO = 20_000_000
 
 
-@dataclass(frozen=True)
+@record
 class Candidates:
     """What was tried: a value each, and the scores of its folds.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import has_fit_parameter
 
+from skbilevel._records import record
 from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_indexing
 from skbilevel._typing import Array
 from skbilevel.linear_model._counts import RowCounts
@@ -26,7 +27,7 @@ from skbilevel.search._penalized_intercept import (
 )
 
 
-@dataclass(frozen=True)
+@record
 class TunedChain:
     """A chain whose last step was tuned.
 

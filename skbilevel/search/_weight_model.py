@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import has_fit_parameter
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._classes import indicators as class_columns
 from skbilevel.linear_model._classes import two_or_more_classes
@@ -30,7 +30,7 @@ from skbilevel.problems import (
 _COPIED = 1 << 22
 
 
-@dataclass(frozen=True)
+@record
 class WeightTarget:
     """What the model that finds weights predicts.
 

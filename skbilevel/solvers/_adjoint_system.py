@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from scipy import linalg
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint
 from skbilevel.solvers._oracle_base import HypergradientRequest, metric_of
@@ -20,7 +20,7 @@ _DENSE_UP_TO = 200
 _RANK = 1e-12
 
 
-@dataclass(frozen=True)
+@record
 class AdjointSystem:
     """``g_ww q = b`` at one inner point.
 

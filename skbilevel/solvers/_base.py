@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import Task
 from skbilevel.problems._datafit import DataFit
@@ -76,7 +77,7 @@ class Counts:
         return Counts(**sums)
 
 
-@dataclass(frozen=True)
+@record
 class LinearSolution:
     """Solution ``x`` of ``(diag(1/v) + A) x = b`` and what is left of it.
 
@@ -139,7 +140,7 @@ class InnerSolver(Protocol):
         """Solve at variances (p,) or (..., p) from an earlier state or from zero."""
 
 
-@dataclass(frozen=True)
+@record
 class TaskEval:
     """Outer losses of a task, their gradient in ``v``, and the state to go on from."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
@@ -89,7 +89,7 @@ def count_batches(n_rows: int, batch_size: int | None) -> int:
 Derivatives = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
+@record
 class Reading:
     """Derivatives of one batch: numbers, and the linear map that makes them.
 

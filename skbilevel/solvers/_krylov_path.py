@@ -13,10 +13,9 @@ two numbers per validation row and strength, whatever the number of columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import Task
 from skbilevel.problems._rows_datafit import RowsDataFit
@@ -30,7 +29,7 @@ _SPENT = 1e-100
 _PAST = 2
 
 
-@dataclass(frozen=True)
+@record
 class KrylovPath:
     """Outer losses at increasing shared variances.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import (
     InnerPoint,
@@ -70,7 +71,7 @@ def rows_of(level: InnerProblem | OuterProblem) -> int:
     return level.n_rows or 1
 
 
-@dataclass(frozen=True)
+@record
 class _Counted:
     """What both levels have in common."""
 
@@ -125,7 +126,7 @@ class _CountedPoint:
         return np.asarray(self._point.grad)
 
 
-@dataclass(frozen=True)
+@record
 class CountedInner(_Counted):
     """An inner problem whose calls are noted."""
 
@@ -183,7 +184,7 @@ class CountedInnerPoint(_CountedPoint):
         return np.asarray(self._point.hessian())
 
 
-@dataclass(frozen=True)
+@record
 class CountedOuter(_Counted):
     """An outer problem whose calls are noted."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg.blas import daxpy
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 # Smallest cosine of s and y, in the metric, of a pair that is used.
@@ -26,7 +27,7 @@ class Pair(NamedTuple):
     typical: bool = True
 
 
-@dataclass(frozen=True)
+@record
 class InverseHessian:
     """The limited-memory BFGS inverse; a value, every change gives a new one.
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._ratios import PartPoint, RatioPart
 
@@ -173,7 +174,7 @@ def minimize_ratio(
     return RatioResult(x, end.value, status, gap, n_iter, np.array(history))
 
 
-@dataclass(frozen=True)
+@record
 class _Ratio:
     """Both parts, and how coordinate steps are made."""
 
@@ -186,7 +187,7 @@ class _Ratio:
         return _Point(self, x, self.numerator.at(x), self.denominator.at(x))
 
 
-@dataclass(frozen=True)
+@record
 class _Point:
     """The ratio at one x."""
 

@@ -6,8 +6,7 @@ documentation and the tests read it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from skbilevel._records import record
 from skbilevel.solvers._double_loop import DoubleLoop
 from skbilevel.solvers._oracle_base import OracleSolver
 from skbilevel.solvers.hypergradient import (
@@ -75,7 +74,7 @@ ORACLE_SOLVERS: dict[str, OracleSolver] = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class Description:
     """A line of the table of solvers in the documentation.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.testing._place import Place
 from skbilevel.testing._report import Check
@@ -23,7 +23,7 @@ _WANTED = 1.6
 _ACCURATE = 1e-7
 
 
-@dataclass(frozen=True)
+@record
 class Remainder:
     """How ``|phi(h) - phi(0) - h D|`` falls with h.
 

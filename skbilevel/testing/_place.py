@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerProblem, OracleProblem, OuterProblem
 
 
-@dataclass(frozen=True)
+@record
 class Place:
     """Where a problem is checked.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit, Linearization, zeros
 from skbilevel.solvers._base import (
@@ -20,7 +21,7 @@ from skbilevel.solvers._pcg import Operator, conjugate_gradients
 from skbilevel.solvers.inner._cholesky import CholeskySystem, gram_of
 
 
-@dataclass(frozen=True)
+@record
 class IterativeSystem:
     """``diag(1/v) + A`` through products with A; features with v = 0 stay at zero."""
 
@@ -118,7 +119,7 @@ class CG:
         return InnerSolution(solution, system, solution.x, solution.counts)
 
 
-@dataclass(frozen=True)
+@record
 class StaleState:
     """A factorization, the variances it belongs to, and the last solution."""
 

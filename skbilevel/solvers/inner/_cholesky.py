@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd
@@ -25,7 +26,7 @@ from skbilevel.solvers._base import (
 _CUT_FROM = 0.15
 
 
-@dataclass(frozen=True)
+@record
 class CholeskySystem:
     """Factors of a stack of systems; rows of ``active`` are the factored columns."""
 
@@ -111,7 +112,7 @@ def gram_of(fit: DataFit) -> Array:
     return np.asarray(fit.gram)  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
+@record
 class _Block:
     """Training rows of one task, the roots of their weights, and the factor."""
 
@@ -125,7 +126,7 @@ class _Block:
         return np.asarray(self.root * inner)
 
 
-@dataclass(frozen=True)
+@record
 class DualSystem:
     """``diag(1/v) + A`` through one (n_train, n_train) factor for every task."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._rows_datafit import RowCurvature, RowsDataFit
 from skbilevel.solvers._base import Counts, LinearSolution
@@ -26,7 +27,7 @@ def add(y: Array, alpha: float, x: Array) -> None:
     axpy(x.reshape(-1), y.reshape(-1), a=alpha)
 
 
-@dataclass(frozen=True)
+@record
 class Ridge:
     """``0.5 sum_j |W_j|^2 / v_j`` with variances from zero to infinity.
 
@@ -94,7 +95,7 @@ class Descent:
     converged: bool
 
 
-@dataclass(frozen=True)
+@record
 class CurvedSystem:
     """``diag(1/v) + X^T C X`` with the curvature C of the loss at one point.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit, zeros
 from skbilevel.problems._losses import facts_of
@@ -131,7 +132,7 @@ class NewtonCG:
         return InnerSolution(solution, system, at.W, counts)
 
 
-@dataclass(frozen=True)
+@record
 class Iterate:
     """Coefficients, their predictions, and what is made from them when asked for.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel.solvers._base import Status
 
 Scalar = Callable[[float], tuple[float, float]]
@@ -40,7 +41,7 @@ class ScalarResult:
     n_evaluations: int
 
 
-@dataclass(frozen=True)
+@record
 class _Point:
     x: float
     value: float

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status, Trace
@@ -25,7 +25,7 @@ _QP_STEPS = 50
 _SNAP = 1e-12
 
 
-@dataclass(frozen=True)
+@record
 class TrustRegion:
     """Gauss-Newton steps on a box in a trust region, for some hundred strengths.
 
@@ -199,7 +199,7 @@ class Point(Protocol):
 P = TypeVar("P", bound=Point)
 
 
-@dataclass(frozen=True)
+@record
 class BallRegion:
     """BFGS from a given curvature, every step within a ball.
 
