@@ -9,12 +9,12 @@ from _common import median
 from skbilevel.problems import OracleProblem
 from skbilevel.solvers import (
     LBFGSB,
+    ORACLE_SOLVERS,
     ConjugateGradient,
     DoubleLoop,
     GradientDescent,
     ImplicitGradient,
 )
-from skbilevel.solvers._registry import ORACLE_SOLVERS
 from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
 
 # The last pass that is looked at, and the growth from one look to the next.

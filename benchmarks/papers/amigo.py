@@ -56,6 +56,7 @@ from _quadratics import Quadratic
 from _stocbio import StocBiO
 
 from skbilevel.solvers import (
+    ORACLE_SOLVERS,
     Adam,
     ConjugateGradient,
     DoubleLoop,
@@ -68,7 +69,6 @@ from skbilevel.solvers import (
     minimize_bilevel,
 )
 from skbilevel.solvers._oracle_base import metric_norm, metric_of
-from skbilevel.solvers._registry import ORACLE_SOLVERS
 from skbilevel.solvers.hypergradient import FixedPoint, Unrolled
 
 KAPPAS = (10.0, 100.0, 1000.0)

@@ -57,7 +57,8 @@ from skbilevel.linear_model._routing import RoutingMixin
 from skbilevel.linear_model._tuning import tune
 from skbilevel.linear_model._uncertainty import StandardErrorsMixin
 from skbilevel.model_selection._named_criteria import OF_LIKELIHOODS
-from skbilevel.solvers import INNER, NEWTON, ORACLE_SOLVERS, SOLVERS
+from skbilevel.solvers import INNER, NEWTON, SOLVERS
+from skbilevel.solvers._registry import ORACLES
 
 if TYPE_CHECKING:
     from skbilevel.linear_model._block_glm_fit import GLMReader
@@ -351,7 +352,7 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
         **BilevelLinearModel._parameter_constraints,
         "cv": ["cv_object", StrOptions(set(OF_LIKELIHOODS))],
         "solver": [
-            StrOptions({"auto", "exact", *SOLVERS, *INNER, *NEWTON, *ORACLE_SOLVERS}),
+            StrOptions({"auto", "exact", *SOLVERS, *INNER, *NEWTON, *ORACLES}),
             HasMethods(["solve"]),
             HasMethods(["solve_oracles"]),
         ],

@@ -15,7 +15,8 @@ from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import HasMethods, Interval, StrOptions
 from skbilevel._typing import Array
 from skbilevel.model_selection._named_criteria import CRITERIA
-from skbilevel.solvers import CRITERION_SOLVERS, INNER, ORACLE_SOLVERS, SOLVERS
+from skbilevel.solvers import CRITERION_SOLVERS, INNER, SOLVERS
+from skbilevel.solvers._registry import ORACLES
 
 _LEFT_OUT = re.compile(r"^( *)([\w*]+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
 
@@ -190,7 +191,7 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
                     *SOLVERS,
                     *INNER,
                     *CRITERION_SOLVERS,
-                    *ORACLE_SOLVERS,
+                    *ORACLES,
                 }
             ),
             HasMethods(["solve"]),

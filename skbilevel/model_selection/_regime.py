@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from skbilevel import solvers
 from skbilevel._records import record
 from skbilevel.problems import BilevelProblem, CriterionProblem, SmoothPenalty
 from skbilevel.solvers import (
@@ -12,7 +13,6 @@ from skbilevel.solvers import (
     CRITERION_SOLVERS,
     INNER,
     LBFGSB,
-    ORACLE_SOLVERS,
     SOLVERS,
     Direct,
     Implicit,
@@ -26,6 +26,7 @@ from skbilevel.solvers import (
     resolve,
 )
 from skbilevel.solvers._base import OuterOptimizer
+from skbilevel.solvers._registry import ORACLES
 from skbilevel.solvers.outer._trust_region import TrustRegion
 
 # Moments of all folds may take this many bytes.
@@ -87,9 +88,7 @@ class Regime:
 def check_solver(solver: Any) -> None:
     """Raise with the known names unless it is one of them, or a solver."""
     known = list(
-        dict.fromkeys(
-            ["auto", "exact", *SOLVERS, *INNER, *CRITERION_SOLVERS, *ORACLE_SOLVERS]
-        )
+        dict.fromkeys(["auto", "exact", *SOLVERS, *INNER, *CRITERION_SOLVERS, *ORACLES])
     )
     if isinstance(solver, str) and solver in known:
         return
@@ -111,7 +110,8 @@ def check_solver(solver: Any) -> None:
 def oracle_solver(solver: Any) -> OracleSolver | None:
     """The algorithm of a name or a value that sees a problem through oracles."""
     if isinstance(solver, str):
-        return None if solver in SOLVERS else ORACLE_SOLVERS.get(solver)
+        # Loaded when one is asked for: most fits ask for none.
+        return solvers.ORACLE_SOLVERS[solver] if solver in ORACLES else None
     return solver if hasattr(solver, "solve_oracles") else None
 
 

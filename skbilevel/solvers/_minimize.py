@@ -12,7 +12,6 @@ from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem
 from skbilevel.problems._linear_oracles import linear_oracles
 from skbilevel.problems._oracles import OracleProblem
 from skbilevel.solvers._base import OnIter, Result, Status
-from skbilevel.solvers._double_loop import DoubleLoop
 from skbilevel.solvers._ledger import counted
 from skbilevel.solvers._nested import Direct, MapTasks, Nested
 from skbilevel.solvers._oracle_base import (
@@ -20,20 +19,9 @@ from skbilevel.solvers._oracle_base import (
     check_words,
     first_norm,
 )
-from skbilevel.solvers._registry import ORACLE_SOLVERS
+from skbilevel.solvers._registry import ORACLES
 from skbilevel.solvers._structured import SOLVERS, resolve
-from skbilevel.solvers.hypergradient import ImplicitGradient
 from skbilevel.solvers.inner import Newton
-from skbilevel.solvers.outer import LBFGSB
-
-# What a name of a structured solver means where nothing but oracles is known.
-_BY_PRODUCTS = DoubleLoop(Newton(linear_solver="cg"), ImplicitGradient(), LBFGSB())
-_AS_ORACLES: dict[str, OracleSolver] = {
-    "auto": ORACLE_SOLVERS["newton"],
-    "exact": ORACLE_SOLVERS["newton"],
-    "amigo": _BY_PRODUCTS,
-    "cg": _BY_PRODUCTS,
-}
 
 
 def minimize_bilevel(
@@ -161,14 +149,15 @@ def as_solver(
         name = solver.__name__
         raise ValueError(f"solver={name} is a class; pass a value such as {name}().")
     if isinstance(solver, str):
-        named = _AS_ORACLES | ORACLE_SOLVERS
-        if solver in (named if oracles else ORACLE_SOLVERS.keys() - SOLVERS.keys()):
-            return named[solver]
-        if oracles:
-            known = ", ".join(repr(each) for each in named)
-            raise ValueError(f"solver={solver!r} is not known; choose one of {known}.")
-        assert not isinstance(problem, OracleProblem)
-        return resolve(solver, problem)
+        if not oracles and solver not in ORACLES.keys() - SOLVERS.keys():
+            return resolve(solver, problem)
+        # Algorithms are loaded when one of them is asked for.
+        from skbilevel.solvers._algorithms import BY_ORACLES
+
+        if solver in BY_ORACLES:
+            return BY_ORACLES[solver]
+        known = ", ".join(repr(each) for each in BY_ORACLES)
+        raise ValueError(f"solver={solver!r} is not known; choose one of {known}.")
     if isinstance(solver, Nested | Direct) and oracles:
         raise ValueError(
             f"{type(solver).__name__} needs strengths and data fits, that is a "

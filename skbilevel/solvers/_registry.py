@@ -1,77 +1,12 @@
-"""Published algorithms for problems known through oracles, by name.
+"""Names of solvers, and a line about each.
 
-The one source of their names: estimators, error messages, the table of the
-documentation and the tests read it.
+The one source of names: estimators, error messages, the table of the documentation and
+the tests read it.
 """
 
 from __future__ import annotations
 
 from skbilevel._records import record
-from skbilevel.solvers._double_loop import DoubleLoop
-from skbilevel.solvers._oracle_base import OracleSolver
-from skbilevel.solvers.hypergradient import (
-    PZOBO,
-    SHINE,
-    Chebyshev,
-    ConjugateGradient,
-    FixedPoint,
-    GradientSteps,
-    ImplicitGradient,
-    JacobianFree,
-    NeumannSeries,
-    Unrolled,
-)
-from skbilevel.solvers.inner import (
-    AISARAH,
-    LBFGS,
-    SAGA,
-    SRKCD,
-    GradientDescent,
-    Newton,
-)
-from skbilevel.solvers.outer import HOAG, LBFGSB, Adam, ProjectedGradient
-from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD
-
-_T = GradientDescent(n_iter=10)
-_KEPT = GradientDescent(n_iter=10, keep=True)
-_CG_STEPS = ImplicitGradient(ConjugateGradient(n_iter=10))
-_FIXED_BUDGET = ProjectedGradient(accuracy=(1e-6, 1e-6))
-
-ORACLE_SOLVERS: dict[str, OracleSolver] = {
-    "newton": DoubleLoop(Newton(), ImplicitGradient(), LBFGSB()),
-    "amigo-cg": DoubleLoop(_T, _CG_STEPS, _FIXED_BUDGET),
-    "amigo-gd": DoubleLoop(
-        _T, ImplicitGradient(GradientSteps(n_iter=10)), _FIXED_BUDGET
-    ),
-    # What the AmIGO paper compares with. Without a warm start of the adjoint:
-    "aid-cg": DoubleLoop(_T, _CG_STEPS, _FIXED_BUDGET, ("inner",)),
-    "aid-gd": DoubleLoop(
-        _T, ImplicitGradient(GradientSteps(n_iter=10)), _FIXED_BUDGET, ("inner",)
-    ),
-    "aid-neumann": DoubleLoop(
-        _T, ImplicitGradient(NeumannSeries(10)), _FIXED_BUDGET, ("inner",)
-    ),
-    # A momentum of 0.9 needs more than 10 steps.
-    "aid-fp": DoubleLoop(
-        _T, ImplicitGradient(FixedPoint(10, momentum=0.5)), _FIXED_BUDGET, ("inner",)
-    ),
-    # With one of the adjoint alone, and without any:
-    "aid-cg-ws": DoubleLoop(_T, _CG_STEPS, _FIXED_BUDGET, ("adjoint",)),
-    "aid-cg-cold": DoubleLoop(_T, _CG_STEPS, _FIXED_BUDGET, ()),
-    # Iterative differentiation with a warm start, and without:
-    "itd": DoubleLoop(_KEPT, Unrolled(), _FIXED_BUDGET, ("inner",)),
-    "reverse": DoubleLoop(_KEPT, Unrolled(), _FIXED_BUDGET, ()),
-    "pzobo": DoubleLoop(GradientDescent(n_iter=20), PZOBO(), Adam(), ("inner",)),
-    "hoag": DoubleLoop(LBFGS(), ImplicitGradient(), HOAG()),
-    "shine": DoubleLoop(LBFGS(opa=5), SHINE(), HOAG()),
-    "jacobian-free": DoubleLoop(LBFGS(), JacobianFree(), HOAG(decrease=0.78)),
-    "ai-sarah": DoubleLoop(AISARAH(), ImplicitGradient(), LBFGSB()),
-    "saga": DoubleLoop(SAGA(), ImplicitGradient(), LBFGSB()),
-    "srkcd": DoubleLoop(SRKCD(damping=2.0), ImplicitGradient(Chebyshev()), LBFGSB()),
-    "amigo-sgd": AmigoSGD(),
-    "soba": SOBA(),
-    "saba": SABA(),
-}
 
 
 @record
@@ -95,8 +30,7 @@ class Description:
 
 _ARBEL, _GRAZZI = "Arbel and Mairal, 2022", "Grazzi et al., 2020"
 
-# Of all names that a solver= accepts, those of structured solvers included.
-DESCRIPTIONS: dict[str, Description] = {
+_STRUCTURED = {
     "auto": Description("The method that suits the shape of the data."),
     "exact": Description("Factorizations, whatever the size."),
     "amigo": Description(
@@ -119,6 +53,10 @@ DESCRIPTIONS: dict[str, Description] = {
     ),
     "newton-dual": Description("Newton's method with factorizations over the rows."),
     "newton-cg": Description("Newton's method with conjugate gradients."),
+}
+
+# What `ORACLE_SOLVERS` holds.
+ORACLES = {
     "newton": Description(
         "Newton's method for the inner problem, conjugate gradients for the adjoint, "
         "quasi-Newton steps in theta; on oracles alone."
@@ -197,3 +135,6 @@ DESCRIPTIONS: dict[str, Description] = {
         True,
     ),
 }
+
+# Of all names that a solver= accepts.
+DESCRIPTIONS = _STRUCTURED | ORACLES

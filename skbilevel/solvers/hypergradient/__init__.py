@@ -1,33 +1,5 @@
 """Gradients of outer losses in the strengths."""
 
-from skbilevel.solvers.hypergradient._implicit import ApproximateLeaveOneOut, Implicit
-from skbilevel.solvers.hypergradient._implicit_gradient import (
-    SHINE,
-    ImplicitGradient,
-    JacobianFree,
-)
-from skbilevel.solvers.hypergradient._linear_solvers import (
-    Chebyshev,
-    ConjugateGradient,
-    DirectSolve,
-    FixedPoint,
-    GradientSteps,
-    NeumannSeries,
-)
-from skbilevel.solvers.hypergradient._unrolled import PZOBO, Unrolled
+from skbilevel._lazily import attach
 
-__all__ = [
-    "PZOBO",
-    "SHINE",
-    "ApproximateLeaveOneOut",
-    "Chebyshev",
-    "ConjugateGradient",
-    "DirectSolve",
-    "FixedPoint",
-    "GradientSteps",
-    "Implicit",
-    "ImplicitGradient",
-    "JacobianFree",
-    "NeumannSeries",
-    "Unrolled",
-]
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -1,5 +1,5 @@
 """Solvers that read a few rows at a time."""
 
-from skbilevel.solvers.stochastic._soba import SABA, SOBA, AmigoSGD
+from skbilevel._lazily import attach
 
-__all__ = ["SABA", "SOBA", "AmigoSGD"]
+__getattr__, __dir__, __all__ = attach(__name__)

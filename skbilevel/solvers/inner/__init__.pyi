@@ -1,0 +1,13 @@
+from skbilevel.solvers.inner._ai_sarah import AISARAH as AISARAH
+from skbilevel.solvers.inner._cg import CG as CG
+from skbilevel.solvers.inner._cg import StaleCholesky as StaleCholesky
+from skbilevel.solvers.inner._cholesky import Cholesky as Cholesky
+from skbilevel.solvers.inner._cholesky import Dual as Dual
+from skbilevel.solvers.inner._gradient_descent import GradientDescent as GradientDescent
+from skbilevel.solvers.inner._gradient_descent import Newton as Newton
+from skbilevel.solvers.inner._lbfgs import LBFGS as LBFGS
+from skbilevel.solvers.inner._newton_cg import NewtonCG as NewtonCG
+from skbilevel.solvers.inner._newton_cholesky import NewtonCholesky as NewtonCholesky
+from skbilevel.solvers.inner._newton_cholesky import NewtonDual as NewtonDual
+from skbilevel.solvers.inner._saga import SAGA as SAGA
+from skbilevel.solvers.inner._srkcd import SRKCD as SRKCD
