@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
+from pkgutil import get_data
 from sys import modules
 from typing import Any
 
@@ -19,8 +19,8 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]],
     ``from home import name as name`` for each name. A package of the package is a name
     whose home is the package.
     """
-    stub = Path(str(modules[package].__file__)).with_suffix(".pyi")
-    homes = {name: home for home, name in _LINE.findall(stub.read_text("utf-8"))}
+    stub = (get_data(package, "__init__.pyi") or b"").decode()
+    homes = {name: home for home, name in _LINE.findall(stub)}
 
     def get(name: str) -> Any:
         if name not in homes:
