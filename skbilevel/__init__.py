@@ -8,4 +8,4 @@ from skbilevel._lazily import attach
 __version__ = "0.1.0.dev0"
 
 __getattr__, __dir__, _names = attach(__name__)
-__all__ = [*_names, "__version__"]
+__all__ = sorted([*_names, "__version__"])

@@ -31,5 +31,5 @@ def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]],
         setattr(modules[package], name, value)
         return value
 
-    names = [name for name, home in homes.items() if home != package]
+    names = sorted(name for name, home in homes.items() if home != package)
     return get, lambda: sorted({*vars(modules[package]), *homes}), names

@@ -1,4 +1,4 @@
-"""Private values: what goes from one function to the next, under names."""
+"""Values: what goes from one function to the next, under names."""
 
 from __future__ import annotations
 

@@ -89,11 +89,11 @@ def test_names_are_loaded_when_they_are_used():
     found = pkgutil.iter_modules(skbilevel.__path__)
     public = {info.name for info in found if not info.name.startswith("_")}
     inner = {"model_selection"}  # no name of it is for users
-    assert public - inner == skbilevel._SUBMODULES
-    assert {*skbilevel.__all__, *skbilevel._SUBMODULES} <= set(dir(skbilevel))
+    assert {*skbilevel.__all__, *(public - inner)} <= set(dir(skbilevel))
+    assert all(getattr(skbilevel, name) for name in public - inner)
     assert skbilevel.linear_model.BilevelRidgeCV is skbilevel.BilevelRidgeCV
     assert set(skbilevel.linear_model.__all__) <= set(dir(skbilevel.linear_model))
-    for module in (skbilevel, skbilevel.linear_model):
+    for module in (skbilevel, skbilevel.linear_model, skbilevel.solvers.inner):
         with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
             getattr(module, "no_such_name")  # noqa: B009
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection import _coefficient_pairs, _coefficient_scatter
@@ -27,6 +29,7 @@ _SINGLE = {
 _PANELS = 4
 
 
+@record
 class CoefficientsDisplay(Versioned):
     """Coefficients beside those of the model with a single strength.
 
@@ -71,20 +74,12 @@ class CoefficientsDisplay(Versioned):
     (10,)
     """
 
-    def __init__(
-        self,
-        coef: Array,
-        reference_coef: Array,
-        *,
-        feature_names: Array,
-        output_names: Any = None,
-        labels: tuple[str, str] = ("many strengths", "one strength"),
-    ) -> None:
-        self.coef = coef
-        self.reference_coef = reference_coef
-        self.feature_names = feature_names
-        self.output_names = output_names
-        self.labels = labels
+    coef: Array
+    reference_coef: Array
+    _: KW_ONLY
+    feature_names: Array
+    output_names: Any = None
+    labels: tuple[str, str] = ("many strengths", "one strength")
 
     @classmethod
     def from_estimator(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import named_model
@@ -31,6 +33,7 @@ _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 LEVEL = "(level)"
 
 
+@record
 class DeviationsDisplay(Versioned):
     """Effects of all tasks around those of the centre, the most different on top.
 
@@ -82,20 +85,12 @@ class DeviationsDisplay(Versioned):
     (30, 3)
     """
 
-    def __init__(
-        self,
-        deviations: Array,
-        deviation_std: Array,
-        *,
-        centre: Array,
-        feature_names: Array,
-        estimator_name: str | None = None,
-    ) -> None:
-        self.deviations = deviations
-        self.deviation_std = deviation_std
-        self.centre = centre
-        self.feature_names = feature_names
-        self.estimator_name = estimator_name
+    deviations: Array
+    deviation_std: Array
+    _: KW_ONLY
+    centre: Array
+    feature_names: Array
+    estimator_name: str | None = None
 
     @classmethod
     def from_estimator(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import last_step, search_report
@@ -13,6 +15,7 @@ from skbilevel.inspection._guard_axes import draw_scores, draw_weights, label_pa
 from skbilevel.inspection._style import panels
 
 
+@record
 class GuardPathDisplay(Versioned):
     """Nested score of every candidate of the guard, and its weight in the average.
 
@@ -63,24 +66,14 @@ class GuardPathDisplay(Versioned):
     'shared'
     """
 
-    def __init__(
-        self,
-        family: Array,
-        value: Array,
-        score: Array,
-        standard_error: Array,
-        kept: Array,
-        weight: Array,
-        *,
-        published_score: float | None = None,
-    ) -> None:
-        self.family = family
-        self.value = value
-        self.score = score
-        self.standard_error = standard_error
-        self.kept = kept
-        self.weight = weight
-        self.published_score = published_score
+    family: Array
+    value: Array
+    score: Array
+    standard_error: Array
+    kept: Array
+    weight: Array
+    _: KW_ONLY
+    published_score: float | None = None
 
     @classmethod
     def from_estimator(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import last_step, search_report
@@ -16,6 +18,7 @@ from skbilevel.solvers import ORACLE_SOLVERS, DoubleLoop
 _DOTS = 60
 
 
+@record
 class OuterTraceDisplay(Versioned):
     """Validation loss and projected gradient over the steps of the search.
 
@@ -58,18 +61,11 @@ class OuterTraceDisplay(Versioned):
     (2,)
     """
 
-    def __init__(
-        self,
-        value: Array,
-        grad_norm: Array,
-        *,
-        tolerance: float | None = None,
-        seconds: Array | None = None,
-    ) -> None:
-        self.value = value
-        self.grad_norm = grad_norm
-        self.tolerance = tolerance
-        self.seconds = seconds
+    value: Array
+    grad_norm: Array
+    _: KW_ONLY
+    tolerance: float | None = None
+    seconds: Array | None = None
 
     @classmethod
     def from_estimator(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import last_step
@@ -21,6 +23,7 @@ EPSILONS = (0.1, 0.3, 1.0, 3.0, 10.0)
 _NAMED_SHARE = 0.12
 
 
+@record
 class PrivacyDisplay(Versioned):
     """Releases of a private fit as shares of its budget, and utility against epsilon.
 
@@ -67,24 +70,14 @@ class PrivacyDisplay(Versioned):
     (1,)
     """
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        shares: Array,
-        epsilon: float,
-        delta: float,
-        *,
-        epsilons: Array | None = None,
-        scores: Array | None = None,
-        baseline: float | None = None,
-    ) -> None:
-        self.names = names
-        self.shares = shares
-        self.epsilon = epsilon
-        self.delta = delta
-        self.epsilons = epsilons
-        self.scores = scores
-        self.baseline = baseline
+    names: Sequence[str]
+    shares: Array
+    epsilon: float
+    delta: float
+    _: KW_ONLY
+    epsilons: Array | None = None
+    scores: Array | None = None
+    baseline: float | None = None
 
     @classmethod
     def from_estimator(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import KW_ONLY, replace
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection import _strength_curves, _strength_dots
@@ -22,6 +23,7 @@ from skbilevel.inspection._strength_content import Content
 from skbilevel.inspection._style import FEW_FEATURES, LONGEST_NAME, panels, shorten
 
 
+@record
 class StrengthsDisplay(Versioned):
     """Strengths of the features, sorted, beside the best shared strength.
 
@@ -74,26 +76,15 @@ class StrengthsDisplay(Versioned):
     'log'
     """
 
-    def __init__(
-        self,
-        strengths: Array,
-        *,
-        feature_names: Array,
-        shared_strengths: Array | None = None,
-        feature_groups: Array | None = None,
-        output_names: Any = None,
-        unit: str = "alpha",
-        one_per_group: bool = False,
-        estimator_name: str | None = None,
-    ) -> None:
-        self.strengths = strengths
-        self.feature_names = feature_names
-        self.shared_strengths = shared_strengths
-        self.feature_groups = feature_groups
-        self.output_names = output_names
-        self.unit = unit
-        self.one_per_group = one_per_group
-        self.estimator_name = estimator_name
+    strengths: Array
+    _: KW_ONLY
+    feature_names: Array
+    shared_strengths: Array | None = None
+    feature_groups: Array | None = None
+    output_names: Any = None
+    unit: str = "alpha"
+    one_per_group: bool = False
+    estimator_name: str | None = None
 
     @classmethod
     def from_estimator(

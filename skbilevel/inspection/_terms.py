@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.inspection._fitted import last_step
@@ -39,6 +41,7 @@ _LINE_LENGTH = 50
 _BAND = 0.22
 
 
+@record
 class TermsDisplay(Versioned):
     """What every term of an additive model adds to the prediction, one panel a term.
 
@@ -97,24 +100,14 @@ class TermsDisplay(Versioned):
     (200, 2)
     """
 
-    def __init__(
-        self,
-        effects: Array,
-        values: list[Array | None],
-        *,
-        term_names: Array,
-        scale: str = "prediction",
-        stds: Array | None = None,
-        level: float = 0.95,
-        estimator_name: str | None = None,
-    ) -> None:
-        self.effects = effects
-        self.values = values
-        self.term_names = term_names
-        self.scale = scale
-        self.stds = stds
-        self.level = level
-        self.estimator_name = estimator_name
+    effects: Array
+    values: list[Array | None]
+    _: KW_ONLY
+    term_names: Array
+    scale: str = "prediction"
+    stds: Array | None = None
+    level: float = 0.95
+    estimator_name: str | None = None
 
     @classmethod
     def from_estimator(

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from numpydoc.validate import validate
@@ -23,9 +24,7 @@ def test_names_are_sorted():
 def test_form(display):
     init = inspect.signature(display.__init__).parameters
     assert "ax" not in init
-    source = inspect.getsource(display.__init__)
-    assigned = [name for name in init if name != "self"]
-    assert all(f"self.{name} = {name}" in source for name in assigned)
+    assert ["self", *(field.name for field in fields(display))] == list(init)
     for method in (display.from_estimator, display.plot):
         ax = inspect.signature(method).parameters["ax"]
         assert ax.kind is ax.KEYWORD_ONLY
