@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from skbilevel.inspection._style import (
     legend_above,
     tidy,
 )
+
+if TYPE_CHECKING:
+    from skbilevel.inspection._guard_path import GuardPathDisplay
 
 _WORDS = {
     "shared": "one shared\nstrength",
@@ -33,18 +36,6 @@ _COUNTS = 0.1
 _ROUNDING = 1e-9
 
 
-class Candidates(Protocol):
-    """What is drawn; see `GuardPathDisplay`."""
-
-    family: Array
-    value: Array
-    score: Array
-    standard_error: Array
-    kept: Array
-    weight: Array
-    published_score: float | None
-
-
 def family_words(family: str) -> str:
     """What a family is called under its path."""
     if family in _WORDS:
@@ -55,7 +46,7 @@ def family_words(family: str) -> str:
     return family.replace("_", " ")
 
 
-def draw_scores(ax: Any, found: Candidates, place: Array) -> None:
+def draw_scores(ax: Any, found: GuardPathDisplay, place: Array) -> None:
     """Gains over the shared strength with their standard errors."""
     gain = found.score - found.score[0]
     error = np.nan_to_num(found.standard_error)
@@ -95,7 +86,7 @@ def draw_scores(ax: Any, found: Candidates, place: Array) -> None:
 
 
 def _limits(
-    found: Candidates, gain: Array, error: Array, line: float | None
+    found: GuardPathDisplay, gain: Array, error: Array, line: float | None
 ) -> tuple[float, float]:
     """Around all that count; bad candidates would squeeze it to a line."""
     some = found.weight >= _COUNTS * found.weight.max()
@@ -110,7 +101,7 @@ def _limits(
     return low - 0.15 * span, high + 0.12 * span
 
 
-def _explain(ax: Any, found: Candidates, below: Array) -> None:
+def _explain(ax: Any, found: GuardPathDisplay, below: Array) -> None:
     """Entries of the legend for hollow dots and triangles, where there are any."""
     entries = (
         (~found.kept & ~below, "o", "without weight"),
@@ -124,7 +115,7 @@ def _explain(ax: Any, found: Candidates, below: Array) -> None:
     legend_above(ax, title=finding(found))
 
 
-def finding(found: Candidates) -> str:
+def finding(found: GuardPathDisplay) -> str:
     """What the guard has decided, in a sentence."""
     weight = float(found.weight[found.family != "shared"].sum())
     if weight == 0.0:
@@ -132,7 +123,7 @@ def finding(found: Candidates) -> str:
     return f"Candidates other than one shared strength have {weight:.0%} of the average"
 
 
-def draw_weights(ax: Any, found: Candidates, place: Array) -> None:
+def draw_weights(ax: Any, found: GuardPathDisplay, place: Array) -> None:
     """Bars of the weights."""
     for color, path in _paths(found):
         ax.bar(place[path], found.weight[path], width=0.8, color=color)
@@ -141,7 +132,7 @@ def draw_weights(ax: Any, found: Candidates, place: Array) -> None:
     tidy(ax)
 
 
-def label_paths(ax: Any, found: Candidates, place: Array) -> None:
+def label_paths(ax: Any, found: GuardPathDisplay, place: Array) -> None:
     """Names of the families under their candidates."""
     ax.set_xticks([])
     ax.set_xlim(place[0] - 1, place[-1] + 1)
@@ -160,7 +151,7 @@ def label_paths(ax: Any, found: Candidates, place: Array) -> None:
     ax.set_xlabel("candidates, in each family from timid (left) to bold", labelpad=40)
 
 
-def _paths(found: Candidates) -> list[tuple[str, Array]]:
+def _paths(found: GuardPathDisplay) -> list[tuple[str, Array]]:
     """Colour and mask of every family, in the order of the candidates."""
     families = list(dict.fromkeys(found.family.tolist()))
     colors = ["black", *(COLORS[:-1] * (1 + len(families) // (len(COLORS) - 1)))]

@@ -149,7 +149,8 @@ def as_solver(
         name = solver.__name__
         raise ValueError(f"solver={name} is a class; pass a value such as {name}().")
     if isinstance(solver, str):
-        if not oracles and solver not in ORACLES.keys() - SOLVERS.keys():
+        structured = solver in SOLVERS or solver not in ORACLES
+        if structured and not isinstance(problem, OracleProblem):
             return resolve(solver, problem)
         # Algorithms are loaded when one of them is asked for.
         from skbilevel.solvers._algorithms import BY_ORACLES
