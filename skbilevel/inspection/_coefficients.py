@@ -11,7 +11,7 @@ from sklearn.base import clone
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
-from skbilevel.inspection import _coefficient_pairs, _coefficient_scatter
+from skbilevel.inspection._coefficient_axes import draw_pairs, draw_points
 from skbilevel.inspection._fitted import last_step, named_model, output_names, unwrap
 from skbilevel.inspection._style import FEW_FEATURES, panels
 
@@ -171,13 +171,11 @@ class CoefficientsDisplay(Versioned):
         k, p = coef.shape
         if p > FEW_FEATURES or k > _PANELS:
             self.figure_, axes = panels(ax, (1, 1), (7.6, 5.0))
-            draw = _coefficient_scatter.draw
-            draw(axes[0, 0], coef, reference, names, outputs, self.labels)
+            draw_points(axes[0, 0], coef, reference, names, outputs, self.labels)
         else:
             size = (3.4 + 3.0 * k, 1.4 + 0.24 * max(p, 5))
             self.figure_, axes = panels(ax, (1, k), size, sharey=True)
-            pairs = _coefficient_pairs.draw
-            pairs(axes[0], coef, reference, names, outputs, self.labels)
+            draw_pairs(axes[0], coef, reference, names, outputs, self.labels)
         self.axes_ = axes.reshape(-1)
         return self
 
