@@ -21,6 +21,7 @@ from skbilevel import (
     BilevelTweedieCV,
 )
 from skbilevel.exceptions import BoundaryWarning, DataWarning
+from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
 
 REGRESSORS = [BilevelRidgeCV, BilevelPoissonCV, BilevelGammaCV, BilevelTweedieCV]
 CLASSIFIERS = [BilevelRidgeClassifierCV, BilevelLogisticCV]
@@ -236,3 +237,41 @@ def test_names_that_others_have_for_the_number_of_features():
     for name in ("k", "n_nonzero_coefs", "support_size"):
         with pytest.raises(TypeError, match="n_features_to_select"):
             skbilevel.FractionalSparseRegressor(**{name: 3})
+
+
+ORACLE = {"value": 0.0, "grad": np.zeros(2), "hvp": np.ones(2), "cross": np.ones(3)}
+
+
+@pytest.mark.parametrize("name", ORACLE)
+def test_oracles_of_another_shape(name):
+    def some(key):
+        made = np.zeros((1, 1)) if key == name else ORACLE[key]
+        return lambda *at: made
+
+    level = InnerOracles(**{key: some(key) for key in ORACLE})
+    point = level.at(np.zeros(3), np.zeros(2))
+    for key in ORACLE:
+        said = f"InnerOracles.{name} has shape .1, 1. where"
+        expected = pytest.raises(ValueError, match=said) if key == name else None
+        with expected or warnings.catch_warnings():
+            made = getattr(point, key)
+            made(np.ones(2)) if callable(made) else None
+
+
+def test_bounds_that_are_as_long_as_theta():
+    inner, outer = InnerOracles(*[len] * 4), OuterOracles(len, len)
+    with pytest.raises(ValueError, match="bounds must be numbers or vectors as long"):
+        OracleProblem(inner, outer, np.zeros(2), np.zeros(3), (np.zeros(2), 1.0))
+
+
+def test_no_smaller_number_of_folds_is_proposed_for_one_row():
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    y = np.r_[2, np.tile([0, 1], 20)[:39]]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        BilevelRidgeClassifierCV(cv=2, **QUICK).fit(X, y)
+    said = [
+        str(each.message) for each in told if "least populated" in str(each.message)
+    ]
+    assert len(said) == 1
+    assert "smaller cv" not in said[0]

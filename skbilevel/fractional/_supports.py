@@ -57,7 +57,10 @@ class Moments:
 
     def solve(self, support: Array, b: Array) -> Array:
         """The solution of ``block(support) x = b``, of a singular block by a jitter."""
-        return np.asarray(cho_solve((factor_spd(self.block(support)), True), b))
+        block = self.block(support)
+        # A constant column has a row of zeros, which no share of the diagonal mends.
+        block[np.diag_indices_from(block)] += np.diagonal(block) == 0.0
+        return np.asarray(cho_solve((factor_spd(block), True), b))
 
 
 def filled(order: Array, moments: Moments, size: int) -> Array:

@@ -135,8 +135,8 @@ def _check_folds(n_folds: int, labels: Any, X: Any, weight: Any) -> None:
     if n_folds > members.min():
         warn_user(
             f"cv={n_folds} folds are more than the {members.min()} members of the "
-            "least populated class, and some folds have no row of it; a smaller cv "
-            "avoids that.",
+            "least populated class, and some folds have no row of it"
+            + ("; a smaller cv avoids that." if members.min() > 1 else "."),
             UserWarning,
         )
 

@@ -49,15 +49,23 @@ class SplineColumns(Versioned, TransformerMixin, BaseEstimator):
 
     def _checked(self, X: Any, reset: bool) -> Array:
         need_rows_in_memory(self, X, "the basis is made by SciPy")
-        return validate_data(
+        X = validate_data(
             self,
             X,
             reset=reset,
             dtype=[np.float64, np.float32],
             ensure_min_samples=2 if reset else 1,
             ensure_min_features=self._least_features if reset else 1,
-            ensure_all_finite="allow-nan" if self._takes_missing else True,
+            ensure_all_finite="allow-nan",
         )
+        if not self._takes_missing and np.isnan(X).any():
+            mark = "set missing='indicator', or " if hasattr(self, "missing") else ""
+            raise ValueError(
+                f"Input X of {type(self).__name__} contains NaN: {mark}put an imputer "
+                "in front. In make_additive, smooth=PenalizedSplines("
+                "missing='indicator') marks missing values of plain curves."
+            )
+        return X
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags."""

@@ -158,6 +158,8 @@ class OracleProblem:
             value = np.asarray(getattr(self, name))
             if value.ndim != 1 or not np.isfinite(value).all():
                 raise ValueError(f"{name} must be a finite vector.")
+        if {np.shape(bound) for bound in self.bounds} - {(), np.shape(self.theta0)}:
+            raise ValueError("bounds must be numbers or vectors as long as theta0.")
         low, high = self.box
         if (low > high).any():
             raise ValueError("Every lower bound must not exceed its upper bound.")
@@ -191,11 +193,16 @@ class _ByRows:
         chosen = rows if self.rows is None else self.rows[rows]
         return replace(self, rows=chosen, n_rows=len(chosen))  # type: ignore[type-var]
 
-    def call(self, function: Callable[..., Any], *args: Array) -> Any:
+    def call(self, name: str, shape: tuple[int, ...], *args: Array) -> Array:
         """One of the functions, on the chosen rows."""
-        if self.rows is None:
-            return function(*args)
-        return function(*args, rows=self.rows)
+        rows = {} if self.rows is None else {"rows": self.rows}
+        found = np.asarray(getattr(self, name)(*args, **rows))
+        if found.shape != shape:  # broadcasting would make a wrong number of it
+            raise ValueError(
+                f"{type(self).__name__}.{name} has shape {found.shape} where {shape} "
+                "was expected."
+            )
+        return found
 
 
 @record
@@ -208,11 +215,11 @@ class _Called:
 
     @cached_property
     def value(self) -> float:
-        return float(self.oracles.call(self.oracles.value, self.theta, self.w))
+        return float(self.oracles.call("value", (), self.theta, self.w))
 
     @cached_property
     def grad(self) -> Array:
-        return np.asarray(self.oracles.call(self.oracles.grad, self.theta, self.w))
+        return self.oracles.call("grad", self.w.shape, self.theta, self.w)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -285,10 +292,10 @@ class _CalledInner(_Called):
     oracles: InnerOracles
 
     def hvp(self, d: Array) -> Array:
-        return np.asarray(self.oracles.call(self.oracles.hvp, self.theta, self.w, d))
+        return self.oracles.call("hvp", d.shape, self.theta, self.w, d)
 
     def cross(self, d: Array) -> Array:
-        return np.asarray(self.oracles.call(self.oracles.cross, self.theta, self.w, d))
+        return self.oracles.call("cross", self.theta.shape, self.theta, self.w, d)
 
     def hessian(self) -> Array:
         assert self.oracles.hessian is not None
@@ -335,5 +342,4 @@ class _CalledOuter(_Called):
     def grad_theta(self) -> Array:
         if self.oracles.grad_theta is None:
             return np.zeros_like(self.theta)
-        partial = self.oracles.grad_theta
-        return np.asarray(self.oracles.call(partial, self.theta, self.w))
+        return self.oracles.call("grad_theta", self.theta.shape, self.theta, self.w)

@@ -201,6 +201,17 @@ def test_columns_that_are_there_twice_and_constant_ones(method):
     more = FractionalSparseRegressor(12, method=method).fit(X, y)
     assert more.support_.sum() == 12
     assert not more.support_[12:].any()
+    most = FractionalSparseRegressor(13, method=method).fit(X, y)
+    assert most.support_.sum() == 13
+    assert not most.coef_[12:].any()
+
+
+def test_two_rows_and_a_constant_column_where_k_is_chosen():
+    X, y = make_data(p=8)
+    Z = np.column_stack([X, np.ones(60)])
+    model, plain = (FractionalSparseRegressor().fit(each, y) for each in (Z, X))
+    np.testing.assert_array_equal(model.support_[:8], plain.support_)
+    assert np.isfinite(FractionalSparseRegressor().fit(X[:2], y[:2]).coef_).all()
 
 
 def test_the_ratio_does_not_run_away_along_a_constant_column():

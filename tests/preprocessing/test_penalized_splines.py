@@ -173,7 +173,7 @@ def test_missing_values():
     x, _ = curve()
     X = np.column_stack([x, x[::-1]])
     X[:7, 1] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="contains NaN: set missing='indicator'"):
         PenalizedSplines().fit(X)
     own = PenalizedSplines(5, missing="indicator").fit(X)
     assert own.parts_[-1] == "missing"
