@@ -162,23 +162,15 @@ class CoupledCovariance:
         Q = _orthonormal(c)
         root = np.sqrt(v.T[kept.T])
         n_free, width = m * (c - 1), m * (c - 1) + len(root)
-        dual = rows.n_rows * c < len(root)
-        step = rows.n_rows if dual else max(1, _BLOCK // (c * max(1, width)))
-        parts, moment = [], np.zeros((width, width))
-        for start in range(0, rows.n_rows, step):
-            index = np.arange(start, min(start + step, rows.n_rows))
-            E = rows.free_block(index)
-            X = rows.penalized_block(index, np.arange(k))
-            weight = np.sqrt(rows.weight[index, None] * P[index])
-            for a in range(c):
-                U = weight[:, a, None] * (np.eye(c)[a] - P[index])
-                parts.append(_stacked(U @ Q, U, E, X, kept))
-            if not dual:
-                block = np.concatenate(parts)
-                moment += block.T @ block
-                parts = []
-        if not dual:
+        if rows.n_rows * c >= len(root):
+            moment = _folded(_class_moments(rows, P, width), Q, m, kept)
             return cls(Covariance.from_moment(moment, n_free, root), kept)
+        index, parts = np.arange(rows.n_rows), []
+        E, X = rows.free_block(index), rows.penalized_block(index, np.arange(k))
+        weight = np.sqrt(rows.weight[:, None] * P)
+        for a in range(c):
+            U = weight[:, a, None] * (np.eye(c)[a] - P)
+            parts.append(_stacked(U @ Q, U, E, X, kept))
         block = np.concatenate(parts)
         pseudo = AugmentedRows(
             block,
@@ -205,6 +197,36 @@ class CoupledCovariance:
             )
             out[:, a] = self.stacked.variances(made[:, :n_free], made[:, n_free:])
         return out
+
+
+def _class_moments(rows: AugmentedRows, P: Array, width: int) -> Array:
+    """``sum_i s_i p_a (delta_ab - p_b) z z^T`` (c, c, m + k, m + k) of classes a, b."""
+    c, d = P.shape[1], rows.n_free + rows.n_penalized
+    out = np.zeros((c, c, d, d))
+    step = max(1, _BLOCK // max(1, width))
+    for start in range(0, rows.n_rows, step):
+        index = np.arange(start, min(start + step, rows.n_rows))
+        X = rows.penalized_block(index, np.arange(rows.n_penalized))
+        Z = np.hstack([rows.free_block(index), X])
+        for a in range(c):
+            own = rows.weight[index] * P[index, a]
+            for b in range(a + 1):
+                out[a, b] += (Z.T * (own * (float(a == b) - P[index, b]))) @ Z
+    for a in range(c):
+        out[:a, a] = out[a, :a]
+    return out
+
+
+def _folded(H: Array, Q: Array, m: int, kept: Array) -> Array:
+    """The moment of the stacked model: free columns by ``Q``, others that are kept."""
+    k, c = kept.shape
+    n_free = m * (c - 1)
+    free = np.einsum("ai,bj,abef->iejf", Q, Q, H[..., :m, :m]).reshape(n_free, n_free)
+    cross = np.einsum("ai,abef->iebf", Q, H[..., :m, m:]).reshape(n_free, c * k)
+    own = H[..., m:, m:].transpose(0, 2, 1, 3).reshape(c * k, c * k)
+    used = np.flatnonzero(kept.T)
+    cross = cross[:, used]
+    return np.block([[free, cross], [cross.T, own[np.ix_(used, used)]]])
 
 
 def _orthonormal(c: int) -> Array:
