@@ -37,7 +37,7 @@ _RISES, _SURE, _USELESS = (2, 8), 2.0, 0.25
 _PULL = 5e-4
 # Accuracy of the solutions, as a share of the loss of a row: the last of Newton's steps
 # squares its error, a quasi-Newton step does not.
-_TOL, _TOL_STACK = 1e-5, 1e-7
+_TOL, _TOL_STACK = 1e-5, 1e-6
 # Up to so many classes a product with Z takes as long as it takes to read Z.
 _NARROW = 16
 

@@ -27,7 +27,7 @@ from skbilevel.solvers._whitened_problem import Whitened, is_dense
 from skbilevel.solvers._whitened_stack import minimize_alone
 
 # Accuracy of candidates, as a share of the loss of a row, and of what is published.
-_ROUGH, _FINE = 1e-6, 1e-14
+_ROUGH, _FINE = 1e-5, 1e-14
 # Accuracy that L-BFGS reaches before rounding stops it; Newton's method goes further.
 _STACKED = 1e-10
 # Added to a kernel, relative to its mean diagonal, so that it has a factor.

@@ -148,10 +148,12 @@ class SoftmaxLoss(LossFacts):
         return apply
 
     def summed_second_derivative(self, eta: Array, weight: Array) -> Array:
-        """``sum_i s_i (diag(p_i) - p_i p_i^T)``, as one product."""
+        """``sum_i s_i (diag(p_i) - p_i p_i^T)``, one product for each column of s."""
         P = _softmax(eta)
-        weighted = weight[:, None] * P
-        return np.diag(weighted.sum(axis=0)) - weighted.T @ P
+        sums = np.empty((weight.shape[1], P.shape[1], P.shape[1]))
+        for out, s in zip(sums, weight.T, strict=True):
+            out[...] = np.diag(s @ P) - (s[:, None] * P).T @ P
+        return sums
 
     def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
         """Derivative of ``(diag(p) - p p^T) V`` along ``U``."""

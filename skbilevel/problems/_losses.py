@@ -82,7 +82,7 @@ class LossFacts:
         return None
 
     def summed_second_derivative(self, eta: Array, weight: Array) -> Array | None:
-        """Weighted sum (t, t) over the rows of their second derivatives.
+        """Sums (q, t, t) of the rows' second derivatives, weighted in q ways (n, q).
 
         None where it has no form of its own, and is summed from `second_derivative`.
         """

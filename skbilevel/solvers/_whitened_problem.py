@@ -208,11 +208,12 @@ class Curvature:
         width = problem.width
         H = np.empty((width, t, width, t))
         if width <= t and not isinstance(Z, Scaled) and is_shared(Z):
-            for j, k in _pairs(width):
-                H[j, :, k, :] = H[k, :, j, :] = self._summed(Z[:, j] * Z[:, k])
+            one, two = np.tril_indices(width)
+            sums = self._summed(Z[:, one] * Z[:, two])
+            H[one, :, two, :] = H[two, :, one, :] = sums
         else:
             own, blocks = [*by_target(Z, t)], self._row_blocks
-            for c, d in _pairs(t):
+            for c, d in np.transpose(np.tril_indices(t)):
                 H[:, c, :, d] = (own[c] * blocks[:, c, d, None]).T @ own[d]
                 H[:, d, :, c] = H[:, c, :, d].T
         for c in range(t):
@@ -223,11 +224,11 @@ class Curvature:
             H[j, :, j, :] += _positive(np.trace(H[j, :, j, :])) / t
         return H.reshape(width * t, width * t)
 
-    def _summed(self, d: Array) -> Array:
-        """Sum (t, t) of the rows' second derivatives times ``d`` (n,)."""
-        loss, weight = facts_of(self.problem.loss), self.problem.weight
-        known = loss.summed_second_derivative(self.eta, weight * d)
-        return np.tensordot(d, self._row_blocks, 1) if known is None else known
+    def _summed(self, D: Array) -> Array:
+        """Sums (q, t, t) of the rows' second derivatives times ``D`` (n, q)."""
+        loss, weight = facts_of(self.problem.loss), self.problem.weight[:, None]
+        known = loss.summed_second_derivative(self.eta, weight * D)
+        return np.tensordot(D.T, self._row_blocks, 1) if known is None else known
 
     @cached_property
     def _row_blocks(self) -> Array:
@@ -288,10 +289,6 @@ class Curvature:
 def is_dense(problem: Whitened) -> bool:
     """Whether there are so few unknowns that a factor over all of them is cheap."""
     return problem.n_targets * problem.width <= _DENSE_UP_TO
-
-
-def _pairs(n: int) -> list[tuple[int, int]]:
-    return [(c, d) for c in range(n) for d in range(c + 1)]
 
 
 def _gram(Z: Array, d: Array) -> Array:
