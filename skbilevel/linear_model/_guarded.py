@@ -53,6 +53,8 @@ _EVIDENCE, _EVIDENCE_STEPS = (1.0, 0.1), 4
 _ONE_STRENGTH = ((0.03, 0.01, 0.003), (0.01,))
 # Of the elastic net: hyperpenalties, and how many powers of adaptive refits, 0 and 1.
 _NET_HALF, _NET_POWERS = (10.0, 3.0, 1.0, 0.3), 2
+# With fewer rows for every column labels of several may be of no use at all.
+_FEW_ROWS = 5
 # With fewer rows that differ from the commonest target a nested choice is noise.
 _MIN_UNCOMMON = 10
 
@@ -249,6 +251,8 @@ def _recipe_by_size(
         halves = (not data.quadratic and is_dispersed(data)) or _is_large(data)
         halves = halves or options.metadata is not None
         recipe = recipe.for_groups(len(options.groups.labels), p, halves)
+        few = data.rows.n_rows < _FEW_ROWS * p and options.metadata is None
+        recipe = replace(recipe, single=few)
     elif options.metadata is None and not _is_large(data):
         recipe = recipe.for_features(in_kernels(data.rows, sets))
     elif not evidence_pays(data):

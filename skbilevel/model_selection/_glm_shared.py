@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +42,12 @@ _TOL, _TOL_STACK = 1e-5, 1e-6
 # Up to so many classes a product with Z takes as long as it takes to read Z.
 _NARROW = 16
 
-# Predictions of left-out rows at a variance, and the largest gradient of the loss,
-# which the penalty balances.
-Solve = Callable[[float], tuple[Array, float]]
+# With so many rows for each column one Gram matrix stands for those of all folds.
+_MANY, _PATIENCE = 4, 30
+
+# Predictions of left-out rows at a variance, the largest gradient of the loss, which
+# the penalty balances, and the mean solution.
+Solve = Callable[[float], tuple[Array, float, Array]]
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,19 @@ class SharedPath:
         Their weights.
     row : ndarray of shape (m,)
         Which rows they are.
+    T : ndarray of shape (c, width, t)
+        Means of the solutions, to start others from.
     """
 
     grid: Array
     loss: Array
     weight: Array
     row: Array
+    T: Array
+
+    def near(self, log_v: float) -> Array:
+        """The mean solution at the nearest point of the path."""
+        return np.asarray(self.T[np.argmin(abs(self.grid - log_v))])
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,13 @@ class RotatedRows:
     offset: Array | None
     loss: Loss
 
-    def problem(self, index: Array, v: float) -> Whitened:
+    @property
+    def are_many(self) -> bool:
+        """Whether there is one target, and rows are many for each column."""
+        n_rows = float(self.weight.sum())
+        return self.y.shape[1] == 1 and n_rows >= _MANY * self.Z.shape[1]
+
+    def problem(self, index: Any, v: float) -> Whitened:
         """The problem of some of the rows at a shared variance."""
         offset = None if self.offset is None else self.offset[index]
         weight = self.weight[index]
@@ -145,12 +162,14 @@ def shared_path(
     grid = grid if len(grid) else np.array([ceiling])
     left_out = np.concatenate([b for _, b in pairs])
     weight = np.asarray(rows.weight[left_out])
-    in_stacks = is_narrow(rows.y.shape[1], rows.n_free)
+    in_stacks = is_narrow(rows.y.shape[1], rows.n_free) or rows.are_many
     solve = _in_stacks(rows, pairs) if in_stacks else _one_by_one(rows, pairs)
     losses: list[Array] = []
     pulls: list[float] = []
+    means: list[Array] = []
     for log_v in grid:
-        eta, pull = solve(float(np.exp(log_v)))
+        eta, pull, mean = solve(float(np.exp(log_v)))
+        means.append(mean)
         value = np.asarray(rows.loss.value(eta, rows.y[left_out]).sum(axis=1))
         losses.append(weight * np.where(value < LARGEST_LOSS, value, LARGEST_LOSS))
         if _rises(losses, weight):
@@ -159,7 +178,8 @@ def shared_path(
         if pulls[-1] < _PULL * pulls[0]:
             break
     loss = np.stack(losses, axis=1)
-    return SharedPath(grid[: loss.shape[1]], loss, weight, left_out)
+    grid = grid[: loss.shape[1]]
+    return SharedPath(grid, loss, weight, left_out, np.stack(means))
 
 
 def _rises(losses: Sequence[Array], weight: Array) -> bool:
@@ -205,12 +225,22 @@ def _in_stacks(rows: RotatedRows, pairs: Sequence[Pair]) -> Solve:
     left_out = np.concatenate([b for _, b in pairs])
     T = np.zeros(stack.shape)
 
-    def solve(v: float) -> tuple[Array, float]:
+    def solve(v: float) -> tuple[Array, float, Array]:
         nonlocal T
-        found = minimize_stack(stack, 1.0 / v, T, tol=_TOL_STACK)
-        T = found.T
+        if rows.are_many:
+            G = stack.gram(stack.eta(T))
+            found = minimize_stack(
+                stack, 1.0 / v, T, tol=_TOL_STACK, gram=G, max_iter=_PATIENCE
+            )
+        else:
+            found = minimize_stack(stack, 1.0 / v, T, tol=_TOL_STACK)
+        T, eta = found.T, found.eta
+        if rows.are_many and not found.converged:
+            held = zip(pairs, T, strict=True)
+            T = np.stack([rows.solve(a, v, own.T, _TOL).T.T for (a, _), own in held])
+            eta = stack.eta(T)
         norm = np.sqrt((T[..., m:] ** 2).sum(axis=(1, 2))).max()
-        return found.eta[fold, :, left_out], float(norm / v)
+        return eta[fold, :, left_out], float(norm / v), T.mean(axis=0).T
 
     return solve
 
@@ -219,12 +249,12 @@ def _one_by_one(rows: RotatedRows, pairs: Sequence[Pair]) -> Solve:
     """The same by Newton's method, fold by fold."""
     warm: list[Array] = [np.zeros((rows.Z.shape[1], rows.y.shape[1]))] * len(pairs)
 
-    def solve(v: float) -> tuple[Array, float]:
+    def solve(v: float) -> tuple[Array, float, Array]:
         for k, (a, _) in enumerate(pairs):
             warm[k] = rows.solve(a, v, warm[k], _TOL).T
         held = zip(pairs, warm, strict=True)
         eta = np.concatenate([rows.eta(b, T) for (_, b), T in held])
         norm = max(float(np.linalg.norm(T[rows.n_free :])) for T in warm)
-        return eta, norm / v
+        return eta, norm / v, np.mean(warm, axis=0)
 
     return solve

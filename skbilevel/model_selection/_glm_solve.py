@@ -23,13 +23,19 @@ from skbilevel.problems._target_features import (
     solve_transposed,
 )
 from skbilevel.solvers._whitened import minimize_whitened
-from skbilevel.solvers._whitened_problem import Whitened, is_dense
-from skbilevel.solvers._whitened_stack import minimize_alone
+from skbilevel.solvers._whitened_problem import Whitened, gram, is_dense
+from skbilevel.solvers._whitened_stack import (
+    WhitenedStack,
+    minimize_alone,
+    minimize_stack,
+)
 
 # Accuracy of candidates, as a share of the loss of a row, and of what is published.
 _ROUGH, _FINE = 1e-5, 1e-14
 # Accuracy that L-BFGS reaches before rounding stops it; Newton's method goes further.
 _STACKED = 1e-10
+# Quasi-Newton steps after which Newton's method is asked.
+_PATIENCE = 30
 # Added to a kernel, relative to its mean diagonal, so that it has a factor.
 _JITTER = 1e-12
 
@@ -62,27 +68,43 @@ class TrainingProblem:
 
     Parameters
     ----------
-    X : ndarray or `DeviceArray` of shape (n, p)
-        Penalized columns; y, weight and offset lie where they do.
+    columns : ndarray or `DeviceArray` of shape (n, m + p)
+        Unpenalized columns, then penalized ones; y, weight and offset lie where they
+        do.
     free : ndarray of shape (n, m)
-        Unpenalized columns.
+        The unpenalized columns, in memory.
     y, weight, offset : ndarray
         Targets (n, t), weights (n,) and offsets (n, t) or None.
     loss : Loss
         The loss.
     """
 
-    X: Array
+    columns: Array
     free: Array
     y: Array
     weight: Array
     offset: Array | None
     loss: Loss
 
+    @cached_property
+    def X(self) -> Array:
+        """The penalized columns (n, p)."""
+        return self.columns[:, self.n_free :]
+
+    @property
+    def n_free(self) -> int:
+        """Number m of unpenalized columns."""
+        return int(self.free.shape[1])
+
+    @property
+    def _alone(self) -> Whitened:
+        """The unpenalized columns alone."""
+        return self._whitened(self.columns[:, : self.n_free])
+
     def _whitened(self, Z: Features) -> Whitened:
         return Whitened(
-            prepend(self.free, Z),
-            self.free.shape[1],
+            Z,
+            self.n_free,
             self.y,
             self.weight,
             self.loss,
@@ -92,7 +114,7 @@ class TrainingProblem:
     @cached_property
     def null(self) -> Null:
         """The unpenalized columns alone."""
-        found = minimize_whitened(self._whitened(self.X[:, :0]), tol=1e-12)
+        found = minimize_whitened(self._alone, tol=1e-12)
         loss = self.weight @ self.loss.value(found.eta, self.y).sum(axis=1)
         # Targets that are all the same leave nothing to compare a loss with.
         near = abs(self.y - self.y[:1]) <= 1e-12 * abs(self.y[:1])
@@ -114,10 +136,12 @@ class TrainingProblem:
     def rotated(self) -> RotatedRows:
         """Columns of which no more are left than there are rows."""
         n, p = self.X.shape
-        Z = self._in_fewer_columns if p > n else self.X
+        Z = self.columns
+        if p > n:
+            Z = np.hstack([self.free, self._in_fewer_columns])
         return RotatedRows(
-            np.hstack([self.free, Z]),
-            self.free.shape[1],
+            Z,
+            self.n_free,
             self.y,
             self.weight,
             self.offset,
@@ -150,9 +174,12 @@ class TrainingProblem:
         square = float((self.weight @ self.X**2).max(initial=0.0))
         return square * self.bend_at(self.null.eta)
 
-    def solve_shared(self, v: float) -> State:
+    def solve_shared(self, v: float, start: Array | None = None) -> State:
         """The solution at one variance for all columns."""
-        found = self.rotated().solve(np.arange(len(self.y)), v)
+        rotated = self.rotated()
+        if start is not None and len(start) != rotated.Z.shape[1]:
+            start = None
+        found = minimize_whitened(rotated.problem(slice(None), v), start, tol=1e-9)
         return self._state(found.T, found.eta)
 
     def _state(self, T: Array, eta: Array, Z: Array | None = None) -> State:
@@ -162,26 +189,72 @@ class TrainingProblem:
         coefficients of that gradient predict other rows than ``Z T``, by as much as the
         kernel amplifies its error, while those of ``Z^-T T`` predict the same.
         """
-        m = self.free.shape[1]
+        m = self.n_free
         if Z is None:
             dual = -self.weight[:, None] * self.loss.grad(eta, self.y)
         else:
             dual = solve_transposed(Z, T[m:])
         return State(T[:m], eta, dual, T)
 
-    def solve(self, v: Array, start: State, *, rough: bool) -> State:
+    def solve_together(self, v: Array, start: State) -> list[State]:
+        """Rough solutions at variances (c, p), all at once from that of `solve_shared`.
+
+        Newton's method goes on with what quasi-Newton steps do not finish.
+        """
+        scale = np.hstack([np.ones((len(v), self.n_free)), np.sqrt(v)])
+        # Where one strength is that of all, working coefficients are those of columns.
+        T = np.zeros_like(scale)
+        np.divide(start.T[:, 0], scale, out=T, where=scale > 0.0)
+        stack, T = self._stack(scale), T[:, None]
+        found = minimize_stack(
+            stack, 1.0, T, tol=_ROUGH, gram=self._gram(start), max_iter=_PATIENCE
+        )
+        out = []
+        for each, own, eta in zip(v, found.T, found.eta, strict=True):
+            state = self._state(np.ascontiguousarray(own.T), eta.T)
+            if not found.converged:
+                known = np.concatenate([state.head, self.coefficients(each, state)])
+                state = self.solve(each, start, rough=True, known=known)
+            out.append(state)
+        return out
+
+    def _stack(self, scale: Array) -> WhitenedStack:
+        """Problems of one target that scale (c, m + p) the columns."""
+        n, c = len(self.y), len(scale)
+        y = np.broadcast_to(self.y.T, (c, 1, n))
+        weight = np.broadcast_to(self.weight, (c, n))
+        return WhitenedStack(
+            self.columns, self.n_free, y, weight, self.loss, self.offset, scale
+        )
+
+    def _gram(self, state: State) -> Array:
+        d = self.weight * self.loss.curvature(state.eta, self.y)[:, 0]
+        return gram(self.columns, d)
+
+    def pays_together(self, c: int) -> bool:
+        """Whether Hessians of c candidates are small beside the rows."""
+        width, n_rows = self.columns.shape[1], float(self.weight.sum())
+        return self.y.shape[1] == 1 and c > 1 and c * width <= n_rows
+
+    def solve(
+        self, v: Array, start: State, *, rough: bool, known: Array | None = None
+    ) -> State:
         """The solution at variances (p,), or (p, t) of every class, from another one.
 
         At a solution ``T = Z^T dual``, whatever the variances are, which is what a
-        start is made from.
+        start is made from. ``known`` are coefficients (m + p, t) of a rough solution,
+        which are a better one.
         """
-        Z, in_rows = self._features(v), self.in_rows(len(_active(v)))
-        factors = Z if in_rows and isinstance(Z, np.ndarray) else None
-        problem = self._whitened(Z)
-        T = pull(problem.Z, start.dual)
-        T[: len(start.head)] = start.head
+        problem = self._whitened(self._features(v))
+        factors, Z = None, problem.Z
+        if self.in_rows(len(_active(v))) and isinstance(Z, np.ndarray):
+            factors = Z[..., self.n_free :]
+        T = self._start(v, known)
+        if T is None:
+            T = pull(Z, start.dual)
+            T[: len(start.head)] = start.head
         tol = _ROUGH if rough else _FINE
-        narrow = is_narrow(self.y.shape[1], self.free.shape[1])
+        narrow = is_narrow(self.y.shape[1], self.n_free)
         if narrow and is_shared(problem.Z) and not is_dense(problem):
             # Their last error is not squared, as that of Newton's steps is.
             found = minimize_alone(problem, T, max(0.1 * tol, _STACKED))
@@ -191,17 +264,31 @@ class TrainingProblem:
         found = minimize_whitened(problem, T, tol=tol)
         return self._state(found.T, found.eta, factors)
 
+    def _start(self, v: Array, known: Array | None) -> Array | None:
+        """Working coefficients from coefficients; None where they are not columns'."""
+        active, own = _active(v), by_columns(v)[_active(v)]
+        if known is None or self.in_rows(len(active)):
+            return None
+        head, w = np.split(known, [self.n_free])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            T = np.where(own > 0.0, w[active] / np.sqrt(own), 0.0)
+        return np.concatenate([head, T])
+
     def _features(self, v: Array) -> Features:
-        """Z with ``Z Z^T = X diag(v) X^T`` and as few columns as can be."""
+        """Free columns, and Z with ``Z Z^T = X diag(v) X^T``, as few as can be."""
         active = _active(v)
         if not self.in_rows(len(active)):
-            Z = Scaled(self._columns(active), np.sqrt(by_columns(v)[active]))
-            return Z if v.ndim > 1 else Z[0]
+            scale = np.sqrt(by_columns(v)[active])
+            scale = np.concatenate([np.ones((self.n_free, scale.shape[1])), scale])
+            Z = Scaled(self._columns(active), scale)
+            return Z if v.ndim > 1 or self.y.shape[1] == 1 else Z[0]
         roots = [_root(self._kernel(each)) for each in by_columns(v).T]
-        return roots[0] if v.ndim == 1 else np.stack(roots)
+        return prepend(self.free, roots[0] if v.ndim == 1 else np.stack(roots))
 
     def _columns(self, active: Array) -> Array:
-        return self.X if len(active) == self.X.shape[1] else self.X[:, active]
+        if len(active) == self.X.shape[1]:
+            return self.columns
+        return self.columns[:, np.r_[: self.n_free, self.n_free + active]]
 
     def _kernel(self, v: Array) -> Array:
         """``X diag(v) X^T``; one that a criterion has used is not computed again."""
@@ -225,7 +312,8 @@ class TrainingProblem:
         active, own = _active(v), by_columns(v)
         out = np.zeros((len(v), self.y.shape[1]))
         if not self.in_rows(len(active)):
-            T = state.T[self.free.shape[1] :]
+            T = state.T[self.n_free :]
+            T = T if len(T) == len(active) else T[active]
             out[active] = np.sqrt(own[active]) * T
         else:
             out = own * (self.X.T @ state.dual)
@@ -236,7 +324,7 @@ class TrainingProblem:
         eta = self.X @ w
         if self.offset is not None:
             eta = eta + self.offset
-        problem = replace(self._whitened(self.X[:, :0]), offset=eta)
+        problem = replace(self._alone, offset=eta)
         found = minimize_whitened(problem, start, tol=1e-12)
         return found.T, found.eta
 

@@ -100,10 +100,12 @@ class GLMTrainer:
         index, glm = self.set.rows, self.glm
         X = glm.X[index]
         X = X * self.metric if self.rows.standardize else X
+        free = glm.free[index]
+        columns = np.hstack([free, X])
         weight, offset = self.rows.weight[index], glm.offset_of(index)
         y = facts_of(glm.loss).with_pseudo_counts(self.rows.y[index], weight, offset)
         y, weight, offset = (beside(X, each) for each in (y, weight, offset))
-        return TrainingProblem(X, glm.free[index], y, weight, offset, glm.loss)
+        return TrainingProblem(columns, free, y, weight, offset, glm.loss)
 
     @property
     def variance(self) -> Array:
@@ -113,9 +115,9 @@ class GLMTrainer:
     @cached_property
     def _start(self) -> tuple[SharedOptimum, State]:
         """The best shared strength, and the solution at it."""
-        log_v, edge = self._choose_shared()
+        log_v, edge, start = self._choose_shared()
         shared = SharedOptimum.of([(log_v, edge, self._top)])
-        return shared, self.problem.solve_shared(float(np.exp(log_v)))
+        return shared, self.problem.solve_shared(float(np.exp(log_v)), start)
 
     @property
     def _top(self) -> float:
@@ -123,7 +125,8 @@ class GLMTrainer:
         square = self.problem.largest_square
         return float(_CEILING - np.log(square)) if square > 0 else 0.0
 
-    def _choose_shared(self) -> tuple[float, int]:
+    def _choose_shared(self) -> tuple[float, int, Array | None]:
+        """The logarithm of a variance, its edge, and a solution nearby."""
         index = self.set.rows
         uncommon = n_uncommon(self.rows.y[index], self.rows.weight[index])
         path = self._known_path() if uncommon >= _MIN_UNCOMMON else None
@@ -131,11 +134,12 @@ class GLMTrainer:
             # One event teaches the folds that have it to predict all other rows well.
             below = _STRONG if uncommon < _MIN_UNCOMMON else 0.0
             scale = max(self.problem.scale(self.problem.rotated()), 1e-300)
-            return min(-float(np.log(scale)) - below, self._top), 0
+            return min(-float(np.log(scale)) - below, self._top), 0, None
         inside = np.isin(path.row, self.set.rows)
         chosen = choose_shared(path.grid, path.loss[inside], path.weight[inside])
         # The end of the path is no optimum at infinity: see `shared_path`.
-        return min(chosen[0], self._top), min(chosen[1], 0)
+        log_v = min(chosen[0], self._top)
+        return log_v, min(chosen[1], 0), path.near(log_v)
 
     def _known_path(self) -> SharedPath | None:
         """The path of all rows, where it speaks of most rows of this set."""
@@ -233,17 +237,35 @@ class GLMTrainer:
 
         Candidates are solved roughly, a single one, which is published, accurately.
         """
-        state, rough = self._start[1], v.shape[1] > 1
         found = []
-        for each in v[0]:
-            state = self.problem.solve(each, state, rough=rough)
-            found.append(self.problem.coefficients(each, state))
-            self._heads[_digest(found[-1])] = state.head
+        for each, state in zip(v[0], self._solutions(v[0]), strict=True):
+            w = self.problem.coefficients(each, state)
+            self._heads[_digest(w)] = state.head
+            if v.shape[1] > 1:
+                self._known[_digest(each)] = np.concatenate([state.head, w])
+            found.append(w)
         return np.stack(found)[None]
+
+    def _solutions(self, v: Array) -> Iterator[State]:
+        """Solutions of the problem at variances (c, p, ...)."""
+        state = self._start[1]
+        if v.ndim == 2 and self.problem.pays_together(len(v)):
+            yield from self.problem.solve_together(v, state)
+            return
+        for each in v:
+            rough = len(v) > 1
+            known = None if rough else self._known.get(_digest(each))
+            state = self.problem.solve(each, state, rough=rough, known=known)
+            yield state
 
     @cached_property
     def _heads(self) -> dict[bytes, Array]:
         """Free coefficients of what was solved, so that no one solves for them."""
+        return {}
+
+    @cached_property
+    def _known(self) -> dict[bytes, Array]:
+        """Rough coefficients of candidates, which accurate ones are started from."""
         return {}
 
     def _head(self, w: Array) -> Array:

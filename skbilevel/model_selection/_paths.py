@@ -20,6 +20,9 @@ from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton
 
 # Largest departure of a log strength from the best shared one.
 _REACH = 25.0
+# Hyperpenalty that leaves little deviation from a level, as a multiple of the largest
+# other one, and steps there: it damps them, too.
+_ONE_LEVEL, _LEVEL_STEPS = 10.0, 3
 # The ceiling of log variances lies this far above one over the largest eigenvalue.
 _CEILING = 28.0
 
@@ -47,6 +50,11 @@ class Strengths:
     def expand(self, theta: Array) -> Array:
         """``log v`` (F, p) of ``theta`` (F, g)."""
         return theta if self.A is None else np.asarray(theta @ self.A.T)
+
+    @property
+    def several(self) -> Array:
+        """Which strengths are those of several features."""
+        return np.zeros(0) if self.A is None else (self.A != 0.0).sum(axis=0) > 1
 
     def size(self, p: int) -> int:
         """Number of strengths."""
@@ -151,7 +159,10 @@ def _families(
     path = half_path(trainer, recipe.half, strengths, base, bounds)
     yield [(recipe.tuned, *each) for each in zip(recipe.half, path, strict=True)]
     path = evidence_path(trainer, recipe, strengths, base, bounds)
-    yield [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
+    made = [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
+    if path and recipe.single:
+        made += _single_columns(trainer, recipe, strengths, base, bounds)
+    yield made
 
 
 def _solved(
@@ -188,6 +199,30 @@ def _with_elastic_net(
             made.shared,
         )
     return made
+
+
+def _single_columns(
+    trainer: Trainer,
+    recipe: Recipe,
+    strengths: Strengths,
+    base: Array,
+    bounds: tuple[Array, Array],
+) -> list[Point]:
+    """About one strength for labels of one column; all others are as good as removed.
+
+    Where rows are few, what single columns say may be all that can be learned: lines
+    without their bends.
+    """
+    several = strengths.several
+    if several.all() or not several.any():
+        return []
+    levels = np.column_stack([~several, several]).astype(float)
+    two = replace(strengths, metadata=np.stack([levels] * len(base)))
+    low = bounds[0], np.where(several, bounds[0], bounds[1])
+    lam = (_ONE_LEVEL * recipe.evidence[0],)
+    recipe = replace(recipe, evidence=lam, evidence_steps=_LEVEL_STEPS)
+    path = evidence_path(trainer, recipe, two, np.clip(base, *low), low)
+    return [("single", np.nan, path[0])]
 
 
 def path_box(

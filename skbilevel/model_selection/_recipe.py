@@ -27,6 +27,8 @@ class Recipe:
         Hyperpenalties of the smooth path under the evidence, decreasing.
     evidence_steps : int
         Steps on the evidence per point.
+    single : bool
+        Whether labels of one column are tried without those of several.
     elastic_net : int
         Points of the elastic-net path; 0 leaves it out.
     path : str
@@ -47,6 +49,7 @@ class Recipe:
     metadata: tuple[float, ...] = (0.1, 0.01)
     evidence: tuple[float, ...] = (10.0, 1.0, 0.1)
     evidence_steps: int = 7
+    single: bool = False
     elastic_net: int = 5
     path: str = "elastic_net"
     ratio: float = 0.5

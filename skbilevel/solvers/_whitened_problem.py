@@ -167,15 +167,14 @@ class Curvature:
         if self.stale is not None and not self.exact:
             return self.stale
         t = problem.n_targets
-        if is_shared(problem.Z) or t == 1:
-            return self._factor(by_target(problem.Z, 1)[0], self._mean_curvature)
-        curvature = self._row_curvature * (t / (t - 1.0))
-        own = ((Z, curvature[:, c]) for c, Z in enumerate(problem.Z))
-        return np.stack([self._factor(*each) for each in own])
+        if not isinstance(problem.Z, Scaled) and is_shared(problem.Z):
+            return self._factor(gram(problem.Z, self._mean_curvature))
+        curvature = self._row_curvature * (t / max(t - 1.0, 1.0))
+        own = [self._factor(gram_of(problem.Z, c, curvature[:, c])) for c in range(t)]
+        return own[0] if t == 1 else np.stack(own)
 
-    def _factor(self, Z: Array, d: Array) -> Array:
-        H = _gram(Z, d)
-        _regularize(H, self.problem.n_free, self.problem.penalty)
+    def _factor(self, H: Array) -> Array:
+        regularize(H, self.problem.n_free, self.problem.penalty)
         return factor_spd(H)
 
     @property
@@ -217,7 +216,7 @@ class Curvature:
                 H[:, c, :, d] = (own[c] * blocks[:, c, d, None]).T @ own[d]
                 H[:, d, :, c] = H[:, c, :, d].T
         for c in range(t):
-            _regularize(H[:, c, :, c], m, problem.penalty)
+            regularize(H[:, c, :, c], m, problem.penalty)
         # A common shift of an unpenalized column changes no prediction: a penalty
         # in that direction alone fixes it at zero.
         for j in range(m):
@@ -291,7 +290,7 @@ def is_dense(problem: Whitened) -> bool:
     return problem.n_targets * problem.width <= _DENSE_UP_TO
 
 
-def _gram(Z: Array, d: Array) -> Array:
+def gram(Z: Array, d: Array) -> Array:
     """``Z^T diag(d) Z``; of many rows in parts that stay in the cache."""
     root = np.sqrt(np.maximum(d, 0.0))[:, None]
     step = max(512, _CACHED // max(1, Z.shape[1]))
@@ -303,7 +302,15 @@ def _gram(Z: Array, d: Array) -> Array:
     return np.asarray(scaled.T @ scaled)
 
 
-def _regularize(H: Array, n_free: int, penalty: float) -> None:
+def gram_of(Z: Features, target: int, d: Array) -> Array:
+    """The same of the features of one target."""
+    if not isinstance(Z, Scaled):
+        return gram(Z[target], d)
+    scale = Z.scale[:, target]
+    return np.asarray(scale[:, None] * gram(Z.base, d) * scale)
+
+
+def regularize(H: Array, n_free: int, penalty: float) -> None:
     """Add the penalty; columns without one keep a share of their own curvature."""
     diagonal = diagonal_of(H)
     diagonal[n_free:] += penalty

@@ -1,9 +1,11 @@
 """Limited-memory quasi-Newton steps for several whitened problems on the same rows.
 
-Folds differ in their weights only: a left-out row has none. One product with Z then
-serves all of them, and reads Z once; Newton's method on each of them would read a part
-of Z for every fold and every step of conjugate gradients. Where the columns of Z are
-nearly orthogonal a diagonal is as good a first model of the Hessian as a factor is.
+Folds differ in their weights only: a left-out row has none. Candidates differ in the
+scales of their features only. One product with Z then serves all of them, and reads Z
+once; Newton's method on each of them would read a part of Z for every fold and every
+step of conjugate gradients. Where the columns of Z are nearly orthogonal a diagonal is
+as good a first model of the Hessian as a factor is. Where rows are many, one Gram
+matrix of them makes a factor for every problem.
 """
 
 from __future__ import annotations
@@ -12,14 +14,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import lapack
 
 from skbilevel._device_array import in_memory_order, rounding_of_sums
 from skbilevel._typing import Array
+from skbilevel.problems._dense_spd import factor_spd
 from skbilevel.problems._losses import Loss
 from skbilevel.problems._target_features import Scaled
 from skbilevel.solvers._limited_memory import InverseHessian
 from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
-from skbilevel.solvers._whitened_problem import Whitened, small_decrements
+from skbilevel.solvers._whitened_problem import (
+    Whitened,
+    gram,
+    regularize,
+    small_decrements,
+)
 
 _MEMORY, _MAX_ITER, _MAX_HALVINGS = 10, 500, 30
 # Steps after which Newton's method is asked.
@@ -28,9 +37,10 @@ _PATIENCE = 100
 
 @dataclass(frozen=True)
 class WhitenedStack:
-    """K problems ``sum_i s_ki loss(o_i + z_i T_k, y_ki) + 0.5 c |T_k penalized|^2``.
+    """K problems ``sum_i s_ki loss(o_i + z_ki T_k, y_ki) + 0.5 c |T_k penalized|^2``.
 
-    Coefficients are stacked as (K, t, m + r): rows of one matrix.
+    Coefficients are stacked as (K, t, m + r): rows of one matrix. The features of
+    problem k are those of Z, times scales of its own.
 
     Parameters
     ----------
@@ -46,6 +56,8 @@ class WhitenedStack:
         The loss.
     offset : ndarray of shape (n, t) or None
         Added to the predictions.
+    scale : ndarray of shape (K, m + r) or None
+        Factors of the features; None is one for all.
     """
 
     Z: Array
@@ -54,6 +66,7 @@ class WhitenedStack:
     weight: Array
     loss: Loss
     offset: Array | None = None
+    scale: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,8 +84,12 @@ class WhitenedStack:
 
     def along(self, T: Array) -> Array:
         """``Z T`` of shape (K, t, n)."""
+        T = self._scaled(T)
         flat = T.reshape(-1, T.shape[-1]) @ self.Z.T
         return flat.reshape(self.y.shape)
+
+    def _scaled(self, T: Array) -> Array:
+        return T if self.scale is None else self.scale[:, None] * T
 
     def enough(self, tol: float, eta: Array) -> Array:
         """Decrements (K,) that are small; see `small_decrements`."""
@@ -94,7 +111,7 @@ class WhitenedStack:
         """Gradients (K, t, m + r)."""
         rows = np.swapaxes(self.loss.grad(_last(eta), _last(self.y)), 1, 2)
         rows = np.multiply(rows, self.weight[:, None], order="C")
-        out = (rows.reshape(-1, len(self.Z)) @ self.Z).reshape(self.shape)
+        out = self._scaled((rows.reshape(-1, len(self.Z)) @ self.Z).reshape(self.shape))
         out[..., self.n_free :] += penalty * T[..., self.n_free :]
         return np.asarray(out)
 
@@ -105,6 +122,21 @@ class WhitenedStack:
         return np.asarray(
             (self.weight * curvature * (t / max(t - 1, 1))) @ self._squares
         )
+
+    def factors(self, G: Array, penalty: float) -> list[Array]:
+        """Lower factors of the Hessians of a loss with the Gram matrix G (w, w)."""
+        scales = np.ones((1, len(G))) if self.scale is None else self.scale
+        out = []
+        for each in scales:
+            H = np.array(each[:, None] * G * each)
+            regularize(H, self.n_free, penalty)
+            out.append(factor_spd(H))
+        return out * (len(self.y) // len(out))
+
+    def gram(self, eta: Array) -> Array:
+        """Gram matrix (w, w) of the rows, by the mean of the curvatures; one target."""
+        curvature = self.loss.curvature(_last(eta), _last(self.y))[..., 0]
+        return gram(self.Z, (self.weight * curvature).mean(axis=0))
 
 
 @dataclass(frozen=True)
@@ -124,6 +156,7 @@ def minimize_stack(
     *,
     tol: float = 1e-5,
     diagonal: bool = True,
+    gram: Array | None = None,
     max_iter: int = _MAX_ITER,
 ) -> StackSolution:
     """Minimize all problems of a stack at once.
@@ -131,15 +164,20 @@ def minimize_stack(
     The search ends where the decrements ``g^T H g``, estimates of twice the distances
     to the minima with H the quasi-Newton model, are below ``tol`` times the sums of
     weights, in the unit of the loss. First models are diagonals of Hessians, which is
-    right where columns are nearly orthogonal, or multiples of the identity.
+    right where columns are nearly orthogonal, or multiples of the identity, or come
+    from a Gram matrix of the rows, for one target.
     """
     T, eta = start, problem.eta(start)
     enough = problem.enough(tol, eta)
     value, grad = problem.value(T, eta, penalty), problem.grad(T, eta, penalty)
-    flat = grad.reshape(len(T), -1)
+    turned = Turned(None if gram is None else problem.factors(gram, penalty))
+    flat = turned.inwards(grad.reshape(len(T), -1))
     sizes = [np.full(len(g), max(float(np.linalg.norm(g)), 1.0)) for g in flat]
     models = [InverseHessian(each, _MEMORY) for each in sizes]
-    if diagonal:
+    if gram is not None:
+        ones = np.ones(flat.shape[1])
+        models = [InverseHessian(ones, _MEMORY, scaled=False)] * len(T)
+    elif diagonal:
         bend = problem.diagonal(eta)
         bend[:, problem.n_free :] += penalty
         bend = np.tile(np.maximum(bend, np.finfo(float).tiny), T.shape[1])
@@ -148,10 +186,11 @@ def minimize_stack(
         steps = [model.apply(g) for model, g in zip(models, flat, strict=True)]
         step = -np.stack(steps)
         slope = np.array([g @ d for g, d in zip(flat, step, strict=True)])
-        step = step.reshape(T.shape)
-        T, eta, new, move = _search(problem, penalty, T, eta, value, step, slope)
-        before, flat = flat, problem.grad(T, eta, penalty).reshape(len(T), -1)
-        pairs = zip(models, move.reshape(flat.shape), flat - before, strict=True)
+        out = turned.outwards(step).reshape(T.shape)
+        T, eta, new, length = _search(problem, penalty, T, eta, value, out, slope)
+        grad = problem.grad(T, eta, penalty).reshape(len(T), -1)
+        before, flat = flat, turned.inwards(grad)
+        pairs = zip(models, length[:, None] * step, flat - before, strict=True)
         models = [model.push(s, y) for model, s, y in pairs]
         stuck, value = value - new <= problem.noise * abs(value), new
         if ((-slope <= enough) | stuck).all():
@@ -160,6 +199,28 @@ def minimize_stack(
         if ((-slope <= enough) | stuck).all():
             return StackSolution(T, eta, n_iter, bool((-slope <= 1e4 * enough).all()))
     return StackSolution(T, eta, max_iter, False)
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Coordinates ``u = L^T T`` in which Hessians ``L L^T`` are one; None keeps T."""
+
+    factors: list[Array] | None
+
+    def inwards(self, grad: Array) -> Array:
+        """Gradients (K, w) in u."""
+        return self._solved(grad, transposed=False)
+
+    def outwards(self, step: Array) -> Array:
+        """Steps (K, w) of u as steps of T."""
+        return self._solved(step, transposed=True)
+
+    def _solved(self, rows: Array, transposed: bool) -> Array:
+        if self.factors is None:
+            return rows
+        pairs = zip(self.factors, rows, strict=True)
+        solve = lapack.dtrtrs
+        return np.stack([solve(L, r, lower=1, trans=transposed)[0] for L, r in pairs])
 
 
 def minimize_alone(problem: Whitened, start: Array, tol: float) -> WhitenedSolution:
@@ -205,12 +266,12 @@ def _search(
     along, length = problem.along(step), np.ones(len(value))
     for k in range(_MAX_HALVINGS):
         size = length[:, None, None]
-        move = size * step if k else step
-        new_T, new_eta = T + move, eta + (size * along if k else along)
+        new_T = T + (size * step if k else step)
+        new_eta = eta + (size * along if k else along)
         new = problem.value(new_T, new_eta, penalty)
         fine = new <= value + 1e-4 * length * slope + problem.noise * abs(value)
         if fine.all():
-            return new_T, new_eta, new, move
+            return new_T, new_eta, new, length
         excess = new - value - length * slope
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             best = -0.5 * slope * length**2 / excess
@@ -218,4 +279,4 @@ def _search(
         last = k == _MAX_HALVINGS - 2
         shorter = np.clip(best, 0.1 * length, 0.5 * length)
         length = np.where(fine, length, 0.0 if last else shorter)
-    return T, eta, value, np.zeros_like(T)
+    return T, eta, value, np.zeros_like(value)

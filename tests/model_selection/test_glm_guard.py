@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
+from skbilevel.model_selection import _glm_shared, _glm_solve
 from skbilevel.model_selection._average import Averaging, publish
 from skbilevel.model_selection._glm_family import GLMFamily
 from skbilevel.model_selection._glm_rows import GLMRows
@@ -93,6 +94,42 @@ def test_candidates_are_solutions_at_their_strengths(kind, p):
         excess = objective(w) - objective(best)
         assert -1e-6 <= excess <= 1e-4 * problem.weight.sum()
         assert not w[v == 0].any()
+
+
+@pytest.mark.parametrize("kind", ["binary", "counts"])
+@pytest.mark.parametrize("patience", [30, 1])
+def test_candidates_together_are_those_one_by_one(kind, patience, monkeypatch):
+    """Newton's method finishes what quasi-Newton steps do not."""
+    monkeypatch.setattr(_glm_solve, "_PATIENCE", patience)
+    problem = trainer_of(kind).problem
+    assert problem.pays_together(4)
+    base, v = problem.solve_shared(1.0), np.geomspace(1e-4, 10.0, 24).reshape(4, 6)
+    v[1, 2] = 0.0
+    for each, state in zip(v, problem.solve_together(v, base), strict=True):
+        fine = problem.solve(each, base, rough=False)
+        assert_allclose(state.eta, fine.eta, atol=1e-3)
+        assert_allclose(state.head, fine.head, atol=1e-3)
+        w, best = (problem.coefficients(each, one) for one in (state, fine))
+        assert_allclose(w, best, atol=1e-3)
+        known = np.concatenate([state.head, w])
+        again = problem.solve(each, base, rough=False, known=known)
+        assert_allclose(again.T, fine.T, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["binary", "counts"])
+@pytest.mark.parametrize("patience", [30, 1])
+def test_paths_in_stacks_are_those_of_newton(kind, patience, monkeypatch):
+    monkeypatch.setattr(_glm_shared, "_PATIENCE", patience)
+    trainer = trainer_of(kind)
+    assert trainer.problem.rotated().are_many
+    path = trainer.path
+    monkeypatch.setattr(_glm_shared, "_MANY", np.inf)
+    other = trainer_of(kind)
+    assert not other.problem.rotated().are_many
+    assert_array_equal(other.path.grid, path.grid)
+    assert_allclose(other.path.loss.sum(axis=0), path.loss.sum(axis=0), rtol=1e-3)
+    assert_allclose(other.path.T, path.T, rtol=1e-2, atol=1e-2)
+    assert_array_equal(path.near(path.grid[1] + 0.1), path.T[1])
 
 
 @pytest.mark.parametrize("p", [6, 90])
@@ -234,7 +271,8 @@ def test_targets_that_are_all_the_same(loss):
     X = np.random.default_rng(0).standard_normal((n, p))
     y = np.zeros((n, 3 if isinstance(loss, SoftmaxLoss) else 1))
     y[:, 0] = 0.0 if isinstance(loss, PoissonLoss) else 1.0
-    problem = TrainingProblem(X, np.ones((n, 1)), y, np.ones(n), None, loss)
+    columns = np.hstack([np.ones((n, 1)), X])
+    problem = TrainingProblem(columns, columns[:, :1], y, np.ones(n), None, loss)
     state = problem.solve(np.ones(p), problem.solve_shared(1.0), rough=False)
     assert np.isfinite(state.eta).all()
     assert abs(problem.coefficients(np.ones(p), state)).max() < 1e-3

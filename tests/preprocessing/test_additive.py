@@ -110,6 +110,25 @@ def test_a_curve_a_line_and_a_factor_are_found():
     assert strengths["size: wiggly"] > 5.0 * strengths["age: wiggly"]
 
 
+def test_few_rows_may_do_without_what_bends():
+    """A candidate has lines alone, about one strength for all of them."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 8))
+    y = X @ np.linspace(-1.0, 1.0, 8) + rng.standard_normal(300)
+    model = make_additive(BilevelRidgeCV())
+    found = model.fit(X[:60], y[:60])[-1].hyperpenalty_
+    (place,) = np.flatnonzero(found["family"] == "single")
+    alpha = found["alpha"][place]
+    wiggly = np.array([name.endswith("wiggly") for name in terms_of(model[:-1])])
+    assert alpha[wiggly].min() > 1e6 * alpha[~wiggly].max()
+    assert np.ptp(np.log(alpha[~wiggly])) < 1.0
+    assert found["score"][place] > found["score"][found["family"] == "evidence"].max()
+    model.set_params(bilevelridgecv__feature_groups="shared").fit(X[:60], y[:60])
+    assert "single" not in model[-1].hyperpenalty_["family"]
+    small = make_additive(BilevelRidgeCV(), smooth=PenalizedSplines(4))
+    assert "single" not in small.fit(X, y)[-1].hyperpenalty_["family"]
+
+
 def test_parameters_stay_what_they_were():
     given = BilevelRidgeCV(cv=3)
     table, y = make_table()

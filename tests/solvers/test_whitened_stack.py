@@ -8,7 +8,7 @@ import pytest
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
 from skbilevel.solvers import _whitened_stack as module
 from skbilevel.solvers._whitened import minimize_whitened
-from skbilevel.solvers._whitened_problem import Whitened
+from skbilevel.solvers._whitened_problem import Curvature, Whitened
 from skbilevel.solvers._whitened_stack import (
     WhitenedStack,
     minimize_alone,
@@ -135,3 +135,39 @@ def test_newton_is_asked_where_steps_are_many(monkeypatch):
     assert asked
     assert found.converged
     assert np.abs(found.grad).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["logistic", "log"])
+@pytest.mark.parametrize("offset", [True, False])
+def test_scales_and_a_gram_matrix_make_problems_and_factors_of_one_z(kind, offset):
+    problem = make(kind, offset)
+    scale = np.random.default_rng(3).uniform(0.1, 3.0, (5, problem.width))
+    scale[:, 0], scale[2, 3] = 1.0, 0.0
+    y = np.broadcast_to(problem.y.T, (5, *problem.y.T.shape))
+    weight = np.broadcast_to(problem.weight, (5, len(problem.y)))
+    stack = WhitenedStack(problem.Z, 1, y, weight, problem.loss, problem.offset, scale)
+    start = np.zeros(stack.shape)
+    gram = stack.gram(stack.eta(start))
+    found = minimize_stack(stack, 0.7, start, tol=1e-12, gram=gram)
+    assert found.converged
+    slow = minimize_stack(stack, 0.7, start, tol=1e-12, diagonal=False)
+    assert found.n_iter < slow.n_iter
+    for own, T in zip(scale, found.T, strict=True):
+        best = minimize_whitened(replace(problem, Z=problem.Z * own), tol=1e-14)
+        np.testing.assert_allclose(T.T, best.T, atol=1e-5)
+
+
+def test_a_gram_matrix_makes_the_hessian_of_every_scale():
+    problem = make("logistic")
+    own = np.r_[1.0, np.geomspace(0.2, 2.0, problem.width - 1)]
+    y, weight = problem.y.T[None], problem.weight[None]
+    stack = WhitenedStack(
+        problem.Z, 1, y, weight, problem.loss, problem.offset, own[None]
+    )
+    T = 0.1 * np.ones(stack.shape)
+    scaled = replace(problem, Z=problem.Z * own)
+    eta = scaled.eta(T[0].T)
+    (L,) = stack.factors(stack.gram(stack.eta(T)), 0.7)
+    curvature = Curvature(scaled, eta)
+    wanted = curvature.apply(np.eye(problem.width)[:, 2:3])[:, 0]
+    np.testing.assert_allclose((np.tril(L) @ np.tril(L).T)[:, 2], wanted, rtol=1e-6)
