@@ -23,6 +23,7 @@ _WORDS = {
     "half": "tuned on\nrandom halves",
     "folds": "tuned on the\nfolds inside",
     "evidence": "tuned by the\nlikelihood",
+    "single": "single columns\nalone",
     "elastic_net": "from the\nelastic net",
     "refit": "kept by the\nelastic net",
     "adaptive": "a second\nstage",

@@ -251,8 +251,8 @@ def _recipe_by_size(
         halves = (not data.quadratic and is_dispersed(data)) or _is_large(data)
         halves = halves or options.metadata is not None
         recipe = recipe.for_groups(len(options.groups.labels), p, halves)
-        few = data.rows.n_rows < _FEW_ROWS * p and options.metadata is None
-        recipe = replace(recipe, single=few)
+        few = float(data.rows.weight.sum()) < _FEW_ROWS * p
+        recipe = replace(recipe, single=few and options.metadata is None)
     elif options.metadata is None and not _is_large(data):
         recipe = recipe.for_features(in_kernels(data.rows, sets))
     elif not evidence_pays(data):

@@ -31,7 +31,7 @@ from skbilevel import (
     terms_of,
     to_sklearn,
 )
-from skbilevel.inspection import StrengthsDisplay
+from skbilevel.inspection import GuardPathDisplay, StrengthsDisplay
 from skbilevel.preprocessing import PenalizedSplines
 
 LABELS = ["age: linear", "age: wiggly", "kind", "size: linear", "size: wiggly"]
@@ -110,7 +110,7 @@ def test_a_curve_a_line_and_a_factor_are_found():
     assert strengths["size: wiggly"] > 5.0 * strengths["age: wiggly"]
 
 
-def test_few_rows_may_do_without_what_bends():
+def test_few_rows_may_do_without_what_bends(pyplot):
     """A candidate has lines alone, about one strength for all of them."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 8))
@@ -123,6 +123,9 @@ def test_few_rows_may_do_without_what_bends():
     assert alpha[wiggly].min() > 1e6 * alpha[~wiggly].max()
     assert np.ptp(np.log(alpha[~wiggly])) < 1.0
     assert found["score"][place] > found["score"][found["family"] == "evidence"].max()
+    GuardPathDisplay.from_estimator(model[-1])
+    words = [text.get_text() for text in pyplot.gcf().findobj(pyplot.Text)]
+    assert "single columns\nalone" in words
     model.set_params(bilevelridgecv__feature_groups="shared").fit(X[:60], y[:60])
     assert "single" not in model[-1].hyperpenalty_["family"]
     small = make_additive(BilevelRidgeCV(), smooth=PenalizedSplines(4))
