@@ -34,6 +34,8 @@ from skbilevel.solvers._whitened_stack import (
 _ROUGH, _FINE = 1e-5, 1e-14
 # Accuracy that L-BFGS reaches before rounding stops it; Newton's method goes further.
 _STACKED = 1e-10
+# With so many rows for each column candidates are solved together.
+_TOGETHER = 16
 # Quasi-Newton steps after which Newton's method is asked.
 _PATIENCE = 30
 # Added to a kernel, relative to its mean diagonal, so that it has a factor.
@@ -206,9 +208,9 @@ class TrainingProblem:
         T = np.zeros_like(scale)
         np.divide(start.T[:, 0], scale, out=T, where=scale > 0.0)
         stack, T = self._stack(scale), T[:, None]
-        found = minimize_stack(
-            stack, 1.0, T, tol=_ROUGH, gram=self._gram(start), max_iter=_PATIENCE
-        )
+        # The last error of quasi-Newton steps is not squared, as that of Newton's is.
+        tol, G = 0.1 * _ROUGH, self._gram(start)
+        found = minimize_stack(stack, 1.0, T, tol=tol, gram=G, max_iter=_PATIENCE)
         out = []
         for each, own, eta in zip(v, found.T, found.eta, strict=True):
             state = self._state(np.ascontiguousarray(own.T), eta.T)
@@ -231,10 +233,15 @@ class TrainingProblem:
         d = self.weight * self.loss.curvature(state.eta, self.y)[:, 0]
         return gram(self.columns, d)
 
-    def pays_together(self, c: int) -> bool:
-        """Whether Hessians of c candidates are small beside the rows."""
-        width, n_rows = self.columns.shape[1], float(self.weight.sum())
-        return self.y.shape[1] == 1 and c > 1 and c * width <= n_rows
+    @property
+    def pays_together(self) -> bool:
+        """Whether Hessians of all candidates are small beside the rows.
+
+        It does not depend on how many candidates there are, so that more of them leave
+        the others as they are but for rounding and the last error.
+        """
+        n_rows = float(self.weight.sum())
+        return self.y.shape[1] == 1 and _TOGETHER * self.columns.shape[1] <= n_rows
 
     def solve(
         self, v: Array, start: State, *, rough: bool, known: Array | None = None

@@ -249,7 +249,7 @@ class GLMTrainer:
     def _solutions(self, v: Array) -> Iterator[State]:
         """Solutions of the problem at variances (c, p, ...)."""
         state = self._start[1]
-        if v.ndim == 2 and self.problem.pays_together(len(v)):
+        if v.ndim == 2 and len(v) > 1 and self.problem.pays_together:
             yield from self.problem.solve_together(v, state)
             return
         for each in v:

@@ -102,7 +102,6 @@ def test_candidates_together_are_those_one_by_one(kind, patience, monkeypatch):
     """Newton's method finishes what quasi-Newton steps do not."""
     monkeypatch.setattr(_glm_solve, "_PATIENCE", patience)
     problem = trainer_of(kind).problem
-    assert problem.pays_together(4)
     base, v = problem.solve_shared(1.0), np.geomspace(1e-4, 10.0, 24).reshape(4, 6)
     v[1, 2] = 0.0
     for each, state in zip(v, problem.solve_together(v, base), strict=True):
