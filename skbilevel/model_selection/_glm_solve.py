@@ -179,9 +179,12 @@ class TrainingProblem:
     def solve_shared(self, v: float, start: Array | None = None) -> State:
         """The solution at one variance for all columns."""
         rotated = self.rotated()
-        if start is not None and len(start) != rotated.Z.shape[1]:
+        # Rotations of other rows are other ones.
+        if self.y.shape[1] > 1 or rotated.Z is not self.columns:
             start = None
-        found = minimize_whitened(rotated.problem(slice(None), v), start, tol=1e-9)
+        found = minimize_whitened(
+            rotated.problem(np.arange(len(self.y)), v), start, tol=1e-9
+        )
         return self._state(found.T, found.eta)
 
     def _state(self, T: Array, eta: Array, Z: Array | None = None) -> State:
