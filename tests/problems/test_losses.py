@@ -64,13 +64,14 @@ def test_derivatives_are_those_of_the_value(loss):
     one[:, -1] = 1.0
     diagonal = loss.second_derivative(eta, y)(one)[:, -1]
     np.testing.assert_allclose(loss.curvature(eta, y)[:, -1], diagonal, rtol=1e-12)
-    weight = np.random.default_rng(3).standard_normal(len(eta))
+    weight = np.random.default_rng(3).standard_normal((len(eta), 2))
     known = loss.summed_second_derivative(eta, weight)
     if known is not None:
         apply = loss.second_derivative(eta, y)
-        units = (np.outer(weight, unit) for unit in np.eye(eta.shape[1]))
-        summed = np.stack([apply(each).sum(axis=0) for each in units])
-        np.testing.assert_allclose(known, summed, atol=1e-12)
+        for found, s in zip(known, weight.T, strict=True):
+            units = (np.outer(s, unit) for unit in np.eye(eta.shape[1]))
+            summed = np.stack([apply(each).sum(axis=0) for each in units])
+            np.testing.assert_allclose(found, summed, atol=1e-12)
 
 
 def test_values_are_those_of_the_metrics():
