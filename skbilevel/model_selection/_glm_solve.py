@@ -180,7 +180,7 @@ class TrainingProblem:
         """The solution at one variance for all columns."""
         rotated = self.rotated()
         # Rotations of other rows are other ones.
-        if self.y.shape[1] > 1 or rotated.Z is not self.columns:
+        if rotated.Z is not self.columns:
             start = None
         found = minimize_whitened(
             rotated.problem(np.arange(len(self.y)), v), start, tol=1e-9
