@@ -17,7 +17,7 @@ from skbilevel.solvers import (
     Nested,
 )
 from skbilevel.solvers._registry import DESCRIPTIONS
-from skbilevel.solvers._structured import _RELATIVE
+from skbilevel.solvers._sizes import RELATIVE
 
 PAGE = Path(__file__).resolve().parent.parent / "doc" / "solvers.md"
 BEGIN = "<!-- The table is made by .ci/solver_table.py; do not edit it here. -->"
@@ -71,7 +71,7 @@ def estimator_support(name: str) -> dict[str, str]:
         quadratic = "quadratic" in words
         # Names of NEWTON are for losses that are not quadratic.
         works = requirements(name) <= words and (name in NEWTON) != quadratic
-        relative = None if quadratic else _RELATIVE.get(name)
+        relative = None if quadratic else RELATIVE.get(name)
         support[estimator] = f"as {relative}" if relative else "yes" if works else "no"
     return support
 

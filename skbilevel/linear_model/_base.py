@@ -39,7 +39,6 @@ from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.blocks import RowBlocks
-from skbilevel.linear_model._block_fit import rows_in_blocks
 from skbilevel.linear_model._columns import (
     Groups,
     strength_groups,
@@ -50,6 +49,7 @@ from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._first_look import warn_of_edge, warn_of_few_rows
 from skbilevel.linear_model._following import Attributes, FollowedFit, FollowedPart
+from skbilevel.linear_model._lazily import rows_in_blocks
 from skbilevel.linear_model._options import TuningOptions
 from skbilevel.linear_model._parameters import Parameters
 from skbilevel.linear_model._publish import Published, publish_attributes
@@ -57,8 +57,7 @@ from skbilevel.linear_model._routing import RoutingMixin
 from skbilevel.linear_model._tuning import tune
 from skbilevel.linear_model._uncertainty import StandardErrorsMixin
 from skbilevel.model_selection._named_criteria import OF_LIKELIHOODS
-from skbilevel.solvers import INNER, NEWTON, SOLVERS
-from skbilevel.solvers._registry import ORACLES
+from skbilevel.solvers._registry import FOR_LIKELIHOODS
 
 if TYPE_CHECKING:
     from skbilevel.linear_model._block_glm_fit import GLMReader
@@ -352,7 +351,7 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
         **BilevelLinearModel._parameter_constraints,
         "cv": ["cv_object", StrOptions(set(OF_LIKELIHOODS))],
         "solver": [
-            StrOptions({"auto", "exact", *SOLVERS, *INNER, *NEWTON, *ORACLES}),
+            StrOptions(FOR_LIKELIHOODS),
             HasMethods(["solve"]),
             HasMethods(["solve_oracles"]),
         ],

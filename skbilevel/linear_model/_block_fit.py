@@ -18,7 +18,6 @@ from skbilevel._records import record
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel.blocks import Block, RowBlocks
-from skbilevel.blocks._dask import is_dask
 from skbilevel.blocks._row_blocks import PassProgress
 from skbilevel.linear_model._block_data import BlockData, Look
 from skbilevel.linear_model._classes import (
@@ -35,31 +34,6 @@ from skbilevel.model_selection._row_hashes import Dealer, rank_limit
 _BUDGET = 1 << 30
 # Rows from which standard errors are taken, in number and in bytes of X.
 _SAMPLE_ROWS, _LEAST_SAMPLE, _SAMPLE_BYTES = 10_000, 1000, 1 << 26
-
-
-def rows_in_blocks(X: Any, y: Any, more: dict[str, Any]) -> RowBlocks | None:
-    """Row blocks of what ``fit`` was given; None where X is in memory."""
-    if is_dask(X):
-        return RowBlocks.from_dask(X, y, **more)
-    if not isinstance(X, RowBlocks):
-        _refuse_lazy(X)
-        return None
-    given = [name for name, value in {"y": y, **more}.items() if value is not None]
-    if given:
-        raise ValueError(
-            f"X is a RowBlocks, whose blocks hold all that belongs to their rows, and "
-            f"{given[0]} was given beside it: put {given[0]} into the blocks."
-        )
-    return X
-
-
-def _refuse_lazy(X: Any) -> None:
-    """Raise for frames that have to be collected, which numpy cannot do."""
-    if type(X).__name__ == "LazyFrame" and hasattr(X, "collect"):
-        raise TypeError(
-            "X is a LazyFrame: give RowBlocks.from_table(frame, target=...) with the "
-            "target among its columns, or X.collect() if it fits into memory."
-        )
 
 
 @record

@@ -21,7 +21,6 @@ from skbilevel.model_selection._outer_space import (
     FoldMetadata,
     OuterSpace,
     check_alpha_bounds,
-    check_alpha_init,
     check_hyperpenalty,
     variance_limits,
 )
@@ -34,7 +33,6 @@ from skbilevel.model_selection._resampling import (
 )
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search import CriterionResult, Search
-from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers import Status
 from skbilevel.solvers._shared import Visited
@@ -110,7 +108,7 @@ def search_strengths(
         _mapper(options),
         options.seed,
     )
-    alpha, v_init = start_of(rows, options), None
+    alpha, v_init = options.start(rows), None
     if alpha is not None:
         v_init = (1.0 / (alpha.T * source.metric**2)).T.reshape(-1)
     found = search.run(source, space, v_init)
@@ -122,13 +120,7 @@ def check_limits(data: Prepared, options: TuningOptions) -> None:
     """Raise where the user's words about strengths make no sense."""
     check_hyperpenalty(options.hyperpenalty)
     check_alpha_bounds(options.alpha_bounds)
-    start_of(data.rows, options)
-
-
-def start_of(rows: AugmentedRows, options: TuningOptions) -> Array | None:
-    """Strengths (p,) or (p, t) of the penalized columns that the user gave."""
-    t = options.n_own(rows.n_targets)
-    return check_alpha_init(options.alpha_init, rows.penalized, rows.X.shape[1], t)
+    options.start(data.rows)
 
 
 def metadata_of(

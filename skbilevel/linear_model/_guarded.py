@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.linear_model._criterion_search import start_of
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._fold_features import views_of
@@ -303,7 +302,7 @@ def evidence_pays(data: Prepared) -> bool:
 
 def limits_of(data: Prepared, options: TuningOptions) -> Limits:
     """The user's limits, and the strengths to start from."""
-    start = start_of(data.rows, options)
+    start = options.start(data.rows)
     return Limits.of(check_alpha_bounds(options.alpha_bounds), start)
 
 

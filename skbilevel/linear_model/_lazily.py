@@ -1,4 +1,4 @@
-"""Methods of X that stay lazy where X is a Dask collection."""
+"""X that is not in memory: rows that fit is given, and methods that stay lazy."""
 
 from __future__ import annotations
 
@@ -15,6 +15,31 @@ from skbilevel.blocks import RowBlocks
 from skbilevel.blocks._dask import is_dask
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def rows_in_blocks(X: Any, y: Any, more: dict[str, Any]) -> RowBlocks | None:
+    """Row blocks of what ``fit`` was given; None where X is in memory."""
+    if is_dask(X):
+        return RowBlocks.from_dask(X, y, **more)
+    if not isinstance(X, RowBlocks):
+        _refuse_lazy(X)
+        return None
+    given = [name for name, value in {"y": y, **more}.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"X is a RowBlocks, whose blocks hold all that belongs to their rows, and "
+            f"{given[0]} was given beside it: put {given[0]} into the blocks."
+        )
+    return X
+
+
+def _refuse_lazy(X: Any) -> None:
+    """Raise for frames that have to be collected, which numpy cannot do."""
+    if type(X).__name__ == "LazyFrame" and hasattr(X, "collect"):
+        raise TypeError(
+            "X is a LazyFrame: give RowBlocks.from_table(frame, target=...) with the "
+            "target among its columns, or X.collect() if it fits into memory."
+        )
 
 
 def lazily(method: Method) -> Method:

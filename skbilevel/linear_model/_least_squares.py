@@ -13,12 +13,6 @@ from skbilevel._sklearn_compat import _fit_context
 from skbilevel._threads import map_threads, n_threads
 from skbilevel.blocks import RowBlocks
 from skbilevel.linear_model._base import BilevelLinearModel, check_weight, seed_of
-from skbilevel.linear_model._block_data import TargetCode
-from skbilevel.linear_model._block_fit import (
-    BlockReader,
-    check_numbers,
-    check_parameters,
-)
 from skbilevel.linear_model._columns import Groups
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling
@@ -138,6 +132,14 @@ class BilevelRegressor(ScoringMixin, RegressorMixin, BilevelLinearModel):
         return self._fit_part(make(columns), groups, resampling, part)
 
     def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
+        # Loaded for blocks alone.
+        from skbilevel.linear_model._block_data import TargetCode
+        from skbilevel.linear_model._block_fit import (
+            BlockReader,
+            check_numbers,
+            check_parameters,
+        )
+
         criterion = check_parameters(self)
         reader = BlockReader(self, blocks, seed_of(self.random_state))
         look = reader.look()

@@ -11,6 +11,7 @@ import numpy as np
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import Groups
+from skbilevel.model_selection._outer_space import check_alpha_init
 from skbilevel.model_selection._progress import Listener
 from skbilevel.problems._moments import AugmentedRows
 
@@ -35,6 +36,11 @@ class TuningOptions:
     n_jobs: int | None = None
     by_target: bool = False
     listener: Listener | None = None
+
+    def start(self, rows: AugmentedRows) -> Array | None:
+        """Strengths (p,) or (p, t) of the penalized columns that the user gave."""
+        t = self.n_own(rows.n_targets)
+        return check_alpha_init(self.alpha_init, rows.penalized, rows.X.shape[1], t)
 
     def widened(self, n_columns: int) -> TuningOptions:
         """The same for columns that only folds have behind the others."""

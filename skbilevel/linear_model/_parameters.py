@@ -15,8 +15,7 @@ from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import HasMethods, Interval, StrOptions
 from skbilevel._typing import Array
 from skbilevel.model_selection._named_criteria import CRITERIA
-from skbilevel.solvers import CRITERION_SOLVERS, INNER, SOLVERS
-from skbilevel.solvers._registry import ORACLES
+from skbilevel.solvers._registry import FOR_SQUARES
 
 _LEFT_OUT = re.compile(r"^( *)([\w*]+(?:, \w+)*) : \.\.\.$", re.MULTILINE)
 
@@ -184,16 +183,7 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         "hyperpenalty": [StrOptions({"auto"}), tuple, None],
         "cv": ["cv_object", StrOptions(set(CRITERIA))],
         "solver": [
-            StrOptions(
-                {
-                    "auto",
-                    "exact",
-                    *SOLVERS,
-                    *INNER,
-                    *CRITERION_SOLVERS,
-                    *ORACLES,
-                }
-            ),
+            StrOptions(FOR_SQUARES),
             HasMethods(["solve"]),
             HasMethods(["solve_oracles"]),
         ],

@@ -24,13 +24,19 @@ from skbilevel.linear_model._fold_features import views_of
 from skbilevel.linear_model._options import Tuned, TuningOptions
 from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._named_criteria import CRITERIA, NamedCriterion
-from skbilevel.model_selection._regime import Regime, choose, oracle_solver
+from skbilevel.model_selection._regime import (
+    Regime,
+    check_solver,
+    choose,
+    oracle_solver,
+)
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_criteria import RowSource
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._search import CriterionResult
 from skbilevel.problems._summed_rows import SummedRows
 from skbilevel.solvers import (
+    CRITERION_SOLVERS,
     INNER,
     LBFGSB,
     NEWTON,
@@ -100,6 +106,40 @@ def tune_criterion(
 
     found = search_strengths(source, regime, options, metadata, unit, finish)
     return finish(found, brief=False)
+
+
+def check_chosen(options: TuningOptions, criterion: str) -> None:
+    """Raise where the chosen solver is none, or minimizes something else."""
+    if not isinstance(options.solver, str):  # names are checked by the door
+        check_solver(options.solver)
+    _check_published(options)
+    _check_coordinates(options, criterion)
+
+
+def _check_published(options: TuningOptions) -> None:
+    """Raise where an algorithm of the literature is asked to tune something else."""
+    if oracle_solver(options.solver) is None:
+        return
+    penalty = options.hyperpenalty
+    if isinstance(penalty, str) or (isinstance(penalty, tuple) and "sparse" in penalty):
+        raise ValueError(
+            f"solver={options.solver!r} minimizes the validation loss over finite "
+            f"strengths, which hyperpenalty={penalty!r} does not ask for: set "
+            "hyperpenalty=None or ('smooth', value), or choose solver='auto'."
+        )
+
+
+def _check_coordinates(options: TuningOptions, criterion: str) -> None:
+    """Raise where the solver of one criterion is asked to minimize another."""
+    if not isinstance(options.solver, str) or options.solver not in CRITERION_SOLVERS:
+        return
+    shared = options.groups is not None or options.metadata is not None
+    if criterion != "gcv" or options.hyperpenalty is not None or shared:
+        raise ValueError(
+            f"solver={options.solver!r} minimizes generalized cross-validation over "
+            "one strength per feature: set cv='gcv' and hyperpenalty=None, and leave "
+            "feature_groups and feature_metadata out; or choose solver='auto'."
+        )
 
 
 def _regime(

@@ -9,27 +9,24 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.linear_model._criterion_search import start_of
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._guarded import tune_guarded
 from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
-from skbilevel.linear_model._tuned_criterion import tune_criterion
 from skbilevel.model_selection._named_criteria import CRITERIA
 from skbilevel.model_selection._outer_space import check_alpha_bounds
-from skbilevel.model_selection._regime import check_solver, oracle_solver
 from skbilevel.problems._losses import HALF_EVENT, facts_of
-from skbilevel.solvers import CRITERION_SOLVERS
 
 
 # Steps that are too long meet infinite losses, and are shortened.
 @np.errstate(over="ignore")
 def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tuned:
     """Search the strengths as the options say."""
-    if not isinstance(options.solver, str):  # names are checked by the door
-        check_solver(options.solver)
-    check_published(options)
-    check_coordinates(options, resampling.criterion)
+    if not _is_auto(options.solver):
+        # Loaded when asked for, as are searches without the guard below.
+        from skbilevel.linear_model._tuned_criterion import check_chosen
+
+        check_chosen(options, resampling.criterion)
     if data.net:
         check_net(options, resampling)
     _check_guarded(options, resampling.criterion)
@@ -43,7 +40,13 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
             return tune_guarded(data, resampling, options)
         # One strength overfits nothing: leave-one-out alone chooses it.
         options = replace(options, hyperpenalty=None)
+    from skbilevel.linear_model._tuned_criterion import tune_criterion
+
     return tune_criterion(data, resampling, options)
+
+
+def _is_auto(solver: Any) -> bool:
+    return isinstance(solver, str) and solver == "auto"
 
 
 def _check_guarded(options: TuningOptions, criterion: str) -> None:
@@ -82,7 +85,7 @@ def working_units(data: Prepared, options: TuningOptions) -> TuningOptions:
     init, bounds, metadata = options.alpha_init, options.alpha_bounds, options.metadata
     unit = data.alpha_unit
     if unit != 1.0 and init is not None:
-        start_of(data.rows, options)
+        options.start(data.rows)
         init = np.asarray(init, dtype=np.float64) * unit
         init = float(init) if init.ndim == 0 else init
     if unit != 1.0 and bounds is not None:
@@ -98,32 +101,6 @@ def _of_given_weights(
 ) -> Callable[[Any, Array, Array], Any]:
     """The same function of numbers of rows; it is asked in the user's weights."""
     return lambda X, y, weight: metadata(X, y, weight * unit)
-
-
-def check_published(options: TuningOptions) -> None:
-    """Raise where an algorithm of the literature is asked to tune something else."""
-    if oracle_solver(options.solver) is None:
-        return
-    penalty = options.hyperpenalty
-    if isinstance(penalty, str) or (isinstance(penalty, tuple) and "sparse" in penalty):
-        raise ValueError(
-            f"solver={options.solver!r} minimizes the validation loss over finite "
-            f"strengths, which hyperpenalty={penalty!r} does not ask for: set "
-            "hyperpenalty=None or ('smooth', value), or choose solver='auto'."
-        )
-
-
-def check_coordinates(options: TuningOptions, criterion: str) -> None:
-    """Raise where the solver of one criterion is asked to minimize another."""
-    if not isinstance(options.solver, str) or options.solver not in CRITERION_SOLVERS:
-        return
-    shared = options.groups is not None or options.metadata is not None
-    if criterion != "gcv" or options.hyperpenalty is not None or shared:
-        raise ValueError(
-            f"solver={options.solver!r} minimizes generalized cross-validation over "
-            "one strength per feature: set cv='gcv' and hyperpenalty=None, and leave "
-            "feature_groups and feature_metadata out; or choose solver='auto'."
-        )
 
 
 def _no_events(data: Prepared) -> bool:

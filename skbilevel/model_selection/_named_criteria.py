@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skbilevel import problems, solvers
 from skbilevel._records import record
-from skbilevel.problems import GCV, Criterion, LeaveOneOut, QuadraticDataFit
 from skbilevel.problems._evidence import (
     EvidenceVariance,
     KernelEvidence,
@@ -17,13 +17,12 @@ from skbilevel.problems._evidence import (
 )
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import Swept
-from skbilevel.solvers import ApproximateLeaveOneOut
-from skbilevel.solvers._base import Hypergradient
-from skbilevel.solvers.hypergradient._implicit import MarginalLikelihood
 
 if TYPE_CHECKING:
     from skbilevel.model_selection._glm_source import GLMSource
     from skbilevel.model_selection._row_criteria import RowSource
+    from skbilevel.problems import Criterion, QuadraticDataFit
+    from skbilevel.solvers._base import Hypergradient
 
 
 @record
@@ -70,19 +69,26 @@ def _evidence_of_rows(source: RowSource) -> EvidenceVariance:
     return EvidenceVariance(evidence, square, rows.n_targets, weight, rows.n_free)
 
 
+def _marginal_likelihood(source: GLMSource) -> Hypergradient:
+    from skbilevel.solvers.hypergradient._implicit import MarginalLikelihood
+
+    return MarginalLikelihood(*source.null_deviance)
+
+
+# Packages load what is asked of them: the guard reads the names alone.
 CRITERIA = {
     "loo": NamedCriterion(
-        rows=lambda source: LeaveOneOut(source.swept, source.dual),
-        likelihood=lambda source: ApproximateLeaveOneOut(),
+        rows=lambda source: problems.LeaveOneOut(source.swept, source.dual),
+        likelihood=lambda source: solvers.ApproximateLeaveOneOut(),
     ),
     "gcv": NamedCriterion(
-        rows=lambda source: GCV.of(source.swept, source.dual),
-        moments=lambda fit, n_free: GCV(fit, float(n_free)),
+        rows=lambda source: problems.GCV.of(source.swept, source.dual),
+        moments=lambda fit, n_free: problems.GCV(fit, float(n_free)),
     ),
     "reml": NamedCriterion(
         rows=_evidence_of_rows,
         moments=_evidence,
-        likelihood=lambda source: MarginalLikelihood(*source.null_deviance),
+        likelihood=_marginal_likelihood,
         words=("marginal likelihood, as a variance",) * 2,
         guarded=False,
     ),

@@ -30,16 +30,16 @@ from skbilevel.solvers._ratio import RatioStatus as RatioStatus
 from skbilevel.solvers._ratio import minimize_ratio as minimize_ratio
 from skbilevel.solvers._shared import SharedSearch as SharedSearch
 from skbilevel.solvers._shared import best_shared_strength as best_shared_strength
+from skbilevel.solvers._sizes import choose_newton as choose_newton
+from skbilevel.solvers._sizes import choose_regime as choose_regime
+from skbilevel.solvers._sizes import too_many_factors as too_many_factors
 from skbilevel.solvers._structured import CRITERION_SOLVERS as CRITERION_SOLVERS
 from skbilevel.solvers._structured import INNER as INNER
 from skbilevel.solvers._structured import NEWTON as NEWTON
 from skbilevel.solvers._structured import NEWTON_SOLVERS as NEWTON_SOLVERS
 from skbilevel.solvers._structured import SOLVERS as SOLVERS
-from skbilevel.solvers._structured import choose_newton as choose_newton
-from skbilevel.solvers._structured import choose_regime as choose_regime
 from skbilevel.solvers._structured import resolve as resolve
 from skbilevel.solvers._structured import resolve_inner as resolve_inner
-from skbilevel.solvers._structured import too_many_factors as too_many_factors
 from skbilevel.solvers.hypergradient import PZOBO as PZOBO
 from skbilevel.solvers.hypergradient import SHINE as SHINE
 from skbilevel.solvers.hypergradient import (

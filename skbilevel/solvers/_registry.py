@@ -44,10 +44,17 @@ _STRUCTURED = {
         "Conjugate gradients, preconditioned by a factorization of earlier strengths."
     ),
     "cg": Description("Another name of amigo."),
+}
+
+# For generalized cross-validation of a squared loss alone.
+_OF_GCV = {
     "fcd": Description(
         "Generalized cross-validation, minimized exactly over one strength at a time.",
         "Yuan, 2023",
     ),
+}
+
+_OF_LIKELIHOODS = {
     "newton-cholesky": Description(
         "Newton's method with factorizations over the columns."
     ),
@@ -137,4 +144,7 @@ ORACLES = {
 }
 
 # Of all names that a solver= accepts.
-DESCRIPTIONS = _STRUCTURED | ORACLES
+DESCRIPTIONS = _STRUCTURED | _OF_GCV | _OF_LIKELIHOODS | ORACLES
+# Those for squared losses, and for losses that are not quadratic.
+FOR_SQUARES = frozenset(_STRUCTURED | _OF_GCV | ORACLES)
+FOR_LIKELIHOODS = frozenset(_STRUCTURED | _OF_LIKELIHOODS | ORACLES)
