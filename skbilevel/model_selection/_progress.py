@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from skbilevel._records import record
-from skbilevel.solvers import IterInfo
+
+if TYPE_CHECKING:
+    from skbilevel.solvers import IterInfo
 
 
 @record
