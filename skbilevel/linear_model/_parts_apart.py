@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from skbilevel._sklearn_compat import callbacks_of
+from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
 from skbilevel._workers import has_workers, map_workers
 from skbilevel.linear_model._cv import Resampling
@@ -48,6 +49,11 @@ def _fit_one(X: Any, Y: Array, model: Any, beside: Beside) -> Published:
         # A scorer alone asks for it.
         known = None if model.scoring is None else published.left_out()
         published = replace(published, left_out=Known(known))
+    if published.uncertainty is not None:
+        # What makes it holds the rows.
+        with one_blas_thread():
+            covariance = published.uncertainty()
+        published = replace(published, uncertainty=Known(covariance))
     if published.tried is not None:
         models = [published.tried.models(k) for k in range(len(published.tried.alpha))]
         models = [[_without_features(fold) for fold in folds] for folds in models]
@@ -57,12 +63,12 @@ def _fit_one(X: Any, Y: Array, model: Any, beside: Beside) -> Published:
 
 
 class Known:
-    """A function without arguments whose value is known."""
+    """A function whose value is known, whatever it is given."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
 
-    def __call__(self) -> Any:
+    def __call__(self, **given: Any) -> Any:
         """Return the value."""
         return self._value
 

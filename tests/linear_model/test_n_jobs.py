@@ -1,5 +1,6 @@
 """``n_jobs`` under the backends of joblib: the same model, X sent once."""
 
+import pickle
 import threading
 import warnings
 
@@ -7,6 +8,7 @@ import joblib
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_score
 
 from skbilevel import (
@@ -19,6 +21,7 @@ from skbilevel import (
 from skbilevel._threads import each_in_threads, map_threads, n_threads
 from skbilevel._workers import has_workers, map_workers
 from skbilevel.exceptions import BoundaryWarning
+from skbilevel.linear_model import _parts_apart
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 6))
@@ -140,6 +143,27 @@ def test_x_is_mapped_for_processes():
     assert len({file for _, file, _ in found}) == 1
     assert {kind for kind, *_ in found} == {"memmap"}
     assert [value for *_, value in found] == large[:6, 0].tolist()
+
+
+def test_x_does_not_come_back(monkeypatch):
+    """What a worker returns is small beside X: neither folds nor errors hold it."""
+    wide = np.random.default_rng(1).standard_normal((2000, 60))
+    sizes = []
+
+    def map_here(function, shared, items, n_jobs):
+        found = [function(shared, *item) for item in items]
+        sizes.extend(len(pickle.dumps(each)) for each in found)
+        return found
+
+    monkeypatch.setattr(_parts_apart, "map_workers", map_here)
+    one = BilevelRidgeCV(alpha_per_target=True, feature_groups="shared")
+    here = one.fit(wide, wide[:, :2])
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        apart = clone(one).fit(wide, wide[:, :2])
+    assert len(sizes) == 2
+    assert max(sizes) < 0.3 * wide.nbytes
+    errors = (model.contrast_std(wide[:3]) for model in (here, apart))
+    np.testing.assert_allclose(*errors, rtol=1e-10)
 
 
 @pytest.mark.filterwarnings("ignore::skbilevel.exceptions.BoundaryWarning")
