@@ -103,6 +103,13 @@ class BilevelLinearModel(
     **params : dict
         ``groups`` for the splitter; where ``cv`` is None or a number, they make
         folds of whole groups, once. Anything else needs metadata routing.
+
+    Raises
+    ------
+    ValueError
+        If the data or a parameter cannot be used; the message names it.
+    KeyboardInterrupt
+        If the user interrupts the fit; the best strengths so far are published.
     """
 
     _doc_link_module = "skbilevel"
@@ -345,6 +352,14 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
         minimize the validation loss itself and need ``hyperpenalty=None``.
     alpha_bounds : tuple of two floats or None, default=None
         Box of the strengths in these units; None is wide and scale-free.
+
+    References
+    ----------
+    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
+    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
+
+    D. J. C. MacKay, "The evidence framework applied to classification networks",
+    Neural Computation 4, 1992 (one of the criteria that candidates come from).
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -49,6 +49,20 @@ class BilevelNetRegressor(BilevelRegressor):
     best_score_ : float
         Nested score of the published model, greater is better: ``scoring``, or minus
         the mean squared error. It is optimistic by the choice among the candidates.
+
+    Notes
+    -----
+    Put a scaler in front: a strength shared by all features, the start of every search,
+    refers to the columns as they are. Below 20 rows the shared strength is used alone.
+
+    References
+    ----------
+    Q. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in
+    non-smooth convex learning", JMLR 23, 2022 (derivatives on the active set).
+
+    N. Meinshausen, "Relaxed lasso", Computational Statistics and Data Analysis 52,
+    2007, and P. Buehlmann and L. Meier, "Discussion: One-step sparse estimates", Annals
+    of Statistics 36, 2008 (adaptive refits, one of the families of candidates).
     """
 
     _elsewhere = OF_NETS
@@ -162,17 +176,11 @@ class BilevelElasticNetCV(BilevelNetRegressor):
 
     Notes
     -----
-    Put a scaler in front: a strength shared by all features, the start of every search,
-    refers to the columns as they are. Below 20 rows the shared strength is used alone.
+    ...
 
     References
     ----------
-    Q. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in
-    non-smooth convex learning", JMLR 23, 2022 (derivatives on the active set).
-
-    N. Meinshausen, "Relaxed lasso", Computational Statistics and Data Analysis 52,
-    2007, and P. Buehlmann and L. Meier, "Discussion: One-step sparse estimates", Annals
-    of Statistics 36, 2008 (adaptive refits, one of the families of candidates).
+    ...
 
     Examples
     --------
@@ -276,17 +284,11 @@ class BilevelLassoCV(BilevelNetRegressor):
 
     Notes
     -----
-    Put a scaler in front: a strength shared by all features, the start of every search,
-    refers to the columns as they are. Below 20 rows the shared strength is used alone.
+    ...
 
     References
     ----------
-    Q. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in
-    non-smooth convex learning", JMLR 23, 2022 (derivatives on the active set).
-
-    N. Meinshausen, "Relaxed lasso", Computational Statistics and Data Analysis 52,
-    2007, and P. Buehlmann and L. Meier, "Discussion: One-step sparse estimates", Annals
-    of Statistics 36, 2008 (adaptive refits, one of the families of candidates).
+    ...
 
     Examples
     --------

@@ -49,19 +49,11 @@ class BilevelGammaCV(BilevelLogLinearModel):
 
     Notes
     -----
-    Put a scaler in front: one strength for all features, the start of every search,
-    means the same only for columns of one scale. Where the scales of the columns
-    differ by more than a factor of 100 (a million where no more than an eighth of the
-    entries is not zero), the start counts them as if they had been
-    scaled. Below 20 rows the shared strength is used alone.
+    ...
 
     References
     ----------
-    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
-    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
-
-    D. J. C. MacKay, "The evidence framework applied to classification networks",
-    Neural Computation 4, 1992 (one of the criteria that candidates come from).
+    ...
 
     P. McCullagh and J. A. Nelder, "Generalized linear models", 1989 (deviances).
 

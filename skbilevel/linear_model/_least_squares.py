@@ -53,10 +53,7 @@ class BilevelRegressor(ScoringMixin, RegressorMixin, BilevelLinearModel):
 
         Raises
         ------
-        ValueError
-            If the data or a parameter cannot be used; the message names it.
-        KeyboardInterrupt
-            If the user interrupts the fit; the best strengths so far are published.
+        ...
         """
         self._fit(X, y, sample_weight, params, self._resampling)
         return self

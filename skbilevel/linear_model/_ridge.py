@@ -74,22 +74,14 @@ class BilevelRidgeCV(MultiOutputMixin, BilevelRegressor):
 
     Notes
     -----
-    Put a scaler in front: one strength for all features, the start of every search,
-    means the same only for columns of one scale. Where the scales of the columns
-    differ by more than a factor of 100 (a million where no more than an eighth of the
-    entries is not zero), the start counts them as if they had been
-    scaled. Below 20 rows the shared strength is used alone.
+    ...
 
     With ``alpha_per_target=True`` and several targets, ``history_`` and
     ``hyperpenalty_`` are lists with one entry per target.
 
     References
     ----------
-    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
-    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
-
-    D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992 (the
-    evidence, one of the criteria that candidates come from).
+    ...
 
     Examples
     --------

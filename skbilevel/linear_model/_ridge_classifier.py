@@ -84,11 +84,7 @@ class BilevelRidgeClassifierCV(
 
     References
     ----------
-    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
-    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
-
-    D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4, 1992 (the
-    evidence, one of the criteria that candidates come from).
+    ...
 
     Examples
     --------
@@ -159,10 +155,7 @@ class BilevelRidgeClassifierCV(
 
         Raises
         ------
-        ValueError
-            If the data or a parameter cannot be used; the message names it.
-        KeyboardInterrupt
-            If the user interrupts the fit; the best strengths so far are published.
+        ...
         """
         self._fit(X, y, sample_weight, params, self._resampling)
         return self

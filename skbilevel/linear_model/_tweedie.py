@@ -54,11 +54,7 @@ class BilevelTweedieCV(BilevelLogLinearModel):
 
     Notes
     -----
-    Put a scaler in front: one strength for all features, the start of every search,
-    means the same only for columns of one scale. Where the scales of the columns
-    differ by more than a factor of 100 (a million where no more than an eighth of the
-    entries is not zero), the start counts them as if they had been
-    scaled. Below 20 rows the shared strength is used alone.
+    ...
 
     ``power`` lies in [1, 2]. Between 0 and 1 there is no such distribution, and
     below 1 and above 2 the deviance is not convex in the linear prediction, so that
@@ -67,11 +63,7 @@ class BilevelTweedieCV(BilevelLogLinearModel):
 
     References
     ----------
-    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
-    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
-
-    D. J. C. MacKay, "The evidence framework applied to classification networks",
-    Neural Computation 4, 1992 (one of the criteria that candidates come from).
+    ...
 
     B. Jorgensen, "Exponential dispersion models", Journal of the Royal Statistical
     Society B 49, 1987.
