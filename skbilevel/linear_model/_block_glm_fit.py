@@ -31,33 +31,10 @@ from skbilevel.model_selection._block_glm import (
     sample_hessian,
 )
 from skbilevel.model_selection._row_hashes import Dealer, rank_limit
-from skbilevel.problems import Loss
 from skbilevel.problems._losses import facts_of
 
 # "auto": so many numbers of X, within these numbers of rows.
 _NUMBERS, _FEWEST, _MOST = 1 << 23, 5_000, 50_000
-
-
-@record
-class AllRows:
-    """What the passes over all rows have to know of an estimator.
-
-    Parameters
-    ----------
-    loss : Loss
-        The loss inside.
-    classes : ndarray or None
-        Labels, in the order of the coefficients.
-    factor : callable or None
-        From labels to factors of the weights.
-    mean_loss : bool
-        Whether strengths are in units of the mean loss.
-    """
-
-    loss: Loss
-    classes: Array | None
-    factor: Callable[[Array], Array] | None
-    mean_loss: bool
 
 
 @record
@@ -147,9 +124,7 @@ class GLMReader:
         columns = np.flatnonzero(np.isfinite(alpha).any(axis=0))
         centred = model.fit_intercept and not self.look.is_sparse
         origin = self.look.mean[columns] if centred else np.zeros(len(columns))
-        link = Link(
-            of.loss, columns, origin, model.fit_intercept, of.classes, of.factor
-        )
+        link = Link(of, columns, origin, model.fit_intercept)
         B, strengths = coef[:, columns].T, alpha[:, columns].T
         if model.fit_intercept:
             B = np.vstack([level + coef[:, columns] @ origin, B])
@@ -179,14 +154,14 @@ class GLMReader:
         head = int(link.intercept)
         coef = np.zeros((B.shape[1], model.n_features_in_))
         coef[:, link.columns] = B[head:].T
-        if facts_of(link.loss).coupled:
+        if facts_of(link.of.loss).coupled:
             free = np.broadcast_to(model.alpha_, coef.shape)[0] == 0.0
             coef[:, free] -= coef[:, free].mean(axis=0)
         dtype = model.coef_.dtype
         model.coef_ = (coef[0] if flat else coef).astype(dtype)
         if head:
             level = B[0] - link.origin @ B[1:]
-            if facts_of(link.loss).coupled:
+            if facts_of(link.of.loss).coupled:
                 level = level - level.mean()
             model.intercept_ = dtype.type(level[0]) if flat else level.astype(dtype)
         model.alpha_ = model.alpha_ * rescaled

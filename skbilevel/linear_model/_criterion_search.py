@@ -15,8 +15,15 @@ from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
-from skbilevel.linear_model._options import FoldModel, Tried, Tuned, TuningOptions
+from skbilevel.linear_model._options import (
+    FoldModel,
+    Tried,
+    Tuned,
+    TuningOptions,
+    candidate_table,
+)
 from skbilevel.model_selection._criterion import Source
+from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
     OuterSpace,
@@ -124,21 +131,18 @@ def check_limits(data: Prepared, options: TuningOptions) -> None:
 
 
 def metadata_of(
-    data: Prepared,
-    options: TuningOptions,
-    y_scale: float,
-    splits: list[Pair],
-    views: RowViews,
+    data: Prepared, options: TuningOptions, splits: list[Pair], views: RowViews
 ) -> FoldMetadata | None:
     """Metadata of the columns, in every fold where they depend on rows."""
-    if options.metadata is None:
+    given = Metadata.given(options.metadata, views.full, data.y_scale)
+    if given is None:
         return None
     if options.groups is not None:
         raise ValueError(
             "feature_metadata and feature_groups cannot be given together; write "
             "the labels as columns of feature_metadata."
         )
-    return FoldMetadata.of(options.metadata, views, y_scale, splits)
+    return FoldMetadata.of(given, views, splits)
 
 
 def splits_of(
@@ -232,15 +236,7 @@ def report(
         alpha = 1.0 / v
     family, value = check_hyperpenalty(options.hyperpenalty)
     score = -float(unit.of(found.loss))
-    hyperpenalty = {
-        "family": np.array([family]),
-        "value": np.array([value]),
-        "score": np.array([score]),
-        "standard_error": np.array([np.nan]),
-        "kept": np.array([True]),
-        "weight": np.ones(1),
-        "alpha": alpha[None],
-    }
+    one = np.array([value]), np.array([score]), np.array([np.nan]), np.ones(1)
     history = {
         "value": unit.of(found.history["value"]),
         "grad_norm": unit.of(found.history["grad_norm"]),
@@ -262,7 +258,7 @@ def report(
         score,
         found.n_iter,
         history,
-        hyperpenalty,
+        candidate_table([family], *one, alpha[None]),
         [] if brief else models_at(found.v, found.states),
         found.edge,
         left_out,

@@ -18,7 +18,7 @@ from skbilevel._sklearn_compat import _num_samples
 from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.linear_model._counts import RowCounts
-from skbilevel.linear_model._fold_features import CountedFeatures, FoldFeatures
+from skbilevel.linear_model._fold_features import FoldFeatures
 from skbilevel.model_selection._plan import repeated
 from skbilevel.model_selection._resampling import leave_one_unit_out
 
@@ -64,17 +64,13 @@ class Resampling:
         A splitter and an iterable speak of the rows of the user, all of them; folds
         that are made here share out the rows that count.
         """
-        groups, splits, features = counts.take(self.groups), self.splits, self.features
+        groups, splits = counts.take(self.groups), self.splits
         if splits is not None:
             splits = _split_among(splits, counts)
         elif groups is not None:
             splits = _group_splits(groups, self.n_folds, counts.weight)
-        if features is not None:
-            features = CountedFeatures(features, counts.index)
         repeat = self.repeat and _split_among(self.repeat, counts)
-        return replace(
-            self, splits=splits, repeat=repeat, groups=groups, features=features
-        )
+        return replace(self, splits=splits, repeat=repeat, groups=groups)
 
 
 def read_resampling(

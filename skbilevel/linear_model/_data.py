@@ -230,77 +230,48 @@ class Units:
         return np.pad(made[:, :n], ((0, 0), (0, max(0, n - made.shape[1]))))
 
 
-@record
-class Columns:
-    """Columns with the shifts that keep digits, and their roles.
-
-    Parameters
-    ----------
-    X : array or sparse array of shape (n, m)
-        The features.
-    weight : ndarray of shape (n,)
-        Row weights.
-    free : ndarray of shape (m,)
-        Mask of unpenalized columns.
-    intercept : bool
-        Whether the model has one.
-    units : Units
-        Shifts, and the working coordinates of the unpenalized columns.
-    standardize : bool
-        Whether a shared strength refers to columns of unit variance.
-    size : float
-        Size of the penalized columns.
-    """
-
-    X: Any
-    weight: Array
-    free: Array
-    intercept: bool
-    units: Units
-    standardize: bool
-    size: float
-
-    @classmethod
-    def of(
-        cls, X: Any, weight: Array, free: Array, intercept: bool, grouped: bool
-    ) -> Columns:
-        """Choose shifts; ``free`` is a mask of unpenalized columns."""
-        if sparse.issparse(X):
-            X = sparse.csr_array(X)
-        everything = np.arange(len(weight))
-        statistics = Statistics.of(X, everything, weight)
-        columns = np.flatnonzero(free)
-        units = Units.of(X, statistics, weight, everything, columns, intercept)
-        check_free(units, len(weight), intercept)
-        standardize, size = shared_units(statistics, free, grouped)
-        return cls(X, weight, free, intercept, units, standardize, size)
-
-    def rows(self, y: Array, y_shift: Array) -> AugmentedRows:
-        """The columns beside targets (n, t)."""
-        return AugmentedRows(
-            self.X,
-            y,
-            self.weight,
-            np.flatnonzero(self.free),
-            np.flatnonzero(~self.free),
-            self.intercept,
-            self.units.shift,
-            y_shift,
-            self.standardize,
-            self.units.free_map,
-            self.size,
-        )
+def _with_columns(
+    X: Any,
+    weight: Array,
+    free: Array,
+    intercept: bool,
+    grouped: bool,
+    y: Array,
+    y_shift: Array,
+) -> AugmentedRows:
+    """Choose shifts; ``free`` is a mask of unpenalized columns."""
+    if sparse.issparse(X):
+        X = sparse.csr_array(X)
+    everything = np.arange(len(weight))
+    statistics = Statistics.of(X, everything, weight)
+    columns = np.flatnonzero(free)
+    units = Units.of(X, statistics, weight, everything, columns, intercept)
+    check_free(units, len(weight), intercept)
+    standardize, size = shared_units(statistics, free, grouped)
+    return AugmentedRows(
+        X,
+        y,
+        weight,
+        columns,
+        np.flatnonzero(~free),
+        intercept,
+        units.shift,
+        y_shift,
+        standardize,
+        units.free_map,
+        size,
+    )
 
 
 def prepare(
     X: Any, y: Array, counts: RowCounts, free: Array, intercept: bool, grouped: bool
 ) -> Prepared:
     """Choose shifts and scales; ``free`` is a mask of unpenalized columns."""
-    columns = Columns.of(X, counts.weight, free, intercept, grouped)
     scale, y_shift = _target_units(y, counts.weight, intercept)
     y = y / scale
     y = _settled(y, y_shift) if intercept else y
-    rows = columns.rows(y, y_shift)
+    columns = (free, intercept, grouped)
+    rows = _with_columns(X, counts.weight, *columns, y, y_shift)
     return Prepared(rows, counts, 1.0 / counts.unit, y_scale=scale)
 
 
@@ -325,9 +296,9 @@ def prepare_glm(
     grouped: bool,
 ) -> Prepared:
     """Choose shifts; ``free`` is a mask of unpenalized columns."""
-    columns = Columns.of(X, counts.weight, free, intercept, grouped)
+    columns, none = (free, intercept, grouped), np.zeros(target.y.shape[1])
     return Prepared(
-        columns.rows(target.y, np.zeros(target.y.shape[1])),
+        _with_columns(X, counts.weight, *columns, target.y, none),
         counts,
         float(counts.weight.sum()) if mean_loss else 1.0 / counts.unit,
         target.loss,

@@ -9,9 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import sparse
 
-from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.linear_model._data import seen_by_fold
+from skbilevel.linear_model._data import Prepared, seen_by_fold
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_views import RowViews, View
 from skbilevel.problems._moments import AugmentedRows
@@ -49,49 +48,17 @@ class FoldFeatures(Protocol):
         """
 
 
-@record
-class CountedFeatures:
-    """Features of the rows that count, which the user numbers ``index``."""
-
-    features: FoldFeatures
-    index: Array
-
-    @property
-    def names(self) -> Array | None:
-        """Names of the columns of the full data."""
-        return self.features.names
-
-    @property
-    def transformer(self) -> Any:
-        """What made the columns of the full data."""
-        return self.features.transformer
-
-    @property
-    def padded(self) -> bool:
-        """Whether folds may have more columns than the full data."""
-        return self.features.padded
-
-    @property
-    def added(self) -> Callable[[], list[Any]] | None:
-        """Labels of these columns; None where all columns have the same."""
-        return self.features.added
-
-    def fold(self, train: Array, valid: Array) -> tuple[Any, Array | None]:
-        """As `FoldFeatures.fold`."""
-        X, place = self.features.fold(self.index[train], self.index[valid])
-        return (X if len(self.index) == X.shape[0] else X[self.index]), place
-
-
 def views_of(
-    rows: AugmentedRows, pairs: list[Pair], features: FoldFeatures | None
+    data: Prepared, pairs: list[Pair], features: FoldFeatures | None
 ) -> RowViews:
-    """The rows as the folds see them."""
+    """The rows as the folds see them; ``features`` number them as the user does."""
+    rows, counts = data.rows, data.counts
     if features is None:
         return RowViews(rows)
 
     def make(train: Array, valid: Array) -> View:
-        X, place = features.fold(train, valid)
-        return View(seen_by_fold(rows, X, train), place)
+        X, place = features.fold(counts.index[train], counts.index[valid])
+        return View(seen_by_fold(rows, counts.take(X), train), place)
 
     views = RowViews(rows, pairs, make)
     return _padded(views) if features.padded else views

@@ -29,8 +29,7 @@ from skbilevel.linear_model._uncertainty import beside
 from skbilevel.problems import GammaLoss, Loss, PoissonLoss, TweedieLoss
 
 if TYPE_CHECKING:
-    from skbilevel.linear_model._block_glm_fit import AllRows
-    from skbilevel.model_selection._block_glm import RowPart
+    from skbilevel.model_selection._block_glm import AllRows, RowPart
 
 # No exposures are that many powers of e apart.
 _LARGEST_SPAN = 100.0
@@ -172,10 +171,7 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
 
         Raises
         ------
-        ValueError
-            If the data or a parameter cannot be used; the message names it.
-        KeyboardInterrupt
-            If the user interrupts the fit; the best strengths so far are published.
+        ...
         """
         self._fit(X, y, sample_weight, params, self._resampling, offset=offset)
         return self
@@ -215,9 +211,9 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
         check_targets(np.array([part.low]), self._power())
 
     def _all_rows(self, part: RowPart) -> AllRows:
-        from skbilevel.linear_model._block_glm_fit import AllRows
+        from skbilevel.model_selection._block_glm import AllRows
 
-        return AllRows(half_deviance(self._power()), None, None, True)
+        return AllRows(half_deviance(self._power()), mean_loss=True)
 
     def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
         return {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,12 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._fold_features import views_of
-from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
+from skbilevel.linear_model._options import (
+    FoldModel,
+    Tuned,
+    TuningOptions,
+    candidate_table,
+)
 from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._candidate_average import GuardResult
 from skbilevel.model_selection._family import LossFamily, in_kernels
@@ -21,9 +24,8 @@ from skbilevel.model_selection._glm_rows import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
 from skbilevel.model_selection._large_rows import is_large, is_large_glm, is_large_ridge
 from skbilevel.model_selection._limits import Limits
-from skbilevel.model_selection._metadata import Metadata, check_metadata
+from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._outer_space import check_alpha_bounds
-from skbilevel.model_selection._paths import Strengths
 from skbilevel.model_selection._plan import (
     MIN_ROWS,
     PlanRequest,
@@ -36,6 +38,7 @@ from skbilevel.model_selection._progress import MappedListener
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
+from skbilevel.model_selection._strengths import Strengths
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._summed_rows import SummedRows
 
@@ -68,13 +71,12 @@ def tune_guarded(
     views = plan_views(data, plan, resampling)
     options = options.widened(views.full.n_penalized)
     strengths, members = strengths_of(options, data.rows.n_targets)
-    metadata = metadata_of(data, options.metadata, data.y_scale)
+    metadata = Metadata.given(options.metadata, data.rows, data.y_scale)
     limits = limits_of(data, options)
     averaging = _averaging(data)
-    unit = partial(_in_user_units, data)
 
     def finish(found: GuardResult) -> Tuned:
-        return report_guard(data, views, plan, recipe, found, unit, limits)
+        return report_guard(data, views, plan, recipe, found, limits)
 
     listener = None
     if options.listener is not None:
@@ -183,7 +185,7 @@ def check_guarded(options: TuningOptions) -> None:
 def plan_views(data: Prepared, plan: NestedPlan, resampling: Resampling) -> RowViews:
     """The rows as the outer folds see them."""
     sets = zip(plan.outer, plan.held_out, strict=True)
-    return views_of(data.rows, [(s.rows, b) for s, b in sets], resampling.features)
+    return views_of(data, [(s.rows, b) for s, b in sets], resampling.features)
 
 
 def strengths_of(
@@ -306,15 +308,6 @@ def limits_of(data: Prepared, options: TuningOptions) -> Limits:
     return Limits.of(check_alpha_bounds(options.alpha_bounds), start)
 
 
-def metadata_of(data: Prepared, given: Any, y_scale: float) -> Metadata | None:
-    """The user's metadata, checked."""
-    if given is None:
-        return None
-    if not callable(given):
-        given = check_metadata(given, data.rows.X.shape[1])
-    return Metadata(given, y_scale)
-
-
 def plan_of(
     data: Prepared,
     resampling: Resampling,
@@ -372,24 +365,16 @@ def report_guard(
     plan: NestedPlan,
     recipe: Recipe,
     found: GuardResult,
-    unit: Callable[[Any], Any],
     limits: Limits,
 ) -> Tuned:
-    """What the guard found, losses in the ``unit`` of the user."""
+    """What the guard found, losses in the units of the user."""
     choice = found.choice
-    score = -unit(choice.loss)
+    score = -_in_user_units(data, choice.loss)
     p, m = data.rows.n_penalized, data.rows.n_free
     with np.errstate(divide="ignore"):
         alpha = 1.0 / found.candidates.v[0][:, :p]
-    hyperpenalty = {
-        "family": np.array(found.candidates.family),
-        "value": found.candidates.value,
-        "score": score,
-        "standard_error": unit(choice.error),
-        "kept": choice.kept,
-        "weight": choice.weight,
-        "alpha": alpha,
-    }
+    made, error = found.candidates, _in_user_units(data, choice.error)
+    table = candidate_table(made.family, made.value, score, error, choice.weight, alpha)
     history = {
         "candidate": np.arange(len(choice.loss)),
         "score": score,
@@ -407,10 +392,10 @@ def report_guard(
         # Columns behind the last one were there for the folds.
         found.v[:p],
         found.coef[: m + p],
-        -float(unit(found.loss)),
+        -float(_in_user_units(data, found.loss)),
         max(1, steps + recipe.elastic_net),
         history,
-        hyperpenalty,
+        table,
         folds,
         _edge(found) if limits.open else 0,
         share=found.candidates.shared.share,

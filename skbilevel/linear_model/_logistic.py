@@ -33,8 +33,7 @@ from skbilevel.linear_model._scoring import ScoringMixin, nested_score
 from skbilevel.problems import LogisticLoss, Loss, SoftmaxLoss
 
 if TYPE_CHECKING:
-    from skbilevel.linear_model._block_glm_fit import AllRows
-    from skbilevel.model_selection._block_glm import RowPart
+    from skbilevel.model_selection._block_glm import AllRows, RowPart
 
 
 class BilevelLogisticCV(
@@ -132,11 +131,7 @@ class BilevelLogisticCV(
 
     Notes
     -----
-    Put a scaler in front: one strength for all features, the start of every search,
-    means the same only for columns of one scale. Where the scales of the columns
-    differ by more than a factor of 100 (a million where no more than an eighth of the
-    entries is not zero), the start counts them as if they had been
-    scaled. Below 20 rows the shared strength is used alone.
+    ...
 
     Where classes can be separated the strengths keep a floor: coefficients are
     finite, probabilities may round to 0 and 1. A class that a fold has no row of gets
@@ -144,11 +139,7 @@ class BilevelLogisticCV(
 
     References
     ----------
-    M. Arbel and J. Mairal, "Amortized implicit differentiation for stochastic
-    bilevel optimization", ICLR 2022 (warm-started inner and adjoint solves).
-
-    D. J. C. MacKay, "The evidence framework applied to classification networks",
-    Neural Computation 4, 1992 (one of the criteria that candidates come from).
+    ...
 
     K. R. Rad and A. Maleki, "A scalable estimate of the out-of-sample prediction
     error via approximate leave-one-out cross-validation", Journal of the Royal
@@ -228,10 +219,7 @@ class BilevelLogisticCV(
 
         Raises
         ------
-        ValueError
-            If the data or a parameter cannot be used; the message names it.
-        KeyboardInterrupt
-            If the user interrupts the fit; the best strengths so far are published.
+        ...
         """
         self._fit(X, y, sample_weight, params, self._resampling)
         return self
@@ -269,13 +257,13 @@ class BilevelLogisticCV(
             )
 
     def _all_rows(self, part: RowPart) -> AllRows:
-        from skbilevel.linear_model._block_glm_fit import AllRows
+        from skbilevel.model_selection._block_glm import AllRows
 
         factor = None
         if self.class_weight is not None:
             factor = factors_of_counts(self.class_weight, part.counts)
         loss: Loss = LogisticLoss() if len(self.classes_) == 2 else SoftmaxLoss()
-        return AllRows(loss, self.classes_, factor, False)
+        return AllRows(loss, self.classes_, factor)
 
     def _attributes(self, dtype: Any, parts: list[Published]) -> dict[str, Any]:
         part, found = parts[0], self._search_attributes(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,6 +62,26 @@ class TuningOptions:
         t = self.n_own(n_targets)
         own = self.groups.members[:, None] * t + np.arange(t)
         return np.asarray(own.reshape(-1))
+
+
+def candidate_table(
+    family: Sequence[str],
+    value: Array,
+    score: Array,
+    error: Array,
+    weight: Array,
+    alpha: Array,
+) -> dict[str, Array]:
+    """What is reported of c candidates, with strengths (c, p) or (c, p, t)."""
+    return {
+        "family": np.array(family),
+        "value": value,
+        "score": score,
+        "standard_error": error,
+        "kept": weight > 0,
+        "weight": weight,
+        "alpha": alpha,
+    }
 
 
 @record

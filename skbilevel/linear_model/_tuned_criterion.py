@@ -60,9 +60,9 @@ def tune_criterion(
     """Tune folds, a hold-out or a closed form, as ``cv`` says."""
     check_limits(data, options)
     splits = splits_of(data, resampling, options.seed, data.strata)
-    views = views_of(data.rows, splits, resampling.features)
+    views = views_of(data, splits, resampling.features)
     options = options.widened(views.full.n_penalized)
-    metadata = metadata_of(data, options, data.y_scale, splits, views)
+    metadata = metadata_of(data, options, splits, views)
     # Metadata speak of columns as they are.
     standardize = data.rows.standardize and metadata is None
     source: Any

@@ -12,7 +12,12 @@ from skbilevel._typing import Array
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import Prepared
 from skbilevel.linear_model._guarded import tune_guarded
-from skbilevel.linear_model._options import FoldModel, Tuned, TuningOptions
+from skbilevel.linear_model._options import (
+    FoldModel,
+    Tuned,
+    TuningOptions,
+    candidate_table,
+)
 from skbilevel.model_selection._named_criteria import CRITERIA
 from skbilevel.model_selection._outer_space import check_alpha_bounds
 from skbilevel.problems._losses import HALF_EVENT, facts_of
@@ -120,15 +125,8 @@ def without_events(data: Prepared) -> Tuned:
     loss = data.outer.value((level + shift)[:, None], rows.y)
     score = np.array([-float(weight @ loss[:, 0] / weight.sum())])
     v, one = np.zeros(rows.n_penalized), np.ones(1)
-    found = {
-        "family": np.array(["no events"]),
-        "value": np.array([np.nan]),
-        "score": score,
-        "standard_error": np.array([np.nan]),
-        "kept": np.array([True]),
-        "weight": one,
-        "alpha": np.full((1, len(v)), np.inf),
-    }
+    none, alpha = np.array([np.nan]), np.full((1, len(v)), np.inf)
+    found = candidate_table(["no events"], none, score, none, one, alpha)
     fold = FoldModel(np.arange(rows.n_rows), coef, rows)
     history = {"candidate": np.arange(1), "score": score, "weight": one}
     history["seconds"] = np.zeros(1)

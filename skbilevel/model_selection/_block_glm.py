@@ -116,31 +116,47 @@ class PartOfBlock:
 
 
 @record
-class Link:
-    """From a block to linear predictions, targets and weights.
+class AllRows:
+    """What the passes over all rows have to know of an estimator.
 
     Parameters
     ----------
     loss : Loss
         Of a linear prediction and a target.
+    classes : ndarray or None
+        Labels whose indicators are the targets; one column for two classes.
+    factor : callable or None
+        From labels to factors of the weights.
+    mean_loss : bool
+        Whether strengths are in units of the mean loss.
+    """
+
+    loss: Loss
+    classes: Array | None = None
+    factor: Callable[[Array], Array] | None = None
+    mean_loss: bool = False
+
+
+@record
+class Link:
+    """From a block to linear predictions, targets and weights.
+
+    Parameters
+    ----------
+    of : AllRows
+        Loss, classes and their factors.
     columns : ndarray of int
         Columns of X that have a coefficient.
     origin : ndarray of shape (len(columns),)
         Subtracted from them; zero where X is sparse or there is no intercept.
     intercept : bool
         Whether there is one, in front.
-    classes : ndarray or None
-        Labels whose indicators are the targets; one column for two classes.
-    factor : callable or None
-        From labels to factors of the weights.
     """
 
-    loss: Loss
+    of: AllRows
     columns: Array
     origin: Array
     intercept: bool
-    classes: Array | None = None
-    factor: Callable[[Array], Array] | None = None
 
     def taken(self, X: Any) -> Any:
         """The columns that have a coefficient."""
@@ -148,14 +164,16 @@ class Link:
 
     def targets(self, y: Array) -> Array:
         """Targets (n, t)."""
-        if self.classes is None:
+        classes = self.of.classes
+        if classes is None:
             return np.asarray(y, dtype=np.float64).reshape(len(y), 1)
-        chosen = self.classes[1:] if len(self.classes) == 2 else self.classes
+        chosen = classes[1:] if len(classes) == 2 else classes
         return np.asarray(y[:, None] == chosen, dtype=np.float64)
 
     def weights(self, y: Array, weight: Array) -> Array:
         """Weights (n,) with the factors of the classes."""
-        return weight if self.factor is None else weight * self.factor(y)
+        factor = self.of.factor
+        return weight if factor is None else weight * factor(y)
 
     def push(self, X: Any, B: Array, offset: Array | None) -> Array:
         """Linear predictions (n, t) by coefficients (q, t)."""
@@ -200,8 +218,8 @@ class GradientOfBlock:
             X = X.astype(np.float64, copy=False)
         eta = link.push(X, self.B, block.offset)
         with np.errstate(over="ignore", invalid="ignore"):
-            value = float((s * link.loss.value(eta, y)).sum())
-            grad = link.pull(X, s * link.loss.grad(eta, y))
+            value = float((s * link.of.loss.value(eta, y)).sum())
+            grad = link.pull(X, s * link.of.loss.grad(eta, y))
         return ValueAndGradient(value, grad)
 
 
@@ -212,7 +230,7 @@ def sample_hessian(link: Link, parts: dict[str, Any], B: Array, share: float) ->
     """
     q, t = B.shape
     rows = slice(None)
-    coupled = facts_of(link.loss).coupled
+    coupled = facts_of(link.of.loss).coupled
     if coupled and q * t <= _DENSE_UP_TO:
         rows = slice(max(2000, _ROWS_FOR_HESSIAN * q))
     X, y = link.taken(parts["X"])[rows], parts["y"][rows]
@@ -223,7 +241,7 @@ def sample_hessian(link: Link, parts: dict[str, Any], B: Array, share: float) ->
     offset = parts["offset"][rows] if "offset" in parts else None
     eta = link.push(X, B, offset)
     if q * t > _DENSE_UP_TO:
-        curved = s * link.loss.curvature(eta, link.targets(y))
+        curved = s * link.of.loss.curvature(eta, link.targets(y))
         squares = X.multiply(X) if sparse.issparse(X) else np.square(X, dtype=float)
         mean = 2.0 * link.origin[:, None] * np.asarray(X.T @ curved)
         body = np.asarray(squares.T @ curved) - mean
@@ -234,7 +252,7 @@ def sample_hessian(link: Link, parts: dict[str, Any], B: Array, share: float) ->
     Z = X.astype(np.float64) - link.origin
     if link.intercept:
         Z = np.hstack([np.ones((len(Z), 1)), Z])
-    apply = link.loss.second_derivative(eta, link.targets(y))
+    apply = link.of.loss.second_derivative(eta, link.targets(y))
     H = np.zeros((t, q, t, q))
     for k in range(t):
         column = s * apply(np.repeat(np.eye(t)[k : k + 1], len(Z), axis=0))

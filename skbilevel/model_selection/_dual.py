@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._elastic_net import (
-    ROUGH_DESCENT,
-    KernelOracle,
-    elastic_net_strengths,
-    relative_grid,
-)
+from skbilevel.model_selection._elastic_net import KernelOracle
 from skbilevel.model_selection._held_out_moments import HeldOutColumns
-from skbilevel.model_selection._refits import RowShares, refits
+from skbilevel.model_selection._recipe import Recipe
+from skbilevel.model_selection._refits import positive
 from skbilevel.model_selection._resampling import TrainingSet
-from skbilevel.model_selection._training import Likelihood, LogLinear
+from skbilevel.model_selection._strengths import Bounds, Strengths
+from skbilevel.model_selection._training import LeastSquaresTrainer, Likelihood
 from skbilevel.problems._evidence import KernelEvidence
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows
-from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._resampled import KernelHalves
 from skbilevel.problems._ridge import solve_kernel
 from skbilevel.problems._spectrum import (
@@ -32,20 +27,16 @@ from skbilevel.problems._spectrum import (
     base_leverage,
     shared_by,
 )
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, descend
+from skbilevel.solvers.outer._gauss_newton import descend
 
 
 @dataclass(frozen=True)
-class KernelTrainer:
-    """Dual: one training set of fewer rows than columns.
-
-    ``likelihood`` is that of working responses.
-    """
+class KernelTrainer(LeastSquaresTrainer):
+    """Dual: one training set of fewer rows than columns."""
 
     kernel_rows: KernelRows
     set: TrainingSet
     likelihood: Likelihood | None = None
-    penalty: ClassVar[Penalty] = Ridge()
 
     @classmethod
     def of(cls, kernel_rows: KernelRows, training: TrainingSet) -> KernelTrainer:
@@ -80,12 +71,8 @@ class KernelTrainer:
         y = rows.y[train] - rows.free[train] @ (self._sweep_train @ rows.y[train])
         return np.asarray(rows.root_weight[train][:, None] * y)
 
-    @cached_property
-    def variance(self) -> Array:
-        """Total variance of the swept targets, or what stands in its place."""
-        if self.likelihood is not None:
-            return 2.0 * self.likelihood.null * self.likelihood.weight / self.weight
-        return np.asarray((self._y**2).sum() / self.weight)
+    def _variance(self) -> Array:
+        return np.asarray((self._y**2).sum())
 
     @cached_property
     def _half_objective(self) -> KernelHalves:
@@ -95,27 +82,15 @@ class KernelTrainer:
             self.kernel_rows, self.set.halves, scale if scale > 0 else 1.0
         )
 
-    def halves(self, log_v: Array) -> Any:
-        """Model of the half-sampling loss."""
-        return self._half_objective.at(log_v)
-
-    def half(self, h: int, log_v: Array, share: float) -> Any:
-        """Model of the loss of one half, relative to ``share`` of all."""
-        return self._half_objective.only(h, share).at(log_v)
-
     def evidence_path(
-        self,
-        theta: Array,
-        lambdas: Sequence[float],
-        penalty: DeviationPenalty,
-        strengths: LogLinear,
-        n_steps: int,
-        bounds: tuple[Array, Array],
+        self, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Bounds
     ) -> list[Array]:
         """Bounded quasi-Newton steps: no (p, p) matrix exists here."""
         evaluate = self._evidence(strengths)
+        penalty = strengths.deviations(self.rows.n_penalized)
         box, path = (bounds[0][0], bounds[1][0]), []
-        for lam in lambdas:
+        n_steps = recipe.evidence_steps
+        for lam in recipe.evidence:
             weight = lam / theta.shape[-1]
 
             def objective(x: Array, weight: float = weight) -> tuple[float, Array]:
@@ -132,7 +107,7 @@ class KernelTrainer:
         return path
 
     def _evidence(
-        self, strengths: LogLinear
+        self, strengths: Strengths
     ) -> Callable[[Array], tuple[float, Array, Array]]:
         """Value, gradient and curvature in ``theta``; no point is evaluated twice."""
         evidence = KernelEvidence(self.kernel_rows, self.set.rows)
@@ -168,8 +143,7 @@ class KernelTrainer:
         root = self.kernel_rows.root_weight[train]
         K = root[:, None] * self._swept_kernel(train, train) * root
         lam, U = np.linalg.eigh(K)
-        keep = lam > 1e-12 * max(lam.max(initial=0.0), np.finfo(float).tiny)
-        lam, U = lam[keep], U[:, keep]
+        lam, U = positive(lam, U)
         spectrum = Spectrum(
             lam,
             U.T @ self._y,
@@ -205,28 +179,7 @@ class KernelTrainer:
                 value[h] += (weight * residual**2).sum(axis=0)
         return value
 
-    def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
-        """The elastic-net path as strengths."""
-        oracle, known = self.oracle(), self.likelihood
-        descent = None if known is None else ROUGH_DESCENT
-        counted = self.weight if known is None else known.counted(self.weight)
-        grid = relative_grid(float(counted[0]), self.rows.n_penalized, n_points)
-        v, w = elastic_net_strengths(
-            oracle, grid, ratio, descent, self.rows.column_size
-        )
-        return v[None], w[None]
-
-    def refits(self, v: Array) -> tuple[Array, Array]:
-        """One strength on every support of ``v`` (1, c, p); see `refits`."""
-        rows, train, oracle = self.kernel_rows, self.set.rows, self.oracle()
-        shares = None
-        if self.set.shared is None:
-            free = rows.root_weight[train][:, None] * rows.free[train]
-            shares = RowShares(self.rows.weight[train], base_leverage(free))
-        v, w = refits(oracle, v[0], self.rows.n_free, shares)
-        return v[None], w[None]
-
-    def oracle(self) -> KernelOracle:
+    def oracle(self, f: int = 0) -> KernelOracle:
         """Least squares on the set, for coordinate descent."""
         return KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
 

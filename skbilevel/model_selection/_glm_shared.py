@@ -17,9 +17,8 @@ from skbilevel._device_array import beside
 from skbilevel._typing import Array
 from skbilevel.model_selection._held_out import LARGEST_LOSS
 from skbilevel.model_selection._resampling import Pair
-from skbilevel.problems import Loss
 from skbilevel.problems._losses import facts_of
-from skbilevel.solvers._whitened import WhitenedSolution, minimize_whitened
+from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
 from skbilevel.solvers._whitened_stack import WhitenedStack, minimize_stack
 
@@ -79,78 +78,37 @@ class SharedPath:
         return np.asarray(self.T[np.argmin(abs(self.grid - log_v))])
 
 
-@dataclass(frozen=True)
-class RotatedRows:
-    """Rows of a training set in at most as many columns as it has rows.
+def are_many(rows: Whitened) -> bool:
+    """Whether there is one target, and rows are many for each column."""
+    n_rows = float(rows.weight.sum())
+    return rows.n_targets == 1 and n_rows >= _MANY * rows.width
 
-    Parameters
-    ----------
-    Z : ndarray of shape (n, m + r)
-        Unpenalized columns, then rotated ones.
-    n_free : int
-        Number m of unpenalized columns.
-    y, weight, offset : ndarray
-        Targets, weights and offsets of the rows.
-    loss : Loss
-        The loss.
-    """
 
-    Z: Array
-    n_free: int
-    y: Array
-    weight: Array
-    offset: Array | None
-    loss: Loss
+def at_strength(rows: Whitened, index: Any, v: float) -> Whitened:
+    """The problem of some of the rows at a shared variance."""
+    offset = None if rows.offset is None else rows.offset[index]
+    y, weight = rows.y[index], rows.weight[index]
+    y = facts_of(rows.loss).with_pseudo_counts(y, weight, offset)
+    Z = rows.Z[index]
+    return Whitened(Z, rows.n_free, y, weight, rows.loss, offset, 1.0 / v)
 
-    @property
-    def are_many(self) -> bool:
-        """Whether there is one target, and rows are many for each column."""
-        n_rows = float(self.weight.sum())
-        return self.y.shape[1] == 1 and n_rows >= _MANY * self.Z.shape[1]
 
-    def problem(self, index: Any, v: float) -> Whitened:
-        """The problem of some of the rows at a shared variance."""
-        offset = None if self.offset is None else self.offset[index]
-        weight = self.weight[index]
-        return Whitened(
-            self.Z[index],
-            self.n_free,
-            facts_of(self.loss).with_pseudo_counts(self.y[index], weight, offset),
-            weight,
-            self.loss,
-            offset,
-            1.0 / v,
-        )
-
-    def solve(
-        self, index: Array, v: float, start: Array | None = None, tol: float = 1e-9
-    ) -> WhitenedSolution:
-        """The solution of some of the rows at a shared variance."""
-        return minimize_whitened(self.problem(index, v), start, tol=tol)
-
-    def stack(self, sets: Sequence[Array]) -> WhitenedStack:
-        """The problems of some sets of rows."""
-        n, t = self.y.shape
-        weight, y = np.zeros((len(sets), n)), np.zeros((len(sets), t, n))
-        for k, index in enumerate(sets):
-            offset = None if self.offset is None else self.offset[index]
-            weight[k, index] = self.weight[index]
-            own = facts_of(self.loss).with_pseudo_counts(
-                self.y[index], self.weight[index], offset
-            )
-            y[k] = self.y.T
-            y[k][:, index] = own.T
-        y, weight = beside(self.Z, y, 2), beside(self.Z, weight, 1)
-        return WhitenedStack(self.Z, self.n_free, y, weight, self.loss, self.offset)
-
-    def eta(self, index: Array, T: Array) -> Array:
-        """Predictions of some of the rows."""
-        eta = self.Z[index] @ T
-        return eta if self.offset is None else eta + self.offset[index]
+def _stack(rows: Whitened, sets: Sequence[Array]) -> WhitenedStack:
+    """The problems of some sets of rows."""
+    Z: Any = rows.Z
+    n, t = rows.y.shape
+    weight, y = np.zeros((len(sets), n)), np.zeros((len(sets), t, n))
+    for k, index in enumerate(sets):
+        own = at_strength(rows, index, 1.0)
+        weight[k, index] = own.weight
+        y[k] = rows.y.T
+        y[k][:, index] = own.y.T
+    y, weight = beside(Z, y, 2), beside(Z, weight, 1)
+    return WhitenedStack(Z, rows.n_free, y, weight, rows.loss, rows.offset)
 
 
 def shared_path(
-    rows: RotatedRows, pairs: Sequence[Pair], scale: float, ceiling: float
+    rows: Whitened, pairs: Sequence[Pair], scale: float, ceiling: float
 ) -> SharedPath:
     """Walk from strong to weak regularization until the loss rises for good.
 
@@ -162,7 +120,7 @@ def shared_path(
     grid = grid if len(grid) else np.array([ceiling])
     left_out = np.concatenate([b for _, b in pairs])
     weight = np.asarray(rows.weight[left_out])
-    in_stacks = is_narrow(rows.y.shape[1], rows.n_free) or rows.are_many
+    in_stacks = is_narrow(rows.n_targets, rows.n_free) or are_many(rows)
     solve = _in_stacks(rows, pairs) if in_stacks else _one_by_one(rows, pairs)
     losses: list[Array] = []
     pulls: list[float] = []
@@ -218,16 +176,16 @@ def is_narrow(n_targets: int, n_free: int) -> bool:
     return 1 < n_targets <= _NARROW and n_free <= 1
 
 
-def _in_stacks(rows: RotatedRows, pairs: Sequence[Pair]) -> Solve:
+def _in_stacks(rows: Whitened, pairs: Sequence[Pair]) -> Solve:
     """All folds at once, each variance from the solutions at the one before."""
-    stack, m = rows.stack([a for a, _ in pairs]), rows.n_free
+    stack, m = _stack(rows, [a for a, _ in pairs]), rows.n_free
     fold = np.repeat(np.arange(len(pairs)), [len(b) for _, b in pairs])
     left_out = np.concatenate([b for _, b in pairs])
-    T = np.zeros(stack.shape)
+    T, many = np.zeros(stack.shape), are_many(rows)
 
     def solve(v: float) -> tuple[Array, float, Array]:
         nonlocal T
-        if rows.are_many:
+        if many:
             G = stack.gram(stack.eta(T))
             found = minimize_stack(
                 stack, 1.0 / v, T, tol=_TOL_STACK, gram=G, max_iter=_PATIENCE
@@ -235,9 +193,9 @@ def _in_stacks(rows: RotatedRows, pairs: Sequence[Pair]) -> Solve:
         else:
             found = minimize_stack(stack, 1.0 / v, T, tol=_TOL_STACK)
         T, eta = found.T, found.eta
-        if rows.are_many and not found.converged:
+        if many and not found.converged:
             held = zip(pairs, T, strict=True)
-            T = np.stack([rows.solve(a, v, own.T, _TOL).T.T for (a, _), own in held])
+            T = np.stack([_solved(rows, a, v, own.T).T for (a, _), own in held])
             eta = stack.eta(T)
         norm = np.sqrt((T[..., m:] ** 2).sum(axis=(1, 2))).max()
         return eta[fold, :, left_out], float(norm / v), T.mean(axis=0).T
@@ -245,15 +203,20 @@ def _in_stacks(rows: RotatedRows, pairs: Sequence[Pair]) -> Solve:
     return solve
 
 
-def _one_by_one(rows: RotatedRows, pairs: Sequence[Pair]) -> Solve:
+def _solved(rows: Whitened, index: Array, v: float, start: Array) -> Array:
+    """Coefficients of some of the rows at a shared variance."""
+    return minimize_whitened(at_strength(rows, index, v), start, tol=_TOL).T
+
+
+def _one_by_one(rows: Whitened, pairs: Sequence[Pair]) -> Solve:
     """The same by Newton's method, fold by fold."""
     warm: list[Array] = [np.zeros((rows.Z.shape[1], rows.y.shape[1]))] * len(pairs)
 
     def solve(v: float) -> tuple[Array, float, Array]:
         for k, (a, _) in enumerate(pairs):
-            warm[k] = rows.solve(a, v, warm[k], _TOL).T
+            warm[k] = _solved(rows, a, v, warm[k])
         held = zip(pairs, warm, strict=True)
-        eta = np.concatenate([rows.eta(b, T) for (_, b), T in held])
+        eta = np.concatenate([at_strength(rows, b, v).eta(T) for (_, b), T in held])
         norm = max(float(np.linalg.norm(T[rows.n_free :])) for T in warm)
         return eta, norm / v, np.mean(warm, axis=0)
 

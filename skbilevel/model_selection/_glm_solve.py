@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._glm_shared import RotatedRows, is_narrow
+from skbilevel.model_selection._glm_shared import at_strength, is_narrow
 from skbilevel.problems import Loss
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._kernel import Kernels
@@ -135,20 +136,13 @@ class TrainingProblem:
         curvature = self.loss.curvature(eta, self.y).mean(axis=1)
         return float(self.weight @ curvature / self.weight.sum()) or 1.0
 
-    def rotated(self) -> RotatedRows:
+    def rotated(self) -> Whitened:
         """Columns of which no more are left than there are rows."""
         n, p = self.X.shape
         Z = self.columns
         if p > n:
             Z = np.hstack([self.free, self._in_fewer_columns])
-        return RotatedRows(
-            Z,
-            self.n_free,
-            self.y,
-            self.weight,
-            self.offset,
-            self.loss,
-        )
+        return self._whitened(Z)
 
     @cached_property
     def _in_fewer_columns(self) -> Array:
@@ -157,10 +151,11 @@ class TrainingProblem:
         keep = lam > 1e-12 * max(float(lam[-1]), 1e-300)
         return np.asarray(U[:, keep] * np.sqrt(lam[keep]))
 
-    def scale(self, rows: RotatedRows) -> float:
+    def scale(self, rows: Whitened) -> float:
         """Largest eigenvalue of the Hessian of the loss at the null model."""
         d = self.weight * self.loss.curvature(self.null.eta, self.y).mean(axis=1)
-        Z = rows.Z[:, rows.n_free :]
+        Z: Any = rows.Z
+        Z = Z[:, rows.n_free :]
         mean = d @ Z / max(float(d.sum()), 1e-300) if rows.n_free else 0.0
         Z = np.sqrt(d)[:, None] * (Z - mean)
         return float(np.linalg.eigvalsh(Z.T @ Z)[-1]) if Z.shape[1] else 1.0
@@ -182,9 +177,8 @@ class TrainingProblem:
         # Rotations of other rows are other ones.
         if rotated.Z is not self.columns:
             start = None
-        found = minimize_whitened(
-            rotated.problem(np.arange(len(self.y)), v), start, tol=1e-9
-        )
+        everything = np.arange(len(self.y))
+        found = minimize_whitened(at_strength(rotated, everything, v), start, tol=1e-9)
         return self._state(found.T, found.eta)
 
     def _state(self, T: Array, eta: Array, Z: Array | None = None) -> State:

@@ -13,7 +13,7 @@ candidate is then solved exactly, and only exact solutions are scored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -27,15 +27,16 @@ from skbilevel.model_selection._glm_rows import GLMRows, n_uncommon
 from skbilevel.model_selection._glm_shared import SharedPath, shared_path
 from skbilevel.model_selection._glm_solve import State, TrainingProblem
 from skbilevel.model_selection._primal import MomentTrainer
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import TrainingSet
-from skbilevel.model_selection._training import Likelihood, LogLinear
+from skbilevel.model_selection._strengths import Bounds, Strengths
+from skbilevel.model_selection._training import Likelihood
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._moments import AugmentedRows, RowMoments, unit_metric
 from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._spectrum import SharedOptimum, choose_shared
 from skbilevel.problems._sweep import regression_map
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 
 # Largest variance times the largest squared norm of a column.
 _CEILING = np.log(1e8)
@@ -214,18 +215,10 @@ class GLMTrainer:
         return self._working.half(h, log_v, share)
 
     def evidence_path(
-        self,
-        theta: Array,
-        lambdas: Sequence[float],
-        penalty: DeviationPenalty,
-        expand: LogLinear,
-        n_steps: int,
-        bounds: tuple[Array, Array],
+        self, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Bounds
     ) -> list[Array]:
         """Steps on Laplace's evidence and its hyperpenalty."""
-        return self._working.evidence_path(
-            theta, lambdas, penalty, expand, n_steps, bounds
-        )
+        return self._working.evidence_path(recipe, strengths, theta, bounds)
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
         """The elastic-net path of the working responses as strengths."""

@@ -26,8 +26,6 @@ from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import (
     Candidates,
     OnFamily,
-    Strengths,
-    evidence_path,
     half_path,
     make_candidates,
     path_box,
@@ -36,6 +34,7 @@ from skbilevel.model_selection._progress import Listener, Progress
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import NestedPlan
 from skbilevel.model_selection._row_views import RowViews
+from skbilevel.model_selection._strengths import Strengths
 
 
 def guarded_strengths(
@@ -204,7 +203,7 @@ def _of_class(
     base, bounds = path_box(trainer, shared.shared, strengths, limits)
     base = np.clip(limits.begin(trainer, strengths, base), *bounds)
     path = half_path(own, recipe.half, strengths, base, bounds)
-    path += evidence_path(own, recipe, strengths, base, bounds)
+    path += own.evidence_path(recipe, strengths, base, bounds)
     made = [np.exp(strengths.expand(theta)) for theta in path]
     if recipe.elastic_net:
         made.append(own.elastic_net(recipe.elastic_net, recipe.ratio)[0][0])

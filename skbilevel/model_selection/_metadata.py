@@ -42,6 +42,15 @@ class Metadata:
     source: Array | Callable[[Any, Array, Array], Any]
     y_scale: float = 1.0
 
+    @classmethod
+    def given(cls, source: Any, rows: AugmentedRows, y_scale: float) -> Metadata | None:
+        """What the user gave, checked."""
+        if source is None:
+            return None
+        if not callable(source):
+            source = check_metadata(source, rows.X.shape[1])
+        return cls(source, y_scale)
+
     @property
     def depends_on_rows(self) -> bool:
         """Whether columns differ between training sets."""
@@ -109,11 +118,11 @@ class MetadataStage:
             Z = _averaged(metadata.of(trainer.rows, training.rows), A)
             mean = Z.mean(axis=0)
             T = metadata_transform(Z, mean=mean)
-            full.append(_with_constant((Z - mean) @ T))
+            full.append(with_constant((Z - mean) @ T))
             if metadata.depends_on_rows:
                 parts = [metadata.of(trainer.rows, a) for a, _ in training.halves]
                 parts = [_averaged(each, A) for each in parts[:n_halves]]
-                halves.append([_with_constant((each - mean) @ T) for each in parts])
+                halves.append([with_constant((each - mean) @ T) for each in parts])
         q = max(each.shape[1] for each in full)
         stacked = np.stack([_padded(each, q) for each in full])
         if not halves:
@@ -182,7 +191,8 @@ def _averaged(Z: Array, A: Array | None) -> Array:
     return Z if A is None else np.asarray((A.T @ Z) / A.sum(axis=0)[:, None])
 
 
-def _with_constant(Z: Array) -> Array:
+def with_constant(Z: Array) -> Array:
+    """The columns behind one of ones."""
     return np.hstack([np.ones((len(Z), 1)), Z])
 
 

@@ -26,15 +26,15 @@ from skbilevel.model_selection._net_sets import (
     NetSet,
 )
 from skbilevel.model_selection._net_shares import NetShares
+from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import RowViews
-from skbilevel.model_selection._training import LogLinear
+from skbilevel.model_selection._strengths import Bounds, Strengths
 from skbilevel.model_selection._weighted_net import solve_net
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._penalties import ElasticNet
 from skbilevel.problems._resampled import LeastSquaresModel
 from skbilevel.problems._spectrum import SharedOptimum
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
 
 # A search along a path ends where so many points were no better.
 _PATIENCE = 10
@@ -182,13 +182,7 @@ class NetTrainer:
         return self._criterion.only(h, share).model(log_v)
 
     def evidence_path(
-        self,
-        theta: Array,
-        lambdas: Sequence[float],
-        penalty: DeviationPenalty,
-        strengths: LogLinear,
-        n_steps: int,
-        bounds: tuple[Array, Array],
+        self, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Bounds
     ) -> list[Array]:
         """None: the marginal likelihood has no closed form."""
         return []

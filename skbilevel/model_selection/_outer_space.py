@@ -12,7 +12,7 @@ from scipy import sparse
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector
-from skbilevel.model_selection._metadata import Metadata, check_metadata
+from skbilevel.model_selection._metadata import Metadata, with_constant
 from skbilevel.model_selection._resampling import Pair
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
@@ -56,29 +56,21 @@ class FoldMetadata:
     @classmethod
     def of(
         cls,
-        value: Any,
+        metadata: Metadata,
         views: RowViews,
-        y_scale: float,
         splits: Sequence[Pair],
     ) -> FoldMetadata:
-        """From a matrix, a data frame, or a function of training rows."""
+        """From what the user gave."""
         rows = views.full
-        if not callable(value):
-            value = check_metadata(value, rows.X.shape[1])
-        metadata = Metadata(value, y_scale)
-        plain = _with_constant(metadata.of(rows, np.arange(rows.n_rows)))
+        plain = with_constant(metadata.of(rows, np.arange(rows.n_rows)))
         turn = metadata_transform(plain, _feature_weight(rows))
         if not metadata.depends_on_rows or not splits:
             return cls(plain @ turn)
         folds = [
-            _with_constant(metadata.of(views.fold(k).rows, train)) @ turn
+            with_constant(metadata.of(views.fold(k).rows, train)) @ turn
             for k, (train, _) in enumerate(splits)
         ]
         return cls(plain @ turn, tuple(folds))
-
-
-def _with_constant(Z: Array) -> Array:
-    return np.column_stack([np.ones(len(Z)), Z])
 
 
 def _feature_weight(rows: AugmentedRows) -> Array | None:

@@ -14,9 +14,10 @@ from skbilevel._typing import Array
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata, MetadataStage
 from skbilevel.model_selection._recipe import Recipe
+from skbilevel.model_selection._strengths import Bounds, Strengths
 from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._spectrum import SharedOptimum
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
+from skbilevel.solvers.outer._gauss_newton import gauss_newton_path
 
 # Largest departure of a log strength from the best shared one.
 _REACH = 25.0
@@ -30,52 +31,6 @@ _CEILING = 28.0
 Point = tuple[str, float, Array]
 # Hears a family and a maker of the candidates so far; True ends the search.
 OnFamily = Callable[[str, Callable[[], Any]], bool]
-
-
-@record
-class Strengths:
-    """How few numbers make p log variances: ``log v = A theta``.
-
-    Parameters
-    ----------
-    A : ndarray of shape (p, g) or None
-        None is one strength per feature.
-    metadata : ndarray of shape (F, g, q) or None
-        Directions of ``theta`` that carry no penalty; None is the common level.
-    """
-
-    A: Array | None = None
-    metadata: Array | None = None
-
-    def expand(self, theta: Array) -> Array:
-        """``log v`` (F, p) of ``theta`` (F, g)."""
-        return theta if self.A is None else np.asarray(theta @ self.A.T)
-
-    @property
-    def several(self) -> Array:
-        """Which strengths are those of several features."""
-        return np.zeros(0) if self.A is None else (self.A != 0.0).sum(axis=0) > 1
-
-    def size(self, p: int) -> int:
-        """Number of strengths."""
-        return p if self.A is None else int(self.A.shape[1])
-
-    def deviations(self, p: int) -> DeviationPenalty:
-        """Penalty on what the unpenalized directions do not explain."""
-        g = self.size(p)
-        if self.metadata is None:
-            return DeviationPenalty(np.full((1, g, 1), 1.0 / np.sqrt(max(g, 1))))
-        Q, _ = np.linalg.qr(self.metadata)
-        # A column of zeros fills up the stack: it frees no direction.
-        return DeviationPenalty(Q * self.metadata.any(axis=-2, keepdims=True))
-
-    def reduce(self, grad: Array) -> Array:
-        """Gradient (F, g) in ``theta`` from one (F, p) in ``log v``."""
-        return grad if self.A is None else np.asarray(grad @ self.A)
-
-    def pull_back(self, model: Any) -> Any:
-        """A model in ``log v`` as one in ``theta``."""
-        return model if self.A is None else model.pull_back(self.A)
 
 
 @record
@@ -158,7 +113,7 @@ def _families(
         recipe = replace(recipe, half=recipe.half[:3], evidence=recipe.evidence[:1])
     path = half_path(trainer, recipe.half, strengths, base, bounds)
     yield [(recipe.tuned, *each) for each in zip(recipe.half, path, strict=True)]
-    path = evidence_path(trainer, recipe, strengths, base, bounds)
+    path = trainer.evidence_path(recipe, strengths, base, bounds)
     made = [("evidence", *each) for each in zip(recipe.evidence, path, strict=True)]
     if path and recipe.single:
         made += _single_columns(trainer, recipe, strengths, base, bounds)
@@ -206,7 +161,7 @@ def _single_columns(
     recipe: Recipe,
     strengths: Strengths,
     base: Array,
-    bounds: tuple[Array, Array],
+    bounds: Bounds,
 ) -> list[Point]:
     """About one strength for labels of one column; all others are as good as removed.
 
@@ -221,13 +176,13 @@ def _single_columns(
     low = bounds[0], np.where(several, bounds[0], bounds[1])
     lam = (_ONE_LEVEL * recipe.evidence[0],)
     recipe = replace(recipe, evidence=lam, evidence_steps=_LEVEL_STEPS)
-    path = evidence_path(trainer, recipe, two, np.clip(base, *low), low)
+    path = trainer.evidence_path(recipe, two, np.clip(base, *low), low)
     return [("single", np.nan, path[0])]
 
 
 def path_box(
     trainer: Trainer, shared: SharedOptimum, strengths: Strengths, limits: Limits
-) -> tuple[Array, tuple[Array, Array]]:
+) -> tuple[Array, Bounds]:
     """The shared strength as (F, g), and how far paths may go from it."""
     g = strengths.size(trainer.rows.n_penalized)
     base = np.repeat(shared.log_v[:, None], g, axis=1)
@@ -243,7 +198,7 @@ def _metadata_paths(
     strengths: Strengths,
     metadata: Metadata,
     theta: Array,
-    bounds: Any,
+    bounds: Bounds,
 ) -> list[Point]:
     """A function of metadata, then deviations of single strengths from it."""
     stage = MetadataStage.of(trainer, metadata, strengths.A)
@@ -254,7 +209,7 @@ def _metadata_paths(
     path = half_path(trainer, recipe.half, around, start, bounds)
     half = zip(recipe.half, path, strict=True)
     made += [(f"metadata_{recipe.tuned}", *each) for each in half]
-    path = evidence_path(trainer, recipe, around, start, bounds)
+    path = trainer.evidence_path(recipe, around, start, bounds)
     last = zip(recipe.evidence, path, strict=True)
     return made + [("metadata_evidence", *each) for each in last]
 
@@ -264,7 +219,7 @@ def half_path(
     lambdas: tuple[float, ...],
     strengths: Strengths,
     theta: Array,
-    bounds: Any,
+    bounds: Bounds,
 ) -> list[Array]:
     """The smooth path under the half-sampling loss.
 
@@ -276,14 +231,3 @@ def half_path(
         return strengths.pull_back(trainer.halves(strengths.expand(x)))
 
     return gauss_newton_path(model, theta, lambdas, penalty, 1, bounds)
-
-
-def evidence_path(
-    trainer: Trainer, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Any
-) -> list[Array]:
-    """A few Fisher-scoring or quasi-Newton steps per hyperpenalty."""
-    penalty = strengths.deviations(trainer.rows.n_penalized)
-    steps = recipe.evidence_steps
-    return trainer.evidence_path(
-        theta, recipe.evidence, penalty, strengths, steps, bounds
-    )

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.model_selection._elastic_net import (
-    ROUGH_DESCENT,
-    GramOracle,
-    elastic_net_strengths,
-    relative_grid,
-)
+from skbilevel.model_selection._elastic_net import GramOracle
 from skbilevel.model_selection._held_out_moments import HeldOutMoments
-from skbilevel.model_selection._refits import RowShares, refits
+from skbilevel.model_selection._recipe import Recipe
+from skbilevel.model_selection._refits import positive
 from skbilevel.model_selection._resampling import TrainingSet
-from skbilevel.model_selection._training import Likelihood, LogLinear
+from skbilevel.model_selection._strengths import Bounds, Strengths
+from skbilevel.model_selection._training import LeastSquaresTrainer, Likelihood
 from skbilevel.problems._active_set import Moments
 from skbilevel.problems._evidence import MomentEvidence
 from skbilevel.problems._moments import (
@@ -32,7 +29,6 @@ from skbilevel.problems._moments import (
     sweep_map,
     unit_metric,
 )
-from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._resampled import MomentHalves
 from skbilevel.problems._ridge import solve_moments
 from skbilevel.problems._spectrum import (
@@ -42,21 +38,17 @@ from skbilevel.problems._spectrum import (
     shared_by,
 )
 from skbilevel.problems._summed_rows import SummedRows
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty, gauss_newton_path
+from skbilevel.solvers.outer._gauss_newton import gauss_newton_path
 
 
 @dataclass(frozen=True)
-class MomentTrainer:
-    """Primal: Gram matrices of all sets at once.
-
-    ``likelihood`` is that of working responses, for one set.
-    """
+class MomentTrainer(LeastSquaresTrainer):
+    """Primal: Gram matrices of all sets at once."""
 
     rows: AugmentedRows
     sets: Sequence[TrainingSet]
     source: CellMoments | RowMoments
     likelihood: Likelihood | None = None
-    penalty: ClassVar[Penalty] = Ridge()
 
     @cached_property
     def _moment(self) -> Array:
@@ -88,13 +80,8 @@ class MomentTrainer:
         """Sums of row weights."""
         return self.train.weight
 
-    @property
-    def variance(self) -> Array:
-        """Total variance of the swept targets, or what stands in its place."""
-        if self.likelihood is not None:
-            # Half a weighted square is a loss: twice the null loss is its variance.
-            return 2.0 * self.likelihood.null * self.likelihood.weight / self.weight
-        return np.asarray(self.train.yy.sum(axis=-1) / self.weight)
+    def _variance(self) -> Array:
+        return np.asarray(self.train.yy.sum(axis=-1))
 
     @cached_property
     def _half_objective(self) -> MomentHalves:
@@ -117,22 +104,8 @@ class MomentTrainer:
             np.where(scale > 0, scale, 1.0),
         )
 
-    def halves(self, log_v: Array) -> Any:
-        """Model of the half-sampling loss."""
-        return self._half_objective.at(log_v)
-
-    def half(self, h: int, log_v: Array, share: float) -> Any:
-        """Model of the loss of one half, relative to ``share`` of all."""
-        return self._half_objective.only(h, share).at(log_v)
-
     def evidence_path(
-        self,
-        theta: Array,
-        lambdas: Sequence[float],
-        penalty: DeviationPenalty,
-        strengths: LogLinear,
-        n_steps: int,
-        bounds: tuple[Array, Array],
+        self, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Bounds
     ) -> list[Array]:
         """Fisher-scoring steps on the evidence and its hyperpenalty."""
         evidence = MomentEvidence(self.train)
@@ -143,6 +116,8 @@ class MomentTrainer:
         def model(x: Array) -> Any:
             return strengths.pull_back(evidence.at(strengths.expand(x)))
 
+        penalty = strengths.deviations(self.rows.n_penalized)
+        lambdas, n_steps = recipe.evidence, recipe.evidence_steps
         return gauss_newton_path(model, theta, lambdas, penalty, n_steps, bounds)
 
     def shared(self, criterion: str) -> SharedOptimum:
@@ -156,8 +131,7 @@ class MomentTrainer:
     def _shared_of(
         self, f: int, lam: Array, Q: Array, criterion: str
     ) -> tuple[float, int, float]:
-        keep = lam > 1e-12 * max(lam.max(initial=0.0), np.finfo(float).tiny)
-        lam, Q = lam[keep], Q[:, keep]
+        lam, Q = positive(lam, Q)
         given = self.sets[f].shared
         spectrum = self._spectrum(f, lam, Q, criterion == "loo" and given is None)
         if given is None:
@@ -213,31 +187,6 @@ class MomentTrainer:
                 w = shrink * a[:, None]
                 value[h] += (w * (H @ w)).sum(axis=0) - 2.0 * b @ w
         return np.maximum(value, 0.0)
-
-    def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
-        """The elastic-net path of every set as strengths."""
-        out, known = [], self.likelihood
-        descent = None if known is None else ROUGH_DESCENT
-        counted = self.weight if known is None else known.counted(self.weight)
-        for f, weight in enumerate(counted):
-            grid = relative_grid(float(weight), self.rows.n_penalized, n_points)
-            size = self.rows.column_size
-            out.append(
-                elastic_net_strengths(self.oracle(f), grid, ratio, descent, size)
-            )
-        return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
-
-    def refits(self, v: Array) -> tuple[Array, Array]:
-        """One strength on every support of ``v`` (F, c, p); see `refits`."""
-        n_free, out = self.rows.n_free, []
-        for f, training in enumerate(self.sets):
-            shares = None
-            if training.shared is None:
-                weight = self.rows.weight[training.rows]
-                free = np.sqrt(weight)[:, None] * self.rows.free_block(training.rows)
-                shares = RowShares(weight, base_leverage(free))
-            out.append(refits(self.oracle(f), v[f], n_free, shares))
-        return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
 
     def oracle(self, f: int = 0) -> GramOracle:
         """Least squares on a set, for coordinate descent."""

@@ -70,10 +70,10 @@ def _refit(
     left: Array | None
     if rows is not None and len(rows[0]) < len(active):
         # In the space of the rows: fewer numbers.
-        lam, left = _positive(*np.linalg.eigh(rows[0] @ rows[0].T))
+        lam, left = positive(*np.linalg.eigh(rows[0] @ rows[0].T))
         turn = rows[0].T @ (left / np.sqrt(lam))
     else:
-        lam, turn = _positive(*np.linalg.eigh(oracle.sub_gram(active)))
+        lam, turn = positive(*np.linalg.eigh(oracle.sub_gram(active)))
         left = None if rows is None else rows[0] @ (turn / np.sqrt(lam))
     rotated = (turn.T @ oracle.cross[active]) / np.sqrt(lam)[:, None]
     y = None if rows is None else rows[1]
@@ -89,7 +89,7 @@ def _refit(
     return c, turn @ (shrunk[:, None] * rotated)
 
 
-def _positive(lam: Array, vectors: Array) -> tuple[Array, Array]:
+def positive(lam: Array, vectors: Array) -> tuple[Array, Array]:
     """Eigenvalues above rounding, and their vectors."""
     keep = lam > 1e-12 * max(float(lam.max(initial=0.0)), np.finfo(float).tiny)
     return lam[keep], vectors[:, keep]

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
+from skbilevel.model_selection._elastic_net import (
+    ROUGH_DESCENT,
+    LeastSquaresOracle,
+    elastic_net_strengths,
+    relative_grid,
+)
+from skbilevel.model_selection._recipe import Recipe
+from skbilevel.model_selection._refits import RowShares, refits
 from skbilevel.model_selection._resampling import TrainingSet
+from skbilevel.model_selection._strengths import Bounds, Strengths
 from skbilevel.problems._moments import AugmentedRows
-from skbilevel.problems._penalties import Penalty
-from skbilevel.problems._spectrum import SharedOptimum
-from skbilevel.solvers.outer._gauss_newton import DeviationPenalty
+from skbilevel.problems._penalties import Penalty, Ridge
+from skbilevel.problems._spectrum import SharedOptimum, base_leverage
 
 
 @record
@@ -39,17 +47,70 @@ class Likelihood:
         return weight if self.noise is not None else np.array([self.weight])
 
 
-class LogLinear(Protocol):
-    """Log variances as a linear function of fewer numbers."""
+class LeastSquaresTrainer:
+    """What Gram matrices and kernels have in common.
 
-    def expand(self, theta: Array) -> Array:
-        """``log v`` (F, p) of ``theta`` (F, g)."""
+    ``likelihood`` is that of working responses, for one set.
+    """
 
-    def reduce(self, grad: Array) -> Array:
-        """Gradient (F, g) in ``theta`` from one (F, p) in ``log v``."""
+    likelihood: Likelihood | None
+    penalty: ClassVar[Penalty] = Ridge()
+    if TYPE_CHECKING:
 
-    def pull_back(self, model: Any) -> Any:
-        """A model in ``log v`` as one in ``theta``."""
+        @property
+        def rows(self) -> AugmentedRows: ...
+
+        @property
+        def sets(self) -> Sequence[TrainingSet]: ...
+
+        @property
+        def weight(self) -> Array: ...
+
+        @property
+        def _half_objective(self) -> Any: ...
+
+        def _variance(self) -> Array: ...
+
+        def oracle(self, f: int = 0) -> LeastSquaresOracle: ...
+
+    @property
+    def variance(self) -> Array:
+        """Total variance of the swept targets, or what stands in its place."""
+        if self.likelihood is not None:
+            # Half a weighted square is a loss: twice the null loss is its variance.
+            return 2.0 * self.likelihood.null * self.likelihood.weight / self.weight
+        return np.asarray(self._variance() / self.weight)
+
+    def halves(self, log_v: Array) -> Any:
+        """Model of the half-sampling loss."""
+        return self._half_objective.at(log_v)
+
+    def half(self, h: int, log_v: Array, share: float) -> Any:
+        """Model of the loss of one half, relative to ``share`` of all."""
+        return self._half_objective.only(h, share).at(log_v)
+
+    def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
+        """The elastic-net path of every set as strengths."""
+        rows, known, out = self.rows, self.likelihood, []
+        descent = None if known is None else ROUGH_DESCENT
+        counted = self.weight if known is None else known.counted(self.weight)
+        for f, weight in enumerate(counted):
+            grid = relative_grid(float(weight), rows.n_penalized, n_points)
+            path = self.oracle(f), grid, ratio, descent, rows.column_size
+            out.append(elastic_net_strengths(*path))
+        return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
+
+    def refits(self, v: Array) -> tuple[Array, Array]:
+        """One strength on every support of ``v`` (F, c, p); see `refits`."""
+        rows, out = self.rows, []
+        for f, training in enumerate(self.sets):
+            shares = None
+            if training.shared is None:
+                weight = rows.weight[training.rows]
+                free = np.sqrt(weight)[:, None] * rows.free_block(training.rows)
+                shares = RowShares(weight, base_leverage(free))
+            out.append(refits(self.oracle(f), v[f], rows.n_free, shares))
+        return np.stack([v for v, _ in out]), np.stack([w for _, w in out])
 
 
 class Trainer(Protocol):
@@ -89,13 +150,7 @@ class Trainer(Protocol):
         """Model of the loss of one half, relative to ``share`` of all."""
 
     def evidence_path(
-        self,
-        theta: Array,
-        lambdas: Sequence[float],
-        penalty: DeviationPenalty,
-        expand: LogLinear,
-        n_steps: int,
-        bounds: tuple[Array, Array],
+        self, recipe: Recipe, strengths: Strengths, theta: Array, bounds: Bounds
     ) -> list[Array]:
         """Steps on the evidence plus ``(lam / g) |R theta|^2``, on from lam to lam."""
 

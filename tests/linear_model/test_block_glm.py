@@ -19,6 +19,7 @@ from skbilevel import (
 )
 from skbilevel.blocks import Block
 from skbilevel.model_selection._block_glm import (
+    AllRows,
     GradientOfBlock,
     Link,
     PooledLoss,
@@ -213,7 +214,7 @@ def test_derivatives_of_a_block(loss, sparse):
     t = 3 if isinstance(loss, SoftmaxLoss) else 1
     classes = None if isinstance(loss, PoissonLoss) else np.arange(3 if t > 1 else 2)
     columns, origin = np.array([0, 2, 3]), rng.standard_normal(3)
-    link = Link(loss, columns, origin, True, classes)
+    link = Link(AllRows(loss, classes), columns, origin, True)
     y = rng.integers(0, 2 if t == 1 else 3, 30)
     weight, offset = rng.random(30), rng.standard_normal(30)
     given = sp.csr_array(X) if sparse else X
@@ -338,7 +339,7 @@ def test_files_that_change_and_interrupts(data, capsys):
 
 
 def test_the_pooled_loss_is_no_mean_over_rows_in_memory():
-    link = Link(LogisticLoss(), np.arange(2), np.zeros(2), False, np.arange(2))
+    link = Link(AllRows(LogisticLoss(), np.arange(2)), np.arange(2), np.zeros(2), False)
     blocks = RowBlocks.from_arrays(np.eye(2), np.arange(2))
     pooled = PooledLoss(
         blocks, link, np.ones((2, 1)), np.zeros((2, 1)), np.eye(2), lambda value: None

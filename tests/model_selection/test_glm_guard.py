@@ -12,20 +12,22 @@ from skbilevel.model_selection import _glm_shared, _glm_solve
 from skbilevel.model_selection._average import Averaging, publish
 from skbilevel.model_selection._glm_family import GLMFamily
 from skbilevel.model_selection._glm_rows import GLMRows
-from skbilevel.model_selection._glm_shared import RotatedRows, shared_path
+from skbilevel.model_selection._glm_shared import shared_path
 from skbilevel.model_selection._glm_solve import TrainingProblem
 from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._guard import guarded_strengths, with_classes
 from skbilevel.model_selection._limits import Limits
-from skbilevel.model_selection._paths import Strengths, make_candidates
+from skbilevel.model_selection._paths import make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._row_views import RowViews
+from skbilevel.model_selection._strengths import Strengths
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
 from skbilevel.problems._evidence import KernelEvidence
 from skbilevel.problems._kernel import KernelRows, Kernels
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import choose_shared
+from skbilevel.solvers._whitened_problem import Whitened
 
 FEW = Recipe(
     half=(1.0, 0.3),
@@ -255,7 +257,7 @@ def test_the_path_goes_on_through_a_plateau():
     X = np.column_stack([common + 0.01 * small, common - 0.01 * small])
     y = (2.0 * small + rng.logistic(size=n) > 0).astype(float)[:, None]
     Z = np.column_stack([np.ones(n), X])
-    rows = RotatedRows(Z, 1, y, np.ones(n), None, LogisticLoss())
+    rows = Whitened(Z, 1, y, np.ones(n), LogisticLoss())
     fold = rng.permutation(np.arange(n) % 5)
     pairs = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(5)]
     path = shared_path(rows, pairs, float(n), 30.0)

@@ -16,11 +16,12 @@ from skbilevel.model_selection._candidate_average import _strengths_of
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._family import LeastSquares
 from skbilevel.model_selection._guard import guarded_strengths
-from skbilevel.model_selection._paths import Strengths, make_candidates
+from skbilevel.model_selection._paths import make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan, split_plan
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._row_views import RowViews
+from skbilevel.model_selection._strengths import Strengths
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._penalties import Ridge
 from skbilevel.problems._ridge import solve_moments

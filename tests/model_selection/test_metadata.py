@@ -7,10 +7,11 @@ import pytest
 from skbilevel import BilevelRidgeCV
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._metadata import Metadata, MetadataStage, check_metadata
-from skbilevel.model_selection._paths import Strengths, make_candidates
+from skbilevel.model_selection._paths import make_candidates
 from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._resampling import TrainingSet, halvings, random_sides
+from skbilevel.model_selection._strengths import Strengths
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows, RowMoments
 
