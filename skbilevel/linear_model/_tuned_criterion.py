@@ -74,7 +74,7 @@ def tune_criterion(
 
         regime = Regime("primal", None)
         unit = Unit(words[0], 2.0 * data.y_scale**2)
-        source = NetSource(views.full, views, splits, data.net)
+        source = NetSource(views, splits, data.net)
         if options.alpha_init is None:
             options = replace(options, alpha_init=1.0 / source.shared_v)
     elif data.quadratic:

@@ -41,26 +41,27 @@ class GLMSource:
 
     Parameters
     ----------
-    rows : AugmentedRows
-        The rows; targets are class indicators, 0 and 1, counts or amounts.
+    views : RowViews
+        The rows as the folds see them; targets are class indicators, 0 and 1, counts
+        or amounts.
     metric : ndarray of shape (p,)
         Scales of the columns.
-    tasks_of : GLMTasks
-        Rows, losses and offsets; columns shifted and scaled implicitly.
+    losses : tuple of Loss
+        Those inside and outside.
+    offset : ndarray of shape (n, t) or None
+        Added to the linear predictions.
     splits : sequence of (train, valid)
         Folds; none for approximate leave-one-out.
     inner : InnerSolver
         For folds and final coefficients.
-    views : RowViews
-        The rows as the folds see them.
     """
 
-    rows: AugmentedRows
+    views: RowViews
     metric: Array
-    tasks_of: GLMTasks
+    losses: tuple[Loss, Loss]
+    offset: Array | None
     splits: Sequence[Pair]
     inner: InnerSolver
-    views: RowViews
 
     @classmethod
     def of(
@@ -72,24 +73,35 @@ class GLMSource:
         inner: InnerSolver,
         standardize: bool,
     ) -> GLMSource:
-        """Losses are those inside and outside; no column is copied for its scale."""
+        """Scales from all rows; no column is copied for them."""
         rows = views.full
-        everything, ones = np.arange(rows.n_rows), np.ones(rows.n_penalized)
-        made = GLMTasks(
-            penalized_design(rows, ones),
-            rows.targets(everything),
-            rows.weight,
-            *losses,
-            rows.free_block(everything),
-            offset,
-        )
-        plain = cls(rows, ones, made, splits, inner, views)
+        ones = np.ones(rows.n_penalized)
+        plain = cls(views, ones, losses, offset, splits, inner)
         if not standardize:
             return plain
-        square = _centered_squares(made.design, rows.weight, bool(rows.n_free))
+        design = penalized_design(rows, ones)
+        square = _centered_squares(design, rows.weight, bool(rows.n_free))
         metric = unit_metric(square, float(rows.weight.sum()))
-        made = replace(made, design=penalized_design(rows, metric))
-        return cls(rows, metric, made, splits, inner, views)
+        return replace(plain, metric=metric)
+
+    @property
+    def rows(self) -> AugmentedRows:
+        """The rows."""
+        return self.views.full
+
+    @cached_property
+    def tasks_of(self) -> GLMTasks:
+        """Rows, losses and offsets; columns shifted and scaled implicitly."""
+        rows = self.rows
+        everything = np.arange(rows.n_rows)
+        return GLMTasks(
+            penalized_design(rows, self.metric),
+            rows.targets(everything),
+            rows.weight,
+            *self.losses,
+            rows.free_block(everything),
+            self.offset,
+        )
 
     @property
     def fit(self) -> RowsDataFit:
@@ -203,15 +215,10 @@ class GLMSource:
         """The same criterion on some rows; on all where folds have their own."""
         if not self.views.same:
             return self
-        made, views = self.tasks_of, RowViews(self.rows.take(chosen))
-        rows = views.full
-        offset = None if made.offset is None else made.offset[chosen]
+        views = RowViews(self.rows.take(chosen))
+        offset = None if self.offset is None else self.offset[chosen]
         splits = splits_among(self.splits, chosen, self.rows.n_rows)
-        losses = (made.loss, made.outer)
-        plain = GLMSource.of(views, losses, offset, splits, self.inner, False)
-        design = penalized_design(rows, self.metric)
-        tasks = replace(plain.tasks_of, design=design)
-        return replace(plain, metric=self.metric, tasks_of=tasks)
+        return replace(self, views=views, offset=offset, splits=splits)
 
     def guide(self) -> Criterion | None:
         """None: no criterion is cheaper."""

@@ -49,8 +49,6 @@ class NetSource:
 
     Parameters
     ----------
-    rows : AugmentedRows
-        The rows.
     views : RowViews
         The rows as the folds see them.
     splits : sequence of (train, valid)
@@ -59,10 +57,14 @@ class NetSource:
         Shares of the L1 norm; the best one at a shared strength is taken.
     """
 
-    rows: AugmentedRows
     views: RowViews
     splits: Sequence[Pair]
     shares: tuple[NetShares, ...]
+
+    @property
+    def rows(self) -> AugmentedRows:
+        """The rows."""
+        return self.views.full
 
     @cached_property
     def _trainer(self) -> NetTrainer:

@@ -40,12 +40,10 @@ class RowSource:
 
     Parameters
     ----------
-    rows : AugmentedRows
-        The rows.
+    views : RowViews
+        The rows as the folds see them.
     metric : ndarray of shape (p,)
         Scales of the columns.
-    design : Design
-        Penalized columns, shifted and scaled implicitly.
     splits : sequence of (train, valid)
         Folds; none for a closed form.
     criterion : str
@@ -54,18 +52,14 @@ class RowSource:
         Whether closed forms work on kernels.
     inner : InnerSolver
         For folds and final coefficients.
-    views : RowViews
-        The rows as the folds see them.
     """
 
-    rows: AugmentedRows
+    views: RowViews
     metric: Array
-    design: Design
     splits: Sequence[Pair]
     criterion: str
     dual: bool
     inner: InnerSolver
-    views: RowViews
 
     @classmethod
     def of(
@@ -78,14 +72,22 @@ class RowSource:
         standardize: bool,
     ) -> RowSource:
         """Scales from all rows of positive weight; no column is copied for them."""
-        rows = views.full
-        ones = np.ones(rows.n_penalized)
-        design = penalized_design(rows, ones)
-        plain = cls(rows, ones, design, splits, criterion, dual, inner, views)
+        ones = np.ones(views.full.n_penalized)
+        plain = cls(views, ones, splits, criterion, dual, inner)
         if not standardize:
             return plain
         metric = unit_metric(plain.fit.curvature_diag, float(plain.fit.weight_sum))
-        return replace(plain, metric=metric, design=penalized_design(rows, metric))
+        return replace(plain, metric=metric)
+
+    @property
+    def rows(self) -> AugmentedRows:
+        """The rows."""
+        return self.views.full
+
+    @cached_property
+    def design(self) -> Design:
+        """Penalized columns, shifted and scaled implicitly."""
+        return penalized_design(self.rows, self.metric)
 
     @cached_property
     def swept(self) -> SweptRows:
@@ -167,14 +169,8 @@ class RowSource:
         """The same criterion on some rows; on all where folds have their own."""
         if not self.views.same:
             return self
-        views = RowViews(self.rows.take(chosen))
-        rows = views.full
         splits = splits_among(self.splits, chosen, self.rows.n_rows)
-        made = RowSource.of(
-            views, splits, self.criterion, self.dual, self.inner, standardize=False
-        )
-        design = penalized_design(rows, self.metric)
-        return replace(made, metric=self.metric, design=design)
+        return replace(self, views=RowViews(self.rows.take(chosen)), splits=splits)
 
     def guide(self) -> Criterion | None:
         """GCV where leave-one-out is asked for and rows are many."""
