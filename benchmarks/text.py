@@ -40,7 +40,8 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from threadpoolctl import threadpool_limits
 
 from skbilevel import BilevelLogisticCV
-from skbilevel.model_selection._large_budget import LargeBudget, MetadataMaker
+from skbilevel.model_selection._large_budget import LargeBudget
+from skbilevel.model_selection._large_columns import MetadataMaker
 from skbilevel.model_selection._large_rows import LargeProblem
 from skbilevel.model_selection._large_tuning import LargeTuning
 from skbilevel.model_selection._resampling import TrainingSet

@@ -251,7 +251,7 @@ def report(
             for k, ((_, b), coef) in enumerate(zip(splits, coefs, strict=False))
         ]
 
-    shared = splits and _is_shared(options)
+    shared = splits and options.one_strength
     return Tuned(
         v,
         source.coefficients(found.v, found.states)[: m + p],
@@ -264,10 +264,6 @@ def report(
         left_out,
         _tried(found, models_at) if shared and not brief else None,
     )
-
-
-def _is_shared(options: TuningOptions) -> bool:
-    return options.groups is not None and len(options.groups.labels) == 1
 
 
 def _tried(

@@ -100,10 +100,6 @@ class Prepared:
         """Whether the loss is that of least squares."""
         return self.loss.constant_curvature
 
-    def seen_as(self, rows: AugmentedRows) -> Self:
-        """The same with the columns of a fold."""
-        return replace(self, rows=rows)
-
     def coefficients(self, coef: Array) -> tuple[Array, Array]:
         """Coefficients (t, m) of all columns and intercepts (t,) in user units.
 

@@ -22,6 +22,7 @@ from skbilevel.model_selection._candidate_average import GuardResult
 from skbilevel.model_selection._family import LossFamily, in_kernels
 from skbilevel.model_selection._glm_rows import n_uncommon
 from skbilevel.model_selection._guard import guarded_strengths
+from skbilevel.model_selection._guard_terms import GuardTerms
 from skbilevel.model_selection._large_rows import is_large, is_large_glm, is_large_ridge
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._metadata import Metadata
@@ -68,12 +69,13 @@ def tune_guarded(
     check_guarded(options)
     plan = plan_of(data, resampling, options)
     recipe = recipe_of(data, resampling, options, plan)
-    views = plan_views(data, plan, resampling)
+    sets = zip(plan.outer, plan.held_out, strict=True)
+    views = views_of(data, [(s.rows, b) for s, b in sets], resampling.features)
     options = options.widened(views.full.n_penalized)
-    strengths, members = strengths_of(options, data.rows.n_targets)
-    metadata = Metadata.given(options.metadata, data.rows, data.y_scale)
-    limits = limits_of(data, options)
-    averaging = _averaging(data)
+    rows = data.rows
+    strengths, members = strengths_of(options, rows.n_targets)
+    bounds, start = check_alpha_bounds(options.alpha_bounds), options.start(rows)
+    limits = Limits.of(bounds, start)
 
     def finish(found: GuardResult) -> Tuned:
         return report_guard(data, views, plan, recipe, found, limits)
@@ -81,41 +83,21 @@ def tune_guarded(
     listener = None
     if options.listener is not None:
         listener = MappedListener(options.listener, finish)
-    if _by_products(data, options):
-        # Others do not wait for modules that they have no use for.
-        from skbilevel.model_selection._large_budget import budget_of
-        from skbilevel.model_selection._large_guard import guarded_large
-        from skbilevel.model_selection._large_paths import paths_of
+    metadata = Metadata.given(options.metadata, rows, data.y_scale)
+    terms = GuardTerms(
+        views, plan, _averaging(data), members, metadata, limits, listener
+    )
+    if not _by_products(data, options):
+        family = _family_of(data)
+        found = guarded_strengths(terms, recipe, strengths, family, options.n_jobs)
+        return finish(found)
+    # Others do not wait for modules that they have no use for.
+    from skbilevel.model_selection._large_guard import guarded_large
 
-        found = guarded_large(
-            views,
-            data.loss,
-            data.outer,
-            data.offset,
-            plan,
-            averaging,
-            members,
-            metadata,
-            limits,
-            budget_of(data.loss, recipe),
-            _by_target(data, options),
-            listener,
-            paths_of(data.loss, recipe, members),
-        )
-    else:
-        found = guarded_strengths(
-            views,
-            plan,
-            recipe,
-            averaging,
-            strengths,
-            members,
-            metadata,
-            limits,
-            _family_of(data),
-            listener,
-            options.n_jobs,
-        )
+    losses, by_target = (data.loss, data.outer), _by_target(data, options)
+    found = guarded_large(
+        terms, *losses, data.offset, by_target=by_target, recipe=recipe
+    )
     return finish(found)
 
 
@@ -180,12 +162,6 @@ def check_guarded(options: TuningOptions) -> None:
             "guard chooses by its own rule: leave solver='auto', or set "
             "hyperpenalty=None."
         )
-
-
-def plan_views(data: Prepared, plan: NestedPlan, resampling: Resampling) -> RowViews:
-    """The rows as the outer folds see them."""
-    sets = zip(plan.outer, plan.held_out, strict=True)
-    return views_of(data, [(s.rows, b) for s, b in sets], resampling.features)
 
 
 def strengths_of(
@@ -281,7 +257,7 @@ def _fewer_points(recipe: Recipe, data: Prepared, halves: bool) -> Recipe:
 def _of_one_class(recipe: Recipe, options: TuningOptions, n_classes: int) -> Recipe:
     """Paths of the strengths of one class, whose loss is a share of the whole."""
     half, evidence = recipe.half, recipe.evidence
-    if options.groups is not None and len(options.groups.labels) == 1:
+    if options.one_strength:
         half, evidence = _ONE_STRENGTH
     return replace(
         recipe,
@@ -300,12 +276,6 @@ def evidence_pays(data: Prepared) -> bool:
     """Whether steps on the evidence take no longer than all the rest."""
     n, p = data.rows.n_rows, data.rows.n_penalized
     return n >= p or p * n**2 <= _EVIDENCE_UP_TO
-
-
-def limits_of(data: Prepared, options: TuningOptions) -> Limits:
-    """The user's limits, and the strengths to start from."""
-    start = options.start(data.rows)
-    return Limits.of(check_alpha_bounds(options.alpha_bounds), start)
 
 
 def plan_of(

@@ -102,31 +102,21 @@ class BilevelRegressor(ScoringMixin, RegressorMixin, BilevelLinearModel):
         fit: FollowedFit,
     ) -> list[Published]:
         """One set of strengths per part of the targets, in parallel."""
-        tasks = [
-            (make, c, groups, resampling, part)
-            for c, part in zip(columns, fit.parts, strict=True)
-        ]
+
+        def fit_targets(columns: slice, part: FollowedPart) -> Published:
+            return self._fit_part(make(columns), groups, resampling, part)
+
+        tasks = [*zip(columns, fit.parts, strict=True)]
         if len(columns) > 1 and n_threads(self.n_jobs) > 1:
             try:
-                return map_threads(self._fit_targets, tasks, self.n_jobs)
+                return map_threads(fit_targets, tasks, self.n_jobs)
             except KeyboardInterrupt as stop:
                 fit.interrupted(stop)
         known = [part.published() for part in fit.parts]
         return [
-            self._fit_targets(*task) if part is None else part
+            fit_targets(*task) if part is None else part
             for task, part in zip(tasks, known, strict=True)
         ]
-
-    def _fit_targets(
-        self,
-        make: Callable[[slice], Prepared],
-        columns: slice,
-        groups: Groups | None,
-        resampling: Resampling,
-        part: FollowedPart,
-    ) -> Published:
-        """Targets that share their strengths: from prepared rows to attributes."""
-        return self._fit_part(make(columns), groups, resampling, part)
 
     def _fit_blocks(self, blocks: RowBlocks) -> list[Published]:
         # Loaded for blocks alone.

@@ -48,6 +48,11 @@ class TuningOptions:
         own = None if groups is None else groups.widened(n_columns)
         return replace(self, groups=own)
 
+    @property
+    def one_strength(self) -> bool:
+        """Whether all penalized columns share one strength."""
+        return self.groups is not None and len(self.groups.labels) == 1
+
     def n_own(self, n_targets: int) -> int:
         """Number of targets with strengths of their own; 1 where they share them."""
         return n_targets if self.by_target else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -141,7 +142,7 @@ def _folds(data: Prepared, models: list[FoldModel]) -> list[PublishedFold]:
     return [
         PublishedFold(
             data.counts.index[each.held_out],
-            *data.seen_as(each.rows).coefficients(each.coef),
+            *replace(data, rows=each.rows).coefficients(each.coef),
             each.rows.X,
             each.held_out,
         )

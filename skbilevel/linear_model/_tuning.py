@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -36,12 +35,13 @@ def tune(data: Prepared, resampling: Resampling, options: TuningOptions) -> Tune
         check_net(options, resampling)
     _check_guarded(options, resampling.criterion)
     options = working_units(data, options)
-    if _no_events(data):
+    events = facts_of(data.loss).has_events and data.rows.intercept
+    if events and not data.rows.y.any():
+        # The likelihood has no finite maximum.
         return without_events(data)
     if isinstance(options.hyperpenalty, str):
-        groups = options.groups
-        one = groups is not None and len(groups.labels) == 1
-        if data.quadratic or not (one and resampling.criterion == "loo"):
+        left_out = options.one_strength and resampling.criterion == "loo"
+        if data.quadratic or not left_out:
             return tune_guarded(data, resampling, options)
         # One strength overfits nothing: leave-one-out alone chooses it.
         options = replace(options, hyperpenalty=None)
@@ -96,22 +96,14 @@ def working_units(data: Prepared, options: TuningOptions) -> TuningOptions:
     if unit != 1.0 and bounds is not None:
         check_alpha_bounds(bounds)
         bounds = tuple(float(each) * unit for each in bounds)
+    made = metadata
     if callable(metadata) and data.counts.unit != 1.0:
-        metadata = _of_given_weights(metadata, data.counts.unit)
-    return replace(options, alpha_init=init, alpha_bounds=bounds, metadata=metadata)
 
+        def made(X: Any, y: Array, weight: Array) -> Any:
+            """The same of numbers of rows, asked in the weights of the user."""
+            return metadata(X, y, weight * data.counts.unit)
 
-def _of_given_weights(
-    metadata: Callable[[Any, Array, Array], Any], unit: float
-) -> Callable[[Any, Array, Array], Any]:
-    """The same function of numbers of rows; it is asked in the user's weights."""
-    return lambda X, y, weight: metadata(X, y, weight * unit)
-
-
-def _no_events(data: Prepared) -> bool:
-    """Whether every target is zero: the likelihood has no finite maximum."""
-    events = facts_of(data.loss).has_events
-    return events and data.rows.intercept and not data.rows.y.any()
+    return replace(options, alpha_init=init, alpha_bounds=bounds, metadata=made)
 
 
 def without_events(data: Prepared) -> Tuned:

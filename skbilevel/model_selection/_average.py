@@ -30,11 +30,6 @@ class Choice:
     weight: Array
 
     @property
-    def kept(self) -> Array:
-        """Candidates that have a weight."""
-        return np.asarray(self.weight > 0)
-
-    @property
     def best(self) -> int:
         """The candidate of the largest weight, unless the first is better alone."""
         best = int(np.argmax(self.weight))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -10,14 +11,12 @@ import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.model_selection._average import Averaging, Choice, publish
+from skbilevel.model_selection._average import Choice, publish
 from skbilevel.model_selection._family import LossFamily
+from skbilevel.model_selection._guard_terms import GuardTerms
 from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._held_out_sums import SummedHeldOut
-from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import Candidates
-from skbilevel.model_selection._resampling import NestedPlan
-from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._training import Trainer
 from skbilevel.problems._summed_rows import SummedRows
 
@@ -66,27 +65,15 @@ class CandidateAverage:
 
     Parameters
     ----------
-    views : RowViews
-        The rows, as every fold sees them.
-    plan : NestedPlan
-        Outer folds.
-    averaging : Averaging
-        Rules of the choice.
-    members : ndarray of shape (p,) or None
-        Labels of columns that share a strength.
-    limits : Limits
-        The user's box.
+    terms : GuardTerms
+        What the guard is told.
     family : LossFamily
         Losses of predictions.
     began : float
         When, by `time.perf_counter`.
     """
 
-    views: RowViews
-    plan: NestedPlan
-    averaging: Averaging
-    members: Array | None
-    limits: Limits
+    terms: GuardTerms
     family: LossFamily
     began: float
 
@@ -97,20 +84,15 @@ class CandidateAverage:
 
     def conclude(self, made: Made) -> GuardResult:
         """Choose by the folds whose candidates are made, and publish the average."""
-        held_out = self.plan.held_out[: self.n_sets(made) - 1]
+        terms = self.terms
+        held_out = terms.plan.held_out[: self.n_sets(made) - 1]
         choice = self._choice(made, held_out)
         seconds = perf_counter() - self.began
         v, solved, loss = self._everywhere(made, choice.weight, held_out)
         trainer, first = made[0]
-        full = Candidates(
-            first.family,
-            first.value,
-            trainer.variances(first.v)[:1],
-            first.w[:1],
-            first.shared,
-        )
+        full = replace(first, v=trainer.variances(first.v)[:1], w=first.w[:1])
         best = choice.best
-        compromise = self.members is not None or self.views.full.n_targets > 1
+        compromise = terms.members is not None or terms.views.full.n_targets > 1
         # Losses are convex, so the loss of averaged coefficients does not exceed the
         # weighted mean loss. If it does, `publish` has divided rounding errors. What
         # lost signs have made worse than the shared strength is not published, either.
@@ -128,19 +110,19 @@ class CandidateAverage:
         if not held_out:
             return Choice.first(len(made[0][1].family))
         held = self._predicted(held_out, _outer_coefficients(made))
-        return self.averaging.choose(held)
+        return self.terms.averaging.choose(held)
 
     def _predicted(
         self, held_out: Sequence[Array], coefs: Iterable[Array]
     ) -> HeldOut | SummedHeldOut:
         """Predictions of held-out rows by coefficients (c, n_free + p, t) of folds."""
-        full = self.views.full
+        views, full = self.terms.views, self.terms.views.full
         if isinstance(full, SummedRows):
             return SummedHeldOut.of(full, held_out, coefs)
         index, start = np.concatenate(held_out), 0
         eta = y = np.empty(0)
         for k, (part, coef) in enumerate(zip(held_out, coefs, strict=True)):
-            rows = self.views.fold(k).rows
+            rows = views.fold(k).rows
             c, width, t = coef.shape
             flat = np.moveaxis(coef, 0, 1).reshape(width, -1)
             linear = rows.predict(part, flat).reshape(len(part), c, t)
@@ -150,10 +132,8 @@ class CandidateAverage:
             stop = start + len(part)
             eta[start:stop], y[start:stop] = linear, target
             start = stop
-        scored = self.family.scored_by
-        return HeldOut(
-            index, eta, y, *scored, self.views.full.weight, self.plan.cluster
-        )
+        scored, cluster = self.family.scored_by, self.terms.plan.cluster
+        return HeldOut(index, eta, y, *scored, full.weight, cluster)
 
     def _everywhere(
         self, made: Made, weight: Array, held_out: Sequence[Array]
@@ -161,9 +141,7 @@ class CandidateAverage:
         """An average as variances and coefficients of every set; its nested loss."""
         trainer, first = made[0]
         finished = [(trainer, self.family.finished(trainer, first, weight)), *made[1:]]
-        published = [
-            _published(t, c, weight, self.members, self.limits) for t, c in finished
-        ]
+        published = [_published(t, c, weight, self.terms) for t, c in finished]
         # One array for each set: their numbers of columns may differ.
         v = [each for p in published for each in p[0]]
         solved = [each for p in published for each in p[1]]
@@ -181,11 +159,7 @@ def _outer_coefficients(made: Made) -> Iterator[Array]:
 
 
 def _published(
-    trainer: Trainer,
-    candidates: Candidates,
-    weight: Array,
-    members: Array | None,
-    limits: Limits,
+    trainer: Trainer, candidates: Candidates, weight: Array, terms: GuardTerms
 ) -> tuple[Array, Array]:
     """The average of every training set as variances, re-solved there."""
     if (weight > 0).sum() == 1:
@@ -193,10 +167,10 @@ def _published(
         v = candidates.v[:, int(np.argmax(weight))]
     else:
         w = candidates.average(weight)
-        v = _strengths_of(trainer, w, candidates.v.ndim == 4, members)
+        v = _strengths_of(trainer, w, candidates.v.ndim == 4, terms.members)
     ceiling = np.exp(candidates.shared.ceiling)
     v = np.minimum(v, ceiling.reshape(-1, *[1] * (v.ndim - 1)))
-    v = limits.clip(trainer, v[:, None])[:, 0]
+    v = terms.limits.clip(trainer, v[:, None])[:, 0]
     solved = trainer.full_coefficients(trainer.solve(v[:, None]))
     return trainer.variances(v[:, None])[:, 0], solved
 

@@ -11,7 +11,7 @@ from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._criterion import OuterVector, is_guided
 from skbilevel.model_selection._named_criteria import CRITERIA
-from skbilevel.model_selection._resampling import Pair
+from skbilevel.model_selection._resampling import Pair, membership_atoms
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.problems import (
     GCV,
@@ -149,10 +149,9 @@ def _part(fit: QuadraticDataFit, k: int) -> QuadraticDataFit:
 def _moments(rows: AugmentedRows, splits: Sequence[Pair]) -> Array:
     """Moments of all rows, of the training sets, and of the validation sets."""
     sets = [np.arange(rows.n_rows), *(a for a, _ in splits), *(b for _, b in splits)]
-    cell = _cells(rows.n_rows, sets[1:])
-    n_cells = 0 if cell is None else int(cell.max()) + 1
-    few = n_cells <= len(sets) and n_cells * 8 * rows.width**2 <= CELL_BYTES
-    if cell is not None and few:
+    cell = membership_atoms(rows.n_rows, splits)
+    n_cells = int(cell.max()) + 1
+    if n_cells <= len(sets) and n_cells * 8 * rows.width**2 <= CELL_BYTES:
         return CellMoments.of(rows, cell).sums(sets)
     return RowMoments(rows).sums(sets)
 
@@ -163,13 +162,3 @@ def _moments_by_fold(views: RowViews, splits: Sequence[Pair]) -> Array:
     train = [own.moment(a) for own, (a, _) in zip(rows, splits, strict=True)]
     valid = [own.moment(b) for own, (_, b) in zip(rows, splits, strict=True)]
     return np.stack([views.full.moment(np.arange(views.full.n_rows)), *train, *valid])
-
-
-def _cells(n_rows: int, sets: Sequence[Array]) -> Array | None:
-    """Rows that no set tells apart share a cell."""
-    if len(sets) > 60:
-        return None
-    code = np.zeros(n_rows, dtype=np.int64)
-    for bit, index in enumerate(sets):
-        code[index] |= 1 << bit
-    return np.asarray(np.unique(code, return_inverse=True)[1].ravel())

@@ -8,9 +8,10 @@ all classes together is candidate k, which is then solved exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -18,11 +19,10 @@ import numpy as np
 
 from skbilevel._threads import each_in_threads
 from skbilevel._typing import Array
-from skbilevel.model_selection._average import Averaging
 from skbilevel.model_selection._candidate_average import CandidateAverage, GuardResult
 from skbilevel.model_selection._family import LeastSquares, LossFamily
+from skbilevel.model_selection._guard_terms import GuardTerms
 from skbilevel.model_selection._limits import Limits
-from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import (
     Candidates,
     OnFamily,
@@ -30,24 +30,16 @@ from skbilevel.model_selection._paths import (
     make_candidates,
     path_box,
 )
-from skbilevel.model_selection._progress import Listener, Progress
+from skbilevel.model_selection._progress import Progress
 from skbilevel.model_selection._recipe import Recipe
-from skbilevel.model_selection._resampling import NestedPlan
-from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._strengths import Strengths
 
 
 def guarded_strengths(
-    views: RowViews,
-    plan: NestedPlan,
+    terms: GuardTerms,
     recipe: Recipe,
-    averaging: Averaging,
     strengths: Strengths,
-    members: Array | None = None,
-    metadata: Metadata | None = None,
-    limits: Limits | None = None,
     family: LossFamily | None = None,
-    listener: Listener | None = None,
     n_jobs: int | None = None,
 ) -> GuardResult:
     """Make candidates in every training set, score them, publish their average.
@@ -55,97 +47,72 @@ def guarded_strengths(
     Behind the full data, whose training set guides the others, they are worked on by
     ``n_jobs`` threads: what they make is theirs, and X is shared.
 
-    A ``listener`` that ends the search early gets what is known by then: the shared
+    A listener that ends the search early gets what is known by then: the shared
     strength before a fold is done, the choice by the folds that are done later.
     """
-    limits, family = limits or Limits(), family or LeastSquares()
-    guard = CandidateAverage(
-        views, plan, averaging, members, limits, family, perf_counter()
-    )
-    progress = Progress(listener)
-    trainers, made = family.trainers(views, plan), list[Any]()
+    family = family or LeastSquares()
+    guard = CandidateAverage(terms, family, perf_counter())
+    progress, n_sets = Progress(terms.listener), 1 + len(terms.plan.outer)
+    trainers, made = family.trainers(terms.views, terms.plan), list[Any]()
     progress.begin(recipe.n_families + len(trainers))
-    make = partial(
-        _candidates,
-        recipe=recipe,
-        strengths=strengths,
-        metadata=metadata,
-        limits=limits,
-    )
-    tell = _telling(progress, guard, trainers[0])
-    found = _all_candidates(trainers, make, tell, n_jobs)
-    for trainer, candidates in zip(trainers, found, strict=True):
+    make = partial(_candidates, terms=terms, recipe=recipe, strengths=strengths)
+    # What can be published soonest, and what the others are guided by.
+    first = make(trainers[0], tell=_telling(progress, guard, trainers[0]))
+    rest = each_in_threads(make, [(each,) for each in trainers[1:]], n_jobs)
+    for trainer, candidates in zip(trainers, chain([first], rest), strict=True):
         made.append((trainer, candidates))
-        known, n_sets = partial(guard.conclude, tuple(made)), guard.n_sets(made)
-        text = f"candidates of {n_sets} of {1 + len(plan.outer)} training sets"
+        known = partial(guard.conclude, tuple(made))
+        text = f"candidates of {guard.n_sets(made)} of {n_sets} training sets"
         if progress.tell("training set", known, text):
             break
     return guard.conclude(made)
 
 
-def _all_candidates(
-    trainers: Sequence[Any],
-    make: Callable[..., Any],
-    tell: OnFamily,
-    n_jobs: int | None,
-) -> Iterator[Any]:
-    """Candidates of every trainer: of the full data, and then of the others."""
-    # What can be published soonest, and what the others are guided by.
-    yield make(trainers[0], tell=tell)
-    yield from each_in_threads(make, [(each,) for each in trainers[1:]], n_jobs)
-
-
 def _telling(progress: Progress, guard: CandidateAverage, trainer: Any) -> OnFamily:
     """Tell families of the first training sets as results."""
 
-    shared: list[Callable[[], Any]] = []
+    shared: list[Callable[[], Candidates]] = []
 
-    def tell(name: str, candidates: Callable[[], Any]) -> bool:
-        text = f"candidates of the full data: {name}"
+    def tell(name: str, candidates: Callable[[], Candidates]) -> bool:
         if len(trainer.sets) == 1:
             # Without folds there are no scores: the shared strength is the result.
             shared.append(candidates)
             candidates = shared[0]
-        known = partial(_conclude_one, guard, trainer, candidates)
+        text = f"candidates of the full data: {name}"
+
+        def known() -> GuardResult:
+            return guard.conclude([(trainer, candidates())])
+
         return progress.tell(name, known, text)
 
     return tell
 
 
-def _conclude_one(
-    guard: CandidateAverage, trainer: Any, candidates: Callable[[], Any]
-) -> GuardResult:
-    return guard.conclude([(trainer, candidates())])
-
-
 def _candidates(
     trainer: Any,
+    terms: GuardTerms,
     recipe: Recipe,
     strengths: Strengths,
-    metadata: Metadata | None,
-    limits: Limits,
     tell: OnFamily | None = None,
 ) -> Candidates:
-    """Candidates of a trainer, those with strengths by class behind the others."""
-    own, enough = recipe.classes, False
+    """Candidates of a trainer, those with strengths by class behind the others.
 
-    def shaped(made: Any, own: Recipe | None) -> Any:
-        if own is None:
-            return made
-        return with_classes(trainer, made, own, strengths, limits)
+    ``tell`` hears of every family but the last one, and may say that it is enough.
+    """
+    metadata, limits = terms.metadata, terms.limits
 
-    def told(name: str, known: Callable[[], Any]) -> bool:
-        nonlocal enough
-        none = None if own is None else own.without_paths()
-        assert tell is not None
-        enough = tell(name, lambda: shaped(known(), none))
-        return enough
+    def shaped(made: Callable[[], Candidates], own: Recipe) -> Candidates:
+        return with_classes(trainer, made(), own, strengths, limits)
 
-    listener = None if tell is None else told
-    made = make_candidates(trainer, recipe, strengths, metadata, limits, listener)
-    if enough and own is not None:
-        own = own.without_paths()
-    return shaped(made, own)
+    stages = make_candidates(trainer, recipe, strengths, metadata, limits)
+    for name, made in stages:
+        known, own = made, recipe.classes
+        if own is not None:
+            own = own.without_paths() if name else own
+            known = partial(shaped, made, own)
+        if tell is not None and name and tell(name, known):
+            break
+    return known()
 
 
 def with_classes(
@@ -181,14 +148,8 @@ def with_classes(
     family = ["class_half"] * len(recipe.half)
     family += ["class_evidence"] * len(recipe.evidence)
     family += ["class_elastic_net"] * recipe.elastic_net
-    value = [*recipe.half, *recipe.evidence, *range(recipe.elastic_net)]
-    return replace(
-        shared,
-        family=(*shared.family, *family),
-        value=np.concatenate([shared.value, value]),
-        v=np.concatenate([both, v], axis=1),
-        w=np.concatenate([shared.w, trainer.solve(v)], axis=1),
-    )
+    value = np.r_[recipe.half, recipe.evidence, : recipe.elastic_net]
+    return replace(shared, v=both).behind(family, value, v, trainer.solve(v))
 
 
 def _of_class(

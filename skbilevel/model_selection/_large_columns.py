@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.model_selection._large_rows import LargeProblem
+from skbilevel.model_selection._metadata import Metadata
 from skbilevel.problems import metadata_transform
 from skbilevel.problems._losses import facts_of
 
@@ -144,9 +146,7 @@ def column_statistics(
     number of rows. Otherwise a step that is small on average moves the commonest
     columns far.
     """
-    weight = np.zeros(problem.rows.n_rows)
-    weight[index] = problem.rows.weight[index]
-    moments = _Moments.of(problem, weight)
+    moments = _Moments.of(problem, problem.weight_of(index))
     occurs = moments.square > 0
     rows = np.log1p(moments.count)
     slopes = [np.maximum(rows - np.log1p(k), 0.0) for k in _KNOTS]
@@ -219,3 +219,41 @@ def _enrichment(seen: Array, mean: Array) -> tuple[Array, Array]:
     share /= share.sum(axis=1, keepdims=True)
     safe = np.where(mean > 0, mean, 1.0)
     return share, np.log(np.where(share > 0, share / safe, 1.0))
+
+
+@record
+class MetadataMaker:
+    """Makes metadata of a training set from its rows.
+
+    Parameters
+    ----------
+    problem : LargeProblem
+        The rows.
+    members : ndarray of shape (p,), or (p t,) with ``by_target``, or None
+        Labels: strengths are then a function of these alone.
+    metadata : Metadata or None
+        Columns of the user, beside the intrinsic ones.
+    by_target : bool
+        Whether classes have strengths of their own.
+    """
+
+    problem: LargeProblem
+    members: Array | None
+    metadata: Metadata | None
+    by_target: bool = False
+
+    def of(self, index: Array) -> Statistics:
+        """What some rows say."""
+        if self.members is not None:
+            return self._labels(self.members)
+        found = column_statistics(self.problem, index, self.by_target)
+        if self.metadata is None:
+            return found
+        given = self.metadata.of(self.problem.rows, index)
+        return replace(found, Z=np.hstack([found.Z, given]))
+
+    def _labels(self, members: Array) -> Statistics:
+        count = np.bincount(members)
+        t = self.problem.rows.n_targets if self.by_target else 1
+        labels = members.reshape(-1, t) if self.by_target else members
+        return Statistics(np.eye(len(count)), count / len(members), labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -11,47 +11,37 @@ import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.model_selection._average import Averaging, Choice, publish
+from skbilevel.model_selection._average import Choice, publish
 from skbilevel.model_selection._candidate_average import GuardResult
+from skbilevel.model_selection._guard_terms import GuardTerms
 from skbilevel.model_selection._held_out import HeldOut
-from skbilevel.model_selection._large_budget import (
-    LargeBudget,
-    MetadataMaker,
-    ceiling_of,
-)
+from skbilevel.model_selection._large_budget import LargeBudget
+from skbilevel.model_selection._large_columns import MetadataMaker
+from skbilevel.model_selection._large_paths import NetPaths
 from skbilevel.model_selection._large_rows import LargeProblem
 from skbilevel.model_selection._large_tuning import (
     DEVIATIONS,
     LargeTuning,
-    Paths,
     Tuned,
     choose_refined,
 )
-from skbilevel.model_selection._limits import Limits
-from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._paths import Candidates
-from skbilevel.model_selection._progress import Listener, Progress
-from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
-from skbilevel.model_selection._row_views import RowViews
+from skbilevel.model_selection._progress import Progress
+from skbilevel.model_selection._recipe import Recipe
+from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.problems import Loss
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import SharedOptimum
 
 
 def guarded_large(
-    views: RowViews,
+    terms: GuardTerms,
     loss: Loss,
     outer: Loss,
     offset: Array | None,
-    plan: NestedPlan,
-    averaging: Averaging,
-    members: Array | None = None,
-    metadata: Metadata | None = None,
-    limits: Limits | None = None,
     budget: LargeBudget | None = None,
     by_target: bool = False,
-    listener: Listener | None = None,
-    paths: Callable[[AugmentedRows], Paths] | None = None,
+    recipe: Recipe | None = None,
 ) -> GuardResult:
     """One shared strength, strengths that follow metadata, or an average of the two.
 
@@ -60,32 +50,21 @@ def guarded_large(
 
     Parameters
     ----------
-    views : RowViews
-        Rows of the full data and the folds; ``y`` holds class indicators, 0 and 1,
-        counts, amounts, or the targets of least squares.
+    terms : GuardTerms
+        Its rows hold class indicators, 0 and 1, counts, amounts, or the targets of
+        least squares. Outer folds are scored until they hold out enough rows; the
+        first few are the hold-outs of the full data. Metadata of the user stand beside
+        the intrinsic ones.
     loss, outer : Loss
         The loss inside, and the one that strengths are tuned and scored by.
     offset : ndarray of shape (n, t) or None
         Added to the linear predictions.
-    plan : NestedPlan
-        Outer folds are scored until they hold out enough rows; the first few are the
-        hold-outs of the full data.
-    averaging : Averaging
-        Rules of the choice.
-    members : ndarray of shape (p,), or (p t,) with ``by_target``, or None
-        Labels that share a strength.
-    metadata : Metadata or None
-        Columns of the user, beside the intrinsic ones.
-    limits : Limits or None
-        Box of the variances, and where metadata start.
     budget : LargeBudget or None
-        Limits of the work.
+        Limits of the work; None takes those of the recipe.
     by_target : bool
         Whether classes have strengths of their own.
-    listener : Listener or None
-        Is told every tuned training set, and may end the search.
-    paths : callable or None
-        Makes candidates of training sets of given rows, beside those that are tuned.
+    recipe : Recipe or None
+        Which candidates stand beside those that are tuned.
 
     Returns
     -------
@@ -103,13 +82,17 @@ def guarded_large(
     points of paths while they are made, and published strengths are as many as 110
     arrays (p,).
     """
-    budget, limits = budget or LargeBudget(), limits or Limits()
+    views, plan, recipe = terms.views, terms.plan, recipe or Recipe(elastic_net=0)
+    budget = budget or LargeBudget.of(loss, recipe)
+    has_paths = loss.constant_curvature and terms.members is None
 
     def tuning_of(rows: AugmentedRows) -> LargeTuning:
         problem = LargeProblem.of(rows, loss, outer, offset)
-        columns = MetadataMaker(problem, members, metadata, by_target)
-        more = None if paths is None else paths(rows)
-        return LargeTuning(problem, columns, budget, limits, paths=more)
+        columns = MetadataMaker(problem, terms.members, terms.metadata, by_target)
+        more = None
+        if has_paths and recipe.elastic_net:
+            more = NetPaths(rows, recipe.elastic_net, recipe.ratio)
+        return LargeTuning(problem, columns, budget, terms.limits, paths=more)
 
     tuning = tuning_of(views.full)
     scored = np.cumsum([len(index) for index in plan.held_out])
@@ -118,8 +101,7 @@ def guarded_large(
     if not views.same:
         used = [views.fold(j) for j in range(max(k, min(budget.holdouts, len(folds))))]
         folds = [replace(tuning_of(each.rows), view=each) for each in used]
-    guard = LargeGuard(tuning, folds, plan, averaging, members, limits, k)
-    return guard.run(Progress(listener))
+    return LargeGuard(terms, tuning, folds, k, perf_counter()).run()
 
 
 @record
@@ -128,69 +110,63 @@ class LargeGuard:
 
     Parameters
     ----------
+    terms : GuardTerms
+        What the guard is told.
     tuning : LargeTuning
         Makes candidates of the full data.
     folds : sequence of LargeTuning
         Makes those of the outer folds.
-    plan : NestedPlan
-        Outer folds.
-    averaging : Averaging
-        Rules of the choice.
-    members : ndarray of shape (p,) or None
-        Labels of columns that share a strength.
-    limits : Limits
-        Box of the published variances.
     k : int
         Number of outer folds that are scored.
+    began : float
+        When, by `time.perf_counter`.
     """
 
+    terms: GuardTerms
     tuning: LargeTuning
     folds: Sequence[LargeTuning]
-    plan: NestedPlan
-    averaging: Averaging
-    members: Array | None
-    limits: Limits
     k: int
+    began: float
 
-    def run(self, progress: Progress) -> GuardResult:
+    def run(self) -> GuardResult:
         """Tune and score the folds, choose, tune and solve the full data.
 
         Where the listener ends this early, the folds that are done decide, and the
         strengths of the first one are moved to the full data.
         """
-        began, plan = perf_counter(), self.plan
+        progress, plan = Progress(self.terms.listener), self.terms.plan
         progress.begin(self.k + 2)
         folds: list[Tuned] = []
 
         def shared(alone: Tuned) -> bool:
-            known = partial(self._alone, alone, began)
+            known = partial(self._alone, alone)
             return progress.tell("shared", known, "one strength, by the first fold")
 
         for tuning, s in zip(self.folds[: self.k], plan.outer, strict=False):
             tuned = tuning.fold(s, None if folds else shared)
             if progress.stopped:
-                return self._alone(tuned, began)
+                return self._alone(tuned)
             folds.append(self._solved(tuning, s, tuning.with_paths(tuned, s.rows)))
-            known = partial(self._conclude, tuple(folds), None, began)
+            known = partial(self._conclude, tuple(folds), None)
             text = f"candidates of {len(folds)} of {self.k} folds"
             if progress.tell("training set", known, text):
                 return known()
         # Metadata are gone before the paths, which need as much memory, are made.
         full = self.tuning.full(plan, folds[0], self.folds)
         full = self.tuning.with_paths(full, plan.full.rows)
-        known = partial(self._conclude, tuple(folds), full, began)
+        known = partial(self._conclude, tuple(folds), full)
         progress.tell("training set", known, "candidates of the full data")
         return known()
 
-    def _alone(self, tuned: Tuned, began: float) -> GuardResult:
+    def _alone(self, tuned: Tuned) -> GuardResult:
         """The shared strength of the first fold, which no held-out row has judged."""
         full, choice = self._moved(tuned), Choice.first(1)
-        seconds = perf_counter() - began
+        seconds = perf_counter() - self.began
         return self._result(full, tuned, choice, np.ones(1), np.nan, [], seconds)
 
     def _moved(self, first: Tuned) -> Tuned:
         """Strengths of the first fold for the full data."""
-        return self.tuning.moved(self.plan, first, self.folds[0].view)
+        return self.tuning.moved(self.terms.plan, first, self.folds[0].view)
 
     def _solved(self, tuning: LargeTuning, s: TrainingSet, tuned: Tuned) -> Tuned:
         """Candidates of one training set with their coefficients."""
@@ -203,14 +179,12 @@ class LargeGuard:
         }
         return replace(tuned, W={0: W, **rest, **tuned.W})
 
-    def _conclude(
-        self, folds: Sequence[Tuned], full: Tuned | None, began: float
-    ) -> GuardResult:
+    def _conclude(self, folds: Sequence[Tuned], full: Tuned | None) -> GuardResult:
         """Choose by some folds; publish the average."""
-        plan = self.plan
+        plan = self.terms.plan
         known = [map(f.working, range(len(f.v))) for f in folds]
         choice = self._choice(folds[0], self._predicted(known))
-        seconds = perf_counter() - began
+        seconds = perf_counter() - self.began
         full = self._moved(folds[0]) if full is None else full
         a = choice.weight
         published = [
@@ -229,11 +203,12 @@ class LargeGuard:
     def _choice(self, tuned: Tuned, held: HeldOut) -> Choice:
         """Weights of the candidates by what they predict for held-out rows."""
         refined = (DEVIATIONS,) == tuple(name for name, _ in tuned.names[2:])
-        return (choose_refined if refined else Averaging.choose)(self.averaging, held)
+        averaging = self.terms.averaging
+        return choose_refined(averaging, held) if refined else averaging.choose(held)
 
     def _predicted(self, working: Sequence[Iterable[Array]]) -> HeldOut:
         """What the candidates of the scored folds predict for held-out rows."""
-        held_out = self.plan.held_out[: len(working)]
+        held_out = self.terms.plan.held_out[: len(working)]
         eta, y = [], []
         for Ws, each, index in zip(working, self.folds, held_out, strict=False):
             fit = each.problem.score(index)
@@ -243,13 +218,13 @@ class LargeGuard:
         parts = (np.concatenate(held_out), np.concatenate(eta), np.concatenate(y))
         # The loss of least squares has a half that scores do not have.
         factor = 2.0 if outer.constant_curvature else 1.0
-        return HeldOut(*parts, outer, factor, rows.weight, self.plan.cluster)
+        return HeldOut(*parts, outer, factor, rows.weight, self.terms.plan.cluster)
 
     def _published(
         self, tuning: LargeTuning, index: Array, tuned: Tuned, a: Array
     ) -> tuple[Array, Array]:
         """Variances (p,) of an average of candidates, and working coefficients."""
-        layout = tuning.problem.layout
+        layout, terms = tuning.problem.layout, self.terms
         taken = [int(c) for c in np.flatnonzero(a)]
         W, start = {c: tuned.working(c) for c in taken if c in tuned.W}, None
         for c in taken:
@@ -263,10 +238,11 @@ class LargeGuard:
             w = sum(a[c] * layout.coefficients(W[c], tuned.variances(c)) for c in taken)
             grad = tuning.problem.fit(index).at(start).grad
             u = layout.spread(-np.asarray(grad, dtype=np.float64), 1)
-            ceiling = np.exp(ceiling_of(tuning.problem, index))
+            ceiling = np.exp(tuning.problem.ceiling(index))
             own = tuning.columns.by_target
-            v = np.minimum(publish(w[layout.n_free :], u, self.members, own), ceiling)
-        clipped = np.clip(v, self.limits.low, self.limits.high)
+            v = publish(w[layout.n_free :], u, terms.members, own)
+            v = np.minimum(v, ceiling)
+        clipped = np.clip(v, terms.limits.low, terms.limits.high)
         if len(taken) == 1 and np.array_equal(clipped, v):
             return v, W[taken[0]]
         return clipped, tuning.solve(index, clipped, start)
@@ -282,7 +258,7 @@ class LargeGuard:
         seconds: float,
     ) -> GuardResult:
         tuning, layout = self.tuning, self.tuning.problem.layout
-        index = self.plan.full.rows
+        index = self.terms.plan.full.rows
         v, W = self._published(tuning, index, full, a)
         W = tuning.solve(index, v, W, exact=True)
         fold_coef = [
@@ -290,7 +266,7 @@ class LargeGuard:
             for each, (v_k, W_k) in zip(self.folds, published, strict=False)
         ]
         shared = SharedOptimum.of(
-            [(full.center, first.shared.edge, ceiling_of(tuning.problem, index))]
+            [(full.center, first.shared.edge, tuning.problem.ceiling(index))]
         )
         p, t = layout.n_penalized, W.shape[1]
         coef = layout.coefficients(W, v)
@@ -302,12 +278,4 @@ class LargeGuard:
             np.empty((1, 0, p, t)),
             shared,
         )
-        return GuardResult(
-            v,
-            coef,
-            fold_coef,
-            choice,
-            candidates,
-            loss,
-            seconds,
-        )
+        return GuardResult(v, coef, fold_coef, choice, candidates, loss, seconds)

@@ -6,8 +6,7 @@ by working sets of columns: no Gram matrix of all columns is formed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,20 +19,12 @@ from skbilevel.model_selection._elastic_net import (
     relative_grid,
 )
 from skbilevel.model_selection._large_rows import LargeProblem
-from skbilevel.model_selection._large_tuning import PathPoint
-from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._refits import refits
-from skbilevel.problems import Centered, Design, Loss, RowsDataFit, Sweep, as_design
+from skbilevel.problems import Centered, Design, RowsDataFit, Sweep, as_design
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 
-
-def paths_of(
-    loss: Loss, recipe: Recipe, members: Array | None
-) -> Callable[[AugmentedRows], NetPaths] | None:
-    """Who makes the paths of rows; None where there are none."""
-    if not loss.constant_curvature or members is not None or not recipe.elastic_net:
-        return None
-    return partial(NetPaths, n_points=recipe.elastic_net, ratio=recipe.ratio)
+# A family, its hyperpenalty or place on a path, variances (p,), working coefficients.
+PathPoint = tuple[str, float, Array, Array]
 
 
 @record

@@ -35,6 +35,9 @@ from skbilevel.solvers import choose_regime, too_many_factors
 _DENSE_SIDE, _DENSE_ENTRIES = 500, 20_000_000
 # Up to this many columns, and fewer than rows, the guard forms Gram matrices.
 _GRAM_UP_TO = 1500
+# Variances whose product with the largest curvature of a column exceeds this are
+# beyond what products of so many bytes a number can tell from infinity.
+_SAFE = {4: 1e8, 8: 1e12}
 
 
 def is_large(rows: AugmentedRows) -> bool:
@@ -202,6 +205,20 @@ class LargeProblem:
         data = (X.data != 0).astype(np.float32)
         return sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
 
+    def ceiling(self, index: Array) -> float:
+        """Largest ``log v`` that is numerically safe."""
+        fit = self.fit(index)
+        squares = fit.design.column_squares(fit.weight)[self.layout.n_free :]
+        top = float(np.max(squares, initial=0.0))
+        safe = _SAFE[np.dtype(self.precision).itemsize]
+        return float(np.log(safe / top)) if top > 0 else 0.0
+
+    def weight_of(self, index: Array) -> Array:
+        """Weights (n,) of some rows, zero for the others."""
+        weight = np.zeros(self.rows.n_rows)
+        weight[index] = self.rows.weight[index]
+        return weight
+
     def fit(self, index: Array, exact: bool = False) -> RowsDataFit:
         """Some rows as a data fit."""
         return self._fit(index, self.loss, exact)
@@ -211,17 +228,14 @@ class LargeProblem:
         return self._fit(index, self.outer, False)
 
     def _fit(self, index: Array, loss: Loss, exact: bool) -> RowsDataFit:
-        weight = np.zeros(self.rows.n_rows)
-        weight[index] = self.rows.weight[index]
-        design = self.design if exact else self.fast
+        design, weight = self.design if exact else self.fast, self.weight_of(index)
         return RowsDataFit(design, self.rows.y, weight, None, loss, self.offset)
 
     def base(self, index: Array) -> Array | float:
         """``log v`` at which columns have the variance 1 in these rows, or zero."""
         if not self.rows.standardize:
             return 0.0
-        weight = np.zeros(self.rows.n_rows)
-        weight[index] = self.rows.weight[index]
+        weight = self.weight_of(index)
         total = max(float(weight.sum()), 1e-300)
         spread = self.layout.spread
         square = spread(self.design.column_squares(weight), 2)

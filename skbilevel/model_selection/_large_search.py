@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
+from skbilevel.model_selection._large_budget import LargeBudget
 from skbilevel.model_selection._large_columns import Shape
 from skbilevel.model_selection._large_rows import LargeProblem
 from skbilevel.model_selection._resampling import Pair
@@ -61,21 +62,20 @@ class HoldOut:
         return self.task.inner
 
     @classmethod
-    def of(cls, problem: LargeProblem, pair: Pair, shape: Shape) -> HoldOut:
-        """From rows."""
+    def of(
+        cls,
+        problem: LargeProblem,
+        pair: Pair,
+        shape: Shape,
+        start: Array | None = None,
+        view: View | None = None,
+    ) -> HoldOut:
+        """From rows; ``start`` is the base that the user gave."""
         train, valid = pair
         outer = problem.score(valid)
         task = Task(problem.fit(train), outer, float(outer.weight_sum))
-        return cls(problem, task, valid, shape, problem.base(train))
-
-
-@record
-class Solved:
-    """One hold-out: inner solution, adjoint and total loss."""
-
-    inner: InnerSolution
-    adjoint: Array
-    value: float
+        base = problem.base(train) if start is None else start
+        return cls(problem, task, valid, shape, base, view)
 
 
 @record
@@ -113,28 +113,19 @@ class MetadataSearch:
         Where losses are taken.
     center : float
         Shared ``log v``.
-    reach : tuple of float
-        How far ``log v`` may go below and above it.
     lam : float
         Weight of ``|beta|^2`` without the constant: of the mean squared departure
         from a shared strength.
-    solver : NewtonCG
-        Its limits make a solve exact or amortized.
-    accuracy : tuple of float
-        Tolerances of coefficients and adjoints.
-    trace : callable or None
-        Is told every point.
+    budget : LargeBudget
+        Limits of the work.
     box : tuple of float
         Where ``log v`` may be at all: the user's limits.
     """
 
     holdouts: Sequence[HoldOut]
     center: float
-    reach: tuple[float, float]
     lam: float
-    solver: NewtonCG
-    accuracy: tuple[float, float] = (1e-2, 0.1)
-    trace: Callable[[MetadataPoint], None] | None = None
+    budget: LargeBudget
     box: tuple[float, float] = (-np.inf, np.inf)
 
     def v(self, each: HoldOut, beta: Array) -> Array:
@@ -143,7 +134,7 @@ class MetadataSearch:
 
     def variances(self, shape: Shape, base: Array | float, beta: Array) -> Array:
         """Variances (p,) or (p, t) of columns of a given shape."""
-        log_v = self._log_v(np.clip(shape.shift(beta), *self.reach), base)
+        log_v = self._log_v(np.clip(shape.shift(beta), *self.budget.reach), base)
         return np.exp(np.clip(log_v, *self.box))
 
     def _log_v(self, shift: Array, base: Array | float) -> Array:
@@ -163,35 +154,38 @@ class MetadataSearch:
         loss, grad = 0.0, np.zeros(len(beta))
         kept, solutions = [], []
         for each, state in zip(self.holdouts, states, strict=True):
-            found = self._solve(each, beta, state)
-            state = (found.inner.state, found.adjoint)
+            inner, adjoint, value = self._solve(each, beta, state)
+            state = (inner.state, adjoint)
             in_v = self._in_variances(each, beta, state)
             grad += each.shape.pull(in_v * self._inside(each, beta)) / self._weight
-            loss += found.value / self._weight
+            loss += value / self._weight
             kept.append(state)
             if keep:
-                solutions.append(found.inner)
+                solutions.append(inner)
         slope = np.r_[0.0, beta[1:]]
         value = loss + self.lam * float(slope @ slope)
         grad += 2.0 * self.lam * slope
         point = MetadataPoint(value, grad, loss, tuple(kept), tuple(solutions))
-        if self.trace is not None:
-            self.trace(point)
+        if self.budget.trace is not None:
+            self.budget.trace(point)
         return point
 
     def next(self, beta: Array, point: MetadataPoint) -> MetadataPoint:
         """Evaluate, going on from an earlier point."""
         return self.at(beta, point.states)
 
-    def _solve(self, each: HoldOut, beta: Array, state: Any) -> Solved:
+    def _solve(
+        self, each: HoldOut, beta: Array, state: Any
+    ) -> tuple[InnerSolution, Array, float]:
+        """Inner solution, adjoint and total loss of a hold-out."""
         v = each.problem.layout.variances(self.v(each, beta))
         W, q = state
         # The first adjoint is accurate: later ones have no time to mend it.
-        solver = self.solver if q is not None else NewtonCG()
-        inner = solver.solve(each.task.inner, v, W, tol=self.accuracy[0])
+        solver = self.budget.tuning if q is not None else NewtonCG()
+        inner = solver.solve(each.task.inner, v, W, tol=self.budget.accuracy[0])
         outer = each.task.outer.at(inner.W)
-        adjoint = inner.system.solve(outer.grad, q, tol=self.accuracy[1])
-        return Solved(inner, adjoint.x, float(outer.value))
+        adjoint = inner.system.solve(outer.grad, q, tol=self.budget.accuracy[1])
+        return inner, adjoint.x, float(outer.value)
 
     def _in_variances(self, each: HoldOut, beta: Array, state: Any) -> Array:
         """Gradient of the total loss of a hold-out in its variances."""
@@ -221,7 +215,7 @@ class MetadataSearch:
     def _inside(self, each: HoldOut, beta: Array) -> Array:
         """``dv / d shape``: zero where it is clipped."""
         shift = each.shape.shift(beta)
-        inside = (shift > self.reach[0]) & (shift < self.reach[1])
+        inside = (shift > self.budget.reach[0]) & (shift < self.budget.reach[1])
         log_v = self._log_v(shift, each.base)
         inside &= (log_v > self.box[0]) & (log_v < self.box[1])
         return inside * self.v(each, beta)
@@ -310,8 +304,7 @@ def curvature_level(fit: RowsDataFit, n_free: int) -> float:
 
 def shared_path(
     holdouts: Sequence[HoldOut],
-    solver: NewtonCG,
-    tol: float,
+    budget: LargeBudget,
     box: tuple[float, float],
 ) -> SharedPoint:
     """Walk to weaker strengths until the hold-out loss hardly drops.
@@ -319,7 +312,7 @@ def shared_path(
     ``box`` limits ``log v``. Every point starts at the one before, which is what makes
     weak strengths cheap.
     """
-    layout = holdouts[0].problem.layout
+    layout, solver, tol = holdouts[0].problem.layout, budget.path, budget.tol[0]
     ones = np.ones(layout.n_penalized)
     total = sum(float(each.task.weight) for each in holdouts)
     fits = [each.train for each in holdouts]

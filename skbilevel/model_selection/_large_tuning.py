@@ -13,9 +13,9 @@ point of the search for ``beta`` has computed already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -23,17 +23,13 @@ from scipy import sparse
 from skbilevel._typing import Array
 from skbilevel.model_selection._average import Averaging, Choice
 from skbilevel.model_selection._held_out import HeldOut
-from skbilevel.model_selection._large_budget import (
-    LargeBudget,
-    MetadataMaker,
-    ceiling_of,
-    inner_pair,
-)
+from skbilevel.model_selection._large_budget import LargeBudget
 from skbilevel.model_selection._large_columns import (
     Coordinates,
-    Shape,
+    MetadataMaker,
     Statistics,
 )
+from skbilevel.model_selection._large_paths import NetPaths
 from skbilevel.model_selection._large_rows import LargeProblem
 from skbilevel.model_selection._large_search import (
     HoldOut,
@@ -43,7 +39,7 @@ from skbilevel.model_selection._large_search import (
     shared_path,
 )
 from skbilevel.model_selection._limits import Limits
-from skbilevel.model_selection._resampling import NestedPlan, Pair, TrainingSet
+from skbilevel.model_selection._resampling import NestedPlan, TrainingSet
 from skbilevel.model_selection._row_views import View
 from skbilevel.problems import transfer
 from skbilevel.problems._target_features import by_columns
@@ -108,16 +104,6 @@ TUNED = ("shared", "metadata", "groups", DEVIATIONS)
 _FAR = 700.0
 # Conjugate-gradient steps on each derivative in the first model of a search.
 _CURVATURE_STEPS = 5
-
-# A family, its hyperpenalty or place on a path, variances (p,), working coefficients.
-PathPoint = tuple[str, float, Array, Array]
-
-
-class Paths(Protocol):
-    """Candidates that come with their coefficients, beside those that are tuned."""
-
-    def of(self, problem: LargeProblem, index: Array) -> Iterable[PathPoint]:
-        """Points of the paths of some rows: as many for all rows."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +172,7 @@ class LargeTuning:
     view : View or None
         Where the columns of a fold are among those of the full data; None if they are
         the same.
-    paths : Paths or None
+    paths : NetPaths or None
         More candidates.
     """
 
@@ -195,7 +181,7 @@ class LargeTuning:
     budget: LargeBudget
     limits: Limits = field(default_factory=Limits)
     view: View | None = None
-    paths: Paths | None = None
+    paths: NetPaths | None = None
 
     def _weight(self, index: Array) -> float:
         return float(self.problem.rows.weight[index].sum())
@@ -205,16 +191,8 @@ class LargeTuning:
     ) -> MetadataSearch:
         budget = self.budget
         held_out = sum(float(each.task.weight) for each in holdouts)
-        return MetadataSearch(
-            holdouts,
-            center,
-            budget.reach,
-            budget.penalty(held_out) * null,
-            budget.tuning,
-            budget.accuracy,
-            budget.trace,
-            self._box(np.inf),
-        )
+        lam = budget.penalty(held_out) * null
+        return MetadataSearch(holdouts, center, lam, budget, self._box(np.inf))
 
     def _box(self, ceiling: float) -> tuple[float, float]:
         """Where ``log v`` may be: the user's word counts more than the ceiling."""
@@ -235,10 +213,6 @@ class LargeTuning:
         total = np.bincount(labels.ravel(), start.ravel(), minlength=len(found.Z))
         return np.asarray((total / np.bincount(labels.ravel()))[labels])
 
-    def _holdout(self, pair: Pair, shape: Shape, start: Array | None) -> HoldOut:
-        made = HoldOut.of(self.problem, pair, shape)
-        return made if start is None else replace(made, base=start)
-
     def fold(
         self, s: TrainingSet, tell: Callable[[Tuned], bool] | None = None
     ) -> Tuned:
@@ -246,38 +220,52 @@ class LargeTuning:
 
         ``tell`` hears of the shared strength, and may say that it is enough.
         """
-        problem, budget = self.problem, self.budget
-        pair = inner_pair(s)
+        problem, budget, pair = self.problem, self.budget, s.hold_out
         found = self.columns.of(s.rows)
         coordinates = Coordinates.of(found)
         shape = coordinates.apply(self.columns.of(pair[0]))
         holdout = HoldOut.of(problem, pair, shape)
-        box = self._box(ceiling_of(problem, s.rows))
-        shared = shared_path([holdout], budget.path, budget.tol[0], box)
+        shared = shared_path([holdout], budget, self._box(problem.ceiling(s.rows)))
         # Strengths are those of a mean loss: more rows need less of a penalty each.
         ratio = self._weight(pair[0]) / self._weight(s.rows)
         center = shared.log_v + float(np.log(ratio))
-        full_shape, start = coordinates.apply(found), np.zeros(shape.size)
+        beta, none = np.zeros(shape.size), np.empty((0, 0))
+        tuned = Tuned([], [], {}, shared, center, coordinates, beta, none)
         if tell is not None:
-            v = self._variances(s.rows, center, full_shape, start, None, None)[:1]
-            names, none = [("shared", np.nan)], np.empty((0, 0))
-            alone = Tuned(names, v, {}, shared, center, coordinates, start, none)
+            v = self._variances(s.rows, tuned, found, None)[:1]
+            alone = replace(tuned, names=[("shared", np.nan)], v=v)
             if tell(alone):
                 return alone
-        begin = self._start(found, shared.log_v)
-        holdout = self._holdout(pair, shape, begin)
+        start = self._start(found, shared.log_v)
+        if start is not None:
+            holdout = replace(holdout, base=start)
         search = self._search([holdout], shared.log_v, shared.null)
         states = [(W, None) for W in shared.states]
-        point = search.at(start, states, keep=True)
-        B = search.curvature(start, point, _CURVATURE_STEPS)
+        point = search.at(beta, states, keep=True)
+        B = search.curvature(beta, point, _CURVATURE_STEPS)
         # Linear systems are long: they are kept for this one point only.
         point = replace(point, solutions=())
-        region = BallRegion(tol=budget.gain * shared.null)
-        beta, point = region.minimize(search.next, start, point, B, budget.steps[0])
+        tuned = replace(tuned, curvature=B, start=start)
+        return self._walked(search, tuned, point, found, s.rows, budget.steps[0])
+
+    def _walked(
+        self,
+        search: MetadataSearch,
+        tuned: Tuned,
+        point: MetadataPoint,
+        found: Statistics,
+        index: Array,
+        n_steps: int,
+    ) -> Tuned:
+        """The end of a search for some rows, of which ``found`` are the statistics."""
+        null = tuned.shared.null
+        region = BallRegion(tol=self.budget.gain * null)
+        beta, point = region.minimize(
+            search.next, tuned.beta, point, tuned.curvature, n_steps
+        )
         free = self._deviations(search, beta, point, found)
-        v = self._variances(s.rows, center, full_shape, beta, free, begin)
-        names = self._names(free, shared.null)
-        return Tuned(names, v, {}, shared, center, coordinates, beta, B, begin)
+        tuned = replace(tuned, names=self._names(free, null), W={}, beta=beta)
+        return replace(tuned, v=self._variances(index, tuned, found, free))
 
     def _names(self, free: Deviations | None, null: float) -> list[tuple[str, float]]:
         second = "metadata" if self.columns.members is None else "groups"
@@ -288,7 +276,7 @@ class LargeTuning:
         """The points of the paths of the same rows behind what was tuned."""
         points = [] if self.paths is None else self.paths.of(self.problem, index)
         names, v, W = list(tuned.names), list(tuned.v), dict(tuned.W)
-        high = np.exp(self._box(ceiling_of(self.problem, index))[1])
+        high = np.exp(self._box(self.problem.ceiling(index))[1])
         for name, value, own, working in points:
             clipped = np.clip(own, self.limits.low, high)
             if np.array_equal(clipped, own):
@@ -312,21 +300,17 @@ class LargeTuning:
         return Deviations.of(slope, found.emphasis, largest)
 
     def _variances(
-        self,
-        index: Array,
-        center: float,
-        shape: Shape,
-        beta: Array,
-        free: Deviations | None,
-        start: Array | None,
+        self, index: Array, tuned: Tuned, found: Statistics, free: Deviations | None
     ) -> list[Array]:
         """One array (p,) or (p, t) for each candidate."""
-        base, search = self.problem.base(index), self._search([], center, 0.0)
-        v = [search.variances(shape, base, np.zeros(len(beta)))]
-        v.append(search.variances(shape, base if start is None else start, beta))
+        base, search = self.problem.base(index), self._search([], tuned.center, 0.0)
+        shape = tuned.coordinates.apply(found)
+        v = [search.variances(shape, base, np.zeros(len(tuned.beta)))]
+        start = base if tuned.start is None else tuned.start
+        v.append(search.variances(shape, start, tuned.beta))
         if free is not None:
             v.append(v[1] * np.exp(free.delta))
-        low, high = np.exp(self._box(ceiling_of(self.problem, index)))
+        low, high = np.exp(self._box(self.problem.ceiling(index)))
         return [np.clip(each, low, high) for each in v]
 
     def solve(
@@ -338,51 +322,42 @@ class LargeTuning:
         working = self.problem.layout.variances(v)
         return np.asarray(NewtonCG().solve(fit, working, start, tol=tol).W)
 
+    def _shift(self, plan: NestedPlan, n_folds: int) -> float:
+        """What ``log v`` of the first folds is to be moved by for the full data."""
+        weight = np.mean([self._weight(s.rows) for s in plan.outer[:n_folds]])
+        factor = transfer(1.0, float(weight), self._weight(plan.full.rows))
+        return float(np.log(factor))
+
     def moved(self, plan: NestedPlan, first: Tuned, view: View | None) -> Tuned:
         """Strengths of the first fold in units of the full data, not tuned on them.
 
         ``view`` is that of the fold; columns that it lacks get no strength by a path.
         """
-        index = plan.full.rows
-        weight = self._weight(plan.outer[0].rows)
-        shift = np.log(transfer(1.0, weight, self._weight(index)))
-        center = first.center + float(shift)
-        shape = first.coordinates.apply(self.columns.of(index))
-        v = self._variances(index, center, shape, first.beta, None, first.start)
+        index, shift = plan.full.rows, self._shift(plan, 1)
+        made = replace(first, center=first.center + shift, W={})
+        v = self._variances(index, made, self.columns.of(index), None)
         # Free deviations belong to the fold: without them, metadata take their place.
         tuned = sum(name in TUNED for name, _ in first.names)
         v = [*v, v[-1]][:tuned]
         for c in range(tuned, len(first.v)):
             own = first.variances(c) * np.exp(shift)
             v.append(own if view is None else view.pull(own, len(v[0])))
-        return replace(first, v=v, W={}, center=center)
+        return replace(made, v=v)
 
     def full(
         self, plan: NestedPlan, first: Tuned, folds: Sequence[LargeTuning]
     ) -> Tuned:
         """On the outer folds, going on from the first one's strengths."""
-        budget = self.budget
-        take = min(budget.holdouts, len(plan.outer))
+        take, index = min(self.budget.holdouts, len(plan.outer)), plan.full.rows
         holdouts = []
         pairs = zip(folds, plan.outer[:take], plan.held_out[:take], strict=False)
         for fold, s, valid in pairs:
             shape = first.coordinates.apply(fold.columns.of(s.rows))
-            made = fold._holdout((s.rows, valid), shape, first.start)
-            holdouts.append(replace(made, view=fold.view))
+            own = fold.problem, (s.rows, valid), shape, first.start, fold.view
+            holdouts.append(HoldOut.of(*own))
         search = self._search(holdouts, first.center, first.shared.null)
         states: list[Any] = [(first.working(1), None)] + [(None, None)] * (take - 1)
         point = search.at(first.beta, states)
-        region = BallRegion(tol=budget.gain * first.shared.null)
-        beta, point = region.minimize(
-            search.next, first.beta, point, first.curvature, budget.steps[1]
-        )
-        index = plan.full.rows
-        weight = float(np.mean([self._weight(s.rows) for s in plan.outer[:take]]))
-        shift = np.log(transfer(1.0, weight, self._weight(index)))
-        center = first.center + float(shift)
-        found = self.columns.of(index)
-        free = self._deviations(search, beta, point, found)
-        shape = first.coordinates.apply(found)
-        v = self._variances(index, center, shape, beta, free, first.start)
-        names = self._names(free, first.shared.null)
-        return replace(first, names=names, v=v, W={}, center=center, beta=beta)
+        found, n_steps = self.columns.of(index), self.budget.steps[1]
+        tuned = replace(first, center=first.center + self._shift(plan, take))
+        return self._walked(search, tuned, point, found, index, n_steps)

@@ -30,7 +30,7 @@ _CEILING = 28.0
 # Family, hyperpenalty, and strengths (F, g) of a candidate.
 Point = tuple[str, float, Array]
 # Hears a family and a maker of the candidates so far; True ends the search.
-OnFamily = Callable[[str, Callable[[], Any]], bool]
+OnFamily = Callable[[str, Callable[[], "Candidates"]], bool]
 
 
 @record
@@ -57,6 +57,18 @@ class Candidates:
     w: Array
     shared: SharedOptimum
 
+    def behind(
+        self, family: Sequence[str], value: Array, v: Array, w: Array
+    ) -> Candidates:
+        """The same, and others behind them."""
+        return Candidates(
+            (*self.family, *family),
+            np.concatenate([self.value, value]),
+            np.concatenate([self.v, v], axis=1),
+            np.concatenate([self.w, w], axis=1),
+            self.shared,
+        )
+
     def average(self, weight: Array) -> Array:
         """Weighted sum (F, p, t) of the coefficients."""
         return np.asarray(np.tensordot(weight, self.w, axes=(0, 1)))
@@ -68,25 +80,24 @@ def make_candidates(
     strengths: Strengths,
     metadata: Metadata | None = None,
     limits: Limits | None = None,
-    tell: OnFamily | None = None,
-) -> Candidates:
+) -> Iterator[tuple[str, Callable[[], Candidates]]]:
     """Paths from the best shared strength outwards, in every training set.
 
-    ``tell`` hears of every family whose points are known, and may say that these are
-    enough.
+    One family after the other, each with what solves all that is known by then. The
+    last one has no name: with it all candidates are known.
     """
     limits = limits or Limits()
     shared = trainer.shared(recipe.shared)
     made: list[Point] = []
     for points in _families(trainer, recipe, strengths, metadata, limits, shared):
         made += points
-        known = partial(_solved, trainer, tuple(made), strengths, shared)
-        if tell is not None and points and tell(points[0][0], known):
-            return known()
-    solved = _solved(trainer, made, strengths, shared)
+        if points:
+            yield points[0][0], partial(_solved, trainer, (*made,), strengths, shared)
+    solved = partial(_solved, trainer, made, strengths, shared)
     if recipe.elastic_net and strengths.A is None:
-        return _with_elastic_net(trainer, recipe, limits, solved)
-    return solved
+        yield "", lambda: _with_elastic_net(trainer, recipe, limits, solved())
+    else:
+        yield "", solved
 
 
 def _families(
@@ -146,13 +157,7 @@ def _with_elastic_net(
         if not limits.open:
             v = limits.clip(trainer, v)
             w = trainer.solve(v)
-        made = Candidates(
-            (*made.family, *[family] * n_points),
-            np.concatenate([made.value, np.arange(n_points)]),
-            np.concatenate([made.v, v], 1),
-            np.concatenate([made.w, w], 1),
-            made.shared,
-        )
+        made = made.behind([family] * n_points, np.arange(n_points), v, w)
     return made
 
 

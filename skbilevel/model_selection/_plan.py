@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,49 +71,42 @@ class PlanRequest:
         """Halvings of some rows, where they are of use."""
         return halvings(rows, sides) if self.halves else []
 
-    def strata_of(self, rows: Array) -> Array | None:
-        """Labels of some rows."""
-        return None if self.strata is None else self.strata[rows]
-
 
 def default_plan(request: PlanRequest, n_folds: int) -> NestedPlan:
     """Shuffled K-fold, twice where rows are few."""
-    n, strata = request.n_rows, request.strata
+    n, strata, n_folds = request.n_rows, request.strata, min(n_folds, request.n_rows)
     few = n < _REPEAT_BELOW and not request.inner_folds
     # Folds of one row, or nearly, are the same when they are drawn again.
     few = few and 2 * n_folds <= n
     n_halvings = 5 if n < _HALVINGS_BELOW else 2
     sides = random_sides(n, n_halvings, request.rng, strata)
-    outer, held_out = [], []
-    for _ in range(2 if few else 1):
-        label = fold_labels(n, min(n_folds, n), request.rng, strata)
-        for k in range(min(n_folds, n)):
-            train = np.flatnonzero(label != k)
-            shared = leave_one_unit_out(train, label) if request.inner_folds else None
-            outer.append(TrainingSet(train, request.halvings(train, sides), shared))
-            held_out.append(np.flatnonzero(label == k))
-    cell = None
-    if n >= ONE_PASS_FROM:
-        cell = label
-        if request.halves:
-            pattern = sides.T @ (1 << np.arange(len(sides)))
-            cell = label * (1 << len(sides)) + pattern
-        if (cell.max() + 1) * 8 * request.width**2 > CELL_BYTES:
-            cell = None
-    rows = np.arange(n)
-    shared = leave_one_unit_out(rows, label) if request.inner_folds else None
-    full = TrainingSet(rows, request.halvings(rows, sides), shared)
-    plan = NestedPlan(full, outer, held_out, cell, rows)
-    return plan if cell is None else _shared_by_folds(plan, label)
+    labels = [
+        fold_labels(n, n_folds, request.rng, strata) for _ in range(2 if few else 1)
+    ]
+    cell = _cells_of(labels[-1], sides, request)
+    # Shared strengths by the folds inside need no pass over the rows.
+    by_folds = request.inner_folds or cell is not None
+
+    def make(rows: Array, label: Array) -> TrainingSet:
+        shared = leave_one_unit_out(rows, label) if by_folds else None
+        return TrainingSet(rows, request.halvings(rows, sides), shared)
+
+    rows, outer, held_out = np.arange(n), list[TrainingSet](), list[Array]()
+    for label in labels:
+        outer += [make(np.flatnonzero(label != k), label) for k in range(n_folds)]
+        held_out += [np.flatnonzero(label == k) for k in range(n_folds)]
+    return NestedPlan(make(rows, labels[-1]), outer, held_out, cell, rows)
 
 
-def _shared_by_folds(plan: NestedPlan, label: Array) -> NestedPlan:
-    """Choose shared strengths by the folds inside: no pass over the rows."""
-
-    def inside(training: TrainingSet) -> TrainingSet:
-        return replace(training, shared=leave_one_unit_out(training.rows, label))
-
-    return replace(plan, full=inside(plan.full), outer=[inside(s) for s in plan.outer])
+def _cells_of(label: Array, sides: Array, request: PlanRequest) -> Array | None:
+    """Cells for one pass over many rows, where their moments fit."""
+    if len(label) < ONE_PASS_FROM:
+        return None
+    if request.halves:
+        pattern = sides.T @ (1 << np.arange(len(sides)))
+        label = label * (1 << len(sides)) + pattern
+    fit = (label.max() + 1) * 8 * request.width**2 <= CELL_BYTES
+    return label if fit else None
 
 
 def split_plan(
@@ -182,7 +174,7 @@ def _folds_inside(request: PlanRequest, rows: Array, unit: Array) -> list[Pair]:
     labels, first, inverse = np.unique(
         unit[rows], return_index=True, return_inverse=True
     )
-    strata = request.strata_of(rows[first])
+    strata = None if request.strata is None else request.strata[rows[first]]
     n_folds = min(_INNER_FOLDS, len(labels))
     fold = fold_labels(len(labels), n_folds, request.rng, strata)
     label = np.full(request.n_rows, -1)

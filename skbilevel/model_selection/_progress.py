@@ -34,11 +34,6 @@ class Step:
     text: str = ""
     info: IterInfo | None = None
 
-    def then(self, finish: Callable[[Any], Any]) -> Step:
-        """The same step of a search whose result goes through ``finish``."""
-        state = self.state
-        return replace(self, state=lambda: finish(state()))
-
 
 class Listener(Protocol):
     """Who is told."""
@@ -67,9 +62,12 @@ class MappedListener:
 
     def step(self, step: Step) -> bool:
         """Pass on, finished."""
-        if self.words is not None:
-            step = replace(step, text=self.words(step))
-        return self.listener.step(step.then(self.finish))
+        text = step.text if self.words is None else self.words(step)
+
+        def state() -> Any:
+            return self.finish(step.state())
+
+        return self.listener.step(replace(step, state=state, text=text))
 
 
 class Progress:

@@ -12,6 +12,9 @@ from skbilevel._typing import Array
 
 Pair = tuple[Array, Array]
 
+# Two bits each, beside a number of rows.
+_SPLITS_OF_A_CODE = 15
+
 
 @record
 class TrainingSet:
@@ -30,6 +33,18 @@ class TrainingSet:
     rows: Array
     halves: Sequence[Pair]
     shared: Sequence[Pair] | None
+
+    @property
+    def hold_out(self) -> Pair:
+        """The first of the inner folds or halves; every fourth row without any.
+
+        A plan has none where its units cannot be divided.
+        """
+        for pairs in (self.shared, self.halves):
+            if pairs:
+                return pairs[0]
+        valid = np.arange(len(self.rows)) % 4 == 3
+        return self.rows[~valid], self.rows[valid]
 
     def in_positions(self, n_rows: int) -> TrainingSet:
         """The same set, rows numbered by their places in ``rows``."""
@@ -85,15 +100,14 @@ def random_sides(
     return np.stack(sides).astype(bool)
 
 
-def both_ways(rows: Array, side: Array) -> list[Pair]:
-    """The two pairs of one halving of ``rows``; none where a side is empty."""
-    a, b = rows[side[rows]], rows[~side[rows]]
-    return [(a, b), (b, a)] if len(a) and len(b) else []
-
-
 def halvings(rows: Array, sides: Array) -> list[Pair]:
-    """Pairs of all halvings restricted to ``rows``."""
-    return [pair for side in sides for pair in both_ways(rows, side)]
+    """Halvings of ``rows``, both ways; none where a side is empty."""
+    pairs: list[Pair] = []
+    for side in sides:
+        a, b = rows[side[rows]], rows[~side[rows]]
+        if len(a) and len(b):
+            pairs += [(a, b), (b, a)]
+    return pairs
 
 
 def forward_pairs(rows: Array, n_splits: int) -> list[Pair]:
@@ -114,12 +128,14 @@ def leave_one_unit_out(rows: Array, unit: Array) -> list[Pair]:
 
 def membership_atoms(n_rows: int, splits: Sequence[Pair]) -> Array:
     """Rows with the same place in every split share an atom."""
-    pattern = np.zeros((n_rows, 2 * len(splits)), dtype=bool)
+    code = np.zeros(n_rows, dtype=np.int64)
     for k, (train, valid) in enumerate(splits):
-        pattern[train, 2 * k] = True
-        pattern[valid, 2 * k + 1] = True
-    _, atom = np.unique(pattern, axis=0, return_inverse=True)
-    return np.asarray(atom).ravel()
+        if k % _SPLITS_OF_A_CODE == 0:
+            code = np.unique(code, return_inverse=True)[1].ravel()
+        code *= 4
+        code[train] += 2
+        code[valid] += 1
+    return np.asarray(np.unique(code, return_inverse=True)[1]).ravel()
 
 
 def fold_labels(

@@ -181,7 +181,7 @@ class TaskGuard:
             items = [(mask,) for mask in each_fold(fold)]
             models = (
                 map_threads(fit, items, self.n_jobs)
-                if self._pooled()
+                if self.n_jobs not in (None, 1)
                 else [fit(*item) for item in items]
             )
             for size in (*self.sizes, HALF):
@@ -207,9 +207,6 @@ class TaskGuard:
         chosen = (np.arange(len(loss)) == best).astype(float)
         plain = np.concatenate([each.losses[best] for each in judged])
         return Choice(loss, error, chosen), float(plain @ weight / weight.sum())
-
-    def _pooled(self) -> bool:
-        return self.n_jobs not in (None, 1)
 
     def _without(
         self, known: tuple[FoundStrengths, ...], mask: Array

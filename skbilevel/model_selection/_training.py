@@ -114,11 +114,7 @@ class LeastSquaresTrainer:
 
 
 class Trainer(Protocol):
-    """F training sets of the same problem.
-
-    ``weight`` (F,) are sums of row weights, ``variance`` (F,) total variances of the
-    swept targets.
-    """
+    """F training sets of the same problem."""
 
     @property
     def rows(self) -> AugmentedRows:
@@ -131,14 +127,6 @@ class Trainer(Protocol):
     @property
     def penalty(self) -> Penalty:
         """The penalty at strengths of one."""
-
-    @property
-    def weight(self) -> Array:
-        """Sums of row weights."""
-
-    @property
-    def variance(self) -> Array:
-        """Total variances of the swept targets."""
 
     def shared(self, criterion: str) -> SharedOptimum:
         """The best shared strengths."""

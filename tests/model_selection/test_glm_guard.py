@@ -16,6 +16,7 @@ from skbilevel.model_selection._glm_shared import shared_path
 from skbilevel.model_selection._glm_solve import TrainingProblem
 from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._guard import guarded_strengths, with_classes
+from skbilevel.model_selection._guard_terms import GuardTerms
 from skbilevel.model_selection._limits import Limits
 from skbilevel.model_selection._paths import make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan
@@ -42,6 +43,12 @@ FAMILIES = {
     "classes": GLMFamily(SoftmaxLoss(), SoftmaxLoss(), None),
     "counts": GLMFamily(PoissonLoss(), PoissonLoss(), None),
 }
+
+
+def all_candidates(*given):
+    """What is made in the end."""
+    *_, (_, known) = make_candidates(*given)
+    return known()
 
 
 def make(kind, n=60, p=6, seed=0):
@@ -79,7 +86,7 @@ def trainer_of(kind, p=6):
 @pytest.mark.parametrize("p", [6, 90])
 def test_candidates_are_solutions_at_their_strengths(kind, p):
     trainer = trainer_of(kind, p)
-    made = make_candidates(trainer, FEW, Strengths())
+    made = all_candidates(trainer, FEW, Strengths())
     problem, base = trainer.problem, trainer.problem.solve_shared(1.0)
     for v, w in zip(made.v[0], made.w[0], strict=True):
         fine = problem.solve(v, base, rough=False)
@@ -136,7 +143,7 @@ def test_paths_in_stacks_are_those_of_newton(kind, patience, monkeypatch):
 @pytest.mark.parametrize("p", [6, 90])
 def test_candidates_of_every_class_are_solutions(p):
     trainer = trainer_of("classes", p)
-    shared = make_candidates(trainer, FEW, Strengths())
+    shared = all_candidates(trainer, FEW, Strengths())
     made = with_classes(trainer, shared, FEW, Strengths(), Limits())
     n, both = shared.v.shape[1], made.v.shape[1]
     assert both == 2 * n - 1 == len(made.family) == len(made.value)
@@ -183,7 +190,7 @@ def test_no_leak_to_the_bit(kind, p):
         family = FAMILIES[kind]
         glm = GLMRows(each, family.loss, family.offset)
         trainer = GLMTrainer(glm, training)
-        made = make_candidates(trainer, FEW, Strengths())
+        made = all_candidates(trainer, FEW, Strengths())
         if kind == "classes":
             made = with_classes(trainer, made, FEW, Strengths(), Limits())
         found.append(made)
@@ -211,9 +218,8 @@ def test_the_shared_strength_of_a_fold_is_chosen_by_the_other_folds(kind, p):
 def test_what_is_published_is_a_solution(kind, p):
     rows, plan = make(kind, p=p)
     family, averaging = FAMILIES[kind], Averaging(temperature=2.0, nats=True)
-    found = guarded_strengths(
-        RowViews(rows), plan, FEW, averaging, Strengths(), None, None, None, family
-    )
+    terms = GuardTerms(RowViews(rows), plan, averaging)
+    found = guarded_strengths(terms, FEW, Strengths(), family)
     assert (found.v >= 0).all()
     assert_array_equal(found.coef[1:][found.v == 0], 0.0)
     eta = rows.X @ found.coef[1:] + found.coef[0]
@@ -296,7 +302,7 @@ def test_rows_of_weight_zero_are_not_there(p):
         plan = default_plan(request, 3)
         glm = GLMRows(some, family.loss, family.offset)
         recipe = Recipe(half=(), evidence=(1.0, 0.3), elastic_net=0)
-        made = make_candidates(GLMTrainer(glm, plan.full), recipe, Strengths())
+        made = all_candidates(GLMTrainer(glm, plan.full), recipe, Strengths())
         assert made.family == ("shared", "evidence", "evidence")
         assert np.ptp(np.log(made.v[0, -1])) > 0.1
         found.append(made.v)
@@ -324,7 +330,7 @@ def test_wide_sets_read_their_own_rows_and_meet_no_point_twice(monkeypatch):
     monkeypatch.setattr(Kernels, "_product", count_kernels)
     monkeypatch.setattr(KernelEvidence, "value_grad_curvature", count_points)
     recipe = replace(FEW, evidence=(1.0, 0.3, 0.1))
-    make_candidates(trainer, recipe, Strengths())
+    all_candidates(trainer, recipe, Strengths())
     assert np.shares_memory(trainer._working.kernel_rows.X, trainer.problem.X)
     assert len(points) == len(set(points)) > 3
     # The start needs the kernel of one variance only, as the shared strength does,

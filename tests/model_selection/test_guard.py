@@ -16,6 +16,7 @@ from skbilevel.model_selection._candidate_average import _strengths_of
 from skbilevel.model_selection._dual import KernelTrainer
 from skbilevel.model_selection._family import LeastSquares
 from skbilevel.model_selection._guard import guarded_strengths
+from skbilevel.model_selection._guard_terms import GuardTerms
 from skbilevel.model_selection._paths import make_candidates
 from skbilevel.model_selection._plan import PlanRequest, default_plan, split_plan
 from skbilevel.model_selection._primal import MomentTrainer
@@ -29,9 +30,19 @@ from skbilevel.problems._ridge import solve_moments
 FEW = Recipe(half=(1.0, 0.1), evidence=(1.0,), elastic_net=4)
 
 
+def all_candidates(*given):
+    """What is made in the end."""
+    *_, (_, known) = make_candidates(*given)
+    return known()
+
+
 def request(rows, groups=None, seed=0):
     rng = np.random.default_rng(seed)
     return PlanRequest(rows.n_rows, rows.width, groups, rng)
+
+
+def terms_of(rows, plan):
+    return GuardTerms(RowViews(rows), plan, Averaging())
 
 
 def plan_of(kind, rows):
@@ -72,7 +83,7 @@ def candidates_of_fold(rows, plan, fold, strengths=None):
         if place >= size:
             place -= size
             continue
-        found = make_candidates(trainer, FEW, strengths or Strengths())
+        found = all_candidates(trainer, FEW, strengths or Strengths())
         w = trainer.full_coefficients(found.w)
         return type(trainer), found.v[place], w[place]
     raise AssertionError("no such fold")
@@ -136,9 +147,10 @@ def test_the_training_rows_do_matter(make_rows):
 def test_one_pass_is_the_direct_route(make_rows):
     rows = make_rows(5200, 6, weighted=True, t=2)
     plan = plan_of("default", rows)
-    args = (FEW, Averaging(), Strengths())
-    once = guarded_strengths(RowViews(rows), plan, *args)
-    anew = guarded_strengths(RowViews(rows), replace(plan, cell=None), *args)
+    once, anew = (
+        guarded_strengths(terms_of(rows, each), FEW, Strengths())
+        for each in (plan, replace(plan, cell=None))
+    )
     assert_allclose(once.coef, anew.coef, rtol=1e-7, atol=1e-9)
     assert_allclose(once.choice.loss, anew.choice.loss, rtol=1e-9)
 
@@ -151,9 +163,7 @@ def test_primal_is_dual(make_rows, monkeypatch):
     found = []
     for kernel in (False, True):
         monkeypatch.setattr(module, "in_kernels", lambda *args, k=kernel: k)
-        found.append(
-            guarded_strengths(RowViews(rows), plan, recipe, Averaging(), Strengths())
-        )
+        found.append(guarded_strengths(terms_of(rows, plan), recipe, Strengths()))
     primal, dual = found
     # The shared strength is exact; its step on halves is solved by CG in the dual.
     assert_allclose(primal.choice.loss[0], dual.choice.loss[0], rtol=1e-8)
@@ -164,7 +174,7 @@ def test_published_variances_give_the_published_coefficients(make_rows, explicit
     for shape, setting in [((60, 8), {"free": (1,)}), ((40, 60), {"t": 2})]:
         rows = make_rows(*shape, weighted=True, **setting)
         plan = plan_of("default", rows)
-        found = guarded_strengths(RowViews(rows), plan, FEW, Averaging(), Strengths())
+        found = guarded_strengths(terms_of(rows, plan), FEW, Strengths())
         expected = explicit_ridge(rows, plan.full.rows, found.v)
         scale = abs(expected).max()
         assert_allclose(found.coef, expected, rtol=1e-6, atol=1e-7 * scale)
@@ -176,7 +186,7 @@ def test_published_variances_give_the_published_coefficients(make_rows, explicit
 def test_nested_score_is_that_of_the_published_folds(make_rows):
     rows = make_rows(60, 8)
     plan = plan_of("explicit", rows)
-    found = guarded_strengths(RowViews(rows), plan, FEW, Averaging(), Strengths())
+    found = guarded_strengths(terms_of(rows, plan), FEW, Strengths())
     total = 0.0
     for index, coef in zip(plan.held_out, found.fold_coef, strict=True):
         total += ((rows.targets(index) - rows.predict(index, coef)) ** 2).sum()

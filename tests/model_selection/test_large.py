@@ -9,7 +9,8 @@ from sklearn.linear_model import Ridge
 
 from skbilevel import BilevelRidgeCV
 from skbilevel.model_selection._dual import KernelTrainer
-from skbilevel.model_selection._large_budget import LargeBudget, MetadataMaker
+from skbilevel.model_selection._large_budget import LargeBudget
+from skbilevel.model_selection._large_columns import MetadataMaker
 from skbilevel.model_selection._large_paths import NetPaths
 from skbilevel.model_selection._large_rows import LargeProblem, is_large
 from skbilevel.model_selection._large_tuning import LargeTuning

@@ -8,13 +8,11 @@ import pytest
 from scipy import sparse
 
 from skbilevel.model_selection._average import Averaging
-from skbilevel.model_selection._large_budget import (
-    LargeBudget,
-    MetadataMaker,
-    inner_pair,
-)
+from skbilevel.model_selection._guard_terms import GuardTerms
+from skbilevel.model_selection._large_budget import LargeBudget
 from skbilevel.model_selection._large_columns import (
     Coordinates,
+    MetadataMaker,
     Shape,
     column_statistics,
 )
@@ -111,9 +109,9 @@ def _guarded(name="softmax", plan=None, budget=None, rows=None, **options):
     plan = _plan(rows.n_rows) if plan is None else plan
     loss = LOSSES[name]
     budget = budget or LargeBudget(scored_rows=60)
-    return guarded_large(
-        RowViews(rows), loss, loss, None, plan, NATS, budget=budget, **options
-    )
+    by_target = options.pop("by_target", False)
+    terms = GuardTerms(RowViews(rows), plan, NATS, **options)
+    return guarded_large(terms, loss, loss, None, budget, by_target)
 
 
 def _loss(rows, loss, coef):
@@ -187,7 +185,8 @@ def _search(problem, solver=EXACT, lam=0.01, columns=None):
         HoldOut.of(problem, pair, coordinates.apply(columns.of(pair[0])))
         for pair in pairs
     ]
-    return MetadataSearch(holdouts, 2.0, (-6.0, 4.0), lam, solver, (1e-11, 1e-11))
+    budget = LargeBudget(tuning=solver, accuracy=(1e-11, 1e-11))
+    return MetadataSearch(holdouts, 2.0, lam, budget)
 
 
 BY_CLASS = {
@@ -257,7 +256,8 @@ def test_shared_path_finds_the_best_strength_of_a_fine_grid():
     problem = _problem()
     train, valid = np.arange(60, N), np.arange(60)
     holdout = HoldOut.of(problem, (train, valid), Shape(np.ones((P, 1))))
-    found = shared_path([holdout], NewtonCG(), 1e-4, (-np.inf, 30.0))
+    budget = LargeBudget(path=NewtonCG(), tol=(1e-4, 1e-4))
+    found = shared_path([holdout], budget, (-np.inf, 30.0))
     losses = []
     for log_v in (*np.arange(-4.0, 10.0, 0.5), found.log_v):
         v = problem.layout.variances(np.full(P, np.exp(log_v)))
@@ -466,7 +466,7 @@ def test_columns_that_are_all_zero():
 
 def test_where_no_unit_can_be_held_out():
     s = TrainingSet(np.arange(10, 18), (), None)
-    train, valid = inner_pair(s)
+    train, valid = s.hold_out
     assert sorted([*train, *valid]) == list(range(10, 18))
     assert len(valid) == 2
 

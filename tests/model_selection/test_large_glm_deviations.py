@@ -8,6 +8,7 @@ from scipy import sparse
 
 from skbilevel import BilevelGammaCV, BilevelLogisticCV, BilevelPoissonCV
 from skbilevel.model_selection._average import Averaging
+from skbilevel.model_selection._guard_terms import GuardTerms
 from skbilevel.model_selection._held_out import HeldOut
 from skbilevel.model_selection._large_budget import LargeBudget
 from skbilevel.model_selection._large_columns import Shape
@@ -72,9 +73,8 @@ def _guarded(rows=None, loss="softmax", rules="nats", **options):
     rows = _rows(loss) if rows is None else rows
     budget = LargeBudget(**options.pop("budget", {}))
     pair = LOSSES[loss], LOSSES[loss]
-    return guarded_large(
-        RowViews(rows), *pair, None, _plan(), RULES[rules], budget=budget, **options
-    )
+    terms = GuardTerms(RowViews(rows), _plan(), RULES[rules], **options)
+    return guarded_large(terms, *pair, None, budget)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -88,7 +88,8 @@ def test_slope_agrees_with_central_differences(name, monkeypatch):
     Z = np.c_[np.ones(P), rng.standard_normal((P, 2))]
     pairs = [(np.arange(40, N), np.arange(40)), (np.arange(80), np.arange(80, N))]
     holdouts = [HoldOut.of(problem, pair, Shape(Z)) for pair in pairs]
-    search = MetadataSearch(holdouts, -3.0, (-1.0, 1.0), 0.0, EXACT, (1e-11, 1e-11))
+    limits = {"reach": (-1.0, 1.0), "accuracy": (1e-11, 1e-11)}
+    search = MetadataSearch(holdouts, -3.0, 0.0, LargeBudget(tuning=EXACT, **limits))
     beta = np.array([0.1, 0.4, -0.6])
     shift = Z @ beta
     assert (np.abs(shift) > 1.0).any()  # deviations are added outside the clip
@@ -155,7 +156,7 @@ def test_deviations_take_the_place_of_metadata_where_they_gain(
 ):
     held = _held_out(gain, noise)
     choice = choose_refined(RULES[rules], held)
-    assert choice.kept.tolist() == [choice.weight[0] > 0, not taken, taken]
+    assert (choice.weight > 0).tolist() == [choice.weight[0] > 0, not taken, taken]
     assert choice.weight[1 + taken] > 0.5
     assert choice.weight[2 - taken] == 0.0
     expected = RULES[rules].choose(held.only([0, 1 + taken]))
@@ -175,7 +176,7 @@ def test_where_they_do_not_gain_nothing_changes_and_nothing_is_evaluated(name):
     assert calls[0] == calls[1]
     assert tried.candidates.family == ("shared", "metadata", "deviations")
     np.testing.assert_array_equal(tried.choice.loss[:2], without.choice.loss)
-    if tried.choice.kept[2]:
+    if tried.choice.weight[2] > 0:
         assert tried.choice.loss[2] < tried.choice.loss[1]
     else:
         np.testing.assert_array_equal(tried.coef, without.coef)
