@@ -57,6 +57,8 @@ def lazily(method: Method) -> Method:
             return _of_frame(method, self, X, each)
         return _of_array(method, self, X, each)
 
+    # Python's complaint about an argument names the method: not by a private class.
+    method.__qualname__ = method.__name__
     return mapped  # type: ignore[return-value]
 
 

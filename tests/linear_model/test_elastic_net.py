@@ -250,8 +250,12 @@ def test_what_cannot_be_fitted():
     ):
         with pytest.raises(TypeError, match=f"{name}.*{instead}"):
             BilevelLassoCV(**{name: 1.0})
+    model = BilevelLassoCV(cv=2, feature_groups="shared").fit(X, y)
     with pytest.raises(ValueError, match="has no standard errors"):
-        BilevelLassoCV(cv=2, feature_groups="shared").fit(X, y).contrast_std(X)
+        model.contrast_std(X)
+    # In words that name no private class.
+    with pytest.raises(TypeError, match=r"^predict\(\) got an unexpected"):
+        model.predict(X, return_std=True)
 
 
 @pytest.mark.filterwarnings(
