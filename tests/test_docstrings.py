@@ -124,6 +124,30 @@ def test_entries_of_base_classes_are_filled_in():
         type("Unknown", (Stronger,), {"__doc__": "alpha_per_row : ..."})
 
 
+def test_sections_of_base_classes_are_filled_in():
+    class Noted(skbilevel.BilevelPoissonCV):
+        """Another one.
+
+        Notes
+        -----
+        ...
+
+        More.
+
+        References
+        ----------
+        ...
+        """
+
+    doc = ClassDoc(Noted)
+    assert doc["Notes"][0].startswith("Put a scaler in front")
+    assert doc["Notes"][-2:] == ["", "More."]
+    assert doc["References"][0].startswith("M. Arbel")
+    assert "deviances" in doc["References"][-1]
+    with pytest.raises(LookupError, match="Yields"):
+        type("Unknown", (Noted,), {"__doc__": "One.\n\nYields\n------\n..."})
+
+
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimator_says_what_it_minimizes_and_shows_use(name):
     doc = inspect.getdoc(getattr(skbilevel, name))

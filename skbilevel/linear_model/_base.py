@@ -350,8 +350,6 @@ class BilevelGeneralizedLinearModel(BilevelLinearModel):
         is used as it is. The guard has a rule of its own and takes "auto" only.
         Algorithms of the literature ("saba", "hoag", ...; see :doc:`/solvers`)
         minimize the validation loss itself and need ``hyperpenalty=None``.
-    alpha_bounds : tuple of two floats or None, default=None
-        Box of the strengths in these units; None is wide and scale-free.
 
     References
     ----------

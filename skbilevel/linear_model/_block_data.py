@@ -201,7 +201,7 @@ class BlockData:
         standardize, size = shared_units(statistics, free, grouped)
         scale, y_shift, row = self._targets(code)
         keep = np.flatnonzero(self.sums.moment[:, 0, 0] > 0)
-        fold = keep >> self.dealer.n_halvings
+        fold, bits = keep >> self.dealer.n_halvings, np.arange(self.dealer.n_halvings)
         if len(np.unique(fold)) < 2:
             raise ValueError(
                 "All rows are in one fold: groups holds one label only, or there are "
@@ -237,7 +237,7 @@ class BlockData:
             whole_units=whole,
             n_counted=self.sums.n_rows,
             fold=fold,
-            sides=self._sides(keep),
+            sides=((keep >> bits[:, None]) & 1).astype(bool),
         )
         counts = RowCounts(np.arange(len(keep)), weight, unit, len(keep))
         return Prepared(rows, counts, 1.0 / unit, y_scale=scale)
@@ -248,10 +248,6 @@ class BlockData:
         several = len(np.unique(first.parts["unit"])) >= LEAST_UNITS
         whole = first is rows or first.complete or several
         return (first if whole else rows).ordered(), whole
-
-    def _sides(self, cells: Array) -> Array:
-        bits = np.arange(self.dealer.n_halvings)
-        return np.asarray(((cells >> bits[:, None]) & 1).astype(bool))
 
     def _units(self, statistics: Statistics, free: Array) -> Units:
         shift = self.origin.copy()

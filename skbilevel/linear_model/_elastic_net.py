@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.linear_model import ElasticNet, Lasso
 
 from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import OF_NETS
@@ -14,7 +15,7 @@ from skbilevel._sklearn_compat import Interval, StrOptions
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import linear_predictor
 from skbilevel.linear_model._data import Prepared, with_net
-from skbilevel.linear_model._export import plain_elastic_net, plain_lasso
+from skbilevel.linear_model._export import plain_iterative
 from skbilevel.linear_model._lazily import lazily
 from skbilevel.linear_model._least_squares import BilevelRegressor
 from skbilevel.linear_model._publish import Published
@@ -34,11 +35,6 @@ class BilevelNetRegressor(BilevelRegressor):
         is None or a number, folds that are drawn for a splitter. Otherwise it is the
         criterion itself; one split is a hold-out. There is no closed form: "loo",
         "gcv" and "reml" are refused.
-    alpha_init : float, array-like of shape (n_features,) or None, default=None
-        Start of the search in units of ``alpha_``; None searches the best shared
-        strength.
-    alpha_bounds : tuple of two floats or None, default=None
-        Box of the strengths in these units; None is wide and scale-free.
 
     Attributes
     ----------
@@ -246,7 +242,9 @@ class BilevelElasticNetCV(BilevelNetRegressor):
         return {**super()._search_attributes(parts), "l1_ratio_": share}
 
     def _plain_model(self) -> Any:
-        return plain_elastic_net(self)
+        # The share of a clone is the mean of those of the features.
+        share = float(np.mean(self.l1_ratio_))
+        return plain_iterative(self, ElasticNet(), l1_ratio=share)
 
 
 class BilevelLassoCV(BilevelNetRegressor):
@@ -323,4 +321,4 @@ class BilevelLassoCV(BilevelNetRegressor):
         return [1.0]
 
     def _plain_model(self) -> Any:
-        return plain_lasso(self)
+        return plain_iterative(self, Lasso())

@@ -7,13 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.linear_model import (
-    ElasticNet,
-    Lasso,
-    LogisticRegression,
-    Ridge,
-    RidgeClassifier,
-)
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.pipeline import Pipeline
 
 from skbilevel._array_api import copied, on_host
@@ -91,21 +85,6 @@ def plain_ridge(model: Any) -> Ridge:
     return _transfer(model, plain, alpha=alpha)
 
 
-def plain_lasso(model: Any) -> Lasso:
-    """The ``Lasso`` of a regressor."""
-    plain = Lasso().fit(*_placeholder([0.0, 1.0]))
-    plain.n_iter_ = model.n_iter_
-    return _transfer(model, plain, alpha=_typical(model.alpha_))
-
-
-def plain_elastic_net(model: Any) -> ElasticNet:
-    """The ``ElasticNet`` of a regressor; its share is the mean of those of features."""
-    plain = ElasticNet().fit(*_placeholder([0.0, 1.0]))
-    plain.n_iter_ = model.n_iter_
-    share = float(np.mean(model.l1_ratio_))
-    return _transfer(model, plain, alpha=_typical(model.alpha_), l1_ratio=share)
-
-
 def plain_ridge_classifier(model: Any) -> RidgeClassifier:
     """The ``RidgeClassifier`` of a classifier on indicators."""
     classes = on_host(model.classes_)
@@ -129,11 +108,11 @@ def plain_logistic(model: Any) -> LogisticRegression:
     return _transfer(model, plain, C=C, class_weight=model.class_weight)
 
 
-def plain_log_linear(model: Any, plain: Any) -> Any:
-    """``plain``, a regressor of scikit-learn with a log link, as if it were fitted."""
-    plain.fit(*_placeholder([1.0]))
+def plain_iterative(model: Any, plain: Any, **params: Any) -> Any:
+    """``plain``, a regressor of scikit-learn that counts steps, as if fitted."""
+    plain.fit(*_placeholder([1.0, 2.0]))
     plain.n_iter_ = model.n_iter_
-    return _transfer(model, plain, alpha=_typical(model.alpha_))
+    return _transfer(model, plain, alpha=_typical(model.alpha_), **params)
 
 
 def _placeholder(labels: Any) -> tuple[Array, Array]:

@@ -96,11 +96,6 @@ class FollowedFit:
         if self.listening and self._root is not None:
             self.end_task(self.begin_task(self._root.subcontext(name)))
 
-    def end_of(self, context: Any) -> None:
-        """The task of one of several parts is done."""
-        if len(self.parts) > 1:
-            self.end_task(context)
-
     def end_task(self, context: Any, done: bool = True) -> bool:
         """Tell callbacks that a task ends; whether one of them wants to stop."""
         result = {**self.given, "reconstruction_attributes": self._so_far}
@@ -239,4 +234,5 @@ class FollowedPart:
             if self._task is not None:
                 self._fit.end_task(self._task, done=False)
                 self._task = None
-            self._fit.end_of(self._context)
+            if len(self._fit.parts) > 1:
+                self._fit.end_task(self._context)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.linear_model import GammaRegressor
 
-from skbilevel.linear_model._export import plain_log_linear
+from skbilevel.linear_model._export import plain_iterative
 from skbilevel.linear_model._glm import BilevelLogLinearModel
 
 
@@ -75,4 +75,4 @@ class BilevelGammaCV(BilevelLogLinearModel):
         return 2.0
 
     def _plain_model(self) -> Any:
-        return plain_log_linear(self, GammaRegressor())
+        return plain_iterative(self, GammaRegressor())

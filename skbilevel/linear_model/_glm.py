@@ -107,9 +107,6 @@ class BilevelLogLinearModel(RegressorMixin, BilevelGeneralizedLinearModel):
     scoring : str, callable or None, default=None
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the deviance.
-    alpha_init : float, array-like of shape (n_features,) or None, default=None
-        Start of the search in units of ``alpha_``; None searches the best shared
-        strength.
 
     Attributes
     ----------

@@ -129,9 +129,10 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         Reporting only: `score` and ``best_score_`` use it. What is optimized is
         always the squared error.
     alpha_init : float, array-like of shape (n_features,) or None, default=None
-        Start of the search in units of Ridge; None searches the best shared strength.
+        Start of the search in units of ``alpha_``; None searches the best shared
+        strength.
     alpha_bounds : tuple of two floats or None, default=None
-        Box of the strengths in units of Ridge; None is wide and scale-free.
+        Box of the strengths in these units; None is wide and scale-free.
     tol : float, default=1e-4
         Tolerance of the outer problem where ``hyperpenalty`` is not "auto"; the guard
         takes a fixed number of steps.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from skbilevel._typing import Array
 from skbilevel._workers import has_workers, map_workers
 from skbilevel.linear_model._cv import Resampling
 from skbilevel.linear_model._data import prepare
-from skbilevel.linear_model._publish import Published, PublishedFold
+from skbilevel.linear_model._publish import Published
 
 # Weights, roles of the columns, labels of strengths, and folds: what is small.
 Beside = tuple[Any, tuple[Any, ...], Any, Resampling]
@@ -36,7 +34,7 @@ def fit_apart(model: Any, X: Any, Y: Array, beside: Beside) -> list[Published]:
     """
     items = [(Y[:, k : k + 1], model, beside) for k in range(Y.shape[1])]
     found = map_workers(_fit_one, X, items, model.n_jobs)
-    return [_with_rows(each, partial(_with_features, X)) for each in found]
+    return [_with_features(each, X) for each in found]
 
 
 def _fit_one(X: Any, Y: Array, model: Any, beside: Beside) -> Published:
@@ -56,10 +54,10 @@ def _fit_one(X: Any, Y: Array, model: Any, beside: Beside) -> Published:
         published = replace(published, uncertainty=Known(covariance))
     if published.tried is not None:
         models = [published.tried.models(k) for k in range(len(published.tried.alpha))]
-        models = [[_without_features(fold) for fold in folds] for folds in models]
+        models = [[replace(fold, X=None) for fold in folds] for folds in models]
         tried = replace(published.tried, models=models.__getitem__)
         published = replace(published, tried=tried)
-    return _with_rows(published, _without_features)
+    return _with_features(published, None)
 
 
 class Known:
@@ -73,21 +71,13 @@ class Known:
         return self._value
 
 
-def _without_features(fold: PublishedFold) -> PublishedFold:
-    return replace(fold, X=None)
-
-
-def _with_features(X: Any, fold: PublishedFold) -> PublishedFold:
-    return replace(fold, X=X)
-
-
-def _with_rows(
-    published: Published, change: Callable[[PublishedFold], PublishedFold]
-) -> Published:
+def _with_features(published: Published, X: Any) -> Published:
     """The same with other features in the models of its folds."""
     tried = published.tried
     if tried is not None:
         models = tried.models
-        tried = replace(tried, models=lambda k: [change(f) for f in models(k)])
-    folds = [change(fold) for fold in published.folds]
+        tried = replace(
+            tried, models=lambda k: [replace(fold, X=X) for fold in models(k)]
+        )
+    folds = [replace(fold, X=X) for fold in published.folds]
     return replace(published, folds=folds, tried=tried)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.linear_model import PoissonRegressor
 
-from skbilevel.linear_model._export import plain_log_linear
+from skbilevel.linear_model._export import plain_iterative
 from skbilevel.linear_model._glm import BilevelLogLinearModel
 
 
@@ -84,4 +84,4 @@ class BilevelPoissonCV(BilevelLogLinearModel):
         return 1.0
 
     def _plain_model(self) -> Any:
-        return plain_log_linear(self, PoissonRegressor())
+        return plain_iterative(self, PoissonRegressor())

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from sklearn.linear_model import TweedieRegressor
 
 from skbilevel._sklearn_compat import Interval
-from skbilevel.linear_model._export import plain_log_linear
+from skbilevel.linear_model._export import plain_iterative
 from skbilevel.linear_model._glm import BilevelLogLinearModel
 
 
@@ -119,4 +119,4 @@ class BilevelTweedieCV(BilevelLogLinearModel):
         return float(self.power)
 
     def _plain_model(self) -> Any:
-        return plain_log_linear(self, TweedieRegressor(power=self.power, link="log"))
+        return plain_iterative(self, TweedieRegressor(power=self.power, link="log"))

@@ -263,24 +263,8 @@ def sample_hessian(link: Link, parts: dict[str, Any], B: Array, share: float) ->
 
 
 @record
-class PooledPoint:
-    """Value and gradient at a point."""
-
-    value: float
-    grad: Array
-
-    def hvp(self, d: Array) -> Array:
-        """Not known from one pass."""
-        raise NotImplementedError
-
-    def cross(self, d: Array) -> Array:
-        """There is no theta."""
-        raise NotImplementedError
-
-
-@record
 class PooledLoss:
-    """F in ``u``, where its Hessian is close to one; an `InnerProblem` without theta.
+    """F in ``u``, where its Hessian is close to one; what `LBFGS` asks of a problem.
 
     Parameters
     ----------
@@ -306,16 +290,11 @@ class PooledLoss:
     tell: Callable[[float], None]
 
     provides = frozenset({"smoothness"})
-    n_rows = 0
 
     @property
     def smoothness(self) -> Callable[[Array], Any]:
         """One: the metric is in the coordinates."""
         return lambda theta: 1.0
-
-    def take(self, rows: Array) -> PooledLoss:
-        """There are no rows to take."""
-        raise NotImplementedError
 
     @property
     def used(self) -> Array:
@@ -329,8 +308,8 @@ class PooledLoss:
         flat[self.used] = step
         return self.start + flat.reshape(self.alpha.shape[::-1]).T
 
-    def at(self, theta: Array, w: Array) -> PooledPoint:
-        """One pass."""
+    def at(self, theta: Array, w: Array) -> ValueAndGradient:
+        """One pass; there is no theta."""
         B = self.coefficients(w)
         sums = self.blocks.map_reduce(
             GradientOfBlock(self.link, B), ValueAndGradient.plus
@@ -340,7 +319,7 @@ class PooledLoss:
         grad = (sums.grad + alpha * B).T.ravel()[self.used]
         self.tell(value)
         value = value if np.isfinite(value) else np.inf
-        return PooledPoint(value, _solve(self.factor, grad, False))
+        return ValueAndGradient(value, _solve(self.factor, grad, False))
 
 
 def _solve(factor: Array, b: Array, transposed: bool) -> Array:
@@ -361,7 +340,7 @@ def fit_all_rows(
     """Coefficients (q, t) at strengths (q, t), and whether they have converged."""
     used = np.isfinite(alpha).T.ravel()
     penalty = np.where(used, alpha.T.ravel(), 0.0)[used]
-    problem = PooledLoss(
+    problem: Any = PooledLoss(
         blocks, link, alpha, start, _factor(hessian, used, penalty), tell
     )
     descent = LBFGS(scaled=hessian.ndim == 1, max_iter=_MOST_PASSES)

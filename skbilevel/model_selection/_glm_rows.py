@@ -54,10 +54,6 @@ class GLMRows:
         """Variance of working responses; None where it is not known."""
         return facts_of(self.loss).noise(self.rows.n_targets)
 
-    def offset_of(self, index: Array) -> Array | None:
-        """Offsets of some rows."""
-        return None if self.offset is None else self.offset[index]
-
     def taken(self, index: Array, X: Array, metric: Array) -> AugmentedRows:
         """Some rows, as they are trained on; their targets have no shift.
 

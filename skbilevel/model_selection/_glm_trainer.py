@@ -103,7 +103,8 @@ class GLMTrainer:
         X = X * self.metric if self.rows.standardize else X
         free = glm.free[index]
         columns = np.hstack([free, X])
-        weight, offset = self.rows.weight[index], glm.offset_of(index)
+        weight = self.rows.weight[index]
+        offset = None if glm.offset is None else glm.offset[index]
         y = facts_of(glm.loss).with_pseudo_counts(self.rows.y[index], weight, offset)
         y, weight, offset = (beside(X, each) for each in (y, weight, offset))
         return TrainingProblem(columns, free, y, weight, offset, glm.loss)

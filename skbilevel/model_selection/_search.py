@@ -102,21 +102,6 @@ def better_of(source: Source, outer: OuterVector, theta0: Array, theta: Array) -
     return best.value, best.theta
 
 
-def found_start(
-    outer: OuterVector,
-    theta0: Array,
-    value: float,
-    seconds: float,
-    edge: int,
-    trace: float,
-) -> CriterionResult:
-    """The start as a result; its loss is not known where the user gave it."""
-    v, history = outer.parametrization.v(theta0), one_line(value, seconds)
-    return CriterionResult(
-        v, value, Status.STOPPED, 1, history, final_edge(edge, v, trace)
-    )
-
-
 class SearchHistory:
     """Listens to the outer iterations of one search, and tells the progress of it.
 
@@ -248,7 +233,13 @@ class Search:
         outer = space.outer_vector(v_ref, source.null_loss, finite)
         theta0 = outer.parametrization.init(np.maximum(v_init, _least(outer, v_ref)))
         before = perf_counter() - began
-        first = partial(found_start, outer, theta0, value, before, edge, source.trace)
+
+        def first() -> CriterionResult:
+            """The start; its loss is not known where the user gave it."""
+            v, line = outer.parametrization.v(theta0), one_line(value, before)
+            at = final_edge(edge, v, source.trace)
+            return CriterionResult(v, value, Status.STOPPED, 1, line, at)
+
         if progress.tell("start", first):
             return first()
         judge = partial(better_of, source, outer, theta0) if finite else None
