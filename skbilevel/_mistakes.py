@@ -110,7 +110,7 @@ class ExplainedParameters:
     """Raises TypeError with a sentence for parameters that a class does not have.
 
     It stands behind the class that has ``__init__``, whose signature stays that of the
-    class.
+    class; `_keep` is all that ``__init__`` does.
     """
 
     _elsewhere: ClassVar[dict[str, str]] = OF_MODELS
@@ -122,6 +122,12 @@ class ExplainedParameters:
         if args or kwargs:
             _refuse_unknown(cls, args, kwargs)
         return super().__new__(cls)
+
+    def _keep(self, given: dict[str, Any]) -> None:
+        """Store the parameters: ``given`` are the locals of ``__init__``."""
+        for name, value in given.items():
+            if name != "self":
+                setattr(self, name, value)
 
 
 def _refuse_unknown(

@@ -12,10 +12,9 @@ In several variables the transformation is applied along one axis after the othe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import field
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from math import comb, lcm
 from typing import Any
 
@@ -130,7 +129,6 @@ class BernsteinForm:
 
     polynomial: Polynomial
     degrees: Sequence[int] | None = None
-    _made: dict[tuple[Interval, int], tuple[Array, int]] = field(default_factory=dict)
 
     @cached_property
     def _powers(self) -> tuple[tuple[int, ...], Array, int]:
@@ -141,11 +139,9 @@ class BernsteinForm:
             raise ValueError(f"degrees={degrees} are too low; {needed} are needed.")
         return degrees, *_integers(power_tensor(self.polynomial, degrees))
 
-    def _matrix(self, side: Interval, degree: int) -> tuple[Array, int]:
-        key = side, degree
-        if key not in self._made:
-            self._made[key] = _integers(power_matrix(side, degree))
-        return self._made[key]
+    @cached_property
+    def _matrix(self) -> Callable[[Interval, int], tuple[Array, int]]:
+        return cache(lambda side, degree: _integers(power_matrix(side, degree)))
 
     def on(self, box: Box) -> Array:
         """Return the coefficients on a box, as fractions."""
@@ -161,20 +157,15 @@ class BernsteinForm:
             matrices.append(matrix)
             bottom *= its_bottom
         scaled = along_axes(powers, matrices)
-        return _like([Fraction(top, bottom) for top in scaled.flat], scaled)
+        return _each(lambda top: Fraction(top, bottom), scaled)
 
 
 def _integers(fractions: Array) -> tuple[Array, int]:
     """Return integers and the common denominator: they multiply without gcds."""
     bottom = lcm(*(value.denominator for value in fractions.flat))
-    integers = [
-        value.numerator * (bottom // value.denominator) for value in fractions.flat
-    ]
-    return _like(integers, fractions), bottom
+    return _each(lambda f: f.numerator * (bottom // f.denominator), fractions), bottom
 
 
-def _like(values: list[Any], model: Array) -> Array:
-    """Return Python numbers as an array of a given shape."""
-    result = np.empty(model.size, dtype=object)
-    result[:] = values
-    return result.reshape(model.shape)
+def _each(function: Callable[[Any], Any], values: Array) -> Array:
+    """Return what a function makes of every Python number of an array."""
+    return np.asarray(np.frompyfunc(function, 1, 1)(values))

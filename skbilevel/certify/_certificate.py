@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from skbilevel.certify._dynamics import Dynamics
 from skbilevel.certify._exact import Box, Number, exact
 from skbilevel.certify._polynomials import Polynomial
 from skbilevel.certify._program import Program, Slack
-from skbilevel.certify._proof import NOTHING, Positivity, Proof, prove_conditions
+from skbilevel.certify._proof import NOTHING, Proof, least_coefficients
 from skbilevel.certify._smooth import SmoothSlack
 
 
@@ -90,7 +91,7 @@ class Certificate(ABC):
             If the program is infeasible, as for a template of tiny members, or the
             linear solver gives up, which happens at extreme scales.
         """
-        return self.program.solve(np.asarray(theta, dtype=float))
+        return self.program.solve(theta)
 
     def prove(self, theta: Any, beta: Any, *, depth: int = 3) -> Proof:
         """Verify a controller and a certificate in exact arithmetic.
@@ -111,16 +112,16 @@ class Certificate(ABC):
         """
         theta = exact_vector(theta, self.dynamics.n_theta, "theta")
         beta = exact_vector(beta, len(self.template), "beta")
-        return self._proof(
-            prove_conditions(self.conditions, theta, beta, depth), theta, beta
+        found = least_coefficients(self.conditions, theta, beta, depth)
+        smallest = min(found)
+        proof = self._completed(
+            Proof(smallest > 0, self._claim, smallest, len(found), theta, beta)
         )
+        return proof if proof.holds else replace(proof, claim=NOTHING)
 
-    def _proof(
-        self, found: Positivity, theta: tuple[Fraction, ...], beta: tuple[Fraction, ...]
-    ) -> Proof:
-        """The verdict, where the conditions on the tiles are all there is."""
-        claim = self._claim if found.holds else NOTHING
-        return Proof(found.holds, claim, found.smallest, found.n_tiles, theta, beta)
+    def _completed(self, proof: Proof) -> Proof:
+        """What the conditions on the tiles prove, with all else that is claimed."""
+        return proof
 
     def constraint(self, margin: float = 1e-3) -> dict[str, Any]:
         """Return ``-slack(theta) - margin >= 0`` for `scipy.optimize.minimize`.

@@ -11,14 +11,14 @@ tile (one, or its squared radius), so that one slack c fits all of them::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.certify._bernstein import along_axes, power_matrix, power_tensor
-from skbilevel.certify._exact import Box, Interval, Number
+from skbilevel.certify._exact import Box, Number
 from skbilevel.certify._polynomials import Polynomial, combine
 
 
@@ -67,14 +67,13 @@ class Condition:
         tensors = [power_tensor(self.offset, degrees)]
         tensors += [power_tensor(p, degrees) for part in self.parts for p in part]
         stack = np.array(tensors).astype(float)
-        found, made = [], dict[tuple[Interval, int], Array]()
+        # Tiles share sides.
+        matrix = cache(lambda side, degree: power_matrix(side, degree).astype(float))
+        found = []
         for tile, box in zip(self.tiles, self.boxes, strict=True):
-            sides = list(zip(box.sides, degrees, strict=True))
-            for each in sides:
-                if each not in made:
-                    made[each] = power_matrix(*each).astype(float)
+            matrices = list(map(matrix, box.sides, degrees))
             scale = float(tile.squared_radius) if self.relative else 1.0
-            values = along_axes(stack, [made[each] for each in sides]) / scale
+            values = along_axes(stack, matrices) / scale
             found.append(values.reshape(len(stack), -1).T)
         rows = np.concatenate(found)
         return rows[:, 1:].reshape(len(rows), len(self.parts), -1), rows[:, 0]

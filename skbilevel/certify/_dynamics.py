@@ -7,28 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
 from math import factorial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.certify._exact import Box, Interval
-from skbilevel.certify._polynomials import Polynomial, evaluator, variables
+from skbilevel.certify._polynomials import Polynomial, combine, evaluator, variables
 
 Rule = Callable[[Any, Any, Any], Any]
-
-
-class Parameter(Protocol):
-    """What a rule may use beside states and controller: a number with a known range."""
-
-    def range_on(self, tile: Box) -> Interval:
-        """An exact enclosure of its values for states in the tile."""
-
-    def values(self, x: Array, where: float) -> Array:
-        """Values at states (m, n), in double precision, at a share of the range."""
-
-    def slopes(self, x: Array, where: float) -> Array:
-        """Derivatives of the values in the states, (m, n)."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +100,10 @@ def _sine_ratio(x: Fraction) -> tuple[Fraction, Fraction]:
     )
 
 
+# What a rule may use beside states and controller: a number with a known range.
+Parameter = Interval | SineRatio
+
+
 @dataclass(frozen=True)
 class Dynamics:
     """A system ``dx/dt = f(x, s, theta)``, polynomial in x and s and affine in theta.
@@ -184,20 +175,16 @@ class Dynamics:
         found = polynomial.by_tail(self.n_known)
         if any(sum(tail) > 1 for tail in found):
             raise ValueError(f"{what} is not affine in theta.")
-        tails = [(0,) * self.n_theta]
-        tails += [
-            tuple(int(i == j) for j in range(self.n_theta)) for i in range(self.n_theta)
-        ]
+        units = np.eye(self.n_theta, dtype=int).tolist()
+        tails = [(0,) * self.n_theta, *map(tuple, units)]
         nothing = Polynomial({}, self.n_known)
         return tuple(found.get(tail, nothing) for tail in tails)
 
     def along(self, function: Polynomial) -> tuple[Polynomial, ...]:
         """Return the rate of change of a function of x along f, split by theta."""
         wide = function.widened(self.n_known + self.n_theta)
-        rate = Polynomial({}, wide.n_variables)
-        for i, f in enumerate(self.rates):
-            rate = rate + wide.diff(i) * f
-        return self.by_theta(rate, "The rate")
+        parts = [wide.diff(i) for i in range(self.n_states)]
+        return self.by_theta(combine(self.rates, parts), "The rate")
 
     def with_ranges(self, tile: Box) -> Box:
         """Return the box of states and parameters over a tile of states."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
@@ -152,10 +152,8 @@ class Box:
 
     def faces(self) -> list[Box]:
         """Return the boundary, as boxes of which one side is a point."""
-        return list(self._faces())
-
-    def _faces(self) -> Iterator[Box]:
-        for axis, side in enumerate(self.sides):
-            for end in (side.low, side.high):
-                point = (Interval(end, end),)
-                yield Box.of(self.sides[:axis] + point + self.sides[axis + 1 :])
+        return [
+            Box.of((*self.sides[:axis], Interval(end, end), *self.sides[axis + 1 :]))
+            for axis, side in enumerate(self.sides)
+            for end in (side.low, side.high)
+        ]

@@ -19,7 +19,7 @@ from skbilevel.certify._conditions import Condition
 from skbilevel.certify._dynamics import Dynamics
 from skbilevel.certify._exact import Box, Interval, Number, exact
 from skbilevel.certify._polynomials import Polynomial, combine, variables
-from skbilevel.certify._proof import Positivity, Proof, inner_bound
+from skbilevel.certify._proof import Proof, inner_bound
 
 
 @dataclass(frozen=True)
@@ -186,21 +186,16 @@ class LyapunovCertificate(Certificate):
             for parts in (value, fall)
         )
 
-    def _proof(
-        self, found: Positivity, theta: tuple[Fraction, ...], beta: tuple[Fraction, ...]
-    ) -> Proof:
+    def _completed(self, proof: Proof) -> Proof:
         """The origin, where the tiles say nothing, needs a proof of its own."""
         known = self.dynamics.with_ranges(self.inner)
         near = min(
-            inner_bound(condition.at(theta, beta), self.inner, known)
+            inner_bound(condition.at(proof.theta, proof.beta), self.inner, known)
             for condition in self.conditions
         )
-        both = replace(found, holds=found.holds and near > 0)
-        return replace(
-            super()._proof(both, theta, beta),
-            inner_eigenvalue=near,
-            level=self.level(beta) if both.holds else None,
-        )
+        holds = proof.holds and near > 0
+        level = self.level(proof.beta) if holds else None
+        return replace(proof, holds=holds, inner_eigenvalue=near, level=level)
 
     def level(self, beta: Any, pieces: int = 8) -> Fraction:
         """Return an exact lower bound of V on the boundary of the box.

@@ -49,12 +49,9 @@ class Polynomial:
     __array_ufunc__ = None
 
     def __init__(self, terms: Mapping[Exponents, Number], n_variables: int) -> None:
-        for e in terms:
-            whole = all(
-                isinstance(power, int | np.integer) and power >= 0 for power in e
-            )
-            if whole and len(e) == n_variables:
-                continue
+        powers = [power for e in terms for power in e]
+        whole = all(isinstance(each, int | np.integer) and each >= 0 for each in powers)
+        if not whole or any(len(e) != n_variables for e in terms):
             raise ValueError(
                 f"Exponents must be {n_variables} integers of at least zero."
             )
@@ -230,10 +227,8 @@ def quadratic(n: int) -> tuple[Polynomial, ...]:
 
 def combine(weights: Sequence[Number], parts: Sequence[Polynomial]) -> Polynomial:
     """Return the exact weighted sum."""
-    total = Polynomial({}, parts[0].n_variables)
-    for weight, part in zip(weights, parts, strict=True):
-        total = total + part * weight
-    return total
+    scaled = (part * weight for weight, part in zip(weights, parts, strict=True))
+    return sum(scaled, Polynomial({}, parts[0].n_variables))
 
 
 def evaluator(polynomials: Sequence[Polynomial]) -> Callable[[Array], Array]:

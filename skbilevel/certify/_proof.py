@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.certify._bernstein import BernsteinForm, bernstein_coefficients
 from skbilevel.certify._conditions import Condition
@@ -54,56 +53,32 @@ class Proof:
     level: Fraction | None = None
 
 
-@record
-class Positivity:
-    """Whether polynomials are positive on all tiles."""
-
-    holds: bool
-    smallest: Fraction
-    n_tiles: int
-
-
-def positive(polynomial: Polynomial, condition: Condition, depth: int) -> Positivity:
-    """Look at Bernstein coefficients; cut tiles with bad ones, ``depth`` times."""
-    form = BernsteinForm(polynomial)
-    smallest, count = None, 0
-    waiting = [
-        (t, box, 0) for t, box in zip(condition.tiles, condition.boxes, strict=True)
-    ]
-    while waiting:
-        tile, box, cuts = waiting.pop()
-        least = min(form.on(box).flat)
-        if least <= 0 and cuts < depth:
-            halves = tile.cut(2)
-            waiting += [(half, condition.ranges(half), cuts + 1) for half in halves]
-            continue
-        count += 1
-        smallest = least if smallest is None else min(smallest, least)
-        if least <= 0:
-            return Positivity(False, smallest, count)
-    if smallest is None:
-        raise ValueError("There is no tile to prove anything on.")
-    return Positivity(True, smallest, count)
-
-
-def prove_conditions(
+def least_coefficients(
     conditions: Sequence[Condition],
     theta: Sequence[Fraction],
     beta: Sequence[Fraction],
     depth: int,
-) -> Positivity:
-    """Look at one condition after the other, and stop at one that fails."""
-    found = []
+) -> list[Fraction]:
+    """Return the least Bernstein coefficient on every tile; a bad one is the last.
+
+    Tiles with bad coefficients are cut, ``depth`` times.
+    """
+    found: list[Fraction] = []
     for condition in conditions:
-        polynomial = condition.at(theta, beta)
-        found.append(positive(polynomial, condition, depth))
-        if not found[-1].holds:
-            break
-    return Positivity(
-        found[-1].holds,
-        min(each.smallest for each in found),
-        sum(each.n_tiles for each in found),
-    )
+        form = BernsteinForm(condition.at(theta, beta))
+        tiles = zip(condition.tiles, condition.boxes, strict=True)
+        waiting = [(tile, box, 0) for tile, box in tiles]
+        while waiting:
+            tile, box, cuts = waiting.pop()
+            least = min(form.on(box).flat)
+            if least <= 0 and cuts < depth:
+                halves = tile.cut(2)
+                waiting += [(half, condition.ranges(half), cuts + 1) for half in halves]
+                continue
+            found.append(least)
+            if least <= 0:
+                return found
+    return found
 
 
 def inner_bound(polynomial: Polynomial, square: Box, known: Box) -> Fraction:

@@ -130,12 +130,7 @@ class FractionalICA(
         max_iter: int = 500,
         random_state: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.solver = solver
-        self.n_starts = n_starts
-        self.tol = tol
-        self.max_iter = max_iter
-        self.random_state = random_state
+        self._keep(locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> FractionalICA:

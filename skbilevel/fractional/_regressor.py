@@ -22,13 +22,13 @@ from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel._warn import warn_user
 from skbilevel.exceptions import DataWarning
-from skbilevel.fractional._rows import ScaledRows
 from skbilevel.fractional._selection import METHODS, Selection, sizes_for
+from skbilevel.fractional._supports import ScaledRows
 from skbilevel.linear_model import BilevelRidgeCV
 from skbilevel.linear_model._base import check_weight, linear_predictor, seed_of
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling, read_resampling
-from skbilevel.linear_model._draft import Draft, is_fitted
+from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._lazily import lazily
 from skbilevel.model_selection._plan import MIN_ROWS
 from skbilevel.model_selection._resampling import Pair, fold_labels, leave_one_unit_out
@@ -166,14 +166,7 @@ class FractionalSparseRegressor(
         max_iter: int = 4000,
         random_state: Any = None,
     ) -> None:
-        self.n_features_to_select = n_features_to_select
-        self.method = method
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.tol = tol
-        self.max_iter = max_iter
-        self.random_state = random_state
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -207,7 +200,7 @@ class FractionalSparseRegressor(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
-        draft = Draft(self, [name for name in vars(self) if is_fitted(name)])
+        draft = Draft(self)
         draft.model._fit(X, y, sample_weight, groups)
         draft.publish()
         return self
@@ -290,15 +283,14 @@ class FractionalSparseRegressor(
         sizes = sizes_for(n, p) if wanted is None else [min(int(wanted), p)]
         methods = METHODS if self.method == "auto" else (self.method,)
         alpha = None if self.alpha == "auto" else float(self.alpha)
-        options = (alpha, self.tol, self.max_iter)
         # There is one way to take all features.
         methods = methods[:1] if sizes == [p] else methods
-        search = Selection(methods, sizes, *options)
+        search = Selection(methods, sizes, alpha, self.tol, self.max_iter)
         method, size, self.candidates_ = search.choose(
             X, y, weight, splits, self.fit_intercept
         )
         rows = ScaledRows.of(X, y, weight, self.fit_intercept)
-        last = Selection((method,), [size], *options)
+        last = replace(search, methods=(method,), sizes=[size])
         _, _, support, end = next(last.supports(rows.moments))
         if end is not None and end.status is RatioStatus.MAX_ITER:
             warn_user(

@@ -10,10 +10,10 @@ import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.fractional._rows import ScaledRows
 from skbilevel.fractional._supports import (
     LassoPath,
     Moments,
+    ScaledRows,
     by_ratio,
     exchanged,
     filled,

@@ -7,8 +7,10 @@ not be found first. None forms the Gram matrix; columns are made for features th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import cho_solve
 
 from skbilevel._records import record
@@ -27,6 +29,10 @@ _EXCHANGES_PER_FEATURE = 10
 _ROUNDING = 1e-10
 # Strengths that GCV chooses from, in units of the mean curvature of the columns.
 _GRID = np.logspace(-6.0, 6.0, 121)
+# Variances below this share of the mean square are rounding.
+_CONSTANT = 1e-13
+# Curvature that keeps a coefficient at zero.
+_STIFF = 1e100
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,57 @@ class Moments:
         # A constant column has a row of zeros, which no share of the diagonal mends.
         block[np.diag_indices_from(block)] += np.diagonal(block) == 0.0
         return np.asarray(cho_solve((factor_spd(block), True), b))
+
+
+@record
+class ScaledRows:
+    """Moments of columns of length one, and the way back to the user's units.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the scaled columns.
+    shift, scale : ndarray of shape (p,)
+        Means, zero without an intercept, and lengths; constant columns have an
+        infinite one, so that they are nobody's choice.
+    y_shift : float
+        Mean of the target, or zero.
+    """
+
+    moments: Moments
+    shift: Array
+    scale: Array
+    y_shift: float
+
+    @classmethod
+    def of(cls, X: Any, y: Array, weight: Array, intercept: bool) -> ScaledRows:
+        """From rows of positive weight."""
+        total, thin = float(weight.sum()), sparse.issparse(X)
+        shift, y_shift = np.zeros(X.shape[1]), 0.0
+        if intercept:
+            shift = np.asarray(weight @ X, dtype=float).ravel() / total
+            y_shift = float(weight @ y) / total
+        # What can be centred is, as differences of large numbers lose digits.
+        rows = X if thin else np.asarray(X, dtype=float) - shift
+        inner = shift if thin else np.zeros_like(shift)
+        squares = GramColumns(rows, weight, inner).diagonal
+        large = squares > _CONSTANT * (squares + total * shift**2)
+        scale = np.sqrt(np.where(large, squares, np.inf))
+        gram = GramColumns(rows, weight, inner, scale)
+        # Along a column of zeros the ratio would fall for ever.
+        gram.diagonal[~large] = _STIFF
+        target = y - y_shift
+        square = float(weight @ target**2)
+        freedom = max(total - float(intercept), 1.0)
+        moments = Moments(gram, gram.pull(target), square, freedom)
+        return cls(moments, shift, scale, y_shift)
+
+    def predict(self, support: Array, X: Any) -> Array:
+        """What `ridge` on a support says of other rows."""
+        coef = ridge(self.moments, support) / self.scale[support]
+        part = X[:, support]
+        out = np.asarray(part @ coef, dtype=float)
+        return out + (self.y_shift - float(self.shift[support] @ coef))
 
 
 def filled(order: Array, moments: Moments, size: int) -> Array:
@@ -100,14 +157,11 @@ class LassoPath:
 
     knots: list[tuple[Array, Array]]
 
-    def at(self, size: int) -> tuple[Array, Array]:
-        """Active features and coefficients at the first knot with so many, or last."""
-        found = (knot for knot in self.knots if len(knot[0]) >= size)
-        return next(found, self.knots[-1])
-
     def support(self, size: int) -> Array:
         """The largest coefficients where four times as many features are active."""
-        active, w = self.at(_ACTIVE_PER_FEATURE * size)
+        wanted = _ACTIVE_PER_FEATURE * size
+        found = (knot for knot in self.knots if len(knot[0]) >= wanted)
+        active, w = next(found, self.knots[-1])
         return np.asarray(active[np.argsort(-np.abs(w), kind="stable")[:size]])
 
 

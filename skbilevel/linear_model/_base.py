@@ -63,28 +63,6 @@ if TYPE_CHECKING:
     from skbilevel.linear_model._block_glm_fit import GLMReader
     from skbilevel.model_selection._block_glm import RowPart
 
-# What a fit sets, or may set.
-_FITTED = (
-    "coef_",
-    "intercept_",
-    "alpha_",
-    "l1_ratio_",
-    "C_",
-    "group_alpha_",
-    "group_labels_",
-    "best_score_",
-    "n_iter_",
-    "history_",
-    "hyperpenalty_",
-    "classes_",
-    "y_type_",
-    "n_features_in_",
-    "feature_names_in_",
-    "noise_variance_",
-    "dispersion_",
-    "_uncertainty",
-)
-
 
 class BilevelLinearModel(
     StandardErrorsMixin, RoutingMixin, CallbackSupportMixin, Versioned, Parameters
@@ -153,7 +131,7 @@ class BilevelLinearModel(
         **offset: Any,
     ) -> list[Published]:
         """Fit a copy, and take from it what it has learned."""
-        draft = Draft(self, _FITTED)
+        draft = Draft(self, "_uncertainty")
         beside = {"sample_weight": sample_weight, "groups": params.get("groups")}
         blocks = rows_in_blocks(X, y, beside | offset)
         # Callbacks of the copy end with its fit.

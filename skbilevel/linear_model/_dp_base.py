@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, RegressorMixin, is_regressor
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import OF_MODELS, ExplainedParameters
-from skbilevel._sklearn_compat import Interval, StrOptions
+from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
 from skbilevel._sparse import canonical
 from skbilevel._threads import one_blas_thread
 from skbilevel._typing import Array
@@ -23,10 +23,11 @@ from skbilevel.linear_model._base import seed_of
 from skbilevel.linear_model._parameters import InheritedEntries
 from skbilevel.privacy import PrivacyLedger
 from skbilevel.privacy._bounds import Box, shrunk
-from skbilevel.privacy._budget import Budget
 from skbilevel.privacy._fit import PrivateFit, PrivatePlan, private_fit
+from skbilevel.privacy._ledger import Budget
 from skbilevel.privacy._noise import randomness
 from skbilevel.privacy._statement import statement, statement_html
+from skbilevel.problems import SquaredLoss
 
 _LARGEST_DELTA = 1e-6
 _AGAIN = (
@@ -127,22 +128,11 @@ class PrivateLinearModel(
     _doc_link_module = "skbilevel"
     _elsewhere: ClassVar[dict[str, str]] = OF_MODELS | _REFUSED
     _unnamed: ClassVar[str] = "C"
+    # Of the subclass.
+    _loss: ClassVar[Any]
     # What solver="auto" stands for.
     _best: ClassVar[str] = "preconditioned"
     _l1: ClassVar[bool] = False
-
-    epsilon: float
-    delta: float | None
-    feature_bounds: Any
-    row_norm: Any
-    scale: bool
-    alpha: Any
-    fit_intercept: bool
-    solver: str
-    n_passes: Any
-    clip: float
-    accountant: str
-    random_state: Any
 
     n_features_in_: int
     feature_names_in_: Array
@@ -159,6 +149,11 @@ class PrivateLinearModel(
         "feature_bounds": [tuple, list],
         "row_norm": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "scale": ["boolean"],
+        "alpha": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+            "array-like",
+        ],
         "fit_intercept": ["boolean"],
         "n_passes": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "clip": [Interval(Real, 0, None, closed="neither")],
@@ -175,25 +170,81 @@ class PrivateLinearModel(
         """Refused, with the reason."""
         raise AttributeError(f"{type(self).__name__} has no partial_fit: {_AGAIN}.")
 
-    def _validate(self, X: Any, y: Any, refused: dict[str, Any], **how: Any) -> Any:
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, **refused: Any) -> Self:
+        """Fit the coefficients and write the ledger.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features; a sparse X needs bounds that contain 0, and stays sparse.
+        y : array-like of shape (n_samples,), default=None
+            Targets: numbers, or labels, each of them one of ``classes``.
+        **refused : dict
+            ``sample_weight`` and other things that would break the guarantee; giving
+            any raises with the reason.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If ``sample_weight`` or anything else is given.
+        ValueError
+            If data or a parameter cannot be used. That an error was raised is a bit
+            about the rows which the guarantee does not cover: clean them before.
+        """
+        X, y = self._validate(X, y, refused)
+        y, targets = self._in_units(y)
+        box, half, n = self._checked_box(X), float(targets.half), int(X.shape[0])
+        unit = self._unit(box, n, half)
+        plan, norm = self._plan(n, unit), math.sqrt(self.n_features_in_)
+        if not isinstance(self.row_norm, str):
+            norm = min(norm, float(self.row_norm))
+        with one_blas_thread():
+            rows = shrunk(box.units(X), norm)
+            found = private_fit(rows, y, norm, plan, randomness(self._seed()))
+        coef, intercept = found.coef * half / box.half, 0.0
+        if self.fit_intercept:
+            level = targets.centre + half * found.intercept
+            intercept = float(level - box.centre @ coef)
+        self.coef_, self.intercept_ = coef, intercept
+        self._publish(found, plan.budget.delta, unit)
+        return self
+
+    def _in_units(self, y: Array) -> tuple[Array, Box]:
+        """Targets in the units of the loss, and the bounds that these come from."""
+        raise NotImplementedError
+
+    def _validate(self, X: Any, y: Any, refused: dict[str, Any]) -> Any:
         """Data as arrays; the only errors that depend on values are scikit-learn's."""
         for name in refused:
             reason = self._elsewhere.get(name, "it is not a parameter of fit")
             raise TypeError(f"fit() does not take {name}: {reason}.")
         need_rows_in_memory(self, X, "the bound that noise hides is one of its sums")
         X, y = validate_data(
-            self, X, y, accept_sparse=("csr", "csc"), dtype=np.float64, **how
+            self,
+            X,
+            y,
+            accept_sparse=("csr", "csc"),
+            dtype=np.float64,
+            y_numeric=is_regressor(self),
         )
         return sparse.csr_array(canonical(X)) if sparse.issparse(X) else X, y
 
-    def _box(self) -> Box:
+    def _checked_box(self, X: Any) -> Box:
+        """Bounds of the features.
+
+        Where they contain zero, zero stays zero, so that sparse columns stay sparse.
+        Without an intercept, which could make up for a shift, it stays everywhere.
+        """
         low, high = pair_of_bounds(
             "feature_bounds", self.feature_bounds, self.n_features_in_
         )
-        return Box(low, high, self.fit_intercept)
-
-    def _checked_box(self, X: Any) -> Box:
-        box = self._box()
+        box = Box(low, high, self.fit_intercept & ((low > 0.0) | (high < 0.0)))
         if sparse.issparse(X) and not box.has_zero.all():
             raise ValueError(
                 "feature_bounds must contain 0 where X is sparse: the middle of other "
@@ -213,7 +264,7 @@ class PrivateLinearModel(
             )
         return Budget(float(self.epsilon), float(delta))
 
-    def _strengths(self, box: Box, n_rows: int, target_half: float) -> Any:
+    def _strengths(self, unit: Array) -> Any:
         """``alpha`` in units of the bounds and of a sum over rows."""
         if isinstance(self.alpha, str):
             return self.alpha
@@ -225,8 +276,7 @@ class PrivateLinearModel(
             )
         if not (np.isfinite(alpha) & (alpha >= 0.0)).all():
             raise ValueError("alpha must be finite and not negative.")
-        alpha = np.broadcast_to(alpha, (self.n_features_in_,))
-        return alpha * self._unit(box, n_rows, target_half)
+        return alpha * unit
 
     def _unit(self, box: Box, n_rows: int, target_half: float) -> Array:
         """What ``alpha`` is multiplied with in units of the bounds."""
@@ -262,54 +312,36 @@ class PrivateLinearModel(
             raise ValueError("accountant='last-iterate' needs a positive alpha.")
         return True
 
-    def _fit_privately(
-        self,
-        X: Any,
-        y: Array,
-        loss: Any,
-        target_half: float = 1.0,
-        members: Array | None = None,
-    ) -> tuple[PrivateFit, Array]:
-        """One private fit: coefficients in units of the features, and the rest.
-
-        ``y`` has the units of the loss; ``target_half`` are those of the targets.
-        """
-        box, n = self._checked_box(X), int(X.shape[0])
-        budget, solver = self._budget(n), self._chosen_solver()
+    def _plan(self, n_rows: int, unit: Array) -> PrivatePlan:
+        """How the fit is done, by the parameters and the number of rows alone."""
+        budget, solver = self._budget(n_rows), self._chosen_solver()
         self._check_steps(solver)
-        norm = math.sqrt(self.n_features_in_)
-        if not isinstance(self.row_norm, str):
-            norm = min(norm, float(self.row_norm))
-        plan = PrivatePlan(
-            loss,
+        return PrivatePlan(
+            self._loss,
             budget,
             solver,
             n_passes=None if isinstance(self.n_passes, str) else int(self.n_passes),
             intercept=self.fit_intercept,
             scale=self.scale,
             last_only=self._check_accountant(solver),
-            penalty=self._strengths(box, n, target_half),
+            penalty=self._strengths(unit),
             l1=self._l1,
-            members=members,
+            members=self._members(),
             clip=float(self.clip),
         )
-        with one_blas_thread():
-            rows = shrunk(box.units(X), norm)
-            found = private_fit(rows, y, norm, plan, randomness(self._seed()))
-        coef = found.coef * target_half / box.half
-        self._publish(found, budget, box, n, target_half)
-        return found, coef
 
-    def _publish(
-        self, found: PrivateFit, budget: Budget, box: Box, n: int, half: float
-    ) -> None:
-        self.alpha_ = found.penalty / self._unit(box, n, half)
+    def _members(self) -> Array | None:
+        """Labels of features, from 0 on, that share a strength; None without any."""
+        return None
+
+    def _publish(self, found: PrivateFit, delta: float, unit: Array) -> None:
+        self.alpha_ = found.penalty / unit
         self.privacy_ledger_ = found.ledger
-        self.delta_ = budget.delta
-        self.epsilon_ = found.ledger.epsilon(budget.delta)
+        self.delta_ = delta
+        self.epsilon_ = found.ledger.epsilon(delta)
         self.mu_ = found.ledger.mu
         self._seeded = self.random_state is not None
-        self.privacy_statement_ = statement(found.ledger, self.delta_, self._seeded)
+        self.privacy_statement_ = statement(found.ledger, delta, self._seeded)
 
     def _seed(self) -> int | None:
         if self.random_state is None:
@@ -338,6 +370,47 @@ class PrivateLinearModel(
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         """The same for notebooks."""
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+
+class PrivateRegressor(RegressorMixin, PrivateLinearModel):
+    """Squared loss of targets that are clipped to public bounds."""
+
+    _loss = SquaredLoss()
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **PrivateLinearModel._parameter_constraints,
+        "target_bounds": [tuple, list],
+    }
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # On a handful of rows noise is all there is to see.
+        tags.regressor_tags.poor_score = True
+        return tags
+
+    def _target_box(self) -> Box:
+        """Bounds of the targets; without an intercept zero stays zero."""
+        low, high = pair_of_bounds("target_bounds", self.target_bounds, None)
+        return Box(low, high, self.fit_intercept)
+
+    def _in_units(self, y: Array) -> tuple[Array, Box]:
+        box = self._target_box()
+        return box.units(y), box
+
+    def predict(self, X: Any) -> Array:
+        """Predict targets: features and predictions are clipped to their bounds.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predictions.
+        """
+        return np.asarray(self._target_box().clip(self._linear_predictor(X)))
 
 
 def pair_of_bounds(name: str, bounds: Any, size: int | None) -> tuple[Array, Array]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, ClassVar
 
-from skbilevel._sklearn_compat import Interval, StrOptions
-from skbilevel.linear_model._dp_regressor import PrivateRegressor
+from skbilevel._sklearn_compat import StrOptions
+from skbilevel.linear_model._dp_base import PrivateRegressor
 
 
 class DPLasso(PrivateRegressor):
@@ -73,11 +72,6 @@ class DPLasso(PrivateRegressor):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PrivateRegressor._parameter_constraints,
-        "alpha": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="left"),
-            "array-like",
-        ],
         "solver": [StrOptions({"auto", "moments", "dp-cd", "dp-gd", "dp-sgd"})],
     }
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 
-from skbilevel._sklearn_compat import Interval, StrOptions, _fit_context
+from skbilevel._sklearn_compat import StrOptions
 from skbilevel._typing import Array
 from skbilevel.linear_model._class_scores import ClassProbabilitiesMixin
 from skbilevel.linear_model._dp_base import PrivateLinearModel
+from skbilevel.privacy._bounds import Box
+from skbilevel.privacy._fit import PrivateFit
 from skbilevel.problems import LogisticLoss
 
 
@@ -87,14 +88,11 @@ class DPLogistic(ClassProbabilitiesMixin, ClassifierMixin, PrivateLinearModel):
     epsilon 1.000, accuracy 0.84
     """
 
+    _loss = LogisticLoss()
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PrivateLinearModel._parameter_constraints,
         "classes": ["array-like"],
-        "alpha": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="left"),
-            "array-like",
-        ],
         "solver": [StrOptions({"auto", "preconditioned", "dp-cd", "dp-gd", "dp-sgd"})],
         "accountant": [StrOptions({"exact", "last-iterate"})],
     }
@@ -125,43 +123,10 @@ class DPLogistic(ClassProbabilitiesMixin, ClassifierMixin, PrivateLinearModel):
         tags.classifier_tags.poor_score = True
         return tags
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, **refused: Any) -> DPLogistic:
-        """Fit the coefficients and write the ledger.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Features; a sparse X needs bounds that contain 0, and stays sparse.
-        y : array-like of shape (n_samples,), default=None
-            Labels, each of them one of ``classes``.
-        **refused : dict
-            ``sample_weight`` and other things that would break the guarantee; giving
-            any raises with the reason.
-
-        Returns
-        -------
-        self : DPLogistic
-            The fitted estimator.
-
-        Raises
-        ------
-        TypeError
-            If ``sample_weight`` or anything else is given.
-        ValueError
-            If data or a parameter cannot be used. That an error was raised is a bit
-            about the rows which the guarantee does not cover: clean them before.
-        """
-        X, y = self._validate(X, y, refused)
-        classes = self._two_classes()
-        y = self._second(y, classes)
-        found, coef = self._fit_privately(X, y, LogisticLoss())
-        self.classes_ = classes
-        self.coef_ = coef[None]
-        self.intercept_ = np.zeros(1)
-        if self.fit_intercept:
-            self.intercept_ += found.intercept - self._box().centre @ coef
-        return self
+    def _publish(self, found: PrivateFit, delta: float, unit: Array) -> None:
+        super()._publish(found, delta, unit)
+        self.classes_ = self._two_classes()
+        self.coef_, self.intercept_ = self.coef_[None], np.array([self.intercept_])
 
     def _two_classes(self) -> Array:
         classes = np.asarray(self.classes)
@@ -169,9 +134,9 @@ class DPLogistic(ClassProbabilitiesMixin, ClassifierMixin, PrivateLinearModel):
             raise ValueError(f"classes={self.classes!r} must be two different labels.")
         return classes
 
-    def _second(self, y: Any, classes: Array) -> Array:
-        """One for the second class, zero for the first."""
-        y = np.asarray(y)
+    def _in_units(self, y: Array) -> tuple[Array, Box]:
+        """One for the second class, zero for the first; log odds have no bounds."""
+        classes, y = self._two_classes(), np.asarray(y)
         second = y == classes[1]
         if not (second | (y == classes[0])).all():
             raise ValueError(
@@ -179,7 +144,7 @@ class DPLogistic(ClassProbabilitiesMixin, ClassifierMixin, PrivateLinearModel):
                 f"{tuple(classes.tolist())}. Only binary classification is supported, "
                 "and the two labels are a parameter: set classes to them."
             )
-        return np.asarray(second, dtype=float)
+        return second.astype(float), Box(np.array(-1.0), np.array(1.0), False)
 
     def decision_function(self, X: Any) -> Array:
         """Log odds of the second class; features are clipped to their bounds.

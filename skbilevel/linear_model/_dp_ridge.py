@@ -9,7 +9,7 @@ import numpy as np
 
 from skbilevel._sklearn_compat import Interval, StrOptions
 from skbilevel._typing import Array
-from skbilevel.linear_model._dp_regressor import PrivateRegressor
+from skbilevel.linear_model._dp_base import PrivateRegressor
 
 
 class DPRidge(PrivateRegressor):
@@ -84,9 +84,6 @@ class DPRidge(PrivateRegressor):
     >>> model.privacy_ledger_.shares().round(3)
     array([0.15 , 0.255, 0.595])
     """
-
-    _best: ClassVar[str] = "preconditioned"
-    _l1: ClassVar[bool] = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **PrivateRegressor._parameter_constraints,

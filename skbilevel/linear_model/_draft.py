@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 
@@ -16,34 +15,26 @@ class Draft:
     Parameters
     ----------
     estimator : estimator
-        Stays as it is until `publish`.
-    fitted : iterable of str
-        Attributes of an earlier fit, which the copy does not have.
+        Stays as it is until `publish`. The copy has nothing of an earlier fit.
+    *hidden : str
+        Attributes that a fit sets beside those with public names.
     """
 
-    def __init__(self, estimator: Any, fitted: Iterable[str]) -> None:
-        self._estimator, self._fitted = estimator, set(fitted)
-        self._before = dict(vars(estimator))
+    def __init__(self, estimator: Any, *hidden: str) -> None:
+        self._estimator, self._hidden = estimator, hidden
         # Not copy.copy, which asks how to pickle it.
         self.model: Any = object.__new__(type(estimator))
-        for name, value in self._before.items():
-            if name not in self._fitted:
-                self.model.__dict__[name] = value
+        self.model.__dict__ = self._split(estimator)[0]
 
     def publish(self) -> None:
         """Take all that was fitted in place of what was, in one step."""
-        known = {k: v for k, v in self._before.items() if k not in self._fitted}
-        new = {
-            name: value
-            for name, value in vars(self.model).items()
-            if (is_fitted(name) or name in self._fitted)
-            and known.get(name, self) is not value
-        }
-        old = vars(self._estimator).items()
-        kept = {name: value for name, value in old if name not in self._fitted}
-        self._estimator.__dict__ = kept | new
+        kept, _ = self._split(self._estimator)
+        self._estimator.__dict__ = kept | self._split(self.model)[1]
 
-
-def is_fitted(name: str) -> bool:
-    """Whether an attribute of that name says what was learned."""
-    return name.endswith("_") and not name.startswith("_")
+    def _split(self, estimator: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Attributes that are not of a fit, and those that are."""
+        parts: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+        for name, value in vars(estimator).items():
+            public = name.endswith("_") and not name.startswith("_")
+            parts[public or name in self._hidden][name] = value
+        return parts

@@ -22,10 +22,10 @@ _SECTION = re.compile(r"(?<=\n)( *)(\w+)\n\1-+\n\1\.\.\.$", re.MULTILINE)
 
 
 class InheritedEntries:
-    """Parameters that are written once: in docstrings, and in constructors.
+    """Fills in docstrings of subclasses and of their methods.
 
-    Fills in the entries ``name, other : ...`` of the docstrings of subclasses and of
-    their methods, and sections that hold or begin with ``...``.
+    Entries ``name, other : ...`` are filled in, and sections that hold or begin with
+    ``...``.
 
     The text is that of the nearest base class that documents the name. For a method
     the methods that it overrides are asked first, then its class. It is filled in when
@@ -41,12 +41,6 @@ class InheritedEntries:
             if inspect.isfunction(method):
                 same = (vars(base)[name] for base in bases if name in vars(base))
                 _fill_in(method, method.__doc__, (*same, cls, *bases))
-
-    def _keep(self, given: dict[str, Any]) -> None:
-        """Store the parameters of a subclass: ``given`` are the locals of its init."""
-        for name, value in given.items():
-            if name != "self":
-                setattr(self, name, value)
 
 
 def _fill_in(target: Any, own: str | None, sources: Iterable[Any]) -> None:
@@ -245,18 +239,4 @@ class Parameters(InheritedEntries, ExplainedParameters, BaseEstimator):
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.fit_intercept = fit_intercept
-        self.feature_groups = feature_groups
-        self.feature_metadata = feature_metadata
-        self.unpenalized = unpenalized
-        self.hyperpenalty = hyperpenalty
-        self.cv = cv
-        self.solver = solver
-        self.scoring = scoring
-        self.alpha_init = alpha_init
-        self.alpha_bounds = alpha_bounds
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+        self._keep(locals())

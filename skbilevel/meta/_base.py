@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_X_y
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._array_api import need_rows_in_memory
+from skbilevel._label_functions import distinct
 from skbilevel._mistakes import OF_MODELS
 from skbilevel._sklearn_compat import _fit_context, _num_samples
 from skbilevel._threads import one_blas_thread
@@ -25,7 +26,8 @@ from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._draft import Draft
 from skbilevel.meta._design import TaskDesign, TaskOptions
 from skbilevel.meta._labels import (
-    KnownTaskLabels,
+    as_array,
+    find,
     read_labels,
     shown,
     take_column,
@@ -45,36 +47,6 @@ from skbilevel.problems._task_solution import TaskSolution
 
 # More tasks than this share of the rows look like measurements.
 _TASKS_PER_ROW = 1.0 / 1.5
-
-
-# What a fit sets, or may set.
-_FITTED = (
-    "coef_",
-    "intercept_",
-    "centre_",
-    "centre_intercept_",
-    "tasks_",
-    "n_rows_by_task_",
-    "alpha_",
-    "intercept_alpha_",
-    "centre_alpha_",
-    "group_alpha_",
-    "group_labels_",
-    "deviation_std_",
-    "feature_means_",
-    "intercept_deviation_std_",
-    "best_score_",
-    "n_iter_",
-    "history_",
-    "hyperpenalty_",
-    "n_features_in_",
-    "feature_names_in_",
-    "classes_",
-    "noise_variance_",
-    "_labels",
-    "_model",
-    "_has_tasks",
-)
 
 
 class MetaLinearModel(Versioned, TaskParameters):
@@ -110,11 +82,13 @@ class MetaLinearModel(Versioned, TaskParameters):
     __metadata_request__predict_log_proba: ClassVar[dict[str, Any]] = {"tasks": True}
     __metadata_request__score: ClassVar[dict[str, Any]] = {"tasks": True}
 
-    _labels: KnownTaskLabels
+    # Places of the labels of tasks.
+    _labels: dict[Hashable, int]
     _model: TaskModel
     _has_tasks: bool
     # Of the subclass.
     _loss: ClassVar[TaskLoss]
+    _metric: ClassVar[Callable[..., float]]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -124,52 +98,104 @@ class MetaLinearModel(Versioned, TaskParameters):
 
         Parameters
         ----------
-        X, y : ...
+        X : ...
+        y : array-like of shape (n_samples,)
+            Targets: numbers, or labels of two classes of any type.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; an integer weight counts as that many rows.
         tasks : array-like of shape (n_samples,), default=None
             Which task a row belongs to. None is one task, or the column ``task``.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data or a parameter cannot be used; the message names it.
+        TypeError
+            If labels of tasks cannot be hashed.
         """
-        draft = Draft(self, _FITTED)
+        draft = Draft(self, "_labels", "_model", "_has_tasks")
         draft.model._fit_copy(X, y, sample_weight, tasks)
         draft.publish()
         return self
-
-    def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
-        """``fit`` of a copy that nobody else sees yet."""
-        raise NotImplementedError
 
     def adapt(
         self, X: Any, y: Any, *, tasks: Any = None, sample_weight: Any = None
     ) -> Self:
         """Take in rows of new tasks, without another fit.
 
+        The centre and the strengths stay, so that a task costs a small linear system,
+        or a few of them where targets are classes. The coefficients of a new task are
+        those that the centre and its rows give; rows of a known task are added to what
+        is kept of those it has.
+
         Parameters
         ----------
-        X, y : ...
+        X : ...
+        y : array-like of shape (n_samples,)
+            Targets; labels may be of one class or of both.
         tasks : label or array-like of shape (n_samples,), default=None
             Which task a row belongs to, or one label for all rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+
+        Returns
+        -------
+        model : object
+            A copy that knows the tasks; the estimator itself stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If there are no labels of tasks, a class is not known, or the data cannot
+            be used.
         """
         X, y, weight, labels = self._adaptable(X, y, tasks, sample_weight)
-        return self._adapted(X, self._target(y), weight, labels)
+        made, place = self._with_labels(labels)
+        units, n_tasks = self._model.units, len(made._labels)
+        n_rows = np.bincount(place, minlength=n_tasks)
+        touched = np.flatnonzero(n_rows)
+        own = np.searchsorted(touched, place)
+        Z = units.design(np.asarray(X, dtype=np.float64))
+        target = units.target(self._target(y))
+        new = self._loss.make(Z, target, weight, own, len(touched))
+        model, w = self._model.with_rows(new, touched, n_tasks)
+        made._take_in(model, touched, w, n_rows)
+        return made
 
     def _target(self, y: Any) -> Array:
         """Targets of a call of ``adapt`` as numbers."""
         return np.asarray(y)
 
-    def _scored(
-        self, metric: Callable[..., Any], X: Any, y: Any, weight: Any, tasks: Any
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
     ) -> float:
-        """What a metric says of y and the predictions."""
+        """Score of the predictions.
+
+        Parameters
+        ----------
+        X : ...
+        y : array-like of shape (n_samples,)
+            Targets or labels.
+        sample_weight, tasks : ...
+
+        Returns
+        -------
+        score : float
+            Coefficient of determination of ``predict(X, tasks=tasks)``; of labels their
+            accuracy.
+        """
         if y is None:
             raise ValueError(
                 f"score of {type(self).__name__} compares predictions with y, and y "
                 "is None: give y."
             )
         predicted = self.predict(X, tasks=tasks)
-        return float(metric(y, predicted, sample_weight=weight))
+        return float(self._metric(y, predicted, sample_weight=sample_weight))
 
     def _read(self, X: Any, tasks: Any, **check: Any) -> tuple[Any, Any, Any]:
         """X without the column of tasks, y and the labels; ``reset`` is for fits."""
@@ -207,16 +233,17 @@ class MetaLinearModel(Versioned, TaskParameters):
             return names[names != self.task]
         return np.delete(names, self.task)
 
-    def _fit_tasks(
-        self, X: Array, y: Array, counts: RowCounts, labels: list[Hashable] | None
-    ) -> TaskSolution:
-        """Tune, solve and publish what all losses have; ``y`` are rows that count."""
-        tuning = self._tuning()
+    def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
+        """``fit`` of a copy that nobody else sees yet."""
+        X, y, labels = self._read(X, tasks, y=y, reset=True, ensure_min_samples=2)
+        counts = RowCounts.of(check_weight(sample_weight, X))
+        target, tuning = self._learned_target(y, counts), self._tuning()
         with one_blas_thread():
-            design, known, n_rows = self._design(X, y, counts, labels)
-            check_folds(self.cv, self.criterion, len(n_rows), len(design.rows.weight))
+            design, known = self._design(X, target, counts, labels)
+            rows = design.rows
+            check_folds(self.cv, self.criterion, rows.n_tasks, len(rows.weight))
             tuned = tune_tasks(design, tuning)
-            solution = solve(design.rows.data, tuned.chosen.penalty)
+            solution = solve(rows.data, tuned.chosen.penalty)
         if not tuned.chosen.converged:
             warn_user(
                 f"The search for the strengths has not converged after max_iter="
@@ -235,10 +262,13 @@ class MetaLinearModel(Versioned, TaskParameters):
             intercept_=intercept.astype(X.dtype),
             centre_=centre.astype(X.dtype),
             centre_intercept_=X.dtype.type(centre_intercept),
-            tasks_=known.labels,
-            n_rows_by_task_=n_rows,
+            tasks_=as_array(known),
+            n_rows_by_task_=np.bincount(rows.task, minlength=rows.n_tasks),
         )
-        return solution
+
+    def _learned_target(self, y: Any, counts: RowCounts) -> Array:
+        """Targets of the rows that count, as numbers."""
+        raise NotImplementedError
 
     def _noise(self, solution: TaskSolution) -> float:
         """Noise variance in working units; one where the loss is in nats."""
@@ -250,13 +280,13 @@ class MetaLinearModel(Versioned, TaskParameters):
         y: Array,
         counts: RowCounts,
         labels: list[Hashable] | None,
-    ) -> tuple[TaskDesign, KnownTaskLabels, Array]:
-        """Working rows, the labels of the tasks and the rows of each."""
+    ) -> tuple[TaskDesign, dict[Hashable, int]]:
+        """Working rows, and places of the labels of tasks."""
         kept: list[Hashable] = [0] * len(counts.index)
         if labels is not None:
             kept = [labels[i] for i in counts.index]
-        known = KnownTaskLabels.of(kept)
-        task, n_tasks = known.find(kept), len(known.places)
+        known = {each: k for k, each in enumerate(distinct(kept))}
+        task, n_tasks = find(known, kept), len(known)
         if 1 < len(task) < n_tasks / _TASKS_PER_ROW and labels is not None:
             warn_user(
                 f"tasks has {n_tasks} labels for {len(task)} rows: most tasks have one "
@@ -270,20 +300,8 @@ class MetaLinearModel(Versioned, TaskParameters):
             self.centre_alpha,
             self._loss,
         )
-        design = TaskDesign.of(
-            counts.take(X),
-            y,
-            counts.weight,
-            counts.unit,
-            task,
-            n_tasks,
-            self._names(),
-            options,
-        )
-        return design, known, np.bincount(task, minlength=n_tasks)
-
-    def _counts(self, sample_weight: Any, X: Array) -> RowCounts:
-        return RowCounts.of(check_weight(sample_weight, X))
+        names = self._names()
+        return TaskDesign.of(X, y, counts, task, n_tasks, names, options), known
 
     def _tuning(self) -> TaskTuning:
         sizes = np.atleast_1d(np.asarray(self.support_sizes))
@@ -317,7 +335,7 @@ class MetaLinearModel(Versioned, TaskParameters):
                     "unseen='centre' to predict with the centre."
                 )
             return np.full(n_rows, -1)
-        places = self._labels.find(labels)
+        places = find(self._labels, labels)
         if self.unseen == "error" and (places < 0).any():
             unknown = [labels[i] for i in np.flatnonzero(places < 0)]
             raise ValueError(
@@ -393,21 +411,6 @@ class MetaLinearModel(Versioned, TaskParameters):
             weight = check_weight(sample_weight, X) / self._model.units.weight
         return X, y, weight, labels
 
-    def _adapted(
-        self, X: Array, target: Array, weight: Array, labels: list[Hashable]
-    ) -> Self:
-        """A copy that knows the tasks of some rows."""
-        made, place = self._with_labels(labels)
-        units, n_tasks = self._model.units, len(made._labels.places)
-        n_rows = np.bincount(place, minlength=n_tasks)
-        touched = np.flatnonzero(n_rows)
-        own = np.searchsorted(touched, place)
-        Z = units.design(np.asarray(X, dtype=np.float64))
-        new = self._loss.make(Z, units.target(target), weight, own, len(touched))
-        model, w = self._model.with_rows(new, touched, n_tasks)
-        made._take_in(model, touched, w, n_rows)
-        return made
-
     def _is_plain(self, X: Any, y: Any) -> bool:
         """Whether X and y are arrays that no check would change.
 
@@ -425,15 +428,15 @@ class MetaLinearModel(Versioned, TaskParameters):
 
     def _with_labels(self, labels: list[Hashable]) -> tuple[Self, Array]:
         """A copy that knows the labels, and the places of the rows."""
-        known = self._labels
-        new = [each for each in dict.fromkeys(labels) if each not in known.places]
+        known = dict(self._labels)
+        for each in labels:
+            known.setdefault(each, len(known))
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
-        if new:
-            made._labels = known.widened(new)
-            made.tasks_ = made._labels.labels
+        if len(known) > len(self._labels):
+            made._labels, made.tasks_ = known, as_array(known)
         made._has_tasks = True
-        return made, made._labels.find(labels)
+        return made, find(known, labels)
 
     def _take_in(
         self, model: TaskModel, touched: Array, w: Array, n_rows: Array

@@ -9,6 +9,7 @@ import numpy as np
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import column_labels, unpenalized_mask
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.model_selection._task_folds import SQUARED, TaskLoss, TaskRows
 from skbilevel.model_selection._task_search import TaskColumns
 
@@ -121,20 +122,19 @@ class TaskDesign:
         cls,
         X: Array,
         y: Array,
-        weight: Array,
-        unit: float,
+        counts: RowCounts,
         task: Array,
         n_tasks: int,
         names: Array | None,
         options: TaskOptions,
     ) -> TaskDesign:
-        """From rows (n, p), targets and places of tasks (n,)."""
-        X = np.asarray(X, dtype=np.float64)
+        """From all rows; targets and places of tasks are those of rows that count."""
+        X, weight = np.asarray(counts.take(X), dtype=np.float64), counts.weight
         first = int(options.fit_intercept)
         given = y if options.centred else None
-        units = Units.of(X, given, weight, options.fit_intercept, unit)
+        units = Units.of(X, given, weight, options.fit_intercept, counts.unit)
         Z, target = units.design(X), units.target(y)
-        rows = TaskRows.of(Z, target, weight, task, n_tasks, options.loss)
+        rows = TaskRows(Z, target, weight, task, n_tasks, options.loss)
         common = unpenalized_mask(options.common, X.shape[1], names, "common")
         deviates = np.r_[
             np.ones(first, bool), ~common & ~constant_within(X, task, n_tasks)

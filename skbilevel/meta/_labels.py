@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Any
 
 import numpy as np
 
-from skbilevel._label_functions import distinct
-from skbilevel._records import record
 from skbilevel._typing import Array
 
 # Labels that a message shows.
 _SHOWN = 5
 
 
-@record
-class KnownTaskLabels:
-    """Labels of the tasks of a model, and the place of each."""
-
-    labels: Array
-    places: dict[Hashable, int]
-
-    @classmethod
-    def of(cls, labels: list[Hashable]) -> KnownTaskLabels:
-        """Distinct labels, sorted where they can be compared."""
-        known = distinct(labels)
-        return cls(as_array(known), {each: k for k, each in enumerate(known)})
-
-    def find(self, labels: list[Hashable]) -> Array:
-        """Places of the labels, -1 for those that are not known."""
-        places = self.places
-        found = (places.get(each, -1) for each in labels)
-        return np.fromiter(found, dtype=np.intp, count=len(labels))
-
-    def widened(self, new: list[Hashable]) -> KnownTaskLabels:
-        """With more labels behind the known ones."""
-        places = dict(self.places)
-        places.update((each, len(self.places) + k) for k, each in enumerate(new))
-        added = as_array(new)
-        if added.dtype.kind != self.labels.dtype.kind:
-            added = added.astype(object)
-            return KnownTaskLabels(
-                np.concatenate([self.labels.astype(object), added]), places
-            )
-        return KnownTaskLabels(np.concatenate([self.labels, added]), places)
+def find(known: dict[Hashable, int], labels: list[Hashable]) -> Array:
+    """Places of the labels, -1 for those that are not known."""
+    found = (known.get(each, -1) for each in labels)
+    return np.fromiter(found, dtype=np.intp, count=len(labels))
 
 
-def as_array(labels: list[Any]) -> Array:
+def as_array(labels: Collection[Any]) -> Array:
     """A flat array of labels: numbers or strings where all are, objects otherwise."""
     kinds = {type(each) for each in labels}
     if len(kinds) == 1 and kinds <= {int, float, str, bool}:
-        made = np.array(labels)
+        made = np.array(list(labels))
         if made.ndim == 1 and made.dtype.kind in "ifUb":
             return made
     out = np.empty(len(labels), dtype=object)

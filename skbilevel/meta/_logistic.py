@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skbilevel._typing import Array
 from skbilevel.linear_model._classes import two_or_more_classes
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.meta._base import MetaLinearModel
 from skbilevel.meta._labels import shown
 from skbilevel.model_selection._task_folds import LOGISTIC
@@ -126,38 +127,12 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
     classes_: Array
 
     _loss = LOGISTIC
+    _metric = staticmethod(accuracy_score)
+    # The mixin's knows nothing of tasks.
+    score = MetaLinearModel.score
 
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
-    ) -> MetaLogistic:
-        """Learn the strengths, the centre and the coefficients of all tasks.
-
-        Parameters
-        ----------
-        X : ...
-        y : array-like of shape (n_samples,)
-            Labels of two classes, of any type.
-        sample_weight, tasks : ...
-
-        Returns
-        -------
-        self : MetaLogistic
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If the data or a parameter cannot be used, or there are not two classes.
-        TypeError
-            If labels of tasks cannot be hashed.
-        """
-        return super().fit(X, y, sample_weight, tasks=tasks)
-
-    def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
-        """``fit`` of a copy that nobody else sees yet."""
-        X, y, labels = self._read(X, tasks, y=y, reset=True, ensure_min_samples=2)
+    def _learned_target(self, y: Any, counts: RowCounts) -> Array:
         check_classification_targets(y)
-        counts = self._counts(sample_weight, X)
         self.classes_, codes = two_or_more_classes(counts.take(np.asarray(y)))
         if len(self.classes_) > 2:
             raise ValueError(
@@ -165,7 +140,7 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
                 f"{len(self.classes_)} classes: give the tasks as a column of X (task) "
                 "and put MetaLogistic into sklearn.multiclass.OneVsRestClassifier."
             )
-        self._fit_tasks(X, codes.astype(np.float64), counts, labels)
+        return codes.astype(np.float64)
 
     def decision_function(self, X: Any, *, tasks: Any = None) -> Array:
         """Log odds of the second class, with the coefficients of each row's task.
@@ -231,35 +206,6 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
         scores = self.decision_function(X, tasks=tasks)
         return np.column_stack([special.log_expit(-scores), special.log_expit(scores)])
 
-    def adapt(
-        self, X: Any, y: Any, *, tasks: Any = None, sample_weight: Any = None
-    ) -> MetaLogistic:
-        """Take in rows of new tasks, without another fit.
-
-        The centre and the strengths stay, so that a task costs a few small linear
-        systems. The coefficients of a new task are those that the centre and its rows
-        give; rows of a known task are added to what is kept of those it has.
-
-        Parameters
-        ----------
-        X : ...
-        y : array-like of shape (n_samples,)
-            Labels, of one class or of both.
-        tasks, sample_weight : ...
-
-        Returns
-        -------
-        model : MetaLogistic
-            A copy that knows the tasks; the estimator itself stays as it is.
-
-        Raises
-        ------
-        ValueError
-            If there are no labels of tasks, a class is not known, or the data cannot
-            be used.
-        """
-        return super().adapt(X, y, tasks=tasks, sample_weight=sample_weight)
-
     def _target(self, y: Any) -> Array:
         """Codes of labels that fit has seen."""
         y = np.asarray(y)
@@ -270,25 +216,6 @@ class MetaLogistic(ClassifierMixin, MetaLinearModel):
                 f"it has seen {shown(self.classes_.tolist())}."
             )
         return np.searchsorted(self.classes_, y).astype(np.float64)
-
-    def score(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
-    ) -> float:
-        """Share of rows whose label is predicted.
-
-        Parameters
-        ----------
-        X : ...
-        y : array-like of shape (n_samples,)
-            Labels.
-        sample_weight, tasks : ...
-
-        Returns
-        -------
-        score : float
-            Accuracy of ``predict(X, tasks=tasks)``.
-        """
-        return self._scored(accuracy_score, X, y, sample_weight, tasks)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -9,6 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
 from skbilevel._typing import Array
+from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._first_look import warn_of_constant
 from skbilevel.meta._base import MetaLinearModel
 from skbilevel.model_selection._task_folds import SQUARED
@@ -109,39 +110,20 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
     """
 
     _loss = SQUARED
-
-    def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
-    ) -> MetaRidge:
-        """Learn the centre, the strengths and the coefficients of every task.
-
-        Parameters
-        ----------
-        X, y, sample_weight, tasks : ...
-
-        Returns
-        -------
-        self : MetaRidge
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If the data or a parameter cannot be used; the message names it.
-        TypeError
-            If labels of tasks cannot be hashed.
-        """
-        return super().fit(X, y, sample_weight, tasks=tasks)
+    _metric = staticmethod(r2_score)
+    # The mixin's knows nothing of tasks.
+    score = MetaLinearModel.score
 
     def _fit_copy(self, X: Any, y: Any, sample_weight: Any, tasks: Any) -> None:
         """``fit`` of a copy that nobody else sees yet."""
-        X, y, labels = self._read(X, tasks, y=y, reset=True, ensure_min_samples=2)
-        counts = self._counts(sample_weight, X)
-        target = counts.take(np.asarray(y, dtype=np.float64))
-        warn_of_constant(target)
-        self._fit_tasks(X, target, counts, labels)
+        super()._fit_copy(X, y, sample_weight, tasks)
         y_scale = self._model.units.y_scale
         self.noise_variance_ = float(self._model.noise * y_scale**2)
+
+    def _learned_target(self, y: Any, counts: RowCounts) -> Array:
+        target = counts.take(np.asarray(y, dtype=np.float64))
+        warn_of_constant(target)
+        return target
 
     def _noise(self, solution: TaskSolution) -> float:
         n_free = int((solution.penalty.beta == 0.0).sum())
@@ -181,44 +163,3 @@ class MetaRidge(RegressorMixin, MetaLinearModel):
         Z = self._model.units.design(np.asarray(X, dtype=np.float64))
         variance = 1.0 + self._model.variances(Z, places)
         return mean, np.sqrt(self.noise_variance_ * variance)
-
-    def adapt(
-        self, X: Any, y: Any, *, tasks: Any = None, sample_weight: Any = None
-    ) -> MetaRidge:
-        """Take in rows of new tasks, without another fit.
-
-        The centre and the strengths stay, so that a task costs one small linear
-        system. The coefficients of a new task are those that the centre and its rows
-        give; rows of a known task are added to those it has.
-
-        Parameters
-        ----------
-        X, y, tasks, sample_weight : ...
-
-        Returns
-        -------
-        model : MetaRidge
-            A copy that knows the tasks; the estimator itself stays as it is.
-
-        Raises
-        ------
-        ValueError
-            If there are no labels, or the data cannot be used.
-        """
-        return super().adapt(X, y, tasks=tasks, sample_weight=sample_weight)
-
-    def score(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, tasks: Any = None
-    ) -> float:
-        """Coefficient of determination of the predictions.
-
-        Parameters
-        ----------
-        X, y, sample_weight, tasks : ...
-
-        Returns
-        -------
-        score : float
-            R2 of ``predict(X, tasks=tasks)``.
-        """
-        return self._scored(r2_score, X, y, sample_weight, tasks)

@@ -13,6 +13,7 @@ from skbilevel._typing import Array
 from skbilevel._warn import warn_user
 from skbilevel.exceptions import DataWarning
 from skbilevel.meta._design import TaskDesign
+from skbilevel.model_selection._average import Choice
 from skbilevel.model_selection._task_folds import (
     Folds,
     MakeCriterion,
@@ -23,7 +24,6 @@ from skbilevel.model_selection._task_folds import (
 )
 from skbilevel.model_selection._task_guard import MIN_TASKS, Guarded, TaskGuard
 from skbilevel.model_selection._task_search import (
-    FoundStrengths,
     SearchPoint,
     TaskSearch,
 )
@@ -80,23 +80,7 @@ class TaskTuning:
     tell: Callable[[str], None]
 
 
-@record
-class TunedTasks:
-    """Candidates, their losses on tasks left out, and which one was chosen."""
-
-    candidates: tuple[FoundStrengths, ...]
-    loss: Array
-    error: Array
-    weight: Array
-    score: float
-
-    @property
-    def chosen(self) -> FoundStrengths:
-        """The candidate that is published."""
-        return self.candidates[int(np.argmax(self.weight))]
-
-
-def tune_tasks(design: TaskDesign, options: TaskTuning) -> TunedTasks:
+def tune_tasks(design: TaskDesign, options: TaskTuning) -> Guarded:
     """Search the variances of one family, or of all and choose among them."""
     rows, columns = design.rows, design.columns
     n_rows, n_tasks = float(rows.weight.sum()), rows.n_tasks
@@ -106,19 +90,17 @@ def tune_tasks(design: TaskDesign, options: TaskTuning) -> TunedTasks:
     make = _maker(rows, options)
     if options.strengths == "auto" and len(columns.families()) > 1:
         if n_tasks >= MIN_TASKS:
-            return _of_guard(
-                TaskGuard(
-                    rows,
-                    search,
-                    make,
-                    options.criterion == "evidence",
-                    options.sizes,
-                    _of_tasks(options),
-                    options.seed,
-                    options.n_jobs,
-                    options.tell,
-                ).choose()
-            )
+            return TaskGuard(
+                rows,
+                search,
+                make,
+                options.criterion == "evidence",
+                options.sizes,
+                _of_tasks(options),
+                options.seed,
+                options.n_jobs,
+                options.tell,
+            ).choose()
         warn_user(
             f"tasks has {n_tasks} labels, and with fewer than {MIN_TASKS} no task can "
             "be left out to choose among strengths: strengths='two' is used. Give "
@@ -135,14 +117,7 @@ def tune_tasks(design: TaskDesign, options: TaskTuning) -> TunedTasks:
     found = search.run(family, make(every), start)
     options.tell(f"{family}: criterion {found.value:.6g}, {found.n_iter} steps")
     none = np.full(1, np.nan)
-    return TunedTasks((found,), none, none, np.ones(1), found.value)
-
-
-def _of_guard(chosen: Guarded) -> TunedTasks:
-    choice = chosen.choice
-    return TunedTasks(
-        chosen.found, choice.loss, choice.error, choice.weight, chosen.score
-    )
+    return Guarded((found,), Choice(none, none, np.ones(1)), found.value)
 
 
 def _of_tasks(options: TaskTuning) -> Folds:
@@ -164,7 +139,7 @@ def _maker(rows: TaskRows, options: TaskTuning) -> MakeCriterion:
 
 
 def strength_attributes(
-    design: TaskDesign, tuned: TunedTasks, noise: float
+    design: TaskDesign, tuned: Guarded, noise: float
 ) -> dict[str, Any]:
     """What the strengths are, and how they were found."""
     units, penalty = design.units, tuned.chosen.penalty
@@ -172,7 +147,7 @@ def strength_attributes(
     with np.errstate(divide="ignore"):
         deviation = np.sqrt(noise * units.weight / alpha)
     first = int(units.intercept)
-    candidates = [units.strengths(each.penalty.v) for each in tuned.candidates]
+    candidates = [units.strengths(each.penalty.v) for each in tuned.found]
     found = {
         "alpha_": alpha,
         "intercept_alpha_": intercept_alpha,
@@ -182,14 +157,14 @@ def strength_attributes(
         "intercept_deviation_std_": float(
             np.sqrt(noise * units.weight / intercept_alpha)
         ),
-        "n_iter_": max(1, sum(each.n_iter for each in tuned.candidates)),
+        "n_iter_": max(1, sum(each.n_iter for each in tuned.found)),
         "best_score_": -tuned.score,
         "history_": {"value": tuned.chosen.values},
         "hyperpenalty_": {
-            "family": np.array([each.family for each in tuned.candidates]),
-            "score": -tuned.loss,
-            "error": tuned.error,
-            "weight": tuned.weight,
+            "family": np.array([each.family for each in tuned.found]),
+            "score": -tuned.choice.loss,
+            "error": tuned.choice.error,
+            "weight": tuned.choice.weight,
             "alpha": np.stack([each for each, _ in candidates]),
             "intercept_alpha": np.array([each for _, each in candidates]),
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -65,32 +65,19 @@ LOGISTIC = TaskLoss(
 
 @record
 class TaskRows:
-    """Rows of the working design with the place of their task, and as a stack."""
+    """Rows of the working design with the place of their task."""
 
     Z: Array
     y: Array
     weight: Array
     task: Array
+    n_tasks: int
     loss: TaskLoss
-    data: TaskData
 
-    @classmethod
-    def of(
-        cls,
-        Z: Array,
-        y: Array,
-        weight: Array,
-        task: Array,
-        n_tasks: int,
-        loss: TaskLoss,
-    ) -> TaskRows:
-        """With all rows as one stack of tasks."""
-        return cls(Z, y, weight, task, loss, loss.make(Z, y, weight, task, n_tasks))
-
-    @property
-    def n_tasks(self) -> int:
-        """Number of tasks."""
-        return self.data.n_tasks
+    @cached_property
+    def data(self) -> TaskData:
+        """All rows as a stack."""
+        return self.loss.make(self.Z, self.y, self.weight, self.task, self.n_tasks)
 
     def part(self, mask: Array) -> TaskData:
         """The rows of a mask as a stack of all tasks."""

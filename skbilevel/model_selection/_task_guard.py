@@ -41,21 +41,26 @@ _TINY = 1e-250
 
 @record
 class Guarded:
-    """What the guard chose.
+    """What was chosen; without the guard there is one candidate and no error.
 
     Parameters
     ----------
     found : tuple of FoundStrengths
         The candidates on all tasks, the one to beat first.
     choice : Choice
-        Their scores and weights.
+        Their losses on tasks that were left out, and weights.
     score : float
-        Mean loss of the chosen one on tasks that were left out.
+        Mean loss of the chosen one on these tasks; the criterion without the guard.
     """
 
     found: tuple[FoundStrengths, ...]
     choice: Choice
     score: float
+
+    @property
+    def chosen(self) -> FoundStrengths:
+        """The candidate that is published."""
+        return self.found[int(np.argmax(self.choice.weight))]
 
 
 @record

@@ -58,8 +58,8 @@ def gdp_delta(mu: float, epsilon: float) -> float:
     >>> print(f"{gdp_delta(1.0, 1.0):.4f}")
     0.1269
     """
-    _check("mu", mu, 0.0 <= mu, "at least 0")
-    _check("epsilon", epsilon, 0.0 <= epsilon, "at least 0")
+    check_range("mu", mu, 0.0 <= mu, "at least 0")
+    check_range("epsilon", epsilon, 0.0 <= epsilon, "at least 0")
     if mu == 0.0 or math.isinf(epsilon):
         return 0.0
     if math.isinf(mu):
@@ -101,8 +101,8 @@ def gdp_epsilon(mu: float, delta: float) -> float:
     >>> print(f"{gdp_epsilon(100**0.5 / 10, 1e-6):.6f}")
     4.886554
     """
-    _check("mu", mu, 0.0 <= mu, "at least 0")
-    _check("delta", delta, 0.0 < delta < 1.0, "above 0 and below 1")
+    check_range("mu", mu, 0.0 <= mu, "at least 0")
+    check_range("delta", delta, 0.0 < delta < 1.0, "above 0 and below 1")
     if mu == 0.0 or gdp_delta(mu, 0.0) <= delta:
         return 0.0
     if math.isinf(mu):
@@ -142,8 +142,8 @@ def gdp_mu(epsilon: float, delta: float) -> float:
     >>> print(f"{gdp_mu(1.0, 1e-6):.4f}")
     0.2367
     """
-    _check("epsilon", epsilon, 0.0 <= epsilon, "at least 0")
-    _check("delta", delta, 0.0 < delta < 1.0, "above 0 and below 1")
+    check_range("epsilon", epsilon, 0.0 <= epsilon, "at least 0")
+    check_range("delta", delta, 0.0 < delta < 1.0, "above 0 and below 1")
     if math.isinf(epsilon):
         return math.inf
 
@@ -186,7 +186,7 @@ def noise_multiplier(epsilon: float, delta: float, n_releases: int = 1) -> float
     >>> print(f"{noise_multiplier(1.0, 1e-6, n_releases=100):.1f}")
     42.2
     """
-    _check("n_releases", n_releases, n_releases >= 1, "at least 1")
+    check_range("n_releases", n_releases, n_releases >= 1, "at least 1")
     mu = gdp_mu(epsilon, delta)
     return math.inf if mu == 0.0 else math.sqrt(n_releases) / mu
 
@@ -235,9 +235,9 @@ def last_iterate_mu(step_mu: float, contraction: float, n_steps: int) -> float:
     >>> print(f"{gdp_epsilon(0.05 * 1000**0.5, 1e-6):.2f}")
     8.31
     """
-    _check("step_mu", step_mu, step_mu >= 0.0, "at least 0")
-    _check("contraction", contraction, 0.0 <= contraction <= 1.0, "in [0, 1]")
-    _check("n_steps", n_steps, n_steps >= 1, "at least 1")
+    check_range("step_mu", step_mu, step_mu >= 0.0, "at least 0")
+    check_range("contraction", contraction, 0.0 <= contraction <= 1.0, "in [0, 1]")
+    check_range("n_steps", n_steps, n_steps >= 1, "at least 1")
     if contraction == 1.0:
         return step_mu * math.sqrt(n_steps)
     log_power = n_steps * math.log(contraction) if contraction > 0.0 else -math.inf
@@ -303,9 +303,9 @@ def subsampled_rdp(
     >>> print(f"{rdp_epsilon(rdp, 1e-5):.2f}")
     1.46
     """
-    _check("rate", rate, 0.0 <= rate <= 1.0, "in [0, 1]")
-    _check("noise", noise, noise >= 0.0, "at least 0")
-    _check("steps", steps, steps >= 1, "at least 1")
+    check_range("rate", rate, 0.0 <= rate <= 1.0, "in [0, 1]")
+    check_range("noise", noise, noise >= 0.0, "at least 0")
+    check_range("steps", steps, steps >= 1, "at least 1")
     if neighbours not in ("replace", "add"):
         raise ValueError(f"neighbours={neighbours!r}; give 'replace' or 'add'.")
     a = np.asarray(ORDERS if orders is None else orders)
@@ -373,7 +373,7 @@ def rdp_epsilon(
     >>> print(f"{rdp_epsilon(rdp, 1e-6):.3f}")
     5.222
     """
-    _check("delta", delta, 0.0 < delta < 1.0, "above 0 and below 1")
+    check_range("delta", delta, 0.0 < delta < 1.0, "above 0 and below 1")
     a = np.asarray(ORDERS if orders is None else orders, dtype=float)
     r = np.asarray(rdp, dtype=float)
     if a.shape != r.shape:
@@ -386,6 +386,7 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0.0 else -math.inf
 
 
-def _check(name: str, value: float, ok: bool, range_: str) -> None:
+def check_range(name: str, value: float, ok: bool, range_: str) -> None:
+    """Raise ValueError where a number is not in its range."""
     if not ok:
         raise ValueError(f"{name}={value} must be {range_}.")

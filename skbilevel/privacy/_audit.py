@@ -32,12 +32,10 @@ from scipy.special import betaincinv, ndtri
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.privacy._accounting import gdp_epsilon
+from skbilevel.privacy._accounting import check_range, gdp_epsilon
 
 # Published numbers of ``n_runs`` runs, shape (n_runs, k), on data set 0 or 1.
 Mechanism = Callable[[int, int, np.random.Generator], Array]
-# Runs that make the score and its threshold, as a share of those that test it.
-_LEARNING = 1.0
 # Share of the mean variance by which the discriminant is regularized.
 _RIDGE = 1e-9
 
@@ -229,15 +227,13 @@ def audit_mechanism(
     ... ).refuted
     True
     """
-    if n_runs < 10:
-        raise ValueError(f"n_runs={n_runs} must be at least 10.")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence={confidence} must be above 0 and below 1.")
+    check_range("n_runs", n_runs, n_runs >= 10, "at least 10")
+    in_range = 0.0 < confidence < 1.0
+    check_range("confidence", confidence, in_range, "above 0 and below 1")
     rng = np.random.default_rng(random_state)
-    learning = max(int(_LEARNING * n_runs), 10)
     limits = _Limits(delta, gaussian, 1.0 - confidence)
     direction, threshold = _attack(
-        mechanism(0, learning, rng), mechanism(1, learning, rng), limits
+        mechanism(0, n_runs, rng), mechanism(1, n_runs, rng), limits
     )
     scores = [mechanism(world, n_runs, rng) @ direction for world in (0, 1)]
     wrong = int((scores[0] > threshold).sum()), int((scores[1] <= threshold).sum())

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 
 
-@dataclass(frozen=True)
+@record
 class Box:
-    """Bounds of columns, chosen without a look at the rows.
+    """Bounds, chosen without a look at the rows, and the units they give.
 
-    Columns are clipped to them and brought to [-1, 1]. Where the bounds contain zero,
-    zero stays zero, so that sparse columns stay sparse; elsewhere the middle becomes
-    zero.
+    Numbers are clipped to them and brought to [-1, 1].
 
     Parameters
     ----------
-    low, high : ndarray of shape (p,)
+    low, high : ndarray of shape (p,) or ()
         Bounds.
-    centred : bool, default=True
-        False leaves zero at zero for all columns: without an intercept nothing can
-        make up for a shift.
+    moved : bool or ndarray of bool of shape (p,)
+        Where the middle becomes zero; elsewhere zero stays zero.
     """
 
     low: Array
     high: Array
-    centred: bool = True
+    moved: bool | Array
 
     @property
     def centre(self) -> Array:
         """What becomes zero."""
-        stays = self.has_zero | (not self.centred)
-        return np.where(stays, 0.0, (self.low + self.high) / 2.0)
+        return np.where(self.moved, (self.low + self.high) / 2.0, 0.0)
 
     @property
     def half(self) -> Array:
@@ -50,7 +46,7 @@ class Box:
         return np.asarray((self.low <= 0.0) & (self.high >= 0.0))
 
     def clip(self, X: Any) -> Any:
-        """Rows with entries inside of the bounds."""
+        """Numbers inside of the bounds."""
         if not sparse.issparse(X):
             return np.clip(X, self.low, self.high)
         X = sparse.csr_array(X, copy=True)
@@ -60,7 +56,7 @@ class Box:
         return X
 
     def units(self, X: Any) -> Any:
-        """Clipped rows in units of the bounds."""
+        """Clipped numbers in units of the bounds."""
         X = self.clip(X)
         if not sparse.issparse(X):
             return (X - self.centre) / self.half

@@ -13,8 +13,7 @@ from scipy.optimize import brentq
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.privacy._budget import Budget
-from skbilevel.privacy._ledger import PrivacyLedger, Release
+from skbilevel.privacy._ledger import Budget, PrivacyLedger, Release
 from skbilevel.privacy._releases import CoordinateRows, NoisyMoments, PrivateRows
 from skbilevel.privacy._strengths import Spectrum, residual_variance
 from skbilevel.problems import Loss
@@ -37,6 +36,9 @@ TARGET_SHARE = 0.7
 # Rows in a Poisson batch, on average.
 _BATCH = 512
 
+# Coefficients of working columns, and what was released on the way.
+Descended = tuple[Array, tuple[Release, ...]]
+
 
 @record
 class Objective:
@@ -46,17 +48,19 @@ class Objective:
     ----------
     loss : Loss
         Squared loss with targets in [-1, 1], or logistic loss with 0 and 1.
-    ridge, lasso : ndarray of shape (q,) or None
-        Penalties, zero for the constant column; None where there is none. Without both
-        the size of the noise decides, where a solver needs it.
+    penalty : ndarray of shape (q,) or None
+        Strengths, zero for the constant column. None is no penalty, or one by the size
+        of the noise, where a solver needs it.
+    l1 : bool
+        Whether they multiply absolute values instead of squares.
     clip : float
         Derivatives of the loss of a row are clipped at this multiple of a solver's own
         level.
     """
 
     loss: Loss
-    ridge: Array | None = None
-    lasso: Array | None = None
+    penalty: Array | None = None
+    l1: bool = False
     clip: float = 1.0
 
     @property
@@ -77,19 +81,15 @@ class Objective:
 
     def after(self, w: Array, step: Array | float, n_rows: int) -> Array:
         """Proximal point of the penalty of a mean of losses."""
-        if self.lasso is not None:
-            w = np.sign(w) * np.maximum(abs(w) - step * self.lasso / n_rows, 0.0)
-        if self.ridge is not None:
-            w = w / (1.0 + step * self.ridge / n_rows)
-        return w
+        shrunk = step * self.strengths / n_rows
+        if self.l1:
+            return np.asarray(np.sign(w) * np.maximum(abs(w) - shrunk, 0.0))
+        return w / (1.0 + shrunk)
 
-
-@record
-class Descended:
-    """Coefficients of working columns, and what was released on the way."""
-
-    w: Array
-    releases: tuple[Release, ...]
+    @property
+    def strengths(self) -> Array:
+        """The penalty (q,), or one zero where there is none."""
+        return np.zeros(1) if self.penalty is None else self.penalty
 
 
 def noisy_moments(
@@ -108,26 +108,24 @@ def preconditioned(
     The moments give the start as well, and the size of the residuals at which
     gradients are clipped.
     """
-    moments, first = noisy_moments(
-        rows, objective, budget.multiplier(budget.left * MOMENTS_SHARE)
-    )
+    moments, first = noisy_moments(rows, objective, budget.multiplier(MOMENTS_SHARE))
     spectrum, c, n = Spectrum.of(moments), objective.curvature, rows.n_rows
     w = spectrum.solver(None)(moments.cross)
     size = math.sqrt(residual_variance(moments, w))
     if not objective.squared:
         # tanh(eta / 2), the mean of signed classes, is about eta / 2.
         w, size = 2.0 * w, _CLIP
-    ridge = np.zeros(rows.n_columns) if objective.ridge is None else objective.ridge
+    ridge = objective.strengths
     solve = spectrum.solver(spectrum.level + ridge / c)
     clip = objective.clip * size * rows.norm
-    multiplier = budget.multiplier(budget.left * (1.0 - MOMENTS_SHARE), n_steps)
+    multiplier = budget.multiplier(1.0 - MOMENTS_SHARE, n_steps)
     path = []
     for _ in range(n_steps):
         grad = n * rows.gradient(objective.loss, w, clip, multiplier) + ridge * w
         w = w - solve(grad) / c
         path.append(w)
     second = rows.gradient_release(clip, multiplier, n_steps)
-    return Descended(_tail_mean(path, 0.5), (first, second))
+    return np.mean(path[n_steps // 2 :], axis=0), (first, second)
 
 
 def gradient_descent(
@@ -144,35 +142,42 @@ def gradient_descent(
     With ``last_only`` the last iterate is all that is published, and the noise is
     smaller: each step brings two points closer, because the ridge is convex.
     """
-    n, clip = rows.n_rows, objective.clip * _CLIP * rows.norm
-    smooth = objective.curvature * largest
-    contraction = None
+    smooth, contraction = objective.curvature * largest, None
+    multiplier = budget.multiplier(count=n_steps)
     if last_only:
         smooth = objective.curvature * rows.norm**2
-        contraction = _contraction(objective, smooth, n)
-    step = 1.0 / smooth
-    multiplier = _with_contraction(budget, n_steps, contraction)
-    w, path = np.zeros(rows.n_columns), []
-    for _ in range(n_steps):
-        grad = rows.gradient(objective.loss, w, clip, multiplier)
-        w = objective.after(w - step * grad, step, n)
-        path.append(w)
+        contraction = _contraction(objective, smooth, rows.n_rows)
+        one = Release("gradients", 1.0, 1.0, n_steps, contraction=contraction)
+        multiplier = budget.multiplier() * one.mu
+    clip = objective.clip * _CLIP * rows.norm
+    w, mean = _gradient_steps(rows, objective, n_steps, 1.0 / smooth, clip, multiplier)
     release = rows.gradient_release(clip, multiplier, n_steps, contraction=contraction)
-    return Descended(w if last_only else _tail_mean(path, 0.5), (release,))
+    return w if last_only else mean, (release,)
+
+
+def _gradient_steps(
+    rows: PrivateRows,
+    objective: Objective,
+    n_steps: int,
+    step: float,
+    clip: float,
+    multiplier: float,
+    rate: float | None = None,
+) -> tuple[Array, Array]:
+    """The last of proximal steps from zero, and the average of their second half."""
+    w, total, first = np.zeros(rows.n_columns), np.zeros(rows.n_columns), n_steps // 2
+    for k in range(n_steps):
+        grad = rows.gradient(objective.loss, w, clip, multiplier, rate)
+        w = objective.after(w - step * grad, step, rows.n_rows)
+        if k >= first:
+            total += w
+    return w, total / (n_steps - first)
 
 
 def _contraction(objective: Objective, smooth: float, n_rows: int) -> float:
     """How much closer a gradient step and the proximal point bring two points."""
     # A gradient step of length 1 / smooth of a convex loss brings no two points apart.
-    ridge = np.zeros(1) if objective.ridge is None else objective.ridge
-    return 1.0 / (1.0 + float(ridge.min()) / (n_rows * smooth))
-
-
-def _with_contraction(budget: Budget, n_steps: int, contraction: float | None) -> float:
-    if contraction is None:
-        return budget.multiplier(budget.left, n_steps)
-    one = Release("gradients", 1.0, 1.0, n_steps, contraction=contraction)
-    return budget.multiplier(budget.left) * one.mu
+    return 1.0 / (1.0 + float(objective.strengths.min()) / (n_rows * smooth))
 
 
 def coordinate_passes(
@@ -181,7 +186,7 @@ def coordinate_passes(
     """Default number of sweeps, from public numbers."""
     if budget.free:
         return STEPS["dp-cd"]
-    one = 2.0 * clip * _COORDINATE_CLIP * budget.multiplier(budget.left) / n_rows
+    one = 2.0 * clip * _COORDINATE_CLIP * budget.multiplier() / n_rows
     affordable = int((_COORDINATE_NOISE / one) ** 2 / n_columns)
     return min(max(affordable, _FEWEST_PASSES), STEPS["dp-cd"])
 
@@ -221,9 +226,8 @@ def coordinate_descent(
     clips = np.minimum(objective.clip * _COORDINATE_CLIP * np.sqrt(squares), most)
     if budget.free:
         clips = np.full(q, math.inf)
-    multiplier = budget.multiplier(budget.left, n_passes * q)
-    lasso = None if objective.lasso is None else objective.lasso / n
-    ridge = None if objective.ridge is None else objective.ridge / n
+    multiplier = budget.multiplier(count=n_passes * q)
+    penalty = np.broadcast_to(objective.strengths, q) / n
     w = np.zeros(q)
     moving, total, first = CoordinateRows(rows, w), np.zeros(q), n_passes * 3 // 4
     for sweep in range(n_passes):
@@ -231,16 +235,17 @@ def coordinate_descent(
             step = 1.0 / (c * squares[j])
             slope = moving.partial(objective.loss, j, clips[j], multiplier)
             new = w[j] - step * slope
-            if lasso is not None:
-                new = math.copysign(max(abs(new) - step * lasso[j], 0.0), new)
-            if ridge is not None:
-                new /= 1.0 + step * ridge[j]
+            shrunk = step * penalty[j]
+            if objective.l1:
+                new = math.copysign(max(abs(new) - shrunk, 0.0), new)
+            else:
+                new /= 1.0 + shrunk
             moving.move(j, new - w[j])
             w[j] = new
         if sweep >= first:
             total += w
     release = rows.coordinates_release(clips, multiplier, n_passes)
-    return Descended(total / (n_passes - first), (release,))
+    return total / (n_passes - first), (release,)
 
 
 def stochastic_descent(
@@ -253,19 +258,12 @@ def stochastic_descent(
     before: PrivacyLedger,
 ) -> Descended:
     """Noisy gradients of Poisson batches; the average of the last half."""
-    n, clip = rows.n_rows, objective.clip * _CLIP * rows.norm
-    rate = min(1.0, _BATCH / n)
+    clip, rate = objective.clip * _CLIP * rows.norm, min(1.0, _BATCH / rows.n_rows)
     n_steps = math.ceil(n_passes / rate)
     step = 1.0 / (objective.curvature * largest)
     multiplier = _sampled_multiplier(budget, before, rate, n_steps)
-    w, total, first = np.zeros(rows.n_columns), np.zeros(rows.n_columns), n_steps // 2
-    for k in range(n_steps):
-        grad = rows.batch_gradient(objective.loss, w, clip, rate, multiplier)
-        w = objective.after(w - step * grad, step, n)
-        if k >= first:
-            total += w
-    release = rows.gradient_release(clip, multiplier, n_steps, rate=rate)
-    return Descended(total / (n_steps - first), (release,))
+    _, mean = _gradient_steps(rows, objective, n_steps, step, clip, multiplier, rate)
+    return mean, (rows.gradient_release(clip, multiplier, n_steps, rate),)
 
 
 def _sampled_multiplier(
@@ -279,7 +277,7 @@ def _sampled_multiplier(
         release = Release("", 1.0, math.exp(log_multiplier), n_steps, rate)
         return before.add(release).epsilon(budget.delta) - budget.epsilon
 
-    high = math.log(budget.multiplier(budget.left, n_steps)) + 1.0
+    high = math.log(budget.multiplier(count=n_steps)) + 1.0
     while excess(high) > 0.0:
         high += 1.0
     low = high - 1.0
@@ -289,8 +287,3 @@ def _sampled_multiplier(
     while excess(root) > 0.0:
         root += 1e-6
     return math.exp(root)
-
-
-def _tail_mean(path: list[Array], share: float) -> Array:
-    first = int(len(path) * (1.0 - share))
-    return np.asarray(np.mean(path[first:], axis=0))

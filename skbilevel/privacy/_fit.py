@@ -12,7 +12,6 @@ from scipy import sparse
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.privacy._bounds import shrunk, working_rows
-from skbilevel.privacy._budget import Budget
 from skbilevel.privacy._descents import (
     STEPS,
     Descended,
@@ -23,11 +22,10 @@ from skbilevel.privacy._descents import (
     preconditioned,
     stochastic_descent,
 )
-from skbilevel.privacy._lasso import lasso_of_moments
-from skbilevel.privacy._ledger import PrivacyLedger, Release
+from skbilevel.privacy._ledger import Budget, PrivacyLedger, Release
 from skbilevel.privacy._noise import Randomness
 from skbilevel.privacy._releases import PrivateRows
-from skbilevel.privacy._strengths import Spectrum, tune
+from skbilevel.privacy._strengths import Spectrum, lasso_of_moments, tune
 
 # Share of the budget that moments of columns take.
 _SCALE_SHARE = 0.15
@@ -117,7 +115,7 @@ class _Working:
     factor: Array
     squares: Array
     budget: Budget
-    releases: tuple[Release, ...] = ()
+    releases: tuple[Release, ...]
 
     @property
     def largest(self) -> float:
@@ -145,48 +143,43 @@ def private_fit(
     """
     rows = PrivateRows(X, y, norm, noise)
     work = _working(rows, plan)
-    objective, auto = _objective(plan, work)
-    done, penalty = _descend(plan, work, objective)
+    (w, releases), penalty = _descend(plan, work, _objective(plan, work))
     head = int(plan.intercept)
-    coef = done.w[head:] * work.factor
-    intercept = float(done.w[0] - work.shift @ coef) if head else 0.0
-    ledger = PrivacyLedger((*work.releases, *done.releases))
-    strengths = penalty[head:] / (work.factor if plan.l1 else work.factor**2)
-    return PrivateFit(coef, intercept, strengths if auto else plan.penalty, ledger)
+    coef = w[head:] * work.factor
+    intercept = float(w[0] - work.shift @ coef) if head else 0.0
+    ledger = PrivacyLedger((*work.releases, *releases))
+    strengths = plan.penalty
+    if isinstance(strengths, str):
+        strengths = penalty[head:] / (work.factor if plan.l1 else work.factor**2)
+    return PrivateFit(coef, intercept, strengths, ledger)
 
 
 def _working(rows: PrivateRows, plan: PrivatePlan) -> _Working:
     """Rows with scales and lengths from noisy moments of columns, or from bounds."""
-    p, budget = rows.n_columns, plan.budget
-    ones, zeros = np.ones(p), np.zeros(p)
-    head = np.ones(int(plan.intercept))
-    if not plan.scale:
-        norm = math.hypot(rows.norm, len(head))
-        X = working_rows(rows.X, zeros, ones, plan.intercept)
-        made = replace(rows, X=X, norm=math.inf if budget.free else norm)
-        return _Working(made, zeros, ones, np.append(head, ones), budget)
-    multiplier = budget.multiplier(_SCALE_SHARE)
-    budget = budget.without(_SCALE_SHARE)
-    if plan.solver == "dp-cd":
-        # Coordinates have steps and clips of their own: columns stay as they are.
-        square, sd, release = rows.column_squares(multiplier)
-        X = working_rows(rows.X, zeros, ones, plan.intercept)
-        made = replace(rows, X=X, norm=math.hypot(rows.norm, len(head)))
-        squares = np.append(head, np.clip(square, max(sd, _LEAST), 1.0))
-        return _Working(made, zeros, ones, squares, budget, (release,))
-    mean, square, sd, release = rows.column_moments(multiplier)
-    square, floor = np.clip(square, 0.0, 1.0), max(sd, _LEAST)
-    centred = plan.intercept and not sparse.issparse(rows.X)
-    shift = np.clip(mean, -1.0, 1.0) if centred else zeros
-    variance = np.maximum(square - shift**2, 0.0)
-    factor = np.maximum(variance, floor) ** (-0.5 * _POWER)
-    squares = np.append(head, variance * factor**2)
-    norm = _row_norm(squares, head, shift, factor)
-    X = working_rows(rows.X, shift, factor, plan.intercept)
-    if budget.free:
-        norm = math.inf
-    made = PrivateRows(shrunk(X, norm), rows.y, norm, rows.noise)
-    return _Working(made, shift, factor, squares, budget, (release,))
+    budget, head = plan.budget, np.ones(int(plan.intercept))
+    shift, factor = np.zeros(rows.n_columns), np.ones(rows.n_columns)
+    squares, norm = np.append(head, factor), math.hypot(rows.norm, len(head))
+    releases: tuple[Release, ...] = ()
+    if plan.scale:
+        multiplier = budget.multiplier(_SCALE_SHARE)
+        budget = budget.without(_SCALE_SHARE)
+        if plan.solver == "dp-cd":
+            # Coordinates have steps and clips of their own: columns stay as they are.
+            square, sd, release = rows.column_squares(multiplier)
+            squares = np.append(head, np.clip(square, max(sd, _LEAST), 1.0))
+        else:
+            mean, square, sd, release = rows.column_moments(multiplier)
+            if plan.intercept and not sparse.issparse(rows.X):
+                shift = np.clip(mean, -1.0, 1.0)
+            variance = np.maximum(np.clip(square, 0.0, 1.0) - shift**2, 0.0)
+            factor = np.maximum(variance, max(sd, _LEAST)) ** (-0.5 * _POWER)
+            squares = np.append(head, variance * factor**2)
+            norm = _row_norm(squares, head, shift, factor)
+        releases = (release,)
+    norm = math.inf if budget.free else norm
+    X = shrunk(working_rows(rows.X, shift, factor, plan.intercept), norm)
+    made = replace(rows, X=X, norm=norm)
+    return _Working(made, shift, factor, squares, budget, releases)
 
 
 def _row_norm(squares: Array, head: Array, shift: Array, factor: Array) -> float:
@@ -196,17 +189,15 @@ def _row_norm(squares: Array, head: Array, shift: Array, factor: Array) -> float
     return math.sqrt(min(most, max(usual, 1e-12)))
 
 
-def _objective(plan: PrivatePlan, work: _Working) -> tuple[Objective, bool]:
+def _objective(plan: PrivatePlan, work: _Working) -> Objective:
     """Penalties in working units; None where noise or tuning decides."""
     if isinstance(plan.penalty, str):
-        return Objective(plan.loss, clip=plan.clip), True
+        return Objective(plan.loss, l1=plan.l1, clip=plan.clip)
     penalty = plan.penalty * (work.factor if plan.l1 else work.factor**2)
     # Strong convexity needs a penalty in every direction.
     constant = float(penalty.min()) if plan.last_only else 0.0
     penalty = np.append(np.full(int(plan.intercept), constant), penalty)
-    if plan.l1:
-        return Objective(plan.loss, lasso=penalty, clip=plan.clip), False
-    return Objective(plan.loss, ridge=penalty, clip=plan.clip), False
+    return Objective(plan.loss, penalty, plan.l1, plan.clip)
 
 
 def _descend(
@@ -214,8 +205,6 @@ def _descend(
 ) -> tuple[Descended, Array]:
     """Coefficients, and the penalty (q,) that they belong to."""
     rows, budget, steps = work.rows, work.budget, plan.steps
-    given = objective.lasso if plan.l1 else objective.ridge
-    none = np.zeros(rows.n_columns)
     if plan.solver == "moments":
         return _from_moments(plan, work, objective)
     if plan.solver == "preconditioned":
@@ -242,27 +231,22 @@ def _descend(
             largest=work.largest,
             before=PrivacyLedger(work.releases),
         )
-    return done, none if given is None else given
+    return done, np.broadcast_to(objective.strengths, rows.n_columns)
 
 
 def _from_moments(
     plan: PrivatePlan, work: _Working, objective: Objective
 ) -> tuple[Descended, Array]:
     """One release of second moments; all else is a function of them."""
-    budget = work.budget
-    moments, release = noisy_moments(
-        work.rows, objective, budget.multiplier(budget.left)
-    )
-    head = np.zeros(int(plan.intercept))
+    moments, release = noisy_moments(work.rows, objective, work.budget.multiplier())
     if plan.l1:
-        w, penalty = lasso_of_moments(moments, objective.lasso, len(head))
+        w, penalty = lasso_of_moments(moments, objective.penalty, int(plan.intercept))
     elif isinstance(plan.penalty, str) and plan.penalty == "tuned":
-        tuned = tune(moments, plan.intercept, plan.members)
-        w, penalty = tuned.w, np.append(head, tuned.penalty)
+        w, penalty = tune(moments, plan.intercept, plan.members)
     else:
         spectrum = Spectrum.of(moments)
-        w = spectrum.solver(objective.ridge)(moments.cross)
+        w = spectrum.solver(objective.penalty)(moments.cross)
         penalty = np.full(len(w), spectrum.level)
-        if objective.ridge is not None:
-            penalty = objective.ridge
-    return Descended(w, (release,)), penalty
+        if objective.penalty is not None:
+            penalty = objective.penalty
+    return (w, (release,)), penalty

@@ -1,17 +1,20 @@
-"""What left the data: a list of noisy releases, and what they cost together."""
+"""What may leave the data, and what left it: a budget, and a list of noisy releases."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.privacy._accounting import (
     ORDERS,
+    check_range,
     gdp_delta,
     gdp_epsilon,
+    gdp_mu,
     last_iterate_mu,
     rdp_epsilon,
     subsampled_rdp,
@@ -60,12 +63,10 @@ class Release:
     contraction: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.multiplier >= 0.0:
-            raise ValueError(f"multiplier={self.multiplier} must be at least 0.")
-        if self.count < 1:
-            raise ValueError(f"count={self.count} must be at least 1.")
-        if not 0.0 < self.rate <= 1.0:
-            raise ValueError(f"rate={self.rate} must be above 0 and at most 1.")
+        check_range("multiplier", self.multiplier, self.multiplier >= 0.0, "at least 0")
+        check_range("count", self.count, self.count >= 1, "at least 1")
+        in_range = 0.0 < self.rate <= 1.0
+        check_range("rate", self.rate, in_range, "above 0 and at most 1")
         if self.contraction is not None and self.rate < 1.0:
             raise ValueError(
                 "contraction is for steps that see all rows; the bound on the last "
@@ -172,3 +173,36 @@ class PrivacyLedger:
         if np.isinf(parts).any():
             parts = np.isinf(parts).astype(float)
         return np.asarray(parts / parts.sum()) if len(parts) else parts
+
+
+@record
+class Budget:
+    """An (epsilon, delta) guarantee, as squares of mu that add up to one.
+
+    Parameters
+    ----------
+    epsilon, delta : float
+        The guarantee; an infinite epsilon asks for no noise.
+    left : float, default=1.0
+        Share that is not spent yet.
+    """
+
+    epsilon: float
+    delta: float
+    left: float = 1.0
+
+    @property
+    def free(self) -> bool:
+        """Whether there is no noise at all."""
+        return math.isinf(self.epsilon)
+
+    def multiplier(self, share: float = 1.0, count: int = 1) -> float:
+        """Noise of ``count`` releases, in sensitivities, that take a share of the rest.
+
+        Without a bound on epsilon it is zero.
+        """
+        return math.sqrt(count / (self.left * share)) / gdp_mu(self.epsilon, self.delta)
+
+    def without(self, share: float) -> Budget:
+        """The budget after a share of the rest was spent."""
+        return replace(self, left=self.left * (1.0 - share))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
 
 import numpy as np
 from scipy.special import ndtri
@@ -12,16 +11,6 @@ from skbilevel._records import record
 from skbilevel._typing import Array
 
 _BITS = 53
-
-
-class Randomness(Protocol):
-    """Where noise comes from."""
-
-    def normal(self, shape: tuple[int, ...]) -> Array:
-        """Independent standard normal numbers."""
-
-    def uniform(self, shape: tuple[int, ...]) -> Array:
-        """Independent numbers, uniform on (0, 1)."""
 
 
 @record
@@ -53,6 +42,10 @@ class SeededRandomness:
     def normal(self, shape: tuple[int, ...]) -> Array:
         """Independent standard normal numbers."""
         return self.generator.standard_normal(shape)
+
+
+# Where noise comes from.
+Randomness = SystemRandomness | SeededRandomness
 
 
 def randomness(seed: int | None) -> Randomness:

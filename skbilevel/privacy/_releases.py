@@ -17,6 +17,7 @@ larger than before.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -129,8 +130,7 @@ class PrivateRows:
     def column_moments(self, multiplier: float) -> tuple[Array, Array, float, Release]:
         """Means and mean squares of columns in [-1, 1], and sd of their noise."""
         n, p = self.X.shape
-        square = self.X.multiply(self.X) if sparse.issparse(self.X) else self.X**2
-        value = np.stack([_column_sums(self.X), _column_sums(square)]) / n
+        value = np.stack([_column_sums(self.X), _column_sums(self.X * self.X)]) / n
         sensitivity = column_sensitivity(p, self.norm) / n
         noisy = self._noisy(value, sensitivity, multiplier)
         release = Release("moments of columns", sensitivity, multiplier)
@@ -139,9 +139,8 @@ class PrivateRows:
     def column_squares(self, multiplier: float) -> tuple[Array, float, Release]:
         """Mean squares of columns in [-1, 1], and sd of their noise."""
         n, p = self.X.shape
-        square = self.X.multiply(self.X) if sparse.issparse(self.X) else self.X**2
         size = square_sensitivity(p, self.norm) / n
-        noisy = self._noisy(_column_sums(square) / n, size, multiplier)
+        noisy = self._noisy(_column_sums(self.X * self.X) / n, size, multiplier)
         release = Release("squares of columns", size, multiplier)
         return noisy, multiplier * size, release
 
@@ -170,36 +169,36 @@ class PrivateRows:
         )
         return moments, Release("second moments", size, multiplier)
 
-    def _slopes(self, loss: Loss, eta: Array, clip: float) -> Array:
-        """Derivatives of the loss, clipped so that no gradient is longer."""
-        slope = loss.grad(eta, self.y)
-        limit = clip / self._norms
-        return np.asarray(np.clip(slope, -limit, limit))
-
-    def gradient(self, loss: Loss, w: Array, clip: float, multiplier: float) -> Array:
-        """Mean of clipped gradients at ``w``."""
-        slope = self._slopes(loss, self.X @ w, clip)
-        size = mean_sensitivity(clip, self.n_rows)
-        return self._noisy(self.X.T @ slope / self.n_rows, size, multiplier)
-
-    def batch_gradient(
-        self, loss: Loss, w: Array, clip: float, rate: float, multiplier: float
+    def gradient(
+        self,
+        loss: Loss,
+        w: Array,
+        clip: float,
+        multiplier: float,
+        rate: float | None = None,
     ) -> Array:
-        """The same from a Poisson batch: a sum over it, divided by ``rate n``."""
-        taken = np.flatnonzero(self.noise.uniform((self.n_rows,)) < rate)
-        batch = PrivateRows(self.X[taken], self.y[taken], self.norm, self.noise)
-        slope = batch._slopes(loss, batch.X @ w, clip)
-        size = mean_sensitivity(clip, rate * self.n_rows)
-        total = batch.X.T @ slope / (rate * self.n_rows)
-        return self._noisy(total, size, multiplier)
+        """Mean of clipped gradients at ``w``.
+
+        With a rate that of a Poisson batch: the sum over it, divided by ``rate n``.
+        """
+        rows, n = self, float(self.n_rows)
+        if rate is not None:
+            taken = np.flatnonzero(self.noise.uniform((self.n_rows,)) < rate)
+            rows, n = replace(self, X=self.X[taken], y=self.y[taken]), rate * n
+        limit = clip / rows._norms
+        slope = np.clip(loss.grad(rows.X @ w, rows.y), -limit, limit)
+        return self._noisy(rows.X.T @ slope / n, mean_sensitivity(clip, n), multiplier)
 
     def gradient_release(
-        self, clip: float, multiplier: float, count: int, **how: float | None
+        self,
+        clip: float,
+        multiplier: float,
+        count: int,
+        rate: float = 1.0,
+        contraction: float | None = None,
     ) -> Release:
-        """What ``count`` gradients have released; ``rate`` and ``contraction`` too."""
-        rate = how.get("rate") or 1.0
+        """What ``count`` gradients have released."""
         size = mean_sensitivity(clip, rate * self.n_rows)
-        contraction = how.get("contraction")
         return Release("gradients", size, multiplier, count, rate, contraction)
 
     def coordinates_release(

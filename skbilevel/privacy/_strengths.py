@@ -2,8 +2,8 @@
 
 The noisy cross moments of a linear model are ``b = G w + e`` with noise e of covariance
 ``C = sigma^2 G + s^2 I``: what the targets leave unexplained, and what was added. So
-``0.5 (b - G w)^T C^-1 (b - G w)`` is the log likelihood of w, a `QuadraticDataFit` like
-any other, with ``G C^-1 G`` and ``G C^-1 b`` in place of moments. It has a known noise
+``0.5 (b - G w)^T C^-1 (b - G w)`` is the log likelihood of w, quadratic like any
+other, with ``G C^-1 G`` and ``G C^-1 b`` in place of moments. It has a known noise
 variance of one, and the evidence of this package chooses strengths on it without rows.
 """
 
@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import ndtri
 
 from skbilevel._records import record
 from skbilevel._typing import Array
@@ -22,7 +23,6 @@ from skbilevel.problems import (
     FeatureStrengths,
     GroupStrengths,
     Parametrization,
-    QuadraticDataFit,
 )
 from skbilevel.problems._evidence import EvidenceVariance, MomentEvidence
 from skbilevel.problems._moments import Swept, sweep, sweep_map
@@ -35,6 +35,10 @@ _TOL, _MAX_ITER = 1e-6, 200
 _NOISE_FLOOR = 1e-4
 # Share of the mean eigenvalue below which a direction counts as absent.
 _ABSENT = 1e-12
+# Sweeps of the lasso, and the largest step at its end as a share of the coefficients.
+_MAX_SWEEPS, _LASSO_TOL = 1000, 1e-8
+# Probability that any of the columns that tell nothing gets a coefficient.
+_FALSE_FINDING = 0.1
 
 
 @record
@@ -81,7 +85,7 @@ def residual_variance(moments: NoisyMoments, w: Array) -> float:
 
 
 def likelihood(moments: NoisyMoments, intercept: bool) -> tuple[Swept, float]:
-    """The likelihood of coefficients as swept moments, and the residual variance."""
+    """The likelihood of coefficients as swept moments (1, ...); residual variance."""
     spectrum = Spectrum.of(moments)
     w = spectrum.solver(None)(moments.cross)
     sigma2 = residual_variance(moments, w)
@@ -96,48 +100,31 @@ def likelihood(moments: NoisyMoments, intercept: bool) -> tuple[Swept, float]:
     joint[:q, q] = joint[q, :q] = spectrum.vectors @ (values / safe * rotated)
     joint[q, q] = float((rotated**2 / safe).sum())
     n_free = int(intercept)
-    weight = np.asarray(float(moments.n_rows))
+    joint, weight = joint[None], np.array([float(moments.n_rows)])
     free = sweep_map(joint, n_free)
     return sweep(joint, n_free, q - n_free, weight, free), sigma2
 
 
 def noisy_evidence(swept: Swept) -> EvidenceVariance:
     """The evidence of strengths given a likelihood whose noise variance is one."""
-    one = Swept(
-        swept.gram[None],
-        swept.cross[None],
-        swept.yy[None],
-        swept.free[None],
-        swept.weight[None],
-    )
     # In this unit the misfit is at most one, and its exponential finite.
-    unit = max(float(swept.weight), float(swept.yy.sum()))
-    evidence = MomentEvidence(one, noise=1.0, unit=np.array([unit]))
-    return EvidenceVariance(evidence, np.diagonal(swept.gram), 1, unit)
+    unit = max(float(swept.weight[0]), float(swept.yy.sum()))
+    evidence = MomentEvidence(swept, noise=1.0, unit=np.array([unit]))
+    return EvidenceVariance(evidence, np.diagonal(swept.gram[0]), 1, unit)
 
 
-@record
-class TunedMoments:
-    """Strengths tuned on noisy moments, and the coefficients that belong to them.
+def tune(
+    moments: NoisyMoments, intercept: bool, members: Array | None
+) -> tuple[Array, Array]:
+    """Coefficients and penalty (q,) of the strengths that have most evidence.
 
-    Parameters
-    ----------
-    w : ndarray of shape (q,)
-        Coefficients, that of the constant column first where there is one.
-    penalty : ndarray of shape (p,)
-        Strengths of the other columns, in units of a sum of squared residuals.
+    There is a strength for each column or label of columns; that of the constant column
+    is zero.
     """
-
-    w: Array
-    penalty: Array
-
-
-def tune(moments: NoisyMoments, intercept: bool, members: Array | None) -> TunedMoments:
-    """Maximize the evidence of strengths, one for each column or label of columns."""
     swept, sigma2 = likelihood(moments, intercept)
-    fit = QuadraticDataFit(swept.gram, swept.cross, swept.yy, swept.weight)
-    p = fit.n_features
-    unit = p / max(float(np.trace(fit.gram)), 1e-300)
+    gram, cross, free = swept.gram[0], swept.cross[0, :, 0], swept.free[0]
+    p = len(cross)
+    unit = p / max(float(np.trace(gram)), 1e-300)
     lowest, highest = unit * math.exp(_LOWEST), unit * math.exp(_HIGHEST)
     how: Parametrization = FeatureStrengths(p, lowest)
     if members is not None:
@@ -147,8 +134,50 @@ def tune(moments: NoisyMoments, intercept: bool, members: Array | None) -> Tuned
     start = 0.5 * (bounds[0] + bounds[1])
     found = minimize_bilevel(problem, theta0=start, tol=_TOL, max_iter=_MAX_ITER)
     v = how.v(found.theta)
-    matrix = fit.gram + np.diag(1.0 / v)
-    w = np.linalg.solve(matrix, fit.cross)[:, 0]
+    w, penalty = np.linalg.solve(gram + np.diag(1.0 / v), cross), sigma2 / v
     if intercept:
-        w = np.append(swept.free[0, p:] - swept.free[0, :p] @ w, w)
-    return TunedMoments(w, sigma2 / v)
+        w = np.append(free[0, p:] - free[0, :p] @ w, w)
+        penalty = np.append(0.0, penalty)
+    return w, penalty
+
+
+def lasso_of_moments(
+    moments: NoisyMoments, penalty: Array | None, n_free: int
+) -> tuple[Array, Array]:
+    """Coefficients and penalty (q,) of ``0.5 w G w - b w + sum_j penalty_j |w_j|``.
+
+    Eigenvalues of G that noise made negative are zero, and all get what noise alone
+    can reach. Without a penalty it is the size of the largest of the noisy cross
+    moments of columns that tell nothing, the noise of sampling included.
+    """
+    spectrum = Spectrum.of(moments)
+    start = spectrum.solver(None)(moments.cross)
+    q = len(start)
+    gram = (spectrum.vectors * (spectrum.values + spectrum.level)) @ spectrum.vectors.T
+    if penalty is None:
+        penalty = _universal(moments, start, gram)
+        penalty[:n_free] = 0.0
+    w = np.zeros(q)
+    left = moments.cross.copy()
+    size = np.diagonal(gram)
+    for _ in range(_MAX_SWEEPS):
+        largest = 0.0
+        for j in range(q):
+            target = left[j] + size[j] * w[j]
+            new = math.copysign(max(abs(target) - penalty[j], 0.0), target) / size[j]
+            change = new - w[j]
+            if change != 0.0:
+                left -= change * gram[j]
+                w[j] = new
+                largest = max(largest, abs(change))
+        if largest <= _LASSO_TOL * max(float(abs(w).max()), 1e-300):
+            break
+    return w, penalty
+
+
+def _universal(moments: NoisyMoments, w: Array, gram: Array) -> Array:
+    """What cross moments of columns that tell nothing rarely exceed."""
+    sampling = residual_variance(moments, w) * np.diagonal(gram)
+    added = moments.cross_noise**2 + 0.5 * moments.noise**2 * float(w @ w)
+    often = float(-ndtri(0.5 * _FALSE_FINDING / len(w)))
+    return np.asarray(often * np.sqrt(sampling + added))

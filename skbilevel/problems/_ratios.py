@@ -11,7 +11,8 @@ pieces, and the breaks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,6 +77,12 @@ class RatioPart(Protocol):
         """The part at x of shape (p,)."""
 
 
+def _stepped(x: Array, i: int, t: float) -> Array:
+    x = x.copy()
+    x[i] += t
+    return x
+
+
 def _smooth(*columns: Any) -> Lines:
     """Lines without breaks, from the coefficients of the powers of t."""
     coef = np.stack(np.broadcast_arrays(*columns))[:, :, None]
@@ -105,9 +112,7 @@ class _NormPoint:
         return _smooth(self.value, 2.0 * self.x[index], 1.0)
 
     def moved(self, i: int, t: float) -> _NormPoint:
-        x = self.x.copy()
-        x[i] += t
-        return _NormPoint(x)
+        return _NormPoint(_stepped(self.x, i, t))
 
 
 @dataclass(frozen=True)
@@ -124,15 +129,14 @@ class FourthPowers:
 
     G: Any
     power: float = 0.5
-    columns: Any = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        whole = sparse.csc_matrix(self.G, dtype=float)
-        object.__setattr__(self, "columns", whole)
+    @cached_property
+    def _columns(self) -> Any:
+        return sparse.csc_matrix(self.G, dtype=float)
 
     def at(self, x: Array) -> _FourthPoint:
         """The part at x."""
-        return _FourthPoint(self.columns, self.columns @ np.asarray(x, dtype=float))
+        return _FourthPoint(self._columns, self._columns @ np.asarray(x, dtype=float))
 
 
 @record
@@ -274,9 +278,7 @@ class _LassoPoint:
         return Lines(-x[:, None], coef)
 
     def moved(self, i: int, t: float) -> _LassoPoint:
-        x = self.x.copy()
-        # A step to zero is exact.
-        x[i] = 0.0 if t == -x[i] else x[i] + t
+        x = _stepped(self.x, i, t)
         if self.age >= _REFRESH:
             return self.part.at(x)
         gram = self.part.gram
@@ -340,6 +342,4 @@ class _TopPoint:
         return Lines(np.column_stack([-bar - x, bar - x]), alpha * coef)
 
     def moved(self, i: int, t: float) -> _TopPoint:
-        x = self.x.copy()
-        x[i] = 0.0 if t == -x[i] else x[i] + t
-        return _TopPoint(self.part, x)
+        return _TopPoint(self.part, _stepped(self.x, i, t))

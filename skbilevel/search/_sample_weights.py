@@ -27,7 +27,7 @@ from skbilevel._typing import Array
 from skbilevel._versions import Versioned
 from skbilevel.linear_model._base import check_weight, seed_of
 from skbilevel.linear_model._counts import RowCounts
-from skbilevel.linear_model._draft import Draft, is_fitted
+from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._routing import refuse_unrouted
 from skbilevel.model_selection._flipped_labels import learn_flips
 from skbilevel.model_selection._row_weights import (
@@ -213,11 +213,7 @@ class SampleWeightsCV(
         refit: bool = True,
         random_state: Any = None,
     ) -> None:
-        self.estimator = estimator
-        self.by = by
-        self.cv = cv
-        self.refit = refit
-        self.random_state = random_state
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -269,7 +265,7 @@ class SampleWeightsCV(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
-        draft = Draft(self, [name for name in vars(self) if is_fitted(name)])
+        draft = Draft(self)
         draft.model._fit(X, y, sample_weight, trusted, labels, params)
         draft.publish()
         return self

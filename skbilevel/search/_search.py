@@ -26,7 +26,7 @@ from skbilevel._sklearn_compat import (
     process_routing,
 )
 from skbilevel._versions import Versioned
-from skbilevel.linear_model._draft import Draft, is_fitted
+from skbilevel.linear_model._draft import Draft
 from skbilevel.linear_model._scoring import warn_failed
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
@@ -193,12 +193,7 @@ class BilevelSearchCV(
         cv: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.estimator = estimator
-        self.scoring = scoring
-        self.n_jobs = n_jobs
-        self.refit = refit
-        self.cv = cv
-        self.verbose = verbose
+        self._keep(locals())
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, **params: Any) -> BilevelSearchCV:
@@ -247,7 +242,7 @@ class BilevelSearchCV(
         if callbacks := callbacks_of(self):
             step.tuner.set_callbacks(*callbacks, *callbacks_of(step.tuner))
         tuned = tune_chain(chain, step, X, y, metadata)
-        draft = Draft(self, [name for name in vars(self) if is_fitted(name)])
+        draft = Draft(self)
         try:
             draft.model._finish(tuned, scorer)
         except KeyboardInterrupt:

@@ -25,6 +25,8 @@ _REAL = 1e-6
 _POOL = 100
 # Coordinates that are looked at together when the end is checked.
 _BLOCK = 2048
+# The polynomial t^2.
+_SQUARE = np.array([0.0, 0.0, 1.0])[:, None, None]
 
 
 class RatioStatus(Enum):
@@ -211,8 +213,7 @@ class _Point:
 
     def moved(self, i: int, t: float) -> _Point:
         x = self.x.copy()
-        # A step to zero is exact, here as in the parts.
-        x[i] = 0.0 if t == -x[i] else x[i] + t
+        x[i] += t
         return _Point(self.ratio, x, self.num.moved(i, t), self.den.moved(i, t))
 
     def steps(self, index: Array, plain: bool = False) -> tuple[Array, Array]:
@@ -225,15 +226,13 @@ class _Point:
         up, down = A.on(breaks), B.on(breaks)
         goal = up
         if self.ratio.proximal and not plain:
-            goal = np.zeros((max(3, len(up)), *up.shape[1:]))
-            goal[: len(up)] = up
-            goal[2] += 0.5 * self.ratio.proximal
+            goal = _plus(up, 0.5 * self.ratio.proximal * _SQUARE)
         parametric = self.ratio.solver == "pcd" and not plain
         if parametric:
-            slope = _minus(_derivative(goal), self.value * _derivative(down))
+            slope = _plus(_derivative(goal), -self.value * _derivative(down))
         else:
             right = self.power * _times(goal, _derivative(down))
-            slope = _minus(_times(_derivative(goal), down), right)
+            slope = _plus(_times(_derivative(goal), down), -right)
         t = self._candidates(_real_roots(slope), breaks)
         below, after = _values(down, t), _values(up, t)
         fine = below > _LEAST * self.B
@@ -329,10 +328,10 @@ def _times(a: Array, b: Array) -> Array:
     return out
 
 
-def _minus(a: Array, b: Array) -> Array:
+def _plus(a: Array, b: Array) -> Array:
     out = np.zeros((max(len(a), len(b)), *a.shape[1:]))
     out[: len(a)] += a
-    out[: len(b)] -= b
+    out[: len(b)] += b
     return out
 
 

@@ -5,9 +5,9 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge, lars_path, orthogonal_mp
 
-from skbilevel.fractional._rows import ScaledRows
 from skbilevel.fractional._selection import Selection, sizes_for
 from skbilevel.fractional._supports import (
+    ScaledRows,
     by_ratio,
     exchanged,
     filled,

@@ -134,7 +134,7 @@ def test_a_step_brings_points_as_close_as_is_claimed():
     rng, n, norm = np.random.default_rng(0), 30, math.sqrt(3.0)
     X = rng.uniform(-1, 1, (n, 3))
     X[:, 2] = 0.0  # a direction without curvature attains the bound
-    objective = Objective(SquaredLoss(), ridge=np.array([3.0, 5.0, 2.0]))
+    objective = Objective(SquaredLoss(), np.array([3.0, 5.0, 2.0]))
     rows = PrivateRows(X, rng.uniform(-1, 1, n), norm, randomness(0))
     smooth = objective.curvature * norm**2
 

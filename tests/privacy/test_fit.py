@@ -11,9 +11,9 @@ from scipy.optimize import minimize
 from skbilevel.privacy import _releases as releases
 from skbilevel.privacy import audit_mechanism
 from skbilevel.privacy._bounds import shrunk
-from skbilevel.privacy._budget import Budget
 from skbilevel.privacy._descents import Objective, gradient_descent
 from skbilevel.privacy._fit import PrivatePlan, private_fit
+from skbilevel.privacy._ledger import Budget
 from skbilevel.privacy._noise import randomness
 from skbilevel.privacy._releases import CoordinateRows, NoisyMoments, PrivateRows
 from skbilevel.privacy._strengths import tune
@@ -111,7 +111,6 @@ READS = (
     (PrivateRows, "column_squares"),
     (PrivateRows, "second_moments"),
     (PrivateRows, "gradient"),
-    (PrivateRows, "batch_gradient"),
     (CoordinateRows, "partial"),
 )
 
@@ -177,9 +176,9 @@ def noisy_moments(noise, n=2000, p=6, seed=0):
 
 def test_tuned_strengths_find_what_matters_through_the_noise():
     moments, w = noisy_moments(40.0)
-    tuned = tune(moments, False, None)
-    assert tuned.penalty[:2].max() < 0.01 * tuned.penalty[2:].min()
-    assert tuned.w == pytest.approx(w, abs=0.05)
+    found, penalty = tune(moments, False, None)
+    assert penalty[:2].max() < 0.01 * penalty[2:].min()
+    assert found == pytest.approx(w, abs=0.05)
 
 
 def test_tuned_strengths_know_the_noise():
@@ -187,9 +186,9 @@ def test_tuned_strengths_know_the_noise():
     errors = []
     for noise in (1.0, 100.0, 400.0):
         moments, w = noisy_moments(noise)
-        shared = tune(moments, False, np.zeros(6, dtype=int))
-        assert len(np.unique(shared.penalty)) == 1
-        errors.append(np.linalg.norm(shared.w - w))
+        found, penalty = tune(moments, False, np.zeros(6, dtype=int))
+        assert len(np.unique(penalty)) == 1
+        errors.append(np.linalg.norm(found - w))
     plain = np.linalg.solve(moments.gram, moments.cross)
     assert errors[0] < errors[1] < errors[2]
     assert errors[2] < np.linalg.norm(plain - w)
@@ -200,7 +199,7 @@ def test_tuned_strengths_without_noise_are_those_of_the_evidence():
     from skbilevel.problems._moments import Swept
 
     moments, _ = noisy_moments(0.0)
-    tuned = tune(moments, False, np.zeros(6, dtype=int))
+    _, penalty = tune(moments, False, np.zeros(6, dtype=int))
     swept = Swept(
         moments.gram[None],
         moments.cross[None, :, None],
@@ -210,7 +209,7 @@ def test_tuned_strengths_without_noise_are_those_of_the_evidence():
     )
     # The slope of the evidence in a shared variance vanishes there.
     sigma2 = 0.25
-    at = MomentEvidence(swept, noise=sigma2).at(np.log(1 / tuned.penalty)[None])
+    at = MomentEvidence(swept, noise=sigma2).at(np.log(1 / penalty)[None])
     sizes = abs(at.grad[0])
     assert abs(at.grad[0].sum()) < 0.05 * sizes.sum()
 
@@ -276,7 +275,7 @@ def test_an_audit_catches_half_the_sensitivity(monkeypatch):
 def test_an_audit_catches_steps_that_are_not_composed(monkeypatch):
     original = Budget.multiplier
     monkeypatch.setattr(
-        Budget, "multiplier", lambda self, share, count=1: original(self, share)
+        Budget, "multiplier", lambda self, share=1.0, count=1: original(self, share)
     )
     assert audited().refuted
 

@@ -127,7 +127,7 @@ def test_noise_has_the_size_that_is_written_down():
 def test_batches_are_poisson_and_unbiased():
     X, y = shrunk(RNG.uniform(-1, 1, (N, P)), 1.0), RNG.uniform(-1, 1, N)
     rows, w = rows_of(X, y), np.array([0.3, -0.2, 0.1])
-    draws = [rows.batch_gradient(SquaredLoss(), w, 9.0, 0.3, 0.0) for _ in range(4000)]
+    draws = [rows.gradient(SquaredLoss(), w, 9.0, 0.0, 0.3) for _ in range(4000)]
     full = rows.gradient(SquaredLoss(), w, 9.0, 0.0)
     assert np.mean(draws, axis=0) == pytest.approx(full, abs=0.01)
     # The variance of independent inclusion, not that of batches of a fixed size.
@@ -154,7 +154,7 @@ def test_coordinates_are_those_of_the_gradient(form):
 
 def test_sparse_rows_are_dense_rows():
     X, y = RNG.uniform(-1, 1, (N, P)) * (RNG.random((N, P)) < 0.5), RNG.random(N)
-    box = Box(np.full(P, -0.5), np.array([1.0, 0.5, 2.0]))
+    box = Box(np.full(P, -0.5), np.array([1.0, 0.5, 2.0]), False)
     dense, thin = box.units(X), box.units(sparse.csr_array(X))
     assert np.allclose(dense, thin.toarray())
     assert np.allclose(shrunk(dense, 0.6), shrunk(thin, 0.6).toarray())
@@ -200,6 +200,6 @@ def test_one_file_draws():
         if hits := names & drawing:
             found[path.name] = hits
     # Quantiles, and calls of what the first file offers.
-    assert found.pop("_lasso.py") == {"ndtri"}
+    assert found.pop("_strengths.py") == {"ndtri"}
     assert found.pop("_releases.py") == {"normal"}
     assert set(found) == {"_noise.py", "_audit.py"}
