@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -150,7 +150,7 @@ class PipelineFeatures:
             parts = tuple(_moved(part, place, n_columns) for part in parts)
             columns, place = place, None
         framed = names if hasattr(inside, "columns") else None
-        X = _scattered(parts, (train, valid), n_rows)
+        X = scattered(parts, (train, valid), n_rows)
         return FittedFold(heads, X, place, columns, framed, seconds)
 
     def _place(self, names: Array | None, width: int) -> Array | None:
@@ -239,8 +239,8 @@ def _moved(X: Any, place: Array, width: int) -> Any:
     return out
 
 
-def _scattered(parts: Any, rows: tuple[Array, Array], n_rows: int) -> Any:
-    """Rows at their places, zeros elsewhere."""
+def scattered(parts: Sequence[Any], rows: Sequence[Array], n_rows: int) -> Any:
+    """Rows at their places among ``n_rows``, zeros elsewhere."""
     index = np.concatenate(rows)
     if not sparse.issparse(parts[0]):
         out = np.zeros((n_rows, parts[0].shape[1]), dtype=parts[0].dtype)
