@@ -10,7 +10,7 @@ import numpy as np
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.testing._place import Place
-from skbilevel.testing._report import Check
+from skbilevel.testing._report import Check, check_shape
 
 _STEPS = 10.0 ** -np.arange(1.0, 7.0, 0.5)
 # Moves that change little but rounding.
@@ -135,10 +135,7 @@ def check_shapes(place: Place) -> None:
         (f"{outer}.grad_theta", out.grad_theta, theta.shape),
     ]
     for name, value, shape in seen:
-        if np.shape(value) != shape:
-            raise AssertionError(
-                f"{name} has shape {np.shape(value)} where {shape} was expected."
-            )
+        check_shape(name, value, shape)
         if not np.isfinite(value).all():
             raise AssertionError(f"{name} is not finite at the point of the check.")
 
