@@ -104,18 +104,9 @@ def tune_chain(
     fitted = time.perf_counter()
     features = None
     if chain.transforms:
-        features = PipelineFeatures(
-            chain,
-            heads,
-            X,
-            y,
-            metadata.estimator,
-            int(inside.shape[1]),
-            None if step.shared else feature_names(heads, inside),
-            step.aligned,
-            step.shared,
-            step.make_labels,
-        )
+        names = None if step.shared else feature_names(heads, inside)
+        width, params = int(inside.shape[1]), metadata.estimator
+        features = PipelineFeatures(chain, heads, X, y, params, width, names, step)
     # A grid search says nothing of the ends of its grid either, and a plain last step
     # has no limits that could be changed.
     told = step.parameter is None
