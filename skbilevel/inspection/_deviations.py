@@ -186,29 +186,19 @@ class DeviationsDisplay(Display):
             label="one standard deviation to both sides",
         )
         across = _SPREAD * (2.0 * (np.arange(1, n_tasks + 1) * _GOLDEN % 1.0) - 1.0)
+        dot = {"linestyle": "none", "marker": "o", "color": MAIN, "markeredgewidth": 0}
         self.ax_.plot(
             np.asarray(self.deviations)[:, order[own]].T.ravel(),
             (own[:, None] + across).ravel(),
-            linestyle="none",
-            marker="o",
-            color=MAIN,
-            markeredgewidth=0,
             markersize=4.5 if n_tasks <= 4 * _SOLID_TASKS else 3.0,
             alpha=float(np.clip((_SOLID_TASKS / n_tasks) ** 0.5, _FAINTEST, 0.8)),
             rasterized=n_tasks > 4 * _SOLID_TASKS,
             zorder=2,
+            **dot,
         )
         # Faint dots could not be seen in a legend.
-        self.ax_.plot(
-            [],
-            linestyle="none",
-            marker="o",
-            color=MAIN,
-            markeredgewidth=0,
-            markersize=4.5,
-            alpha=0.8,
-            label=f"{n_tasks:,} task{'s' * (n_tasks > 1)}",
-        )
+        label = f"{n_tasks:,} task{'s' * (n_tasks > 1)}"
+        self.ax_.plot([], markersize=4.5, alpha=0.8, label=label, **dot)
 
     def _draw_numbers(self, order: Array) -> None:
         """The centre and the standard deviation at the right of the axes."""
