@@ -256,16 +256,10 @@ def as_given(X: Any) -> Any:
 
 def beside(X: Any, values: Any, row_axis: int = 0) -> Any:
     """Numbers of rows where the rows of X lie; None stays None."""
-    if values is None or not isinstance(X, DeviceArray):
+    there = values is None or isinstance(values, DeviceArray)
+    if there or not isinstance(X, DeviceArray):
         return values
-    return rows_there(X.device, values, row_axis)
-
-
-def rows_there(device: Device, values: Any, row_axis: int = 0) -> DeviceArray:
-    """Numbers of rows, which are one of the axes, on a device."""
-    if isinstance(values, DeviceArray):
-        return values
-    return DeviceArray(device.put(values), device, row_axis)
+    return DeviceArray(X.device.put(values), X.device, row_axis)
 
 
 def in_memory_order(values: Any) -> Any:

@@ -106,38 +106,6 @@ def _takes_weights(metric: Callable[..., Any]) -> bool:
     return anything or "sample_weight" in known
 
 
-__all__ = [
-    "HAS_ARRAY_API",
-    "CallbackSupportMixin",
-    "HasMethods",
-    "Interval",
-    "MetadataRouter",
-    "MethodMapping",
-    "StrOptions",
-    "_check_feature_names_in",
-    "_check_method_params",
-    "_check_sample_weight",
-    "_fit_context",
-    "_is_numpy_namespace",
-    "_max_precision_float_dtype",
-    "_num_samples",
-    "_raise_for_params",
-    "_routing_enabled",
-    "_safe_indexing",
-    "callbacks_of",
-    "check_same_namespace",
-    "get_namespace_and_device",
-    "indexing_dtype",
-    "input_columns",
-    "move_to",
-    "process_routing",
-    "set_ridge_classes",
-    "takes_weights",
-    "with_callbacks",
-    "with_labels",
-]
-
-
 def set_ridge_classes(model: Any, classes: Any) -> None:
     """Give a fitted ``RidgeClassifier`` labels of the dtype that ``classes`` has.
 

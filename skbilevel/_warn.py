@@ -20,10 +20,6 @@ _BETWEEN = tuple(
 def warn_user(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     """Warn of the line that called this package, however deep the call is."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and _is_between(frame.f_code.co_filename):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level + 1)
-
-
-def _is_between(path: str) -> bool:
-    return path.startswith(_BETWEEN)

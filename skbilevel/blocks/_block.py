@@ -112,12 +112,11 @@ class Block:
 
     def take(self, rows: Array) -> dict[str, Any]:
         """Some rows of every part, in their order, as a dict; no copy of all."""
-        parts = {name: getattr(self, name) for name in ("X", "y", *COLUMNS)}
         if len(rows) == self.n_rows:
-            return parts
+            return _parts(self)
         return {
             name: None if value is None else value[rows]
-            for name, value in parts.items()
+            for name, value in _parts(self).items()
         }
 
 
@@ -149,18 +148,15 @@ def _features(X: Any) -> Any:
     """X in single or double precision, dense or CSR, finite."""
     if sparse.issparse(X):
         X = sparse.csr_array(X)
-        if X.dtype not in (np.float32, np.float64):
-            X = X.astype(np.float64)
-        _check_finite(X.data, "X")
-        return X
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise ValueError(f"X must have two dimensions, but has shape {X.shape}.")
-    if X.dtype.kind not in _NUMBERS:
-        X = _numbers(X)
+    else:
+        X = np.asarray(X)
+        if X.ndim != 2:
+            raise ValueError(f"X must have two dimensions, but has shape {X.shape}.")
+        if X.dtype.kind not in _NUMBERS:
+            X = _numbers(X)
     if X.dtype not in (np.float32, np.float64):
         X = X.astype(np.float64)
-    _check_finite(X, "X")
+    _check_finite(X.data if sparse.issparse(X) else X, "X")
     return X
 
 

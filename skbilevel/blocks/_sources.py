@@ -25,8 +25,12 @@ def array_source(
         X = np.asarray(X)
     if len(X.shape) != 2:
         raise ValueError(f"X must have two dimensions, but has shape {X.shape}.")
-    parts = {"y": y, **more}
-    parts = {k: _sliced(v) for k, v in parts.items() if v is not None}
+    parts = {
+        # Lists as arrays; all else is sliced as it is.
+        name: value if hasattr(value, "shape") else np.asarray(value)
+        for name, value in {"y": y, **more}.items()
+        if value is not None
+    }
     n = int(X.shape[0])
     for name, value in parts.items():
         if len(value) != n:
@@ -42,11 +46,6 @@ def array_source(
             }
 
     return blocks, names
-
-
-def _sliced(value: Any) -> Any:
-    """Lists as arrays; all else is sliced as it is."""
-    return value if hasattr(value, "shape") else np.asarray(value)
 
 
 def _read(value: Any, rows: slice) -> Any:

@@ -67,13 +67,12 @@ class TableSource:
         """Blocks, from the first row on."""
         targets = [self.target] if isinstance(self.target, str) else self.target
         columns = list(dict.fromkeys([*self.features, *targets, *self.more.values()]))
-        for batch in _regrouped(
-            self.batches(columns, self.block_rows), self.block_rows
-        ):
+        batches = self.batches(columns, self.block_rows)
+        for batch in _regrouped(batches, self.block_rows):
             y = (
                 _column(batch, self.target)
                 if isinstance(self.target, str)
-                else (_matrix(batch, self.target))
+                else _matrix(batch, self.target)
             )
             parts = {name: _column(batch, c) for name, c in self.more.items()}
             yield {"X": _matrix(batch, self.features), "y": y, **parts}

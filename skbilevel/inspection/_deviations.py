@@ -9,7 +9,7 @@ import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel._versions import Versioned
+from skbilevel.inspection._display import Display
 from skbilevel.inspection._fitted import named_model
 from skbilevel.inspection._style import (
     CONTRAST,
@@ -19,9 +19,9 @@ from skbilevel.inspection._style import (
     legend_above,
     number,
     panels,
-    plain,
-    shorten,
+    short,
     tidy,
+    write_beside,
 )
 
 # Dots of more tasks than this are fainter, down to a limit.
@@ -34,7 +34,7 @@ LEVEL = "(level)"
 
 
 @record
-class DeviationsDisplay(Versioned):
+class DeviationsDisplay(Display):
     """Effects of all tasks around those of the centre, the most different on top.
 
     Every row is an effect, and every dot in it a task: how far its effect is from that
@@ -144,19 +144,7 @@ class DeviationsDisplay(Versioned):
         )
         return display.plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> DeviationsDisplay:
-        """Draw the picture.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        display : DeviationsDisplay
-            The picture itself.
-        """
+    def _draw(self, ax: Any) -> None:
         std = np.asarray(self.deviation_std)
         order = np.argsort(-std, kind="stable")[:FEW_FEATURES]
         size = (6.8, 1.5 + 0.34 * max(len(order), 4))
@@ -165,7 +153,7 @@ class DeviationsDisplay(Versioned):
         self._draw_tasks(order)
         self._draw_numbers(order)
         self.ax_.axvline(0.0, color=GRAY, linewidth=0.8, zorder=0)
-        names = [plain(shorten(self.feature_names[j])) for j in order]
+        names = [short(self.feature_names[j]) for j in order]
         self.ax_.set_yticks(np.arange(len(order)), names)
         self.ax_.set_ylim(len(order) - 0.4, -0.6)
         left_out = len(std) - len(order)
@@ -173,7 +161,6 @@ class DeviationsDisplay(Versioned):
         self.ax_.set_xlabel(f"effect of the task minus that of the centre{more}")
         tidy(self.ax_)
         legend_above(self.ax_, max(map(len, names)), self._finding(names[0]))
-        return self
 
     def _finding(self, first: str) -> str:
         most = float(np.max(self.deviation_std))
@@ -199,40 +186,25 @@ class DeviationsDisplay(Versioned):
             label="one standard deviation to both sides",
         )
         across = _SPREAD * (2.0 * (np.arange(1, n_tasks + 1) * _GOLDEN % 1.0) - 1.0)
+        dot = {"linestyle": "none", "marker": "o", "color": MAIN, "markeredgewidth": 0}
         self.ax_.plot(
             np.asarray(self.deviations)[:, order[own]].T.ravel(),
             (own[:, None] + across).ravel(),
-            linestyle="none",
-            marker="o",
-            color=MAIN,
-            markeredgewidth=0,
             markersize=4.5 if n_tasks <= 4 * _SOLID_TASKS else 3.0,
             alpha=float(np.clip((_SOLID_TASKS / n_tasks) ** 0.5, _FAINTEST, 0.8)),
             rasterized=n_tasks > 4 * _SOLID_TASKS,
             zorder=2,
+            **dot,
         )
         # Faint dots could not be seen in a legend.
-        self.ax_.plot(
-            [],
-            linestyle="none",
-            marker="o",
-            color=MAIN,
-            markeredgewidth=0,
-            markersize=4.5,
-            alpha=0.8,
-            label=f"{n_tasks:,} task{'s' * (n_tasks > 1)}",
-        )
+        label = f"{n_tasks:,} task{'s' * (n_tasks > 1)}"
+        self.ax_.plot([], markersize=4.5, alpha=0.8, label=label, **dot)
 
     def _draw_numbers(self, order: Array) -> None:
         """The centre and the standard deviation at the right of the axes."""
-        for place, j in enumerate(order):
+        texts = []
+        for j in order:
             std = float(self.deviation_std[j])
             spread = f"± {number(std)}" if std > 0.0 else "in all tasks"
-            self.ax_.text(
-                1.01,
-                place,
-                f"{number(float(self.centre[j]))} {spread}",
-                transform=self.ax_.get_yaxis_transform(),
-                va="center",
-                fontsize="small",
-            )
+            texts.append(f"{number(float(self.centre[j]))} {spread}")
+        write_beside(self.ax_, texts)

@@ -128,7 +128,7 @@ def shared_strengths(model: Any, alpha: Array) -> Array | None:
     first = [each["alpha"][0] for each in reports if each["family"][0] == "shared"]
     if len(first) < len(reports):
         return None
-    found = np.atleast_2d(np.concatenate([np.atleast_2d(row) for row in first]))
+    found = np.concatenate([np.atleast_2d(row) for row in first])
     penalized = (alpha > 0).any(axis=0)
     if found.shape[1] != penalized.sum():
         return None

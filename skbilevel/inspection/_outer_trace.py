@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -103,13 +103,7 @@ class OuterTraceDisplay(Versioned):
                 '(hyperpenalty="auto") candidates of several searches are averaged. '
                 "Use GuardPathDisplay, or fit with hyperpenalty=None."
             )
-        display = cls(
-            np.asarray(history["value"]),
-            np.asarray(history["grad_norm"]),
-            tolerance=_tolerance(model, history),
-            seconds=history.get("seconds"),
-        )
-        return display.plot(x=x, ax=ax)
+        return cls._of(history, _tolerance(model, history)).plot(x=x, ax=ax)
 
     @classmethod
     def from_result(
@@ -139,14 +133,14 @@ class OuterTraceDisplay(Versioned):
         display : OuterTraceDisplay
             The picture.
         """
-        history = result.history
-        display = cls(
-            np.asarray(history["value"]),
-            np.asarray(history["grad_norm"]),
-            tolerance=None if tol is None else _relative(tol, history),
-            seconds=history.get("seconds"),
-        )
-        return display.plot(x=x, ax=ax)
+        tolerance = None if tol is None else _relative(tol, result.history)
+        return cls._of(result.history, tolerance).plot(x=x, ax=ax)
+
+    @classmethod
+    def _of(cls, history: dict[str, Any], tolerance: float | None) -> Self:
+        value, grad_norm = (np.asarray(history[k]) for k in ("value", "grad_norm"))
+        seconds = history.get("seconds")
+        return cls(value, grad_norm, tolerance=tolerance, seconds=seconds)
 
     def plot(self, *, x: str = "iterations", ax: Any = None) -> OuterTraceDisplay:
         """Draw the picture.

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel._versions import Versioned
+from skbilevel.inspection._display import Display
 from skbilevel.inspection._fitted import last_step
 from skbilevel.inspection._style import COLORS, GRAY, MAIN, legend_above, panels, tidy
 
@@ -24,7 +24,7 @@ _NAMED_SHARE = 0.12
 
 
 @record
-class PrivacyDisplay(Versioned):
+class PrivacyDisplay(Display):
     """Releases of a private fit as shares of its budget, and utility against epsilon.
 
     The bar divides the budget (the square of the Gaussian-DP parameter) among the
@@ -145,19 +145,7 @@ class PrivacyDisplay(Versioned):
         )
         return display.plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> PrivacyDisplay:
-        """Draw the picture.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or two of them, default=None
-            Where to draw; one is divided, None makes a figure.
-
-        Returns
-        -------
-        display : PrivacyDisplay
-            The picture itself.
-        """
+    def _draw(self, ax: Any) -> None:
         if self.scores is None:
             self.figure_, axes = panels(ax, (1, 1), (6.4, 1.7))
             self.axes_ = axes[:, 0]
@@ -167,7 +155,6 @@ class PrivacyDisplay(Versioned):
             self.axes_ = axes[:, 0]
             self._draw_curve(self.axes_[1])
         self._draw_shares(self.axes_[0])
-        return self
 
     def _draw_shares(self, ax: Any) -> None:
         left = 0.0

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.inspection._log_scale import StrengthScale
-from skbilevel.inspection._style import COLORS, GRAY, number, plain, shorten
+from skbilevel.inspection._log_scale import StrengthScale, draw_shared_line
+from skbilevel.inspection._style import COLORS, GRAY, MAIN, few_colors, number, short
+
+
+@record
+class Series:
+    """Strengths of one colour, and the features that have them."""
+
+    values: Array
+    features: Array
+    color: str
+    label: str | None
 
 
 @record
@@ -15,7 +27,8 @@ class Content:
     """What is drawn: strengths (k, p), names (p,), and what explains them.
 
     ``shared`` has the shape of the strengths or is None, ``groups`` (p,) or None;
-    there are k ``outputs``. ``entries`` says what has a strength.
+    there are k ``outputs``. ``model`` is named in the title, ``entries`` says what has
+    a strength.
     """
 
     strengths: Array
@@ -24,11 +37,12 @@ class Content:
     groups: Array | None
     outputs: tuple[str, ...]
     unit: str
-    title: str = ""
+    model: str
     entries: str = "features"
 
-    def finding(self, name: str) -> str:
-        """A title: between what the strengths are, and how many have none."""
+    @property
+    def title(self) -> str:
+        """Between what the strengths are, and how many have none."""
         finite = self.strengths[(self.strengths > 0) & np.isfinite(self.strengths)]
         removed, all_ = int(np.isinf(self.strengths).sum()), self.strengths.size
         parts = []
@@ -37,7 +51,7 @@ class Content:
             parts.append(f"strengths from {between}")
         if removed:
             parts.append(f"{removed:,} of {all_:,} removed")
-        return f"{name}: {', '.join(parts) or 'nothing is penalized'}"
+        return f"{self.model}: {', '.join(parts) or 'nothing is penalized'}"
 
     def scale(self) -> StrengthScale:
         """The axis on which all strengths have a place."""
@@ -56,31 +70,63 @@ class Content:
             return None
         return [float(row[0]) for row in rows]
 
+    def name(self, place: int) -> str:
+        """Name of one strength: its feature, and its output where there are several."""
+        row, j = divmod(place, len(self.names))
+        of_output = f" ({short(self.outputs[row])})" if len(self.outputs) > 1 else ""
+        return short(self.names[j]) + of_output
 
-def coloured_groups(
-    groups: Array | None, p: int
-) -> list[tuple[str, str | None, Array]]:
-    """Colour, label and features of every group; small groups beyond the colours."""
-    if groups is None:
-        return [(COLORS[0], None, np.arange(p))]
-    labels, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    members = members.reshape(-1)
-    if len(labels) <= len(COLORS):
+    def series(self) -> list[Series]:
+        """Strengths by output, by label of the feature, or all alike."""
+        k, p = self.strengths.shape
+        if k == 1:
+            return self._groups()
+        many = k > len(COLORS)
+        labels = [f"each of {k} outputs", *[None] * (k - 1)]
+        return [
+            Series(row, np.arange(p), color, label if many else short(output))
+            for row, color, label, output in zip(
+                self.strengths, few_colors(k), labels, self.outputs, strict=True
+            )
+        ]
+
+    def _groups(self) -> list[Series]:
+        """One series for each label; small groups are one beyond the colours."""
+        strengths = self.strengths[0]
+        if self.groups is None:
+            return [Series(strengths, np.arange(len(strengths)), MAIN, None)]
+        labels, members, sizes = np.unique(
+            self.groups, return_inverse=True, return_counts=True
+        )
+        members = members.reshape(-1)
         chosen, rest = np.arange(len(labels)), np.empty(0, dtype=int)
-    else:
-        by_size = np.argsort(-sizes, kind="stable")
-        chosen = np.sort(by_size[: len(COLORS) - 1])
-        rest = by_size[len(COLORS) - 1 :]
-    made: list[tuple[str, str | None, Array]] = [
-        (color, plain(shorten(labels[g])), np.flatnonzero(members == g))
-        for color, g in zip(COLORS, chosen, strict=False)
-    ]
-    if len(rest):
-        others = np.flatnonzero(np.isin(members, rest))
-        made.append((GRAY, f"{len(rest)} other groups", others))
-    return made
+        if len(labels) > len(COLORS):
+            by_size = np.argsort(-sizes, kind="stable")
+            chosen, rest = np.split(by_size, [len(COLORS) - 1])
+        made = []
+        for color, g in zip(COLORS, np.sort(chosen), strict=False):
+            own = np.flatnonzero(members == g)
+            made.append(Series(strengths[own], own, color, short(labels[g])))
+        if len(rest):
+            own = np.flatnonzero(np.isin(members, rest))
+            label = f"{len(rest)} other groups"
+            made.append(Series(strengths[own], own, GRAY, label))
+        return made
 
+    def draw_shared(self, axis: Any, scale: StrengthScale, named: bool) -> None:
+        """Shared strengths of the outputs as lines across ``axis``; one if all agree.
 
-def strength_text(value: float) -> str:
-    """A strength in words."""
-    return "infinite" if np.isinf(value) else number(value)
+        ``named`` tells whether lines of several outputs are in the legend.
+        """
+        values = self.shared_values()
+        assert values is not None
+        if len(set(values)) == 1:
+            label = f"one shared strength: {number(values[0])}"
+            draw_shared_line(axis, scale, values[0], GRAY, label)
+            return
+        named = named and len(values) <= len(COLORS)
+        for color, value, output in zip(
+            few_colors(len(values)), values, self.outputs, strict=True
+        ):
+            label = f"shared by {short(output)}: {number(value)}"
+            draw_shared_line(axis, scale, value, color, label if named else None)

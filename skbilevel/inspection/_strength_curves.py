@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.inspection._log_scale import StrengthScale, draw_shared_line
-from skbilevel.inspection._strength_content import (
-    Content,
-    coloured_groups,
-    strength_text,
-)
+from skbilevel.inspection._log_scale import StrengthScale
+from skbilevel.inspection._strength_content import Content
 from skbilevel.inspection._style import (
-    COLORS,
     GRAY,
     NAMED,
-    few_colors,
     legend_above,
     list_names,
-    plain,
-    shorten,
+    number,
     tidy,
 )
 
@@ -33,15 +25,20 @@ _POINTS = 1000
 def draw(ax: Any, content: Content) -> None:
     """Draw sorted strengths over the share of features."""
     scale = content.scale()
-    for values, color, label in _curves(content):
-        ordered = np.sort(values)
+    for curve in content.series():
+        ordered, color = np.sort(curve.values), curve.color
         m = len(ordered)
         some = _thinned(ordered)
         # A curve begins and ends where the axis does, also one of few features.
         share = 100 * some / max(m - 1, 1)
-        style = {"color": color, "label": label, "alpha": 0.5 if color == GRAY else 1}
-        marker = "." if m <= 60 else ""
-        ax.plot(share, _gaps(scale, ordered[some]), marker=marker, **style)
+        ax.plot(
+            share,
+            _gaps(ordered[some]),
+            marker="." if m <= 60 else "",
+            color=color,
+            label=curve.label,
+            alpha=0.5 if color == GRAY else 1,
+        )
         _draw_ends(ax, scale, ordered[some], share, color)
     _draw_shared(ax, content, scale)
     p = len(content.names)
@@ -64,7 +61,7 @@ def _thinned(ordered: Array) -> Array:
     return np.unique(np.concatenate([even, extra[(extra >= 0) & (extra < m)]]))
 
 
-def _gaps(scale: StrengthScale, values: Array) -> Array:
+def _gaps(values: Array) -> Array:
     """Finite strengths; the curve breaks where they are 0 or infinite."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
@@ -86,40 +83,21 @@ def _removed_label(content: Content) -> str:
     return f"removed\n({text})"
 
 
-def _curves(content: Content) -> Iterator[tuple[Array, str, str | None]]:
-    """Strengths, colour and label of every curve."""
-    k, p = content.strengths.shape
-    if k == 1:
-        for color, label, chosen in coloured_groups(content.groups, p):
-            yield content.strengths[0, chosen], color, label
-        return
-    many = k > len(COLORS)
-    for row, color in enumerate(few_colors(k)):
-        first = f"each of {k} outputs" if row == 0 else None
-        label = first if many else plain(shorten(content.outputs[row]))
-        yield content.strengths[row], color, label
-
-
 def _draw_shared(ax: Any, content: Content, scale: StrengthScale) -> None:
     if content.shared is None:
         return
-    values = content.shared_values()
-    if values is None:
-        ordered = np.sort(content.shared[0][content.shared[0] > 0])
-        some = _thinned(ordered)
-        ax.plot(
-            100 * some / max(len(ordered) - 1, 1),
-            scale.place(ordered[some]),
-            "--",
-            color=GRAY,
-            label="one shared strength, scaled by the column",
-        )
+    if content.shared_values() is not None:
+        content.draw_shared(ax.yaxis, scale, named=False)
         return
-    same = len(set(values)) == 1
-    for row, value in enumerate(values[:1] if same else values):
-        color = GRAY if same else few_colors(len(values))[row]
-        label = f"one shared strength: {strength_text(value)}" if same else None
-        draw_shared_line(ax.yaxis, scale, value, color, label)
+    ordered = np.sort(content.shared[0][content.shared[0] > 0])
+    some = _thinned(ordered)
+    ax.plot(
+        100 * some / max(len(ordered) - 1, 1),
+        scale.place(ordered[some]),
+        "--",
+        color=GRAY,
+        label="one shared strength, scaled by the column",
+    )
 
 
 def _name_ends(ax: Any, content: Content) -> None:
@@ -134,7 +112,7 @@ def _name_ends(ax: Any, content: Content) -> None:
     for y, title, key in ((1.0, most, -values), (0.0, "shrunk least", values)):
         ends = np.argpartition(key, min(NAMED, len(key)) - 1)[:NAMED]
         ends = ends[np.argsort(key[ends], kind="stable")]
-        names = [_entry(content, penalized[e]) for e in ends]
+        names = [content.name(int(penalized[e])) for e in ends]
         list_names(ax, y, title, _lines(names, values[ends], values, what))
 
 
@@ -143,16 +121,7 @@ def _lines(names: list[str], named: Array, values: Array, what: str) -> list[str
     tied = int((values == named[-1]).sum())
     if tied > len(named) and named[0] == named[-1]:
         # Which of them are named would be chance.
-        return [f"{tied:,} {what} at {strength_text(named[-1])}"]
-    lines = [f"{n}  {strength_text(v)}" for n, v in zip(names, named, strict=True)]
+        return [f"{tied:,} {what} at {number(named[-1])}"]
+    lines = [f"{n}  {number(v)}" for n, v in zip(names, named, strict=True)]
     tied -= int((named == named[-1]).sum())
-    return [*lines, f"{tied:,} more at {strength_text(named[-1])}"] if tied else lines
-
-
-def _entry(content: Content, place: int) -> str:
-    """Name of one strength: its feature, and its output where there are several."""
-    row, j = divmod(int(place), len(content.names))
-    name = plain(shorten(content.names[j]))
-    if len(content.outputs) == 1:
-        return name
-    return f"{name} ({plain(shorten(content.outputs[row]))})"
+    return [*lines, f"{tied:,} more at {number(named[-1])}"] if tied else lines

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.inspection._log_scale import StrengthScale, draw_shared_line
-from skbilevel.inspection._strength_content import (
-    Content,
-    coloured_groups,
-    strength_text,
-)
+from skbilevel.inspection._log_scale import StrengthScale
+from skbilevel.inspection._strength_content import Content
 from skbilevel.inspection._style import (
     COLORS,
     GRAY,
-    few_colors,
     legend_above,
-    plain,
-    shorten,
+    number,
+    short,
     tidy,
+    write_beside,
 )
 
 _MARKERS = "os^DvPX"
@@ -36,14 +30,16 @@ def draw(ax: Any, content: Content) -> None:
     place = np.empty(p)
     place[order] = np.arange(p)
     _draw_shared(ax, content, scale, place)
-    for dots in _series(content):
+    k = len(content.outputs)
+    several, many = k > 1, k > len(COLORS)
+    for row, dots in enumerate(content.series()):
         ax.plot(
             scale.place(dots.values),
             place[dots.features],
             linestyle="none",
-            marker=dots.marker,
+            marker=_MARKERS[row] if several and not many else "o",
             color=dots.color,
-            alpha=dots.opacity,
+            alpha=0.4 if many else 0.9 if several else 1.0,
             label=dots.label,
             clip_on=False,
         )
@@ -65,50 +61,9 @@ def _write_values(ax: Any, content: Content, order: Array) -> None:
     """The strengths as numbers at the right of the axes, where each has one."""
     if len(content.outputs) > 1:
         return
-    for place, j in enumerate(order):
-        value = content.strengths[0, j]
-        text = "removed" if np.isinf(value) else strength_text(value)
-        ax.text(
-            1.01,
-            place,
-            "unpenalized" if value == 0 else text,
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            fontsize="small",
-        )
-
-
-@record
-class _Series:
-    """Dots of one colour."""
-
-    values: Array
-    features: Array
-    color: str
-    marker: str = "o"
-    label: str | None = None
-    opacity: float = 1.0
-
-
-def _series(content: Content) -> Iterator[_Series]:
-    """Dots by output, by label of the feature, or all alike."""
-    everything = np.arange(len(content.names))
-    k = len(content.outputs)
-    if k == 1:
-        for color, label, chosen in coloured_groups(content.groups, len(everything)):
-            yield _Series(content.strengths[0, chosen], chosen, color, label=label)
-        return
-    many = k > len(COLORS)
-    for row, color in enumerate(few_colors(k)):
-        label = f"each of {k} outputs" if row == 0 else None
-        yield _Series(
-            content.strengths[row],
-            everything,
-            color,
-            "o" if many else _MARKERS[row],
-            label if many else plain(shorten(content.outputs[row])),
-            0.4 if many else 0.9,
-        )
+    words = {np.inf: "removed", 0.0: "unpenalized"}
+    values = content.strengths[0, order]
+    write_beside(ax, [words.get(value, number(value)) for value in values])
 
 
 def sorting(strengths: Array) -> Array:
@@ -130,20 +85,10 @@ def _draw_shared(ax: Any, content: Content, scale: StrengthScale, place: Array) 
         moved = (start > 0) & scale.has(start)
         start = scale.place(start)[moved]
         ax.hlines(place[moved], start, end[moved], color="0.75", linewidth=1.2)
-    values = content.shared_values()
-    if values is None:
+    if content.shared_values() is None:
         _draw_bars(ax, scale.place(content.shared), place)
-        return
-    if len(set(values)) == 1:
-        label = f"one shared strength: {strength_text(values[0])}"
-        draw_shared_line(ax.xaxis, scale, values[0], GRAY, label)
-        return
-    few = len(values) <= len(COLORS)
-    for color, value, name in zip(
-        few_colors(len(values)), values, content.outputs, strict=True
-    ):
-        label = f"shared by {plain(shorten(name))}: {strength_text(value)}"
-        draw_shared_line(ax.xaxis, scale, value, color, label if few else None)
+    else:
+        content.draw_shared(ax.xaxis, scale, named=True)
 
 
 def _draw_bars(ax: Any, rows: Array, place: Array) -> None:
@@ -154,7 +99,7 @@ def _draw_bars(ax: Any, rows: Array, place: Array) -> None:
 
 
 def _name(content: Content, j: int) -> str:
-    name = plain(shorten(content.names[j]))
+    name = short(content.names[j])
     if content.groups is None or len(content.outputs) == 1:
         return name
-    return f"{name} [{plain(shorten(content.groups[j]))}]"
+    return f"{name} [{short(content.groups[j])}]"

@@ -9,8 +9,8 @@ import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel._versions import Versioned
 from skbilevel.inspection import _strength_curves, _strength_dots
+from skbilevel.inspection._display import Display
 from skbilevel.inspection._fitted import (
     labels_of,
     named_model,
@@ -24,7 +24,7 @@ from skbilevel.inspection._style import FEW_FEATURES, LONGEST_NAME, panels, shor
 
 
 @record
-class StrengthsDisplay(Versioned):
+class StrengthsDisplay(Display):
     """Strengths of the features, sorted, beside the best shared strength.
 
     Up to 40 features get a line each, with their names. More are drawn as a curve over
@@ -145,19 +145,7 @@ class StrengthsDisplay(Versioned):
         )
         return display.plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> StrengthsDisplay:
-        """Draw the picture.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        display : StrengthsDisplay
-            The picture itself.
-        """
+    def _draw(self, ax: Any) -> None:
         content = self._content()
         p = len(content.names)
         few = p <= FEW_FEATURES
@@ -166,14 +154,12 @@ class StrengthsDisplay(Versioned):
         self.ax_ = axes[0, 0]
         draw = _strength_dots.draw if few else _strength_curves.draw
         draw(self.ax_, content)
-        return self
 
     def _content(self) -> Content:
         strengths = np.atleast_2d(self.strengths)
         shared = self.shared_strengths
         if shared is not None and not np.atleast_2d(shared > 0).any(axis=1).all():
             shared = None  # nothing is penalized
-        name = self.estimator_name
         content = Content(
             strengths,
             np.asarray(self.feature_names, dtype=object),
@@ -181,11 +167,9 @@ class StrengthsDisplay(Versioned):
             None if self.feature_groups is None else np.asarray(self.feature_groups),
             tuple(self.output_names or [""] * len(strengths)),
             self.unit,
+            "Strengths" if self.estimator_name is None else self.estimator_name,
         )
-        content = (by_label(content) if self.one_per_group else None) or content
-        return replace(
-            content, title=content.finding("Strengths" if name is None else name)
-        )
+        return (by_label(content) if self.one_per_group else None) or content
 
 
 def by_label(content: Content) -> Content | None:

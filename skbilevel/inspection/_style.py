@@ -87,8 +87,20 @@ def shorten(name: object, longest: int = LONGEST_NAME) -> str:
     return text if len(text) <= longest else text[: half - 1] + "…" + text[-half:]
 
 
+def plain(text: str) -> str:
+    """Text in which a dollar sign starts no formula."""
+    return text.replace("$", r"\$")
+
+
+def short(name: object, longest: int = LONGEST_NAME) -> str:
+    """A name that fits beside a picture, and starts no formula."""
+    return plain(shorten(name, longest))
+
+
 def number(value: float) -> str:
-    """A positive number as briefly as it can be read."""
+    """A number as briefly as it can be read."""
+    if np.isinf(value):
+        return "infinite"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return _power(value)
@@ -137,6 +149,13 @@ def list_names(ax: Any, y: float, title: str, lines: Sequence[str]) -> None:
     )
 
 
+def write_beside(ax: Any, texts: Sequence[str]) -> None:
+    """Write a text at the right of the axes for each place 0, 1, ... of the y axis."""
+    style = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": "small"}
+    for place, text in enumerate(texts):
+        ax.text(1.01, place, text, **style)
+
+
 def legend_above(ax: Any, name_length: int = 0, title: str = "") -> None:
     """A legend that covers nothing, where there is something to explain.
 
@@ -176,7 +195,7 @@ def largest_change(names: Array, before: Array, after: Array) -> str:
     if before[most] == after[most]:
         return "No coefficient changes"
     values = f"from {number(float(before[most]))} to {number(float(after[most]))}"
-    return f"{plain(shorten(names[most]))} changes most, {values}"
+    return f"{short(names[most])} changes most, {values}"
 
 
 def _columns(lengths: Sequence[int], room: float) -> int:
@@ -188,11 +207,6 @@ def _columns(lengths: Sequence[int], room: float) -> int:
         if sum(widest) + _HANDLE * len(widest) <= room:
             return columns
     return 1
-
-
-def plain(text: str) -> str:
-    """Text in which a dollar sign starts no formula."""
-    return text.replace("$", r"\$")
 
 
 def tidy(ax: Any) -> None:

@@ -10,76 +10,54 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._records import record
 from skbilevel._sklearn_compat import _safe_indexing
 from skbilevel._typing import Array
 from skbilevel.inspection._fitted import output_names, unwrap
 from skbilevel.preprocessing._original_columns import original_columns, sources_of
 
 
-@record
-class Contributions:
-    """Terms of a model on some rows.
+def contributions(
+    estimator: Any, X: Any, target: int, with_stds: bool
+) -> dict[str, Any]:
+    """What the terms of one output add on the rows of a table.
 
-    Parameters
-    ----------
-    names : ndarray of str of shape (n_terms,)
-        Original columns that the terms are made of.
-    values : list of ndarray of shape (n,) or (n, 2), or None
-        Of the column, (n, 2) of two numeric ones; None for a term of others.
-    effects : ndarray of shape (n, n_terms)
-        What the terms add, minus the mean over the rows.
-    stds : ndarray of shape (n, n_terms) or None
-        Standard deviations of the effects; None where the model tells none.
-    scale : str
-        What they add to.
+    Under the names that they have in `TermsDisplay`.
     """
-
-    names: Array
-    values: list[Array | None]
-    effects: Array
-    stds: Array | None
-    scale: str
-
-    @classmethod
-    def of(
-        cls, estimator: Any, X: Any, target: int, with_stds: bool = True
-    ) -> Contributions:
-        """Of one output on the rows of a table."""
-        model, before = unwrap(estimator)
-        check_is_fitted(model)
-        if not before or not hasattr(model, "coef_"):
-            raise ValueError(
-                "TermsDisplay takes a fitted pipeline, or a search over one, whose "
-                f"last step is a linear model, got {type(estimator).__name__}: make "
-                "one by make_additive."
-            )
-        coef = np.atleast_2d(getattr(model, "centre_", model.coef_))
-        if not 0 <= target < len(coef):
-            raise ValueError(
-                f"target={target}, but the model has {len(coef)} set(s) of "
-                "coefficients."
-            )
-        whole = before[0]
-        if len(before) > 1:
-            whole = Pipeline([(f"level{k}", each) for k, each in enumerate(before)])
-        made = whole.transform(X)
-        made = made if sparse.issparse(made) else np.asarray(made)
-        sources, _ = sources_of(whole)
-        labels = original_columns(whole)
-        keys = list(dict.fromkeys(each.columns for each in sources))
-        effects, names, values, stds = [], [], [], []
-        for key in keys:
-            own = np.array([each.columns == key for each in sources])
-            part = made[:, np.flatnonzero(own)] @ coef[target, own]
-            stds.append(_std(model, made, own, target) if with_stds else None)
-            effects.append(part - part.mean())
-            names.append(labels[own][0])
-            values.append(_column(X, key))
-        scale = _scale_of(model, len(coef), target)
-        known = [each for each in stds if each is not None]
-        spread = np.column_stack(known) if len(known) == len(keys) > 0 else None
-        return cls(np.array(names), values, np.column_stack(effects), spread, scale)
+    model, before = unwrap(estimator)
+    check_is_fitted(model)
+    if not before or not hasattr(model, "coef_"):
+        raise ValueError(
+            "TermsDisplay takes a fitted pipeline, or a search over one, whose "
+            f"last step is a linear model, got {type(estimator).__name__}: make "
+            "one by make_additive."
+        )
+    coef = np.atleast_2d(getattr(model, "centre_", model.coef_))
+    if not 0 <= target < len(coef):
+        raise ValueError(
+            f"target={target}, but the model has {len(coef)} set(s) of coefficients."
+        )
+    whole = Pipeline([(f"level{k}", each) for k, each in enumerate(before)])
+    made = whole.transform(X)
+    made = made if sparse.issparse(made) else np.asarray(made)
+    sources, _ = sources_of(whole)
+    labels = original_columns(whole)
+    keys = list(dict.fromkeys(each.columns for each in sources))
+    effects, names, values, stds = [], [], [], []
+    for key in keys:
+        own = np.array([each.columns == key for each in sources])
+        part = made[:, np.flatnonzero(own)] @ coef[target, own]
+        stds.append(_std(model, made, own, target) if with_stds else None)
+        effects.append(part - part.mean())
+        names.append(labels[own][0])
+        values.append(_column(X, key))
+    known = [each for each in stds if each is not None]
+    return {
+        "effects": np.column_stack(effects),
+        "values": values,
+        "term_names": np.array(names),
+        "scale": _scale_of(model, len(coef), target),
+        "stds": np.column_stack(known) if known else None,
+    }
 
 
 def _std(model: Any, made: Any, own: Array, target: int) -> Array | None:

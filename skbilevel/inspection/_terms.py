@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel._versions import Versioned
+from skbilevel.inspection._display import Display
 from skbilevel.inspection._fitted import last_step
 from skbilevel.inspection._style import (
     COLORS,
@@ -19,10 +19,10 @@ from skbilevel.inspection._style import (
     MAIN,
     panels,
     plain,
-    shorten,
+    short,
     tidy,
 )
-from skbilevel.inspection._term_content import Contributions
+from skbilevel.inspection._term_content import contributions
 
 # Terms whose range is below this share of the largest have vanished.
 _VANISHED = 0.01
@@ -42,7 +42,7 @@ _BAND = 0.22
 
 
 @record
-class TermsDisplay(Versioned):
+class TermsDisplay(Display):
     """What every term of an additive model adds to the prediction, one panel a term.
 
     The terms with the largest range come first. Bands hold 95 % of what the rows leave
@@ -151,31 +151,14 @@ class TermsDisplay(Versioned):
         """
         if level is not None and not 0.0 < level < 1.0:
             raise ValueError(f"level={level} is a share between 0 and 1, or None.")
-        found = Contributions.of(estimator, X, target, level is not None)
         display = cls(
-            found.effects,
-            found.values,
-            term_names=found.names,
-            scale=found.scale,
-            stds=found.stds,
+            **contributions(estimator, X, target, level is not None),
             level=0.95 if level is None else level,
             estimator_name=type(last_step(estimator)).__name__,
         )
         return display.plot(ax=ax)
 
-    def plot(self, *, ax: Any = None) -> TermsDisplay:
-        """Draw the picture.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or array-like of these, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        display : TermsDisplay
-            The picture itself.
-        """
+    def _draw(self, ax: Any) -> None:
         drawn, notes = self._shown()
         n = max(1, len(drawn))
         columns = n if n <= 3 else 2 if n == 4 else 3 if n <= 9 else 5
@@ -187,13 +170,13 @@ class TermsDisplay(Versioned):
             place.set_axis_off()
         self.axes_ = axes.ravel()[: len(drawn)]
         for place, j in zip(self.axes_, drawn, strict=True):
-            self._draw(place, j)
+            self._draw_term(place, j)
         for place in axes[:, 0]:
             place.set_ylabel(plain(self.scale), fontsize="small")
         if ax is None and self.estimator_name is not None:
             title = f"What each term adds: {self.estimator_name}"
             if len(drawn):
-                most = plain(shorten(self.term_names[drawn[0]]))
+                most = short(self.term_names[drawn[0]])
                 title = f"{self.estimator_name}: {most} moves the prediction most"
             self.figure_.suptitle(title, fontsize="medium", x=0.01, ha="left")
         if notes and ax is None:
@@ -202,7 +185,6 @@ class TermsDisplay(Versioned):
             axes[-1, 0].annotate(
                 notes, (0.0, -0.4), xycoords="axes fraction", fontsize="small"
             )
-        return self
 
     def _shown(self) -> tuple[Array, str]:
         """Terms to be drawn, the largest first, and a line about the others."""
@@ -221,14 +203,14 @@ class TermsDisplay(Versioned):
 
     def _listed(self, terms: Array) -> str:
         """Names of terms, as many as fit into a line."""
-        names = [plain(shorten(self.term_names[j], 14)) for j in terms]
+        names = [short(self.term_names[j], 14) for j in terms]
         kept = 1
         while kept < len(names) and len(", ".join(names[: kept + 1])) < _LINE_LENGTH:
             kept += 1
         more = f" and {len(names) - kept} more" if kept < len(names) else ""
         return ", ".join(names[:kept]) + more
 
-    def _draw(self, ax: Any, j: int) -> None:
+    def _draw_term(self, ax: Any, j: int) -> None:
         x, effect = np.asarray(self.values[j]), self.effects[:, j]
         half = np.zeros(len(x)) if self.stds is None else self.stds[:, j]
         half = half * ndtri(0.5 + 0.5 * self.level)
@@ -239,7 +221,7 @@ class TermsDisplay(Versioned):
             _draw_number(ax, x.astype(float), effect, half)
         else:
             _draw_levels(ax, x, effect, half)
-        name = plain(shorten(self.term_names[j]))
+        name = short(self.term_names[j])
         ax.set_title(name, fontsize="small", loc="left")
         ax.tick_params(labelsize="x-small")
         tidy(ax)
@@ -310,7 +292,7 @@ def _draw_pair(ax: Any, x: Array, effect: Array, names: list[str]) -> None:
             marker=".",
             markersize=3,
             color=COLORS[k],
-            label=plain(f"{shorten(name, 12)} {label}"),
+            label=f"{short(name, 12)} {label}",
         )
     ax.legend(fontsize="x-small", frameon=False, markerscale=2, handlelength=0.8)
 
@@ -335,7 +317,7 @@ def _draw_levels(ax: Any, x: Array, effect: Array, half: Array) -> None:
         ax.set_xticks([])
         ax.set_xlabel(f"{len(order)} categories", fontsize="x-small")
         return
-    names = [plain(shorten(levels[k], _LEVEL_LENGTH)) for k in order]
+    names = [short(levels[k], _LEVEL_LENGTH) for k in order]
     wide = sum(map(len, names)) > 24
     ax.set_xticks(places, names, rotation=90 if wide else 0)
     ax.set_xlim(-0.6, len(order) - 0.4)

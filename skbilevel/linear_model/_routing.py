@@ -57,19 +57,29 @@ class RoutingMixin:
             What ``fit`` and ``score`` pass on.
         """
         router = MetadataRouter(owner=self).add_self_request(self)
-        if hasattr(self.cv, "split"):
-            router.add(
-                splitter=self.cv,
-                method_mapping=MethodMapping().add(caller="fit", callee="split"),
-            )
-        if self.scoring is not None:
-            router.add(
-                scorer=check_scoring(self, scoring=self.scoring),
-                method_mapping=MethodMapping()
-                .add(caller="fit", callee="score")
-                .add(caller="score", callee="score"),
-            )
-        return router
+        splitter = self.cv if hasattr(self.cv, "split") else None
+        given = self.scoring is not None
+        scorer = check_scoring(self, scoring=self.scoring) if given else None
+        return with_routes(router, splitter=splitter, scorer=scorer)
+
+
+# Methods of an estimator, and what they call of those that it holds.
+_ROUTES = {
+    "estimator": [("fit", "fit")],
+    "splitter": [("fit", "split")],
+    "scorer": [("fit", "score"), ("score", "score")],
+}
+
+
+def with_routes(router: MetadataRouter, **held: Any) -> MetadataRouter:
+    """The router with routes to an estimator, a splitter, a scorer; None has none."""
+    for name, value in held.items():
+        mapping = MethodMapping()
+        for caller, callee in _ROUTES[name]:
+            mapping.add(caller=caller, callee=callee)
+        if value is not None:
+            router.add(**{name: value}, method_mapping=mapping)
+    return router
 
 
 def refuse_unrouted(params: dict[str, Any]) -> None:

@@ -29,7 +29,6 @@ _CATEGORY = re.compile(
     r"object|str|string|category|categorical|enum|bool|boolean|utf8|large_string",
     re.IGNORECASE,
 )
-_KINDS = ("smooth", "linear", "categorical")
 
 
 def _by_rows(name: str) -> Any:
@@ -231,16 +230,13 @@ def make_additive(
             "columns. A search or a pipeline stands around what make_additive returns."
         )
     given = (_listed(categorical), _listed(linear) or ())
-    parts = (
-        PenalizedSplines() if smooth is None else clone(smooth),
-        StandardScaler(),
-        OneHotEncoder(handle_unknown="ignore"),
-    )
+    parts = {
+        "smooth": PenalizedSplines() if smooth is None else clone(smooth),
+        "linear": StandardScaler(),
+        "categorical": OneHotEncoder(handle_unknown="ignore"),
+    }
     columns = ColumnTransformer(
-        [
-            (kind, part, ColumnsOfKind(kind, *given))
-            for kind, part in zip(_KINDS, parts, strict=True)
-        ]
+        [(kind, part, ColumnsOfKind(kind, *given)) for kind, part in parts.items()]
         + _of_pairs("varying", varying, VaryingCoefficients())
         + _of_pairs("interactions", interactions, TensorSplines()),
         verbose_feature_names_out=False,

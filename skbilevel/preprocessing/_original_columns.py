@@ -193,9 +193,8 @@ def _through(transformer: Any, sources: Sources, width: int | None) -> Sources:
         return sources
     if isinstance(transformer, Pipeline):
         steps = [step for _, step in transformer.steps]
-        for step, following in zip(steps, [*steps[1:], None], strict=True):
-            known = getattr(following, "n_features_in_", None)
-            known = width if following is None else known
+        widths = [getattr(each, "n_features_in_", None) for each in steps[1:]]
+        for step, known in zip(steps, [*widths, width], strict=True):
             sources = _through(step, sources, known)
         return sources
     if isinstance(transformer, ColumnTransformer):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import (
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skbilevel._array_api import need_rows_in_memory
 from skbilevel._sklearn_compat import (
@@ -22,16 +19,15 @@ from skbilevel._sklearn_compat import (
 )
 from skbilevel._typing import Array
 from skbilevel._versions import Versioned
-from skbilevel.preprocessing._smooth_term import (
-    MISSING,
-    WIGGLY,
-    SmoothTerm,
-    TermOptions,
-)
+from skbilevel.preprocessing._smooth_term import WIGGLY, SmoothTerm, TermOptions
 
 
 class SplineColumns(Versioned, TransformerMixin, BaseEstimator):
-    """What transformers that make splines share: parameters, and which X they take."""
+    """What transformers that make splines share; a subclass learns its terms.
+
+    A term has ``places`` of the columns that it is made of, ``parts`` that say what its
+    own columns are, and ``columns`` that makes them of the rows of X.
+    """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_knots": [Interval(Integral, 2, None, closed="left")],
@@ -42,6 +38,88 @@ class SplineColumns(Versioned, TransformerMixin, BaseEstimator):
     }
 
     _least_features = 1
+    _terms: list[Any]
+
+    def _learn(self, X: Array, options: TermOptions) -> list[Any]:
+        """The terms of checked rows."""
+        raise NotImplementedError
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Choose knots, and learn the columns of every term.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Numbers; NaN only with ``missing="indicator"``.
+        y : None
+            Not used.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If ``penalty_order`` is above ``degree``, or ``degree`` not below
+            ``n_knots`` where there is a ``period``.
+        """
+        options = TermOptions.of(self)
+        self._terms = self._learn(self._checked(X, reset=True), options)
+        self.parts_ = np.concatenate([term.parts for term in self._terms])
+        return self
+
+    def transform(self, X: Any) -> Array:
+        """Make the columns of all terms.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Numbers; NaN only with ``missing="indicator"``. Where `fit` saw none of a
+            column, a missing value counts as the mean of its curve.
+
+        Returns
+        -------
+        columns : ndarray of shape (n_samples, n_features_out)
+            Of float32 where X is, else of float64; the means of all but indicators
+            over the rows of `fit` are 0.
+        """
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        out = np.empty((len(X), len(self.parts_)), dtype=X.dtype)
+        start = 0
+        for term in self._terms:
+            stop = start + len(term.parts)
+            out[:, start:stop] = term.columns(X)
+            start = stop
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Names of the columns: ``age_linear``, ``age_wiggly0``, ``a:b_wiggly0``.
+
+        Parameters
+        ----------
+        input_features : array-like of str of shape (n_features,), default=None
+            Names of the columns of X; None takes those that `fit` saw.
+
+        Returns
+        -------
+        names : ndarray of str objects of shape (n_features_out,)
+            Of every column made.
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        made = []
+        for term in self._terms:
+            start = ":".join(names[j] for j in term.places)
+            counts: dict[str, int] = {}
+            for part in term.parts:
+                k = counts[part] = counts.get(part, -1) + 1
+                number = k if part == WIGGLY or len(term.places) > 1 else ""
+                made.append(f"{start}_{part.replace(' ', '_')}{number}")
+        return np.array(made, dtype=object)
 
     @property
     def _takes_missing(self) -> bool:
@@ -194,93 +272,8 @@ class PenalizedSplines(SplineColumns):
         self.extrapolation = extrapolation
         self.missing = missing
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> PenalizedSplines:
-        """Choose knots, and learn the columns of every term.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Numbers; NaN only with ``missing="indicator"``.
-        y : None
-            Not used.
-
-        Returns
-        -------
-        self : PenalizedSplines
-            The fitted transformer.
-
-        Raises
-        ------
-        ValueError
-            If ``penalty_order`` is above ``degree``, or ``degree`` not below
-            ``n_knots`` where there is a ``period``.
-        """
-        options = TermOptions.of(self)
-        X = self._checked(X, reset=True)
-        self._terms = [SmoothTerm.of(x, options) for x in X.T]
-        self.parts_ = np.array([part for _, part in self._columns()], dtype=str)
-        self.knots_ = [term.knots for term in self._terms]
-        self.roughness_unit_ = np.array([term.unit for term in self._terms])
-        return self
-
-    def transform(self, X: Any) -> Array:
-        """Make the columns of all terms.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Numbers; NaN only with ``missing="indicator"``. Where `fit` saw none of a
-            column, a missing value counts as the mean of its curve.
-
-        Returns
-        -------
-        columns : ndarray of shape (n_samples, n_features_out)
-            Of float32 where X is, else of float64.
-        """
-        check_is_fitted(self)
-        X = self._checked(X, reset=False)
-        out = np.empty((len(X), len(self.parts_)), dtype=X.dtype)
-        start = 0
-        for term, x in zip(self._terms, X.T, strict=True):
-            stop = start + len(term.parts)
-            out[:, start:stop] = term.columns(x)
-            if self._marks_missing(term):
-                out[:, stop] = np.isnan(x)
-                stop += 1
-            start = stop
-        return out
-
-    def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the columns: ``age_linear``, ``age_wiggly0``, ``age_missing``.
-
-        Parameters
-        ----------
-        input_features : array-like of str of shape (n_features,), default=None
-            Names of the columns of X; None takes those that `fit` saw.
-
-        Returns
-        -------
-        names : ndarray of str objects of shape (n_features_out,)
-            Of every column made.
-        """
-        check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
-        made, counts = [], [0] * len(self._terms)
-        for j, part in self._columns():
-            number = ""
-            if part == WIGGLY:
-                number, counts[j] = str(counts[j]), counts[j] + 1
-            made.append(f"{names[j]}_{part}{number}")
-        return np.array(made, dtype=object)
-
-    def _columns(self) -> list[tuple[int, str]]:
-        """Place of the original column, and part, of every column made."""
-        out = []
-        for j, term in enumerate(self._terms):
-            extra = (MISSING,) if self._marks_missing(term) else ()
-            out += [(j, part) for part in (*term.parts, *extra)]
-        return out
-
-    def _marks_missing(self, term: SmoothTerm) -> bool:
-        return self._takes_missing and term.has_missing
+    def _learn(self, X: Array, options: TermOptions) -> list[SmoothTerm]:
+        terms = [SmoothTerm.of(X, j, options) for j in range(X.shape[1])]
+        self.knots_ = [term.knots for term in terms]
+        self.roughness_unit_ = np.array([term.unit for term in terms])
+        return terms

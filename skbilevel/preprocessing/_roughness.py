@@ -137,6 +137,4 @@ def _without(columns: Array, free: Array, cov: Array, mean: Array) -> Array:
 
 def _signed(columns: Array) -> Array:
     """Signs that do not depend on the library: the last coefficient is positive."""
-    if not columns.shape[1]:
-        return columns
     return columns * np.where(columns[-1] < 0, -1.0, 1.0)

@@ -66,6 +66,8 @@ class SmoothTerm:
 
     Parameters
     ----------
+    place : int
+        The column of X.
     low, span : float
         Values are shifted and divided by these before they get to the splines.
     knots : ndarray of shape (number of knots,)
@@ -75,13 +77,13 @@ class SmoothTerm:
     weights : ndarray of shape (m, k)
         Columns of the term as combinations of B-splines.
     parts : tuple of str
-        What every column is: "linear", "quadratic" or "wiggly".
+        What every column is: "linear", "quadratic", "wiggly" or, where values were
+        missing in the rows of ``fit``, "missing".
     unit : float
         See `Coordinates`.
-    has_missing : bool
-        Whether values were missing in the rows of ``fit``.
     """
 
+    place: int
     low: float
     span: float
     knots: Array
@@ -89,20 +91,20 @@ class SmoothTerm:
     weights: Array
     parts: tuple[str, ...]
     unit: float
-    has_missing: bool
 
     @classmethod
-    def of(cls, values: Array, options: TermOptions) -> SmoothTerm:
-        """Learn from the values (n,) of a column, some of which may be missing."""
-        known = np.isfinite(values)
-        x = values[known].astype(np.float64)
+    def of(cls, X: Array, place: int, options: TermOptions) -> SmoothTerm:
+        """Learn from a column of X, of which some values may be missing."""
+        known = np.isfinite(X[:, place])
+        x = X[known, place].astype(np.float64)
         powers = 0 if options.period else options.penalty_order - 1
-        missing = not bool(known.all())
+        missing = () if known.all() else (MISSING,)
         low, span, base = _knots_of(x, options)
         if len(base) < 2:
             parts = POWERS[:powers] or (WIGGLY,)
             empty = np.zeros((1, len(parts)))
-            return cls(low, 1.0, low + base, None, empty, parts, 1.0, missing)
+            parts = (*parts, *missing)
+            return cls(place, low, 1.0, low + base, None, empty, parts, 1.0)
         splines = SplineTransformer(
             degree=options.degree,
             knots=base[:, None],
@@ -116,17 +118,25 @@ class SmoothTerm:
         parts = (*POWERS[:powers], *(WIGGLY,) * found.penalized.shape[1])
         if not parts:  # a column of few values, which vanish on the circle
             weights, parts = np.zeros((len(mean), 1)), (WIGGLY,)
-        knots = low + span * base
-        return cls(low, span, knots, splines, weights, parts, found.unit, missing)
+        knots, parts = low + span * base, (*parts, *missing)
+        return cls(place, low, span, knots, splines, weights, parts, found.unit)
 
-    def columns(self, values: Array) -> Array:
-        """The columns (n, k) of values (n,); zeros, the mean, where one is missing."""
-        known = np.isfinite(values)
-        if self.splines is not None and known.all():
-            return self._at((values.astype(np.float64) - self.low) / self.span)
-        out = np.zeros((len(values), len(self.parts)))
-        if self.splines is not None and known.any():
-            out[known] = self.columns(values[known])
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The columns of X that it is made of."""
+        return (self.place,)
+
+    def columns(self, X: Array) -> Array:
+        """The columns (n, k) of rows; zeros, the mean, where a value is missing."""
+        x = (X[:, self.place].astype(np.float64) - self.low) / self.span
+        missing = np.isnan(x)
+        if self.splines is not None and not missing.any() and MISSING not in self.parts:
+            return self._at(x)
+        out = np.zeros((len(x), len(self.parts)))
+        if self.splines is not None:
+            out[~missing, : self.weights.shape[1]] = self._at(x[~missing])
+        if MISSING in self.parts:
+            out[:, -1] = missing
         return out
 
     @cached_property

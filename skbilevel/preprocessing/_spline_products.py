@@ -2,139 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._sklearn_compat import (
-    Interval,
-    _check_feature_names_in,
-    _fit_context,
-)
+from skbilevel._sklearn_compat import Interval
 from skbilevel._typing import Array
 from skbilevel.preprocessing._penalized_splines import SplineColumns
 from skbilevel.preprocessing._smooth_term import WIGGLY, SmoothTerm, TermOptions
 
 
 @dataclass(frozen=True)
+class Line:
+    """A column of X as it is, divided by its size."""
+
+    place: int
+    size: float
+
+    def columns(self, X: Array) -> Array:
+        """The column (n, 1) of rows."""
+        return X[:, self.place, None].astype(np.float64) / self.size
+
+
+@dataclass(frozen=True)
 class ProductTerm:
-    """Columns that are products of the columns of two factors.
+    """Products of the columns of two factors, minus their means.
 
     Parameters
     ----------
-    places : tuple of int
-        The two columns of X.
+    first : SmoothTerm
+        A factor.
+    second : SmoothTerm or Line
+        The other one.
+    alone : bool
+        Whether the columns of the second factor alone stand in front.
     parts : tuple of str
         What each column is.
     mean : ndarray of shape (k,)
         Means of the products over the rows of ``fit``.
     """
 
-    places: tuple[int, int]
+    first: SmoothTerm
+    second: SmoothTerm | Line
+    alone: bool
     parts: tuple[str, ...]
-    mean: Array
+    mean: Array | float = 0.0
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The columns of X that it is made of."""
+        return self.first.place, self.second.place
+
+    def centred(self, X: Array) -> ProductTerm:
+        """The term with the means over these rows."""
+        return replace(self, mean=self.columns(X).mean(axis=0))
+
+    def columns(self, X: Array) -> Array:
+        """The columns (n, k) of rows."""
+        left, right = self.first.columns(X), self.second.columns(X)
+        if self.alone:
+            left = np.hstack([np.ones((len(X), 1)), left])
+        made = (left[:, :, None] * right[:, None, :]).reshape(len(X), -1)
+        return np.asarray(made - self.mean)
 
 
-class SplineProducts(SplineColumns):
-    """What both transformers share; a subclass says which columns are multiplied."""
-
-    _least_features = 2
-    _terms: list[ProductTerm]
-    n_features_in_: int
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None) -> Any:
-        """Choose knots, and learn the columns of every term.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Numbers, in two columns at least.
-        y : None
-            Not used.
-
-        Returns
-        -------
-        self : object
-            The fitted transformer.
-
-        Raises
-        ------
-        ValueError
-            If ``penalty_order`` is above ``degree``, or a ``period`` has too few knots.
-        """
-        X = self._checked(X, reset=True)
-        self._learn(X)
-        self._terms = []
-        for places in self._pairs():
-            made, parts = self._product(X, places)
-            self._terms.append(ProductTerm(places, parts, made.mean(axis=0)))
-        self.parts_ = np.concatenate([term.parts for term in self._terms])
-        return self
-
-    def transform(self, X: Any) -> Array:
-        """Make the columns of all terms.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Numbers.
-
-        Returns
-        -------
-        columns : ndarray of shape (n_samples, n_features_out)
-            Of float32 where X is, else of float64; their means over the rows of
-            `fit` are 0.
-        """
-        check_is_fitted(self)
-        X = self._checked(X, reset=False)
-        made = [self._product(X, each.places)[0] - each.mean for each in self._terms]
-        return np.concatenate(made, axis=1).astype(X.dtype, copy=False)
-
-    def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the columns: ``hour:temperature_wiggly0``.
-
-        Parameters
-        ----------
-        input_features : array-like of str of shape (n_features,), default=None
-            Names of the columns of X; None takes those that `fit` saw.
-
-        Returns
-        -------
-        names : ndarray of str objects of shape (n_features_out,)
-            Of every column made.
-        """
-        check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
-        made = []
-        for term in self._terms:
-            first, second = (names[j] for j in term.places)
-            counts: dict[str, int] = {}
-            for part in term.parts:
-                k = counts[part] = counts.get(part, -1) + 1
-                made.append(f"{first}:{second}_{part.replace(' ', '_')}{k}")
-        return np.array(made, dtype=object)
-
-    def _learn(self, X: Array) -> None:
-        """Learn the curves of single columns."""
-        raise NotImplementedError
-
-    def _pairs(self) -> list[tuple[int, int]]:
-        """Which columns are multiplied."""
-        raise NotImplementedError
-
-    def _product(
-        self, X: Array, places: tuple[int, int]
-    ) -> tuple[Array, tuple[str, ...]]:
-        """Columns of a pair, not yet centred, and what they are."""
-        raise NotImplementedError
-
-
-class VaryingCoefficients(SplineProducts):
+class VaryingCoefficients(SplineColumns):
     r"""Coefficients that vary smoothly: a curve of one column times each of the others.
 
     Of columns ``(x, z, ...)`` it makes the terms :math:`f(x)\, z` (Hastie and
@@ -195,9 +130,10 @@ class VaryingCoefficients(SplineProducts):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **SplineProducts._parameter_constraints,
+        **SplineColumns._parameter_constraints,
         "period": [Interval(Real, 0, None, closed="neither"), None],
     }
+    _least_features = 2
 
     def __init__(
         self,
@@ -216,23 +152,15 @@ class VaryingCoefficients(SplineProducts):
         self.period = period
         self.extrapolation = extrapolation
 
-    def _learn(self, X: Array) -> None:
-        self._curve = SmoothTerm.of(X[:, 0], TermOptions.of(self))
-        square = np.sqrt(np.mean(X.astype(np.float64) ** 2, axis=0))
-        self._size = np.where(square > 0.0, square, 1.0)
-
-    def _pairs(self) -> list[tuple[int, int]]:
-        return [(0, j) for j in range(1, self.n_features_in_)]
-
-    def _product(
-        self, X: Array, places: tuple[int, int]
-    ) -> tuple[Array, tuple[str, ...]]:
-        z = X[:, places[1], None] / self._size[places[1]]
-        made = np.concatenate([z, z * self._curve.columns(X[:, 0])], axis=1)
-        return made, ("constant", *self._curve.parts)
+    def _learn(self, X: Array, options: TermOptions) -> list[ProductTerm]:
+        curve = SmoothTerm.of(X, 0, options)
+        sizes = np.sqrt(np.mean(X.astype(np.float64) ** 2, axis=0))
+        lines = [Line(j, float(sizes[j]) or 1.0) for j in range(1, X.shape[1])]
+        parts = ("constant", *curve.parts)
+        return [ProductTerm(curve, each, True, parts).centred(X) for each in lines]
 
 
-class TensorSplines(SplineProducts):
+class TensorSplines(SplineColumns):
     r"""Smooth interactions of pairs of columns, without their main effects.
 
     Columns are products of those that `PenalizedSplines` makes of both columns of a
@@ -294,6 +222,8 @@ class TensorSplines(SplineProducts):
     ['linear', 'wiggly', 'wiggly first', 'wiggly second']
     """
 
+    _least_features = 2
+
     def __init__(
         self,
         n_knots: int = 5,
@@ -309,21 +239,14 @@ class TensorSplines(SplineProducts):
         self.knots = knots
         self.extrapolation = extrapolation
 
-    def _learn(self, X: Array) -> None:
-        options = TermOptions.of(self)
-        self._curves = [SmoothTerm.of(x, options) for x in X.T]
-
-    def _pairs(self) -> list[tuple[int, int]]:
-        return list(combinations(range(self.n_features_in_), 2))
-
-    def _product(
-        self, X: Array, places: tuple[int, int]
-    ) -> tuple[Array, tuple[str, ...]]:
-        first, second = (self._curves[j] for j in places)
-        left, right = first.columns(X[:, places[0]]), second.columns(X[:, places[1]])
-        made = (left[:, :, None] * right[:, None, :]).reshape(len(X), -1)
-        parts = [_part(a, b) for a in first.parts for b in second.parts]
-        return made, tuple(parts)
+    def _learn(self, X: Array, options: TermOptions) -> list[ProductTerm]:
+        curves = [SmoothTerm.of(X, j, options) for j in range(X.shape[1])]
+        return [
+            ProductTerm(
+                a, b, False, tuple(_part(p, q) for p in a.parts for q in b.parts)
+            ).centred(X)
+            for a, b in combinations(curves, 2)
+        ]
 
 
 def _part(first: str, second: str) -> str:

@@ -35,15 +35,14 @@ def head_params(
             own = {key: params[key] for key in params if key in known}
         return own, dict(routed[name].fit)
     start = f"{name}__"
-    inside = {key: value for key, value in params.items() if key in OF_THE_LAST_STEP}
+    rest, inside = {}, {}
     for key, value in params.items():
         if key.startswith(start):
             inside[key.removeprefix(start)] = value
-    rest = {
-        key: value
-        for key, value in params.items()
-        if key not in OF_THE_LAST_STEP and not key.startswith(start)
-    }
+        elif key in OF_THE_LAST_STEP:
+            inside.setdefault(key, value)
+        else:
+            rest[key] = value
     return rest, inside
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -19,6 +19,7 @@ from skbilevel._sparse import canonical
 from skbilevel._typing import Array
 from skbilevel.linear_model._columns import column_labels
 from skbilevel.search._chain import Chain, Heads, feature_names, in_one, transform
+from skbilevel.search._last_step import LastStep
 
 # Names of columns that a message shows.
 _SHOWN = 5
@@ -69,14 +70,11 @@ class PipelineFeatures:
     width : int
         Number of columns of the full data.
     names : ndarray or None
-        Their names.
-    aligned : bool
-        Whether the columns of every fold have to be those of the full data.
-    shared : bool
-        Whether only their number has to agree.
-    make_labels : callable or None
-        The user's, which labels columns by their names or transformers: columns that
-        only folds have stand behind the others then.
+        Their names; None where none are needed.
+    step : LastStep
+        It knows whether the columns of every fold have to be those of the full data.
+        Where it has a callable that labels columns, those that only folds have stand
+        behind the others.
     """
 
     chain: Chain
@@ -86,9 +84,7 @@ class PipelineFeatures:
     params: dict[str, Any]
     width: int
     names: Array | None
-    aligned: bool
-    shared: bool
-    make_labels: Callable[..., Any] | None
+    step: LastStep
     # By the rows that are held out, then by those they were fitted on.
     _fitted: dict[bytes, dict[bytes, FittedFold]] = field(
         default_factory=dict, repr=False
@@ -99,12 +95,12 @@ class PipelineFeatures:
     @property
     def padded(self) -> bool:
         """Whether folds may have more columns than the full data."""
-        return self.shared or self.make_labels is not None
+        return self.step.shared or self.step.make_labels is not None
 
     @property
     def added(self) -> Callable[[], list[Any]] | None:
         """Labels of these columns; None where all columns have the same."""
-        return None if self.shared else lambda: list(self._added.values())
+        return None if self.step.shared else lambda: list(self._added.values())
 
     @property
     def transformer(self) -> Pipeline:
@@ -143,24 +139,24 @@ class PipelineFeatures:
         parts = (_numbers(inside, len(train)), _numbers(outside, len(valid)))
         width = parts[0].shape[1]
         columns, place = np.arange(width), self._place(names, width)
-        if self.aligned and place is not None:
+        if self.step.aligned and place is not None:
             place = self._with_added(place, names, heads)
             self._check_known(place, names)
             n_columns = self.width + len(self._added)
             parts = tuple(_moved(part, place, n_columns) for part in parts)
             columns, place = place, None
         framed = names if hasattr(inside, "columns") else None
-        X = _scattered(parts, (train, valid), n_rows)
+        X = scattered(parts, (train, valid), n_rows)
         return FittedFold(heads, X, place, columns, framed, seconds)
 
     def _place(self, names: Array | None, width: int) -> Array | None:
         """The column of the full data of every column; None where they are the same."""
-        if self.shared:
+        if self.step.shared:
             return None
         if names is None or self.names is None:
             if width == self.width:
                 return None
-            if self.aligned:
+            if self.step.aligned:
                 raise ValueError(
                     f"The transformers make {width} columns of a training fold and "
                     f"{self.width} of the full data, and without names "
@@ -182,9 +178,10 @@ class PipelineFeatures:
     def _with_added(self, place: Array, names: Array | None, heads: Heads) -> Array:
         """Places behind the last column for those that have a label all the same."""
         new = np.flatnonzero(place < 0)
-        if self.make_labels is None or names is None or not len(new):
+        make = self.step.make_labels
+        if make is None or names is None or not len(new):
             return place
-        labels = column_labels(self.make_labels, len(names), names, in_one(heads))
+        labels = column_labels(make, len(names), names, in_one(heads))
         for name, label in zip(names[new], labels[new].tolist(), strict=True):
             self._added.setdefault(name, label)
         where = {name: self.width + k for k, name in enumerate(self._added)}
@@ -239,8 +236,8 @@ def _moved(X: Any, place: Array, width: int) -> Any:
     return out
 
 
-def _scattered(parts: Any, rows: tuple[Array, Array], n_rows: int) -> Any:
-    """Rows at their places, zeros elsewhere."""
+def scattered(parts: Sequence[Any], rows: Sequence[Array], n_rows: int) -> Any:
+    """Rows at their places among ``n_rows``, zeros elsewhere."""
     index = np.concatenate(rows)
     if not sparse.issparse(parts[0]):
         out = np.zeros((n_rows, parts[0].shape[1]), dtype=parts[0].dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import field
 from functools import cached_property
 from typing import Any
@@ -46,7 +46,7 @@ class FoldScores:
         tuner, tuned = self.tuned.step.tuner, self.tuned
         own = last_params(tuned.chain.pipelines, tuned.metadata.estimator)
         offset = np.asarray(own["offset"]) if "offset" in own else None
-        out, fitted = [], self._fitted(parts[0])
+        out, fitted = [], tuned.fitted_folds(parts[0])
         models = models_of_folds(tuner, parts, offset)
         for (model, features, index), head in zip(models, fitted, strict=True):
             rows = features if self.plain else _safe_indexing(tuned.X, index)
@@ -70,13 +70,6 @@ class FoldScores:
         tuner, params = tuned.step.tuner, tuned.metadata.score
         args = (tuner, self.scorer, nothing, y, tuned.parts, params)
         return _by_name([left_out_score(*args)], ["score"])
-
-    def _fitted(self, folds: list[PublishedFold]) -> Sequence[FittedFold | None]:
-        """The transformers of the folds."""
-        features = self.tuned.features
-        if features is None:
-            return [None] * len(folds)
-        return features.of_folds(each.held_out for each in folds)
 
     def _whole(self, model: Any, fitted: FittedFold | None) -> Any:
         """The pipeline of a fold."""

@@ -140,18 +140,12 @@ class LastStep:
         return last
 
 
+_OF_CLASSIFIERS = ("fit_intercept", "class_weight", "random_state")
+# Who tunes which parameter of a model, and what it takes over from it.
 _TUNERS: dict[type, tuple[Any, str, tuple[str, ...]]] = {
     Ridge: (BilevelRidgeCV, "alpha", ("fit_intercept", "random_state")),
-    RidgeClassifier: (
-        BilevelRidgeClassifierCV,
-        "alpha",
-        ("fit_intercept", "class_weight", "random_state"),
-    ),
-    LogisticRegression: (
-        BilevelLogisticCV,
-        "C",
-        ("fit_intercept", "class_weight", "random_state"),
-    ),
+    RidgeClassifier: (BilevelRidgeClassifierCV, "alpha", _OF_CLASSIFIERS),
+    LogisticRegression: (BilevelLogisticCV, "C", _OF_CLASSIFIERS),
     PoissonRegressor: (BilevelPoissonCV, "alpha", ("fit_intercept",)),
     GammaRegressor: (BilevelGammaCV, "alpha", ("fit_intercept",)),
 }

@@ -7,7 +7,6 @@ row, and that coefficient has the strength of all others.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class WithConstant:
         return with_constant(X, self.size), place
 
 
-def without_constant(parts: list[Published], size: float) -> list[Published]:
+def without_constant(part: Published, size: float) -> Published:
     """What a search found, in terms of the columns that were given."""
 
     def folds(models: list[PublishedFold]) -> list[PublishedFold]:
@@ -68,26 +67,18 @@ def without_constant(parts: list[Published], size: float) -> list[Published]:
             for each in models
         ]
 
-    out = []
-    for part in parts:
-        tried = part.tried
-        if tried is not None:
-            tried = replace(tried, models=partial(_then, folds, tried.models))
-        out.append(
-            replace(
-                part,
-                coef=part.coef[:, 1:],
-                intercept=size * part.coef[:, 0],
-                alpha=part.alpha[1:],
-                folds=folds(part.folds),
-                tried=tried,
-            )
-        )
-    return out
-
-
-def _then(change: Any, models: Any, k: int) -> Any:
-    return change(models(k))
+    tried = part.tried
+    if tried is not None:
+        given = tried.models
+        tried = replace(tried, models=lambda k: folds(given(k)))
+    return replace(
+        part,
+        coef=part.coef[:, 1:],
+        intercept=size * part.coef[:, 0],
+        alpha=part.alpha[1:],
+        folds=folds(part.folds),
+        tried=tried,
+    )
 
 
 def take_constant(tuner: Any, X: Any, size: float) -> None:

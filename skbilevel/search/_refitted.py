@@ -7,14 +7,26 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import get_tags
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skbilevel._array_api import need_rows_in_memory
 from skbilevel._typing import Array
 from skbilevel.linear_model._base import BilevelLinearModel
 from skbilevel.linear_model._export import to_sklearn
 from skbilevel.search._chain import Chain
+
+
+def indexed(owner: Any, X: Any, y: Any, why_numpy: str) -> tuple[Any, Any]:
+    """X and y of an estimator around others, of one length and ready to be sliced."""
+    need_rows_in_memory(owner, X, why_numpy)
+    if y is None:
+        raise ValueError(
+            f"{type(owner).__name__} requires y to be passed, but the target y is None."
+        )
+    X, y = indexable(X, y)
+    return X, y
 
 
 def refitted_has(name: str) -> Any:

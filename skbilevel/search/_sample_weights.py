@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
-from sklearn.utils import check_array, column_or_1d, indexable
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import ExplainedParameters
 from skbilevel._sklearn_compat import (
     HasMethods,
@@ -28,7 +27,7 @@ from skbilevel._versions import Versioned
 from skbilevel.linear_model._base import check_weight, seed_of
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._draft import Draft
-from skbilevel.linear_model._routing import refuse_unrouted
+from skbilevel.linear_model._routing import refuse_unrouted, with_routes
 from skbilevel.model_selection._flipped_labels import learn_flips
 from skbilevel.model_selection._row_weights import (
     RowWeights,
@@ -37,7 +36,8 @@ from skbilevel.model_selection._row_weights import (
     learn_row_weights,
 )
 from skbilevel.search._chain import Chain
-from skbilevel.search._refitted import RefittedMixin, refitted_has
+from skbilevel.search._features import scattered
+from skbilevel.search._refitted import RefittedMixin, indexed, refitted_has
 from skbilevel.search._trusted import (
     judging_parts,
     label_codes,
@@ -49,7 +49,6 @@ from skbilevel.search._trusted import (
 from skbilevel.search._weight_model import (
     WeightTarget,
     check_takes_weights,
-    spread,
     weighed_design,
     with_strength,
 )
@@ -273,15 +272,9 @@ class SampleWeightsCV(
     def _fit(
         self, X: Any, y: Any, given: Any, trusted: Any, labels: Any, params: Any
     ) -> None:
-        need_rows_in_memory(self, X, "its derivatives are taken on the processor")
+        X, y = indexed(self, X, y, "its derivatives are taken on the processor")
         chain = Chain.of(self.estimator)
         check_takes_weights(chain.last)
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
-        X, y = indexable(X, y)
         y = column_or_1d(y, warn=True)
         own, split_params = self._routed(params)
         weight = check_weight(given, X)
@@ -304,7 +297,8 @@ class SampleWeightsCV(
                 estimator=self,
             )
         )
-        columns = spread(columns, rows, len(y))
+        if len(rows) < len(y):
+            columns = scattered([columns], [rows], len(y))
         prior = np.zeros(len(y))
         prior[counts.index] = counts.weight
         target = WeightTarget.of(y, is_classifier(self.estimator), prior)
@@ -436,10 +430,6 @@ class SampleWeightsCV(
         routing : MetadataRouter
             What ``fit`` passes on to the estimator and to the splitter.
         """
-        fit = MethodMapping().add(caller="fit", callee="fit")
         router = MetadataRouter(owner=self).add_self_request(self)
-        router.add(estimator=self.estimator, method_mapping=fit)
-        if hasattr(self.cv, "split"):
-            split = MethodMapping().add(caller="fit", callee="split")
-            router.add(splitter=self.cv, method_mapping=split)
-        return router
+        splitter = self.cv if hasattr(self.cv, "split") else None
+        return with_routes(router, estimator=self.estimator, splitter=splitter)

@@ -9,16 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin
 from sklearn.metrics import check_scoring
-from sklearn.utils import column_or_1d, get_tags, indexable
+from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skbilevel._array_api import need_rows_in_memory
 from skbilevel._mistakes import OF_SEARCH, ExplainedParameters
 from skbilevel._sklearn_compat import (
     CallbackSupportMixin,
     HasMethods,
     MetadataRouter,
-    MethodMapping,
     _fit_context,
     _raise_for_params,
     _routing_enabled,
@@ -27,12 +25,13 @@ from skbilevel._sklearn_compat import (
 )
 from skbilevel._versions import Versioned
 from skbilevel.linear_model._draft import Draft
+from skbilevel.linear_model._routing import with_routes
 from skbilevel.linear_model._scoring import warn_failed
 from skbilevel.search._chain import Chain
 from skbilevel.search._fold_scores import FoldScores, asks_predictions_only
 from skbilevel.search._last_step import LastStep
 from skbilevel.search._metadata import has_splitter, read_metadata, splitter_of
-from skbilevel.search._refitted import RefittedMixin, refitted_has
+from skbilevel.search._refitted import RefittedMixin, indexed, refitted_has
 from skbilevel.search._results import Candidates, results_table, score_candidates
 from skbilevel.search._tuned_chain import TunedChain, tune_chain
 
@@ -224,18 +223,13 @@ class BilevelSearchCV(
         ValueError
             If the data or a parameter cannot be used; the message names it.
         """
-        need_rows_in_memory(self, X, "tables of the folds are made by SciPy and NumPy")
+        why_numpy = "tables of the folds are made by SciPy and NumPy"
+        X, y = indexed(self, X, y, why_numpy)
         chain = Chain.of(self.estimator)
         step = LastStep.of(chain.last, self.cv, self.n_jobs, self.verbose)
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
         scorer = check_scoring(self.estimator, scoring=self.scoring)
         if self._several():
             self._metric(list(self.scoring))
-        X, y = indexable(X, y)
         if np.ndim(y) == 2 and not _takes_columns(get_tags(self.estimator)):
             y = column_or_1d(y, warn=True)
         metadata = read_metadata(self, params)
@@ -339,22 +333,12 @@ class BilevelSearchCV(
         routing : MetadataRouter
             What ``fit`` and ``score`` pass on.
         """
-        router = MetadataRouter(owner=self).add(
+        return with_routes(
+            MetadataRouter(owner=self),
             estimator=self.estimator,
-            method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-        )
-        if has_splitter(self):
-            router.add(
-                splitter=splitter_of(self),
-                method_mapping=MethodMapping().add(caller="fit", callee="split"),
-            )
-        router.add(
+            splitter=splitter_of(self) if has_splitter(self) else None,
             scorer=check_scoring(self.estimator, scoring=self.scoring),
-            method_mapping=MethodMapping()
-            .add(caller="fit", callee="score")
-            .add(caller="score", callee="score"),
         )
-        return router
 
 
 def _takes_columns(tags: Any) -> bool:

@@ -14,9 +14,9 @@ from skbilevel._sklearn_compat import _check_method_params, _num_samples, _safe_
 from skbilevel._typing import Array
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._cv import Resampling, read_resampling
-from skbilevel.linear_model._publish import Published
+from skbilevel.linear_model._publish import Published, PublishedFold
 from skbilevel.search._chain import Chain, Heads, feature_names, last_params
-from skbilevel.search._features import PipelineFeatures
+from skbilevel.search._features import FittedFold, PipelineFeatures
 from skbilevel.search._last_step import LastStep, check_classes
 from skbilevel.search._metadata import Metadata
 from skbilevel.search._penalized_intercept import (
@@ -64,14 +64,17 @@ class TunedChain:
     seconds: tuple[float, float]
     interrupt: KeyboardInterrupt | None = None
 
+    def fitted_folds(self, folds: list[PublishedFold]) -> list[FittedFold | None]:
+        """The transformers of folds; None where there are none."""
+        if self.features is None:
+            return [None] * len(folds)
+        return [*self.features.of_folds(each.held_out for each in folds)]
+
     @property
     def transformer_seconds(self) -> Array:
         """Seconds of fitting the transformers of every fold."""
-        folds = self.parts[0].folds
-        if self.features is None or not folds:
-            return np.zeros(max(1, len(folds)))
-        known = self.features.of_folds(each.held_out for each in folds)
-        return np.array([each.seconds for each in known])
+        known = self.fitted_folds(self.parts[0].folds)
+        return np.array([each.seconds if each else 0.0 for each in known] or [0.0])
 
     def refitted(self, value: Any) -> Any:
         """The whole estimator, fitted on all rows at a value of the parameter."""
@@ -101,18 +104,9 @@ def tune_chain(
     fitted = time.perf_counter()
     features = None
     if chain.transforms:
-        features = PipelineFeatures(
-            chain,
-            heads,
-            X,
-            y,
-            metadata.estimator,
-            int(inside.shape[1]),
-            None if step.shared else feature_names(heads, inside),
-            step.aligned,
-            step.shared,
-            step.make_labels,
-        )
+        names = None if step.shared else feature_names(heads, inside)
+        width, params = int(inside.shape[1]), metadata.estimator
+        features = PipelineFeatures(chain, heads, X, y, params, width, names, step)
     # A grid search says nothing of the ends of its grid either, and a plain last step
     # has no limits that could be changed.
     told = step.parameter is None
@@ -175,4 +169,4 @@ def _search(
     finally:
         if size is not None and hasattr(tuner, "coef_"):
             take_constant(tuner, given, size)
-    return found if size is None else without_constant(found, size)
+    return found if size is None else [without_constant(p, size) for p in found]

@@ -117,15 +117,3 @@ def weighed_design(X: Any, weight: Array, last: Any) -> Design:
     if sparse.issparse(X) or X.size > _COPIED:
         return Headed(Centered(design, mean, scale), free)
     return as_design(np.hstack([free, (np.asarray(X, dtype=float) - mean) / scale]))
-
-
-def spread(columns: Any, rows: Array, n: int) -> Any:
-    """Columns of ``rows`` among n rows, zero in the others."""
-    if len(rows) == n:
-        return columns
-    if sparse.issparse(columns):
-        whole = (np.ones(len(rows)), (rows, np.arange(len(rows))))
-        return sparse.csr_array(whole, (n, len(rows))).astype(columns.dtype) @ columns
-    out = np.zeros((n, columns.shape[1]), dtype=columns.dtype)
-    out[rows] = columns
-    return out

@@ -115,9 +115,9 @@ def check_problem(
         )
     rng = np.random.default_rng(random_state)
     place = place_of(problem, theta, w, n_directions, rng)
+    check_shapes(place)
     return ProblemReport(
         (
-            *check_shapes(place),
             *check_inner(place),
             *check_curvature(place, rng),
             *check_hessian(place),

@@ -31,16 +31,16 @@ from skbilevel.solvers import (
 from skbilevel.testing._report import SolverReport, SolverRun
 
 
-def reference_problems(seed: int = 0) -> dict[str, OracleProblem]:
+def reference_problems() -> dict[str, OracleProblem]:
     """The problems by name."""
     return {
-        "quadratic": quadratic(seed),
-        "ridge": tuning("ridge", seed),
-        "logistic": tuning("logistic", seed),
+        "quadratic": quadratic(),
+        "ridge": tuning("ridge"),
+        "logistic": tuning("logistic"),
     }
 
 
-def quadratic(seed: int = 0, n: int = 60, p: int = 5, d: int = 3) -> OracleProblem:
+def quadratic() -> OracleProblem:
     """Quadratic at both levels, means over rows, with all that a user can give.
 
     ::
@@ -48,7 +48,8 @@ def quadratic(seed: int = 0, n: int = 60, p: int = 5, d: int = 3) -> OracleProbl
         g = mean_i 0.5 (a_i.w - b_i.theta)^2 + 0.5 mu |w|^2
         f = mean_i 0.5 (c_i.w - y_i)^2 + 0.5 nu |theta|^2
     """
-    rng = np.random.default_rng(seed)
+    n, p, d = 60, 5, 3
+    rng = np.random.default_rng(0)
     A, B = rng.standard_normal((n, p)), rng.standard_normal((n, d))
     C, y = rng.standard_normal((n, p)), rng.standard_normal(n)
     mu, nu = 0.5, 0.01
@@ -89,9 +90,10 @@ def quadratic(seed: int = 0, n: int = 60, p: int = 5, d: int = 3) -> OracleProbl
     return OracleProblem(inner, outer, np.zeros(p), np.zeros(d), (-0.5, 0.5))
 
 
-def tuning(kind: str, seed: int = 0, n: int = 80, p: int = 6) -> OracleProblem:
+def tuning(kind: str) -> OracleProblem:
     """Hold-out of a linear model with one strength per feature; half are noise."""
-    rng = np.random.default_rng(seed)
+    n, p = 80, 6
+    rng = np.random.default_rng(0)
     X = rng.standard_normal((n, p))
     eta = X[:, : p // 2] @ np.linspace(1.0, 2.0, p // 2)
     train, valid = np.arange(0, n, 2), np.arange(1, n, 2)
@@ -200,8 +202,7 @@ def _name(solver: Any) -> str:
 def _check_value(solver: Any) -> None:
     """Solvers are values: comparable, hashable, never changed by a run."""
     options = getattr(solver, "__dataclass_params__", None)
-    frozen = options is not None and options.frozen
-    if not frozen:
+    if options is None or not options.frozen:
         raise AssertionError(
             f"{_name(solver)} is not a frozen dataclass. Options are its fields; what "
             "changes during a run belongs into local variables."
@@ -226,7 +227,9 @@ def _check_on(
         return False
 
     before = _inputs(problem), deepcopy(solver)
-    result = _run(problem, solver, on_iter=watch, **options)
+    # The solver itself, without the accurate last solve of `minimize_bilevel`.
+    start = problem.theta0
+    result = solver.solve_oracles(problem, start, on_iter=watch, **options)
     _check_result(who, problem, result)
     for theta in [*seen, result.theta]:
         if ((theta < problem.box[0]) | (theta > problem.box[1])).any():
@@ -251,11 +254,6 @@ def _check_on(
 
 def _inputs(problem: OracleProblem) -> tuple[Array, ...]:
     return tuple(np.copy(a) for a in (problem.w0, problem.theta0, *problem.box))
-
-
-def _run(problem: OracleProblem, solver: OracleSolver, **options: Any) -> Result:
-    """The solver itself, without the accurate last solve of the door."""
-    return solver.solve_oracles(problem, problem.theta0, **options)
 
 
 def _suboptimality(problem: OracleProblem, theta: Array) -> float:
@@ -303,7 +301,7 @@ def _check_repeat(
     result: Result,
     options: dict[str, Any],
 ) -> None:
-    again = _run(problem, solver, **options)
+    again = solver.solve_oracles(problem, problem.theta0, **options)
     same = (
         np.array_equal(again.theta, result.theta)
         and np.array_equal(again.history["value"], result.history["value"])
@@ -325,7 +323,8 @@ def _check_stop(
         seen.append(info.n_iter)
         return True
 
-    stopped = _run(problem, solver, on_iter=stop, **options)
+    start = problem.theta0
+    stopped = solver.solve_oracles(problem, start, on_iter=stop, **options)
     if stopped.status is not Status.STOPPED or len(seen) != 1:
         raise AssertionError(
             f"{who}: on_iter returned True at its first call; after {len(seen)} calls "

@@ -10,7 +10,7 @@ import numpy as np
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.testing._place import Place
-from skbilevel.testing._report import Check
+from skbilevel.testing._report import Check, check_shape
 
 _STEPS = 10.0 ** -np.arange(1.0, 7.0, 0.5)
 # Moves that change little but rounding.
@@ -120,7 +120,7 @@ _PARTIAL = (
 )
 
 
-def check_shapes(place: Place) -> list[Check]:
+def check_shapes(place: Place) -> None:
     """Vectors of the right lengths, finite numbers."""
     inner, outer = place.names
     d_w, theta, w = place.moves_w[0], place.theta, place.w
@@ -135,13 +135,9 @@ def check_shapes(place: Place) -> list[Check]:
         (f"{outer}.grad_theta", out.grad_theta, theta.shape),
     ]
     for name, value, shape in seen:
-        if np.shape(value) != shape:
-            raise AssertionError(
-                f"{name} has shape {np.shape(value)} where {shape} was expected."
-            )
+        check_shape(name, value, shape)
         if not np.isfinite(value).all():
             raise AssertionError(f"{name} is not finite at the point of the check.")
-    return []
 
 
 def check_inner(place: Place) -> list[Check]:
@@ -150,20 +146,20 @@ def check_inner(place: Place) -> list[Check]:
     inner, moves = place.inner, place.moves_w
     point = inner.at(theta, w)
 
-    def value(x: Array) -> float:
-        return inner.at(theta, x).value
-
-    def grad(x: Array) -> Array:
-        return inner.at(theta, x).grad
-
     def pulled(d: Array) -> Callable[[Array], float]:
         return lambda t: float(d @ inner.at(t, w).grad)
 
     def terms(d: Array) -> float:
         return float(np.abs(d) @ np.abs(point.grad))
 
-    values = [remainder(along(value, w, d), d @ point.grad) for d in moves]
-    grads = [remainder(along(grad, w, d), point.hvp(d)) for d in moves]
+    values = [
+        remainder(along(lambda x: inner.at(theta, x).value, w, d), d @ point.grad)
+        for d in moves
+    ]
+    grads = [
+        remainder(along(lambda x: inner.at(theta, x).grad, w, d), point.hvp(d))
+        for d in moves
+    ]
     crosses = [
         remainder(along(pulled(d), theta, e), point.cross(d) @ e, terms(d))
         for d, e in zip(moves, place.moves_theta, strict=True)
@@ -189,15 +185,12 @@ def check_outer(place: Place) -> list[Check]:
     name, theta, w, outer = place.names[1], place.theta, place.w, place.outer
     point = outer.at(theta, w)
 
-    def in_w(x: Array) -> float:
-        return outer.at(theta, x).value
-
-    def in_theta(x: Array) -> float:
-        return outer.at(x, w).value
-
-    grads = [remainder(along(in_w, w, d), d @ point.grad) for d in place.moves_w]
+    grads = [
+        remainder(along(lambda x: outer.at(theta, x).value, w, d), d @ point.grad)
+        for d in place.moves_w
+    ]
     partials = [
-        remainder(along(in_theta, theta, e), e @ point.grad_theta)
+        remainder(along(lambda t: outer.at(t, w).value, theta, e), e @ point.grad_theta)
         for e in place.moves_theta
     ]
     of_value = f"the derivative of {name}.value in"
@@ -229,9 +222,8 @@ def check_symmetry(place: Place) -> Check:
     point = place.inner.at(place.theta, place.w)
     a, b = place.moves_w[0], place.moves_w[-1] + 0.5 * np.roll(place.moves_w[0], 1)
     Ha, Hb = point.hvp(a), point.hvp(b)
-    size = np.linalg.norm(a) * np.linalg.norm(Hb) + np.linalg.norm(b) * np.linalg.norm(
-        Ha
-    )
+    norm = np.linalg.norm
+    size = norm(a) * norm(Hb) + norm(b) * norm(Ha)
     error = float(abs(a @ Hb - b @ Ha) / size) if size > 0.0 else 0.0
     name = f"{place.names[0]}.hvp"
     if error > _ROUNDING:

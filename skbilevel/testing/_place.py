@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from skbilevel._records import record
@@ -44,6 +46,11 @@ class Place:
     def names(self) -> tuple[str, str]:
         """Of both levels, for messages."""
         return type(self.inner).__name__, type(self.outer).__name__
+
+    @property
+    def levels(self) -> list[tuple[str, Any]]:
+        """Both levels with their names."""
+        return list(zip(self.names, (self.inner, self.outer), strict=True))
 
 
 def place_of(

@@ -9,7 +9,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.testing._place import Place
-from skbilevel.testing._report import Check
+from skbilevel.testing._report import Check, check_shape
 
 # Exact up to so many unknowns, from outside in beyond them.
 _STEPS = 60
@@ -67,11 +67,8 @@ def check_hessian(place: Place) -> list[Check]:
 def check_batches(place: Place, rng: np.random.Generator) -> list[Check]:
     """Batches average to the whole, with weights of their sizes."""
     checks = []
-    both: list[tuple[str, Any, tuple[str, ...]]] = [
-        (place.names[0], place.inner, ("value", "grad", "hvp", "cross")),
-        (place.names[1], place.outer, ("value", "grad", "grad_theta")),
-    ]
-    for name, level, oracles in both:
+    read = ("value", "grad", "hvp", "cross"), ("value", "grad", "grad_theta")
+    for (name, level), oracles in zip(place.levels, read, strict=True):
         if "row_batches" not in level.provides:
             continue
         if level.n_rows < 1:
@@ -103,21 +100,13 @@ def check_batches(place: Place, rng: np.random.Generator) -> list[Check]:
 def check_codes(place: Place, rng: np.random.Generator) -> list[Check]:
     """Codes of rows assemble to the derivatives of the batch."""
     q, checks = place.moves_w[0], []
-    levels: list[tuple[str, Any]] = [
-        (place.names[0], place.inner),
-        (place.names[1], place.outer),
-    ]
-    for name, level in levels:
+    for name, level in place.levels:
         if "row_codes" not in level.provides:
             continue
         batch = level.take(_parts(level.n_rows, rng)[0])
         point = batch.at(place.theta, place.w)
         codes = batch.codes(place.theta, place.w, q)
-        if codes.shape != (batch.n_rows, batch.n_codes):
-            raise AssertionError(
-                f"{name}.codes has shape {codes.shape} where "
-                f"{(batch.n_rows, batch.n_codes)} was expected."
-            )
+        check_shape(f"{name}.codes", codes, (batch.n_rows, batch.n_codes))
         exact = batch.exact(place.theta, place.w, q)
         total = [a + b for a, b in zip(batch.assemble(codes), exact, strict=True)]
         if level is place.inner:
@@ -151,11 +140,7 @@ def _same(pairs: list[tuple[str, Any, Any]], what: str, look_at: str) -> Check:
     """Pairs that have to agree to rounding."""
     worst = 0.0
     for name, got, wanted in pairs:
-        if np.shape(got) != np.shape(wanted):
-            raise AssertionError(
-                f"{name} has shape {np.shape(got)} where {np.shape(wanted)} was "
-                "expected."
-            )
+        check_shape(name, got, np.shape(wanted))
         size = max(float(np.linalg.norm(got)), float(np.linalg.norm(wanted)))
         left = float(np.linalg.norm(np.asarray(got) - wanted))
         error = left / size if size > 0.0 else 0.0

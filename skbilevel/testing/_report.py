@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,14 @@ class Check:
     holds: str
     slope: float = np.nan
     error: float = 0.0
+
+
+def check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    """Raise where an oracle gave another shape."""
+    if np.shape(value) != shape:
+        raise AssertionError(
+            f"{name} has shape {np.shape(value)} where {shape} was expected."
+        )
 
 
 @dataclass(frozen=True)

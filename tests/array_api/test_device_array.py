@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 
 from skbilevel._device import Device
-from skbilevel._device_array import DeviceArray, in_double, rows_there
+from skbilevel._device_array import DeviceArray, in_double
 from skbilevel.problems import (
     GammaLoss,
     LogisticLoss,
@@ -158,13 +158,13 @@ def test_losses_stay(loss, device):
     eta = 3.0 * RNG.standard_normal((17, t))
     y = np.eye(3)[RNG.integers(0, 3, 17)] if t == 3 else abs(eta).round() + 1.0
     y = y % 2.0 if isinstance(loss, LogisticLoss) else y
-    D, there, target = X[:, :t], put(device, eta), rows_there(device, y)
+    D, there, target = X[:, :t], put(device, eta), put(device, y)
     pairs = [
         (loss.value(there, target), loss.value(eta, y)),
         (loss.grad(there, target), loss.grad(eta, y)),
         (loss.curvature(there, target), loss.curvature(eta, y)),
         (
-            loss.second_derivative(there, target)(rows_there(device, D)),
+            loss.second_derivative(there, target)(put(device, D)),
             loss.second_derivative(eta, y)(D),
         ),
     ]

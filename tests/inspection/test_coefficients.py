@@ -9,7 +9,7 @@ from sklearn.linear_model import Lasso, Ridge, RidgeCV
 
 from skbilevel import BilevelPoissonCV, BilevelRidgeCV
 from skbilevel.inspection import CoefficientsDisplay
-from skbilevel.inspection._coefficient_axes import _free_spots
+from skbilevel.inspection._coefficients import _free_spots
 
 
 def by_name(ax, marker, first=None):

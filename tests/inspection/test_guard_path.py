@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 
 from skbilevel import BilevelRidgeCV
 from skbilevel.inspection import GuardPathDisplay
-from skbilevel.inspection._guard_axes import family_words
+from skbilevel.inspection._guard_path import family_words
 
 
 def points(ax):
