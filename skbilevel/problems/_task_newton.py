@@ -7,14 +7,12 @@ losses are quadratic, the first step is the last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol, Self
-
 import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._task_moments import TaskMoments
+from skbilevel.problems._task_rows import CurvedTasks
 from skbilevel.problems._task_solution import TaskPenalty, TaskSolution, adapted
 
 _STEPS, _HALVINGS = 60, 40
@@ -23,48 +21,8 @@ _STEPS, _HALVINGS = 60, 40
 _NEAR = 1e-9
 
 
-class TaskData(Protocol):
-    """Rows of T tasks, as a sum of losses of the coefficients (T, q) of the tasks.
-
-    ``quadratic`` says whether `linearized` is the same everywhere.
-    """
-
-    quadratic: ClassVar[bool]
-
-    @property
-    def n_tasks(self) -> int:
-        """Number of tasks."""
-        ...
-
-    @property
-    def weight(self) -> Array:
-        """Sums (T,) of the row weights."""
-        ...
-
-    def take(self, index: Array | slice) -> Self:
-        """Some of the tasks."""
-        ...
-
-    def plus(self, known: TaskMoments) -> Self:
-        """With the losses of rows of which moments are known."""
-        ...
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Stacks one after the other."""
-        ...
-
-    def value(self, w: Array) -> Array:
-        """Losses (T,)."""
-        ...
-
-    def slopes(self, w: Array) -> Array:
-        """Their derivatives (T, q)."""
-        ...
-
-    def linearized(self, w: Array) -> TaskMoments:
-        """Moments of the quadratic that touches the losses at ``w``."""
-        ...
+# Rows of T tasks, as a sum of losses of the coefficients (T, q) of the tasks.
+TaskData = TaskMoments | CurvedTasks
 
 
 def solve(
@@ -136,11 +94,8 @@ def _newton_move(
     moments: TaskMoments, penalty: TaskPenalty, at: _Point, fixed: bool
 ) -> _Point:
     """From a point to the minimum of the quadratic that touches the losses there."""
-    c, w = at.c, None
-    if not fixed:
-        solution = TaskSolution.of(moments, penalty)
-        c, w = solution.centre.c, solution.coefficients()
-    w = adapted(moments, penalty, c) if w is None else w
+    c = at.c if fixed else TaskSolution.of(moments, penalty).centre.c
+    w = adapted(moments, penalty, c)
     return _Point(c - at.c, np.where(penalty.v > 0.0, w - c - at.d, 0.0))
 
 
