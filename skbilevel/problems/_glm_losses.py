@@ -16,14 +16,16 @@ import numpy as np
 from scipy import special
 
 from skbilevel._typing import Array
-from skbilevel.problems._losses import HALF_EVENT, BilinearMap, LinearMap, LossFacts
+from skbilevel.problems._losses import (
+    HALF_EVENT,
+    BilinearMap,
+    LinearMap,
+    Loss,
+    LossFacts,
+)
 
 # Beyond this, exp overflows in double precision.
 _EXP_LIMIT = 700.0
-
-
-def _times(h: Array) -> LinearMap:
-    return lambda D: h * D
 
 
 def _times_both(k: Array) -> BilinearMap:
@@ -45,8 +47,25 @@ def _exp(eta: Array) -> Array:
     return np.exp(np.minimum(eta, _EXP_LIMIT))
 
 
+class _SingleLoss(LossFacts, Loss):
+    """A loss of which no target is coupled with another."""
+
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
+        """Multiplication by the curvature."""
+        h = self.curvature(eta, y)
+        return lambda D: h * D
+
+
+class _LogLinkLoss(_SingleLoss):
+    """A loss of the exponential of the linear predictor."""
+
+    def mean(self, eta: Array) -> Array:
+        """``exp(eta)``."""
+        return _exp(eta)
+
+
 @dataclass(frozen=True)
-class LogisticLoss(LossFacts):
+class LogisticLoss(_SingleLoss):
     """``log(1 + exp(eta)) - y eta`` for y in [0, 1] (1 is the second class)."""
 
     curvature_bound: ClassVar[float | None] = 0.25
@@ -81,10 +100,6 @@ class LogisticLoss(LossFacts):
         # 1 - expit(eta) would lose digits.
         tail = np.exp(-np.abs(eta))
         return tail / (1.0 + tail) ** 2
-
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """Multiplication by the curvature."""
-        return _times(self.curvature(eta, y))
 
     def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
         """Multiplication by ``p (1 - p) (1 - 2 p)``."""
@@ -173,7 +188,7 @@ class SoftmaxLoss(LossFacts):
 
 
 @dataclass(frozen=True)
-class PoissonLoss(LossFacts):
+class PoissonLoss(_LogLinkLoss):
     """Half Poisson deviance ``y log(y / mu) - y + mu`` with ``mu = exp(eta)``."""
 
     has_events: ClassVar[bool] = True
@@ -190,21 +205,13 @@ class PoissonLoss(LossFacts):
         """The mean."""
         return _exp(eta)
 
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """Multiplication by the curvature."""
-        return _times(self.curvature(eta, y))
-
     def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
         """Multiplication by the mean."""
         return _times_both(_exp(eta))
 
-    def mean(self, eta: Array) -> Array:
-        """``exp(eta)``."""
-        return _exp(eta)
-
 
 @dataclass(frozen=True)
-class GammaLoss(LossFacts):
+class GammaLoss(_LogLinkLoss):
     """Half Gamma deviance ``log(mu / y) + y / mu - 1``, ``mu = exp(eta)``, y > 0."""
 
     def value(self, eta: Array, y: Array) -> Array:
@@ -219,21 +226,13 @@ class GammaLoss(LossFacts):
         """``y / mu``."""
         return y * _exp(-eta)
 
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """Multiplication by the curvature."""
-        return _times(self.curvature(eta, y))
-
     def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
         """Multiplication by ``-y / mu``."""
         return _times_both(-y * _exp(-eta))
 
-    def mean(self, eta: Array) -> Array:
-        """``exp(eta)``."""
-        return _exp(eta)
-
 
 @dataclass(frozen=True)
-class TweedieLoss(LossFacts):
+class TweedieLoss(_LogLinkLoss):
     """Half Tweedie deviance with a log link, variance ``mu^power``, 1 < power < 2.
 
     ::
@@ -268,15 +267,7 @@ class TweedieLoss(LossFacts):
         a, b = 1.0 - self.power, 2.0 - self.power
         return b * _exp(b * eta) - a * y * _exp(a * eta)
 
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """Multiplication by the curvature."""
-        return _times(self.curvature(eta, y))
-
     def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
         """Multiplication by ``(2 - r)^2 mu^(2 - r) - (1 - r)^2 y mu^(1 - r)``."""
         a, b = 1.0 - self.power, 2.0 - self.power
         return _times_both(b**2 * _exp(b * eta) - a**2 * y * _exp(a * eta))
-
-    def mean(self, eta: Array) -> Array:
-        """``exp(eta)``."""
-        return _exp(eta)
