@@ -21,7 +21,7 @@ from skbilevel.model_selection._refits import RowShares, refits
 from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._training import Likelihood, LogLinear
 from skbilevel.problems._evidence import KernelEvidence
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, KernelSet
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._penalties import Penalty, Ridge
 from skbilevel.problems._resampled import KernelHalves
@@ -70,22 +70,15 @@ class KernelTrainer:
         return np.array([self.kernel_rows.weight_of(self.set.rows)])
 
     @cached_property
-    def _sweep_train(self) -> Array:
-        return self.kernel_rows.sweep_map(self.set.rows)
-
-    @cached_property
-    def _y(self) -> Array:
-        """Swept, root-weighted targets."""
-        rows, train = self.kernel_rows, self.set.rows
-        y = rows.y[train] - rows.free[train] @ (self._sweep_train @ rows.y[train])
-        return np.asarray(rows.root_weight[train][:, None] * y)
+    def _train(self) -> KernelSet:
+        return KernelSet(self.kernel_rows, self.set.rows)
 
     @cached_property
     def variance(self) -> Array:
         """Total variance of the swept targets, or what stands in its place."""
         if self.likelihood is not None:
             return 2.0 * self.likelihood.null * self.likelihood.weight / self.weight
-        return np.asarray((self._y**2).sum() / self.weight)
+        return np.asarray((self._train.y**2).sum() / self.weight)
 
     @cached_property
     def _half_objective(self) -> KernelHalves:
@@ -135,7 +128,7 @@ class KernelTrainer:
         self, strengths: LogLinear
     ) -> Callable[[Array], tuple[float, Array, Array]]:
         """Value, gradient and curvature in ``theta``; no point is evaluated twice."""
-        evidence = KernelEvidence(self.kernel_rows, self.set.rows)
+        evidence = KernelEvidence(self._train)
         if self.likelihood is not None:
             given = self.likelihood
             evidence = replace(evidence, noise=given.noise, unit=given.weight)
@@ -152,57 +145,47 @@ class KernelTrainer:
 
         return evaluate
 
-    def _swept_kernel(self, train: Array, index: Array) -> Array:
-        """Kernel of rows ``index`` (training rows first) against ``train``."""
-        rows = self.kernel_rows
-        return rows.center(
-            rows.kernel(np.ones(self.rows.n_penalized))[np.ix_(index, train)],
-            rows.free[index],
-            rows.sweep_map(train),
-            rows.free[train],
-        )
+    def _plain_kernel(self) -> Array:
+        """Kernel of all rows where all variances are one."""
+        return self.kernel_rows.kernel(np.ones(self.rows.n_penalized))
 
     def shared(self, criterion: str) -> SharedOptimum:
         """Best shared ``log v``."""
-        train = self.set.rows
-        root = self.kernel_rows.root_weight[train]
-        K = root[:, None] * self._swept_kernel(train, train) * root
+        train, root = self._train, self._train.root
+        K = root[:, None] * train.center(self._plain_kernel()) * root
         lam, U = np.linalg.eigh(K)
         keep = lam > 1e-12 * max(lam.max(initial=0.0), np.finfo(float).tiny)
         lam, U = lam[keep], U[:, keep]
         spectrum = Spectrum(
             lam,
-            U.T @ self._y,
+            U.T @ self._train.y,
             U,
-            self._y,
-            base_leverage(root[:, None] * self.kernel_rows.free[train]),
-            float((self._y**2).sum()),
+            self._train.y,
+            base_leverage(root[:, None] * train.free),
+            float((self._train.y**2).sum()),
             float(self.weight[0]),
             self.rows.n_free,
         )
-        weight, resampled = self.rows.weight[train], None
+        weight, resampled = self.rows.weight[self.set.rows], None
         if self.set.shared is not None:
             pairs, resampled = self.set.shared, self._resampled_shared
             weight = np.array([self.kernel_rows.weight_of(b) for _, b in pairs])
         return SharedOptimum.of([shared_by(spectrum, criterion, weight, resampled)])
 
     def _resampled_shared(self, grid: Array) -> Array:
-        rows = self.kernel_rows
-        value = np.zeros((len(self.set.shared or ()), len(grid)))
-        for h, (train, valid) in enumerate(self.set.shared or ()):
-            block = self._swept_kernel(train, np.r_[train, valid])
-            root, m = rows.root_weight[train], len(train)
-            lam, U = np.linalg.eigh(root[:, None] * block[:m] * root)
-            project = rows.sweep_map(train) @ rows.y[train]
-            y_train = root[:, None] * (rows.y[train] - rows.free[train] @ project)
-            y_valid = rows.y[valid] - rows.free[valid] @ project
-            cross = (block[m:] * root) @ U
-            weight = rows.rows.weight[valid][:, None]
+        rows, pairs = self.kernel_rows, self.set.shared or ()
+        value = np.zeros((len(pairs), len(grid)))
+        for h, (index, valid) in enumerate(pairs):
+            train, m = KernelSet(rows, index), len(index)
+            block = train.center(self._plain_kernel(), np.r_[index, valid])
+            lam, U = np.linalg.eigh(train.root[:, None] * block[:m] * train.root)
+            y_valid = train.swept(rows.y, valid)
+            cross = (rows.root_weight[valid][:, None] * block[m:] * train.root) @ U
             c = np.exp(grid)[None, :]
             shrink = c / (1.0 + np.maximum(lam, 0.0)[:, None] * c)
-            for a, b in zip((U.T @ y_train).T, y_valid.T, strict=True):
+            for a, b in zip((U.T @ train.y).T, y_valid.T, strict=True):
                 residual = b[:, None] - cross @ (shrink * a[:, None])
-                value[h] += (weight * residual**2).sum(axis=0)
+                value[h] += (residual**2).sum(axis=0)
         return value
 
     def elastic_net(self, n_points: int, ratio: float) -> tuple[Array, Array]:
@@ -218,26 +201,24 @@ class KernelTrainer:
 
     def refits(self, v: Array) -> tuple[Array, Array]:
         """One strength on every support of ``v`` (1, c, p); see `refits`."""
-        rows, train, oracle = self.kernel_rows, self.set.rows, self.oracle()
-        shares = None
+        train, oracle, shares = self._train, self.oracle(), None
         if self.set.shared is None:
-            free = rows.root_weight[train][:, None] * rows.free[train]
-            shares = RowShares(self.rows.weight[train], base_leverage(free))
+            free = train.root[:, None] * train.free
+            shares = RowShares(self.rows.weight[train.index], base_leverage(free))
         v, w = refits(oracle, v[0], self.rows.n_free, shares)
         return v[None], w[None]
 
     def oracle(self) -> KernelOracle:
         """Least squares on the set, for coordinate descent."""
-        return KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
+        return KernelOracle(self._train)
 
     def held_out(self, valid: Array) -> HeldOutColumns:
         """Errors on rows outside of the set, which its coefficients predict."""
-        rows, train = self.kernel_rows, self.set.rows
-        return HeldOutColumns(rows, train, self._sweep_train, valid)
+        return HeldOutColumns(self._train, valid)
 
     def solve(self, v: Array) -> Array:
         """Coefficients at variances (1, c, p)."""
-        return solve_kernel(self.kernel_rows, self.set.rows, v[0])[None]
+        return solve_kernel(self._train, v[0])[None]
 
     def dual_gradient(self, w: Array) -> Array:
         """``u = X^T (y - X W)`` for coefficients (1, p, t)."""
@@ -250,7 +231,7 @@ class KernelTrainer:
         fitted = rows.matvec(np.moveaxis(w[0], 0, 1).reshape(p, -1))
         fitted = fitted[train].reshape(len(train), c, t)
         residual = rows.y[train][:, None] - fitted
-        head = np.tensordot(self._sweep_train, residual, axes=1)
+        head = np.tensordot(self._train.sweep, residual, axes=1)
         w = rows.metric[:, None] * w
         return np.concatenate([np.moveaxis(head, 0, 1)[None], w], axis=-2)
 

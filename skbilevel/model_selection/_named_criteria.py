@@ -15,7 +15,7 @@ from skbilevel.problems._evidence import (
     KernelEvidence,
     MomentEvidence,
 )
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, KernelSet
 from skbilevel.problems._moments import Swept
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def _evidence_of_rows(source: RowSource) -> EvidenceVariance:
     if not source.dual:
         return _evidence(source.swept.moments, rows.n_free)
     kernel = replace(KernelRows.of(rows), metric=source.metric)
-    evidence = KernelEvidence(kernel, np.arange(rows.n_rows), n_free=rows.n_free)
+    evidence = KernelEvidence(
+        KernelSet(kernel, np.arange(rows.n_rows)), n_free=rows.n_free
+    )
     square, weight = source.fit.curvature_diag, float(source.fit.weight_sum)
     return EvidenceVariance(evidence, square, rows.n_targets, weight, rows.n_free)
 

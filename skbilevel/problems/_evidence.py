@@ -35,7 +35,7 @@ from skbilevel.problems._dense_spd import (
     inverse_and_logdet,
     preconditioned,
 )
-from skbilevel.problems._kernel import KernelRows, dual_factor
+from skbilevel.problems._kernel import KernelSet
 from skbilevel.problems._moments import Swept
 from skbilevel.problems._resampled import LeastSquaresModel
 
@@ -139,20 +139,15 @@ class KernelEvidence:
     ``noise``, ``unit`` and ``n_free`` are those of `MomentEvidence`.
     """
 
-    rows: KernelRows
-    train: Array
+    train: KernelSet
     noise: float | None = None
     unit: float | None = None
     n_free: int = 1
 
     def value_grad_curvature(self, log_v: Array) -> tuple[float, Array, Array]:
         """Value, gradient and the diagonal of the expected Hessian."""
-        rows, train = self.rows, self.train
-        v = np.exp(log_v)
-        sweep_train, E = rows.sweep_map(train), rows.free[train]
-        root = rows.root_weight[train]
+        v, y = np.exp(log_v), self.train.y
         factor, logdet = self._factor(v)
-        y = root[:, None] * (rows.y[train] - E @ (sweep_train @ rows.y[train]))
         a = linalg.cho_solve(factor, y, check_finite=False)
         Q = (y * a).sum(axis=0) + _NOISE_FLOOR * (y * y).sum(axis=0) + _TINY
         n = self._unit
@@ -172,7 +167,7 @@ class KernelEvidence:
     def _expected_hessian(self, v: Array, moved: Array) -> Array | None:
         """Expected Hessian (g, g) along ``moved``; None where it is large."""
         D = v[:, None] * moved
-        n = len(self.train)
+        n = len(self.train.index)
         if D.shape[1] * n * n > _HESSIAN_ENTRIES:
             return None
         parts = np.zeros((D.shape[1], n, n))
@@ -195,18 +190,17 @@ class KernelEvidence:
     @property
     def _unit(self) -> float:
         """What the evidence is divided by."""
-        return self.rows.weight_of(self.train) if self.unit is None else self.unit
+        if self.unit is not None:
+            return self.unit
+        return self.train.rows.weight_of(self.train.index)
 
     def _factor(self, v: Array) -> tuple[tuple[Array, bool], float]:
         """Cholesky factor and log determinant of ``C``."""
-        rows, train = self.rows, self.train
-        kernel, E = rows.kernel(v)[np.ix_(train, train)], rows.free[train]
-        centered = rows.center(kernel, E, rows.sweep_map(train), E)
-        return dual_factor(centered, rows.root_weight[train])
+        return self.train.factor(self.train.rows.kernel(v))
 
     def _pulled(self, L: Array, a: Array) -> tuple[Array, Array]:
         """``diag(X^T C^-1 X)`` and ``X^T a`` of swept, weighted columns."""
-        square = np.empty(self.rows.rows.n_penalized)
+        square = np.empty(self.train.rows.rows.n_penalized)
         inverse, _ = linalg.lapack.dtrtri(L, lower=1)
         if self._swept is None:
             pulled = np.empty((len(square), a.shape[1]))
@@ -226,24 +220,22 @@ class KernelEvidence:
 
     def _pull_blocks(self, inverse: Array, a: Array) -> Iterator[tuple[slice, Array]]:
         """Blocks of ``X^T [L^-T, a]`` where columns are sparse and stay so."""
-        rows, train = self.rows, self.train
-        m = len(train)
-        sweep = rows.root_weight[train][:, None] * (
-            np.eye(m) - rows.free[train] @ rows.sweep_map(train)
-        )
-        full = np.zeros((rows.rows.n_rows, m + a.shape[1]))
-        full[train] = sweep.T @ np.hstack([np.tril(inverse).T, a])
-        yield from rows.pull_blocks(full)
+        train = self.train
+        both = np.hstack([np.tril(inverse).T, a])
+        full = np.zeros((train.rows.rows.n_rows, both.shape[1]))
+        full[train.index] = train.root[:, None] * both
+        train.lift(full)
+        yield from train.rows.pull_blocks(full)
 
     @cached_property
     def _swept(self) -> Array | None:
         """Training rows of dense columns, swept and weighted, metric included."""
-        rows, train = self.rows, self.train
-        if sparse.issparse(rows.X):
+        train = self.train
+        if sparse.issparse(train.rows.X):
             return None
-        X = rows.X[train] * rows.metric
-        X -= rows.free[train] @ (rows.sweep_map(train) @ X)
-        X *= rows.root_weight[train][:, None]
+        X = train.rows.X[train.index] * train.rows.metric
+        X -= train.free @ (train.sweep @ X)
+        X *= train.root[:, None]
         return np.asarray(X)
 
 

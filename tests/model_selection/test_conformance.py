@@ -25,7 +25,7 @@ from skbilevel.problems import (
     SoftmaxLoss,
 )
 from skbilevel.problems._evidence import KernelEvidence, MomentEvidence
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, KernelSet
 from skbilevel.problems._moments import RowMoments
 from skbilevel.solvers import (
     INNER,
@@ -354,7 +354,7 @@ def test_curvature_of_the_evidence(make_rows, form, data, shape):
             return evidence.at(x[None]).grad[0]
 
     else:
-        evidence = KernelEvidence(KernelRows.of(rows), train, 1.0)
+        evidence = KernelEvidence(KernelSet(KernelRows.of(rows), train), 1.0)
         point = evidence.point(np.exp(log_v))
         found = point.hessian(np.eye(p))
         assert_allclose(np.diag(found), point.diagonal, rtol=1e-8)

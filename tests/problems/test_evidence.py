@@ -11,7 +11,7 @@ from skbilevel.problems._evidence import (
     KernelEvidence,
     MomentEvidence,
 )
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, KernelSet
 from skbilevel.problems._moments import RowMoments, Swept, sweep, sweep_map
 
 SETTINGS = [
@@ -33,7 +33,7 @@ def primal(rows, train):
 
 
 def dual(rows, train):
-    return KernelEvidence(KernelRows.of(rows), train)
+    return KernelEvidence(KernelSet(KernelRows.of(rows), train))
 
 
 def brute_force(rows, train, log_v):
@@ -160,7 +160,7 @@ def test_known_noise(make_rows, setting, shape, noise):
     """``Q / noise + log det C``, by dense algebra and by differences."""
     rows = make_rows(*shape, **setting)
     log_v = point(rows.n_penalized)
-    wide = KernelEvidence(KernelRows.of(rows), TRAIN, noise, 7.0)
+    wide = KernelEvidence(KernelSet(KernelRows.of(rows), TRAIN), noise, 7.0)
     tall = replace(primal(rows, TRAIN), noise=noise, unit=np.array([7.0]))
     value, grad, _ = wide.value_grad_curvature(log_v)
     model = tall.at(log_v[None])
