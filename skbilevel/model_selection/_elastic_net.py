@@ -290,7 +290,7 @@ class RowsOracle:
         # Sweeping takes out what the unpenalized columns explain of each product.
         E = fit.sweep.free
         moment = E.T @ (fit.weight[:, None] * E)
-        on_free = fit.design.rmatvec(fit.sweep.maps.T)[columns]
+        on_free = fit.free_map[:, columns].T
         return np.asarray(gram - on_free @ moment @ on_free.T)
 
     def gradient(self, active: Array, w: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -155,6 +155,20 @@ class RowsDataFit:
             return np.zeros((*self.batch, 0, self.n_targets))
         return self.sweep.coef(self.y - self.push_rows(W))
 
+    @cached_property
+    def free_map(self) -> Array:
+        """Coefficients (m, p) of columns on the unpenalized ones; not of a stack."""
+        if self.sweep is None:
+            return np.zeros((0, self.n_features))
+        return self.design.rmatvec(self.sweep.maps.T).T
+
+    def swept_blocks(self, rows: Array | None = None) -> Iterator[tuple[Array, Array]]:
+        """Row numbers and swept rows times the roots of their weights."""
+        for index, block in self.design.iter_blocks(rows):
+            if self.sweep is not None:
+                block = block - self.sweep.free[index] @ self.free_map
+            yield index, block * np.sqrt(self.weight[index, None])
+
     def at(self, W: Array) -> RowsPoint:
         """The oracles at ``W``."""
         return RowsPoint(self, W)
@@ -182,19 +196,12 @@ def moments_of(fit: RowsDataFit) -> QuadraticDataFit:
             for k, row in enumerate(weight)
         ]
         return QuadraticDataFit.stack([moments_of(part) for part in parts])
-    rows = np.flatnonzero(weight)
     p = fit.n_features
     gram, cross = np.zeros((p, p)), np.zeros((p, fit.n_targets))
-    sweep, shift = fit.sweep, None
-    if sweep is not None:
-        shift = fit.design.rmatvec(sweep.maps.T).T
-    for index, block in fit.design.iter_blocks(rows):
-        if sweep is not None:
-            block = block - sweep.free[index] @ shift
-        root = np.sqrt(weight[index])[:, None]
-        block = block * root
+    root = np.sqrt(weight)[:, None]
+    for index, block in fit.swept_blocks(np.flatnonzero(weight)):
         gram += block.T @ block
-        cross += block.T @ (root * fit.target[index])
+        cross += block.T @ (root[index] * fit.target[index])
     yy = (weight[:, None] * fit.target**2).sum(axis=0)
     return QuadraticDataFit(gram, cross, yy, fit.weight_sum)
 
