@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class LinearInner:
     def provides(self) -> frozenset[str]:
         """Rows, if the tasks know theirs, and what the loss has."""
         words: set[str] = set()
-        fits = [task.inner for task in self.strengths.tasks]
+        fits = self.strengths.fits(outer=False)
         if all(isinstance(fit, RowsDataFit) for fit in fits):
             words |= {"row_batches", "row_codes", "grad_codes"}
             if all(has_third(fit.loss) for fit in fits):  # type: ignore[attr-defined]
@@ -136,20 +136,41 @@ class LinearInner:
 
 
 @record
-class LinearInnerPoint:
-    """`LinearInner` at one point; the predictions are computed once."""
+class _LevelPoint:
+    """One of the levels at one point; the predictions are computed once."""
 
     strengths: StrengthTasks
     theta: Array
     w: Array
 
-    cross_is_free = True
+    outer: ClassVar[bool]
 
     @cached_property
     def _points(self) -> list[Linearization]:
+        fits = self.strengths.fits(self.outer)
         parts = self.strengths.split(self.w)
-        tasks = self.strengths.tasks
-        return [task.inner.at(W) for task, W in zip(tasks, parts, strict=True)]
+        return [fit.at(W) for fit, W in zip(fits, parts, strict=True)]
+
+    @cached_property
+    def _shares(self) -> list[Array]:
+        return self.strengths.shares(self.outer)
+
+    def _mean_loss(self) -> float:
+        pairs = zip(self._shares, self._points, strict=True)
+        return sum(float((share * point.value).sum()) for share, point in pairs)
+
+    def _means(self, parts: list[Array]) -> Array:
+        """Sums over the rows of every task, as means side by side."""
+        pairs = zip(self._shares, parts, strict=True)
+        means = [(share[..., None, None] * part).reshape(-1) for share, part in pairs]
+        return np.concatenate(means)
+
+
+class LinearInnerPoint(_LevelPoint):
+    """`LinearInner` at one point."""
+
+    cross_is_free = True
+    outer = False
 
     @cached_property
     def _diagonal(self) -> Array:
@@ -158,12 +179,7 @@ class LinearInnerPoint:
     @cached_property
     def value(self) -> float:
         """Mean losses and penalty."""
-        weights = self.strengths.weight_sums
-        losses = [
-            float((point.value / weight[..., 0, 0]).sum())
-            for point, weight in zip(self._points, weights, strict=True)
-        ]
-        return sum(losses) + 0.5 * float(self._diagonal @ self.w**2)
+        return self._mean_loss() + 0.5 * float(self._diagonal @ self.w**2)
 
     @cached_property
     def grad(self) -> Array:
@@ -185,22 +201,16 @@ class LinearInnerPoint:
         """Third derivative along d."""
         total = 0.0
         parts = self.strengths.split(d)
-        weights = self.strengths.weight_sums
-        for point, D, weight in zip(self._points, parts, weights, strict=True):
+        for point, D, share in zip(self._points, parts, self._shares, strict=True):
             assert isinstance(point, RowsPoint)
             fit = point.fit
             if fit.loss.constant_curvature:
                 continue
             U = fit.push(D)
             bilinear = fit.loss.third_derivative(point.eta, fit.target)  # type: ignore[attr-defined]
-            rows = (bilinear(U, U) * U).sum(axis=-1) * fit.weight / weight[..., 0]
+            rows = (bilinear(U, U) * U).sum(axis=-1) * fit.weight * share[..., None]
             total += float(rows.sum())
         return total
-
-    def _means(self, parts: list[Array]) -> Array:
-        weights = self.strengths.weight_sums
-        means = [(part / w).reshape(-1) for part, w in zip(parts, weights, strict=True)]
-        return np.concatenate(means)
 
 
 @record
@@ -212,7 +222,7 @@ class LinearOuter:
     @property
     def provides(self) -> frozenset[str]:
         """Rows, if the tasks know theirs."""
-        fits = [task.outer for task in self.strengths.tasks]
+        fits = self.strengths.fits(outer=True)
         known = all(isinstance(fit, RowsDataFit) for fit in fits)
         return frozenset({"row_batches", "row_codes"} if known else ())
 
@@ -235,45 +245,24 @@ class LinearOuter:
         return self.rows.take(rows)
 
 
-@record
-class LinearOuterPoint:
+class LinearOuterPoint(_LevelPoint):
     """`LinearOuter` at one point."""
 
-    strengths: StrengthTasks
-    theta: Array
-    w: Array
-
-    @cached_property
-    def _points(self) -> list[Linearization]:
-        parts = self.strengths.split(self.w)
-        tasks = self.strengths.tasks
-        return [task.outer.at(W) for task, W in zip(tasks, parts, strict=True)]
+    outer = True
 
     @cached_property
     def _penalty(self) -> tuple[float, Array]:
         return self.strengths.hyperpenalty(self.theta)
 
     @cached_property
-    def _shares(self) -> list[Array]:
-        return self.strengths.outer_shares()
-
-    @cached_property
     def value(self) -> float:
         """Pooled mean loss and hyperpenalty."""
-        losses = [
-            float((share * point.value).sum())
-            for share, point in zip(self._shares, self._points, strict=True)
-        ]
-        return sum(losses) + self._penalty[0]
+        return self._mean_loss() + self._penalty[0]
 
     @cached_property
     def grad(self) -> Array:
         """Gradient in w."""
-        parts = [
-            (share[..., None, None] * point.grad).reshape(-1)
-            for share, point in zip(self._shares, self._points, strict=True)
-        ]
-        return np.concatenate(parts)
+        return self._means([point.grad for point in self._points])
 
     @property
     def grad_theta(self) -> Array:
