@@ -33,6 +33,7 @@ from skbilevel.problems._bilevel import CriterionPoint
 from skbilevel.problems._dense_spd import (
     diagonal_of,
     inverse_and_logdet,
+    inverse_of_lower,
     preconditioned,
 )
 from skbilevel.problems._kernel import KernelSet
@@ -153,7 +154,9 @@ class KernelEvidence:
         n = self._unit
         misfit, scale = _misfit(Q, np.asarray(n), self.noise, self.n_free)
         value = (misfit.mean() + logdet) / n
-        square, pulled = self._pulled(factor[0], a)
+        square, pulled = np.empty(len(v)), np.empty((len(v), a.shape[1]))
+        for index, white, own in self._whitened(factor[0], a):
+            square[index], pulled[index] = np.einsum("ij,ij->j", white, white), own
         leverage = v * square
         grad = (leverage - v * (pulled**2 * scale).mean(axis=1)) / n
         return float(value), grad, leverage**2 / n
@@ -171,21 +174,32 @@ class KernelEvidence:
         if D.shape[1] * n * n > _HESSIAN_ENTRIES:
             return None
         parts = np.zeros((D.shape[1], n, n))
-        for index, white in self._whitened(self._factor(v)[0][0]):
+        L, none = self._factor(v)[0][0], np.empty((n, 0))
+        for index, white, _ in self._whitened(L, none):
             for part, column in zip(parts, D[index].T, strict=True):
                 part += (white * column) @ white.T
         return np.tensordot(parts, parts, ((1, 2), (1, 2))) / self._unit
 
-    def _whitened(self, L: Array) -> Iterator[tuple[slice, Array]]:
-        """Blocks of ``L^-1 X``; a dense X is one block."""
+    def _whitened(self, L: Array, a: Array) -> Iterator[tuple[slice, Array, Array]]:
+        """Blocks of ``L^-1 X`` and ``X^T a`` of swept, weighted columns."""
+        train, inverse = self.train, np.asfortranarray(inverse_of_lower(L))
         if self._swept is None:
-            inverse = linalg.lapack.dtrtri(L, lower=1)[0]
-            none = np.empty((len(L), 0))
-            for index, block in self._pull_blocks(inverse, none):
-                yield index, block.T
+            both = np.hstack([inverse.T, a])
+            full = np.zeros((train.rows.rows.n_rows, both.shape[1]))
+            full[train.index] = train.root[:, None] * both
+            train.lift(full)
+            for index, pulled in train.rows.pull_blocks(full):
+                yield index, pulled[:, : len(L)].T, pulled[:, len(L) :]
             return
-        white = linalg.solve_triangular(L, self._swept, lower=True, check_finite=False)
-        yield slice(None), white
+        for start in range(0, self._swept.shape[1], _COLUMNS):
+            index = slice(start, start + _COLUMNS)
+            X = self._swept[:, index]
+            block = np.array(X.T, order="F")
+            # A triangular product takes half the time of a full one.
+            white = linalg.blas.dtrmm(
+                1.0, inverse, block, side=1, lower=1, trans_a=1, overwrite_b=1
+            )
+            yield index, white.T, X.T @ a
 
     @property
     def _unit(self) -> float:
@@ -197,35 +211,6 @@ class KernelEvidence:
     def _factor(self, v: Array) -> tuple[tuple[Array, bool], float]:
         """Cholesky factor and log determinant of ``C``."""
         return self.train.factor(self.train.rows.kernel(v))
-
-    def _pulled(self, L: Array, a: Array) -> tuple[Array, Array]:
-        """``diag(X^T C^-1 X)`` and ``X^T a`` of swept, weighted columns."""
-        square = np.empty(self.train.rows.rows.n_penalized)
-        inverse, _ = linalg.lapack.dtrtri(L, lower=1)
-        if self._swept is None:
-            pulled = np.empty((len(square), a.shape[1]))
-            for index, block in self._pull_blocks(inverse, a):
-                square[index] = (block[:, : len(inverse)] ** 2).sum(axis=1)
-                pulled[index] = block[:, len(inverse) :]
-            return square, pulled
-        for start in range(0, len(square), _COLUMNS):
-            index = slice(start, start + _COLUMNS)
-            block = np.array(self._swept[:, index].T, order="F")
-            # A triangular product takes half the time of a full one.
-            white = linalg.blas.dtrmm(
-                1.0, inverse, block, side=1, lower=1, trans_a=1, overwrite_b=1
-            )
-            square[index] = np.einsum("ij,ij->j", white.T, white.T)
-        return square, self._swept.T @ a
-
-    def _pull_blocks(self, inverse: Array, a: Array) -> Iterator[tuple[slice, Array]]:
-        """Blocks of ``X^T [L^-T, a]`` where columns are sparse and stay so."""
-        train = self.train
-        both = np.hstack([np.tril(inverse).T, a])
-        full = np.zeros((train.rows.rows.n_rows, both.shape[1]))
-        full[train.index] = train.root[:, None] * both
-        train.lift(full)
-        yield from train.rows.pull_blocks(full)
 
     @cached_property
     def _swept(self) -> Array | None:
