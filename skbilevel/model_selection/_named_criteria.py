@@ -16,7 +16,6 @@ from skbilevel.problems._evidence import (
     MomentEvidence,
 )
 from skbilevel.problems._kernel import KernelRows, KernelSet
-from skbilevel.problems._moments import Swept
 
 if TYPE_CHECKING:
     from skbilevel.model_selection._glm_source import GLMSource
@@ -52,9 +51,8 @@ class NamedCriterion:
 
 
 def _evidence(fit: QuadraticDataFit, n_free: int) -> EvidenceVariance:
-    parts = (fit.gram, fit.cross, fit.yy, np.empty(0), fit.weight_sum)
-    alone = Swept(*(np.asarray(part)[None] for part in parts))
-    evidence, square = MomentEvidence(alone, n_free=n_free), np.diagonal(fit.gram)
+    evidence = MomentEvidence(fit.take(None), n_free=n_free)
+    square = np.diagonal(fit.gram)
     weight = float(fit.weight_sum)
     return EvidenceVariance(evidence, square, fit.n_targets, weight, n_free)
 

@@ -86,7 +86,7 @@ class MomentTrainer:
     @property
     def weight(self) -> Array:
         """Sums of row weights."""
-        return self.train.weight
+        return self.train.weight_sum
 
     @property
     def variance(self) -> Array:
@@ -188,7 +188,7 @@ class MomentTrainer:
             y,
             base,
             float(train.yy[f].sum()),
-            float(train.weight[f]),
+            float(train.weight_sum[f]),
             rows.n_free,
         )
 
@@ -242,7 +242,7 @@ class MomentTrainer:
     def oracle(self, f: int = 0) -> GramOracle:
         """Least squares on a set, for coordinate descent."""
         train = self.train
-        yy, weight = float(train.yy[f].sum()), float(train.weight[f])
+        yy, weight = float(train.yy[f].sum()), float(train.weight_sum[f])
         known = not isinstance(self.rows, SummedRows)
         rows = partial(self._swept_rows, f) if known else None
         n_rows = len(self.sets[f].rows)

@@ -22,7 +22,6 @@ from skbilevel.problems import (
     FeatureStrengths,
     GroupStrengths,
     Parametrization,
-    QuadraticDataFit,
 )
 from skbilevel.problems._evidence import EvidenceVariance, MomentEvidence
 from skbilevel.problems._moments import Swept, sweep, sweep_map
@@ -103,16 +102,9 @@ def likelihood(moments: NoisyMoments, intercept: bool) -> tuple[Swept, float]:
 
 def noisy_evidence(swept: Swept) -> EvidenceVariance:
     """The evidence of strengths given a likelihood whose noise variance is one."""
-    one = Swept(
-        swept.gram[None],
-        swept.cross[None],
-        swept.yy[None],
-        swept.free[None],
-        swept.weight[None],
-    )
     # In this unit the misfit is at most one, and its exponential finite.
-    unit = max(float(swept.weight), float(swept.yy.sum()))
-    evidence = MomentEvidence(one, noise=1.0, unit=np.array([unit]))
+    unit = max(float(swept.weight_sum), float(swept.yy.sum()))
+    evidence = MomentEvidence(swept.take(None), noise=1.0, unit=np.array([unit]))
     return EvidenceVariance(evidence, np.diagonal(swept.gram), 1, unit)
 
 
@@ -135,9 +127,8 @@ class TunedMoments:
 def tune(moments: NoisyMoments, intercept: bool, members: Array | None) -> TunedMoments:
     """Maximize the evidence of strengths, one for each column or label of columns."""
     swept, sigma2 = likelihood(moments, intercept)
-    fit = QuadraticDataFit(swept.gram, swept.cross, swept.yy, swept.weight)
-    p = fit.n_features
-    unit = p / max(float(np.trace(fit.gram)), 1e-300)
+    p = swept.n_features
+    unit = p / max(float(np.trace(swept.gram)), 1e-300)
     lowest, highest = unit * math.exp(_LOWEST), unit * math.exp(_HIGHEST)
     how: Parametrization = FeatureStrengths(p, lowest)
     if members is not None:
@@ -147,8 +138,8 @@ def tune(moments: NoisyMoments, intercept: bool, members: Array | None) -> Tuned
     start = 0.5 * (bounds[0] + bounds[1])
     found = minimize_bilevel(problem, theta0=start, tol=_TOL, max_iter=_MAX_ITER)
     v = how.v(found.theta)
-    matrix = fit.gram + np.diag(1.0 / v)
-    w = np.linalg.solve(matrix, fit.cross)[:, 0]
+    matrix = swept.gram + np.diag(1.0 / v)
+    w = np.linalg.solve(matrix, swept.cross)[:, 0]
     if intercept:
         w = np.append(swept.free[0, p:] - swept.free[0, :p] @ w, w)
     return TunedMoments(w, sigma2 / v)

@@ -30,6 +30,7 @@ from scipy import linalg, sparse
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import CriterionPoint
+from skbilevel.problems._datafit import QuadraticDataFit
 from skbilevel.problems._dense_spd import (
     diagonal_of,
     inverse_and_logdet,
@@ -37,7 +38,6 @@ from skbilevel.problems._dense_spd import (
     preconditioned,
 )
 from skbilevel.problems._kernel import KernelSet
-from skbilevel.problems._moments import Swept
 from skbilevel.problems._resampled import LeastSquaresModel
 
 # Where features explain the target exactly the evidence has no maximum: a share of
@@ -75,7 +75,7 @@ class MomentEvidence:
 
     Parameters
     ----------
-    train : Swept
+    train : QuadraticDataFit
         Moments of the training sets.
     noise : float or None
         Noise variance, None where it is not known.
@@ -85,14 +85,14 @@ class MomentEvidence:
         Number m of unpenalized columns, the constant one among them.
     """
 
-    train: Swept
+    train: QuadraticDataFit
     noise: float | None = None
     unit: Array | None = None
     n_free: int = 1
 
     def at(self, log_v: Array) -> LeastSquaresModel:
         """Value, gradient and expected Hessian at ``log_v`` of shape (F, p)."""
-        n = self.train.weight if self.unit is None else self.unit
+        n = self.train.weight_sum if self.unit is None else self.unit
         d = np.exp(0.5 * log_v)
         K = preconditioned(self.train.gram, d)
         inverse, logdet = inverse_and_logdet(K)

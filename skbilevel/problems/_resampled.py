@@ -25,9 +25,9 @@ from scipy import linalg
 
 from skbilevel._records import record
 from skbilevel._typing import Array
+from skbilevel.problems._datafit import QuadraticDataFit
 from skbilevel.problems._dense_spd import inverse_and_logdet, preconditioned
 from skbilevel.problems._kernel import KernelRows, KernelSet, dual_factor
-from skbilevel.problems._moments import Swept
 
 # From this many columns on a batch of matrices no longer fits into the cache.
 _BATCH_BELOW = 64
@@ -84,7 +84,7 @@ class MomentHalves:
 
     Parameters
     ----------
-    train, valid : Swept
+    train, valid : QuadraticDataFit
         Moments of the training and validation rows of every half.
     scale : ndarray of shape (F,)
         Divides the sums of squares.
@@ -94,21 +94,13 @@ class MomentHalves:
     Cost of one evaluation: one inverse and two products of (p, p) matrices a half.
     """
 
-    train: Swept
-    valid: Swept
+    train: QuadraticDataFit
+    valid: QuadraticDataFit
     scale: Array
 
     def only(self, h: int, share: float) -> MomentHalves:
         """One half, the loss relative to ``share`` of the scale."""
-        train, valid = (
-            Swept(
-                *(
-                    each[:, h : h + 1]
-                    for each in (m.gram, m.cross, m.yy, m.free, m.weight)
-                )
-            )
-            for m in (self.train, self.valid)
-        )
+        train, valid = (m.take(np.s_[:, h : h + 1]) for m in (self.train, self.valid))
         return MomentHalves(train, valid, share * self.scale)
 
     def at(self, log_v: Array) -> LeastSquaresModel:
@@ -124,7 +116,8 @@ class MomentHalves:
         for f in sets:
             for h in range(0, H, step):
                 part = (f, slice(h, h + step))
-                terms = _terms(self.train, self.valid, part, d[f, None])
+                pair = self.train.take(part), self.valid.take(part)
+                terms = _terms(*pair, d[f, None])
                 value[f] += terms[0]
                 grad[f] += terms[1]
                 normal[f] += terms[2]
@@ -135,19 +128,18 @@ class MomentHalves:
 
 
 def _terms(
-    train: Swept, valid: Swept, part: tuple[slice, slice], d: Array
+    train: QuadraticDataFit, valid: QuadraticDataFit, d: Array
 ) -> tuple[Array, Array, Array]:
     """Sums over some halves of ``|e|^2``, ``-J^T e`` and ``J^T J``."""
-    cross, gram_valid = valid.cross[part], valid.gram[part]
-    inverse = inverse_and_logdet(preconditioned(train.gram[part], d))[0]
-    omega = inverse @ (d[..., None] * train.cross[part])
+    inverse = inverse_and_logdet(preconditioned(train.gram, d))[0]
+    omega = inverse @ (d[..., None] * train.cross)
     w = d[..., None] * omega
-    grad_w = cross - gram_valid @ w
-    fit = (w * (cross + grad_w)).sum(axis=-2)
-    value = (valid.yy[part] - fit).sum(axis=(-1, -2))
+    grad_w = valid.cross - valid.gram @ w
+    fit = (w * (valid.cross + grad_w)).sum(axis=-2)
+    value = (valid.yy - fit).sum(axis=(-1, -2))
     pull = inverse @ (d[..., None] * grad_w)
     grad = (omega * pull).sum(axis=(1, 3))
-    inner = inverse @ (d[..., :, None] * gram_valid * d[..., None, :])
+    inner = inverse @ (d[..., :, None] * valid.gram * d[..., None, :])
     outer = omega @ np.swapaxes(omega, -1, -2)
     return value, grad, np.einsum("fhij,fhij->fij", inner @ inverse, outer)
 
