@@ -29,7 +29,6 @@ from skbilevel.problems import (
     RowsDataFit,
     SparseDesign,
     Sweep,
-    as_design,
 )
 from skbilevel.problems._design import BLOCK_BYTES
 from skbilevel.problems._kernel import KernelSet
@@ -308,7 +307,7 @@ class KernelOracle(RowsOracle):
         n, ones = rows.rows.n_rows, np.ones(len(rows.metric))
         weight, maps = np.zeros(n), np.zeros((len(train.sweep), n))
         weight[index], maps[:, index] = rows.rows.weight[index], train.sweep
-        design = Centered(as_design(rows.X), 0.0 * ones, ones / rows.metric)
+        design = Centered(rows.kernels.design, 0.0 * ones, ones / rows.metric)
         sweep = Sweep(rows.free, maps) if len(maps) else None
         super().__init__(
             RowsDataFit(design, rows.y, weight, sweep), np.arange(len(ones))

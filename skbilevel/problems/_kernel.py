@@ -14,6 +14,7 @@ from skbilevel._device_array import in_double
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import factor_spd, preconditioned
+from skbilevel.problems._design import Design, as_design
 from skbilevel.problems._moments import AugmentedRows, unit_metric
 from skbilevel.problems._sweep import ROUNDING, Sweep
 
@@ -33,11 +34,11 @@ class Kernels:
 
     Parameters
     ----------
-    X : ndarray, `DeviceArray` or CSC array of shape (n, p)
+    design : Design
         The rows.
     """
 
-    X: Any
+    design: Design
     _kept: dict[bytes, Array] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, v: Array) -> Array:
@@ -59,23 +60,10 @@ class Kernels:
     @cached_property
     def plain(self) -> Array:
         """``X X^T``."""
-        return self._product(None)
+        return self._product(np.ones(self.design.shape[1]))
 
-    def _product(self, v: Array | None) -> Array:
-        X = self.X
-        if sparse.issparse(X):
-            if v is not None:
-                X = sparse.csc_array(X.multiply(np.sqrt(v)[None, :]))
-            out = np.asarray((X @ X.T).toarray())
-        elif v is None:
-            out = np.asarray(X @ X.T)
-        else:
-            root = np.sqrt(v)
-            out = np.zeros((len(X), len(X)))
-            for start in range(0, len(v), _COLUMNS):
-                index = slice(start, start + _COLUMNS)
-                block = X[:, index] * root[index]
-                out += block @ block.T
+    def _product(self, v: Array) -> Array:
+        out = self.design.kernel(v)
         out.flags.writeable = False
         return out
 
@@ -116,7 +104,7 @@ class KernelRows:
             shift = rows.shift[rows.penalized]
             X = in_double(X)
             X = X - shift if shift.any() else X
-        return cls(rows, X, np.ones(rows.n_penalized), Kernels(X))
+        return cls(rows, X, np.ones(rows.n_penalized), Kernels(as_design(X)))
 
     def standardized(self, train: Array) -> KernelRows:
         """Columns scaled to unit variance over a training set."""

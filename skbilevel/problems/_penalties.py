@@ -27,10 +27,6 @@ class Ridge:
 
     v: Array | float = 1.0
 
-    def value(self, w: Array) -> float:
-        """Its sum over all coefficients."""
-        return float(0.5 * (w * w / self.v).sum())
-
     def slope(self, w: Array) -> Array:
         """``w / v``."""
         return np.asarray(w / self.v)

@@ -51,18 +51,18 @@ def _minimize(
     """Moments at the minimum over the deviations, and over the centre if not fixed."""
     if data.quadratic:
         return data.linearized(w)
-    objective = _Objective(data, penalty)
     at = _Point(c, np.where(penalty.v > 0.0, w - c, 0.0))
-    moments, before = data.linearized(at.w), objective.value(at)
+    moments, before = data.linearized(at.w), _objective(data, penalty, at)
     for _ in range(_STEPS):
         move = _newton_move(moments, penalty, at, fixed)
-        fall = -objective.slope(at, move, moments.slopes(at.w))
+        slope = float((moments.slopes(at.w) * move.w).sum())
+        fall = -slope - _penalized(penalty, at, move)
         if fall <= _NEAR * (1.0 + abs(before)):
             return data.linearized(at.moved(move, 1.0).w)
         step = 1.0
         for _ in range(_HALVINGS):
             to = at.moved(move, step)
-            value = objective.value(to)
+            value = _objective(data, penalty, to)
             if value <= before - 1e-4 * step * fall:
                 break
             step /= 2.0
@@ -99,22 +99,13 @@ def _newton_move(
     return _Point(c - at.c, np.where(penalty.v > 0.0, w - c - at.d, 0.0))
 
 
-@record
-class _Objective:
-    """Losses and penalty, and their slope along a direction."""
+def _objective(data: TaskData, penalty: TaskPenalty, at: _Point) -> float:
+    """Losses and penalty."""
+    return float(data.value(at.w).sum()) + 0.5 * _penalized(penalty, at, at)
 
-    data: TaskData
-    penalty: TaskPenalty
 
-    def value(self, at: _Point) -> float:
-        """The objective."""
-        return float(self.data.value(at.w).sum()) + 0.5 * self._penalized(at, at)
-
-    def slope(self, at: _Point, move: _Point, slopes: Array) -> float:
-        """Its derivative along ``move``, from those of the losses."""
-        return float((slopes * move.w).sum()) + self._penalized(at, move)
-
-    def _penalized(self, one: _Point, other: _Point) -> float:
-        own = self.penalty.active
-        shrunk = (one.d * other.d)[:, own] / self.penalty.v[own]
-        return float(shrunk.sum() + (self.penalty.beta * one.c * other.c).sum())
+def _penalized(penalty: TaskPenalty, one: _Point, other: _Point) -> float:
+    """The inner product of two points that belongs to the penalty."""
+    own = penalty.active
+    shrunk = (one.d * other.d)[:, own] / penalty.v[own]
+    return float(shrunk.sum() + (penalty.beta * one.c * other.c).sum())

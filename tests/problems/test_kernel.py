@@ -114,8 +114,8 @@ def test_a_kernel_is_computed_once_while_it_is_kept(make_rows, sparse_X, monkeyp
 
     monkeypatch.setattr(Kernels, "_product", counted)
     monkeypatch.setattr("skbilevel.problems._kernel._KEPT", 2)
-    kernels = KernelRows.of(make_rows(12, 20, sparse_X=sparse_X)).kernels
-    X = kernels.X.toarray() if sparse_X else kernels.X
+    rows = KernelRows.of(make_rows(12, 20, sparse_X=sparse_X))
+    kernels, X = rows.kernels, rows.X.toarray() if sparse_X else rows.X
     a, b, c = np.random.default_rng(0).uniform(0.1, 1.0, (3, 20))
     for v in (a, b, a, b, c, c, b):
         assert_allclose(kernels.at(v), (X * v) @ X.T, rtol=1e-12, atol=1e-13)
