@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -20,10 +19,9 @@ from skbilevel.problems._linear_rows import (
     rows_of_level,
 )
 from skbilevel.problems._oracles import OracleProblem
-from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
+from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint, share_rows
 from skbilevel.problems._smoothness import data_smoothness, row_smoothness
 from skbilevel.problems._strength_tasks import StrengthTasks
-from skbilevel.problems._sweep import Sweep
 
 
 def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
@@ -66,13 +64,13 @@ class LinearInner:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Rows, if the tasks know theirs, and what the loss has."""
+        """Rows, if the tasks share theirs, and what the loss has."""
         words: set[str] = set()
-        fits = self.strengths.fits(outer=False)
-        if all(isinstance(fit, RowsDataFit) for fit in fits):
+        fits: list[Any] = self.strengths.fits(outer=False)
+        if share_rows(fits):
             words |= {"row_batches", "row_codes", "grad_codes"}
-            if all(has_third(fit.loss) for fit in fits):  # type: ignore[attr-defined]
-                words.add("third_derivative")
+        if all(isinstance(fit, RowsDataFit) and has_third(fit.loss) for fit in fits):
+            words.add("third_derivative")
         if self._data_bound is not None:
             words |= {"smoothness", "diagonal_penalty"}
         if can_stack(self.strengths.tasks):
@@ -81,7 +79,7 @@ class LinearInner:
 
     @property
     def n_rows(self) -> int:
-        """Rows with a weight in any task; 0 where they are not known."""
+        """Rows with a weight in any task; 0 where they are not shared."""
         return self.rows.n_rows if "row_batches" in self.provides else 0
 
     @cached_property
@@ -221,14 +219,13 @@ class LinearOuter:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Rows, if the tasks know theirs."""
-        fits = self.strengths.fits(outer=True)
-        known = all(isinstance(fit, RowsDataFit) for fit in fits)
+        """Rows, if the tasks share theirs."""
+        known = share_rows(self.strengths.fits(outer=True))
         return frozenset({"row_batches", "row_codes"} if known else ())
 
     @property
     def n_rows(self) -> int:
-        """Rows with a weight in any task; 0 where they are not known."""
+        """Rows with a weight in any task; 0 where they are not shared."""
         return self.rows.n_rows if self.provides else 0
 
     @cached_property
@@ -285,8 +282,8 @@ def stacked_grad(fit: DataFit, W: Array) -> Array:
         # Leading axes of coefficients share rows, weights and targets; where all
         # are zero there is no product, and one gradient for all.
         return np.broadcast_to(fit.at(W).grad, W.shape)
-    flat = W.reshape(-1, *W.shape[-2:])
-    return _copies(fit, len(W)).at(flat).grad.reshape(W.shape)
+    copies = RowsDataFit.stack([fit] * len(W))
+    return copies.at(W.reshape(-1, *W.shape[-2:])).grad.reshape(W.shape)
 
 
 def _moments_grad(fit: QuadraticDataFit, W: Array) -> Array:
@@ -295,11 +292,3 @@ def _moments_grad(fit: QuadraticDataFit, W: Array) -> Array:
     wide = np.moveaxis(W, 0, -2)
     product = fit.gram @ wide.reshape(*wide.shape[:-2], m * t)
     return np.moveaxis(product.reshape(wide.shape), -2, 0) - fit.cross
-
-
-def _copies(fit: RowsDataFit, m: int) -> RowsDataFit:
-    """A stack of m copies of a stack; the rows themselves are shared."""
-    sweep = fit.sweep
-    if sweep is not None:
-        sweep = Sweep(sweep.free, np.concatenate([sweep.maps] * m))
-    return replace(fit, weight=np.concatenate([fit.weight] * m), sweep=sweep)

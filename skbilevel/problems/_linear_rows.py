@@ -14,7 +14,6 @@ from skbilevel.problems._losses import Loss
 from skbilevel.problems._row_reader import RowBlock, RowReader
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.problems._strength_tasks import StrengthTasks
-from skbilevel.problems._sweep import Sweep
 
 
 @record
@@ -89,29 +88,19 @@ class RowSet:
 def rows_of_level(strengths: StrengthTasks, outer: bool = False) -> RowSet:
     """The rows of all tasks at the inner or the outer level."""
     fits: list[Any] = strengths.fits(outer)
-    first: RowsDataFit = fits[0]
-    n = first.design.shape[0]
-    weight = np.concatenate([fit.weight.reshape(-1, n) for fit in fits])
+    whole = RowsDataFit.stack(fits)
+    weight = whole.weight
     index = np.flatnonzero((weight > 0).any(axis=0))
     share = np.concatenate([each.reshape(-1) for each in strengths.shares(outer)])
     scale = (len(index) * share[:, None] * weight[:, index]).T
     return RowSet(
-        RowReader(first.design, _sweep_of(fits)),
+        RowReader(whole.design, whole.sweep),
         index,
         _targets_of(fits, index),
         np.ascontiguousarray(scale),
-        first.loss,
-        None if first.offset is None else first.offset[index][:, None, :],
+        whole.loss,
+        None if whole.offset is None else whole.offset[index][:, None, :],
     )
-
-
-def _sweep_of(fits: Sequence[RowsDataFit]) -> Sweep | None:
-    first = fits[0].sweep
-    if first is None:
-        return None
-    n = first.free.shape[0]
-    maps = [f.sweep.maps.reshape(-1, first.free.shape[1], n) for f in fits if f.sweep]
-    return Sweep(first.free, np.concatenate(maps))
 
 
 def _targets_of(fits: Sequence[RowsDataFit], index: Array) -> Array:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -175,16 +176,28 @@ class RowsDataFit:
 
     @staticmethod
     def stack(fits: Sequence[RowsDataFit]) -> RowsDataFit:
-        """One stack of data fits that share design and targets."""
-        first, sweeps = fits[0], [fit.sweep for fit in fits]
-        sweep = None
-        if first.sweep is not None:
-            maps = np.stack([each.maps for each in sweeps if each is not None])
-            sweep = Sweep(first.sweep.free, maps)
-        weight = np.stack([fit.weight for fit in fits])
-        return RowsDataFit(
-            first.design, first.y, weight, sweep, first.loss, first.offset
-        )
+        """One stack of data fits, or of stacks, that share design and targets."""
+        first, sweep = fits[0], fits[0].sweep
+        n = first.design.shape[0]
+        if sweep is not None:
+            shape = (-1, *sweep.maps.shape[-2:])
+            maps = [fit.sweep.maps.reshape(shape) for fit in fits if fit.sweep]
+            sweep = Sweep(sweep.free, np.concatenate(maps))
+        weight = np.concatenate([fit.weight.reshape(-1, n) for fit in fits])
+        return replace(first, weight=weight, sweep=sweep)
+
+
+def share_rows(fits: Sequence[Any]) -> bool:
+    """Whether data fits see the same rows in the same way, but for their targets."""
+    first = fits[0]
+    return all(
+        isinstance(fit, RowsDataFit)
+        and fit.design is first.design
+        and fit.offset is first.offset
+        and fit.loss == first.loss
+        and (fit.sweep is None) == (first.sweep is None)
+        for fit in fits
+    )
 
 
 def moments_of(fit: RowsDataFit) -> QuadraticDataFit:
