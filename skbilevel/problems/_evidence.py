@@ -258,16 +258,6 @@ class EvidenceVariance:
         """Number of variances."""
         return len(self.square)
 
-    def _positive(self, v: Array) -> Array:
-        """Variances that have a logarithm; the smallest ones act as zeros."""
-        least = _ZERO / np.where(self.square > 0, self.square, 1.0)
-        return np.asarray(np.maximum(v, least))
-
-    @property
-    def _power(self) -> float:
-        """What the evidence is raised to, so that its value is that of a noise."""
-        return self.weight / max(self.weight - self.n_free, 1.0)
-
     def at(self, v: Array) -> CriterionPoint:
         """Value, gradient, and a curvature with the expected Hessian of ``F``.
 
@@ -275,8 +265,10 @@ class EvidenceVariance:
         the Hessian. Where a kernel form would need much memory for all of it, its
         diagonal takes its place.
         """
-        v = self._positive(v)
-        power = self._power
+        # Variances that have a logarithm; the smallest ones act as zeros.
+        v = np.maximum(v, _ZERO / np.where(self.square > 0, self.square, 1.0))
+        # What makes the value that of a noise.
+        power = self.weight / max(self.weight - self.n_free, 1.0)
         point = self.evidence.point(v)
         value = 0.5 * self.n_targets * float(np.exp(power * point.value))
         grad, diagonal = power * point.grad, power * point.diagonal

@@ -93,8 +93,11 @@ def rows_of_level(strengths: StrengthTasks, outer: bool = False) -> RowSet:
     index = np.flatnonzero((weight > 0).any(axis=0))
     share = np.concatenate([each.reshape(-1) for each in strengths.shares(outer)])
     scale = (len(index) * share[:, None] * weight[:, index]).T
+    reader = RowReader(whole.design)
+    if whole.sweep is not None:
+        reader = RowReader(whole.design, whole.sweep.free, whole.free_map)
     return RowSet(
-        RowReader(whole.design, whole.sweep),
+        reader,
         index,
         _targets_of(fits, index),
         np.ascontiguousarray(scale),

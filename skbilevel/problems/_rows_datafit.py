@@ -110,12 +110,8 @@ class RowsDataFit:
         if self.sweep is None:
             return np.asarray(squares)
         # The norm of the part of each column that the unpenalized ones explain.
-        free, S = self.sweep.free, self.weight[..., None, :]
-        side = np.swapaxes(free, -1, -2) * S
-        R = np.swapaxes(side, -1, -2)
-        moment = side @ free
-        cross = self.pull_rows(R)
-        explained = ((cross @ np.linalg.pinv(moment, hermitian=True)) * cross).sum(-1)
+        cross = self.pull_rows(self.weight[..., None] * self.sweep.free)
+        explained = (np.swapaxes(cross, -1, -2) * self.free_map).sum(axis=-2)
         return np.asarray(np.maximum(squares - explained, 0.0))
 
     def push(self, W: Array) -> Array:
@@ -158,10 +154,11 @@ class RowsDataFit:
 
     @cached_property
     def free_map(self) -> Array:
-        """Coefficients (m, p) of columns on the unpenalized ones; not of a stack."""
+        """Coefficients (..., m, p) of the columns on the unpenalized ones."""
         if self.sweep is None:
-            return np.zeros((0, self.n_features))
-        return self.design.rmatvec(self.sweep.maps.T).T
+            return np.zeros((*self.batch, 0, self.n_features))
+        maps = np.swapaxes(self.sweep.maps, -1, -2)
+        return np.ascontiguousarray(np.swapaxes(self.pull_rows(maps), -1, -2))
 
     def swept_blocks(self, rows: Array | None = None) -> Iterator[tuple[Array, Array]]:
         """Row numbers and swept rows times the roots of their weights."""
