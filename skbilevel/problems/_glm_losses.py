@@ -56,8 +56,30 @@ class _SingleLoss(LossFacts, Loss):
         return lambda D: h * D
 
 
-class _LogLinkLoss(_SingleLoss):
-    """A loss of the exponential of the linear predictor."""
+class _PowerLoss(_SingleLoss):
+    """Half a deviance with a log link and the variance ``mu^power``."""
+
+    power: float
+
+    def _means(self, eta: Array) -> tuple[float, float, Array | float, Array | float]:
+        """``1 - r`` and ``2 - r`` for a power r, and these powers of the mean."""
+        a, b = 1.0 - self.power, 2.0 - self.power
+        return a, b, _exp(a * eta) if a else 1.0, _exp(b * eta) if b else 1.0
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """``mu^(2 - r) - y mu^(1 - r)``."""
+        _, _, low, high = self._means(eta)
+        return high - y * low
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """``(2 - r) mu^(2 - r) - (1 - r) y mu^(1 - r)``."""
+        a, b, low, high = self._means(eta)
+        return b * high - a * y * low
+
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """Multiplication by ``(2 - r)^2 mu^(2 - r) - (1 - r)^2 y mu^(1 - r)``."""
+        a, b, low, high = self._means(eta)
+        return _times_both(b**2 * high - a**2 * y * low)
 
     def mean(self, eta: Array) -> Array:
         """``exp(eta)``."""
@@ -188,51 +210,30 @@ class SoftmaxLoss(LossFacts):
 
 
 @dataclass(frozen=True)
-class PoissonLoss(_LogLinkLoss):
+class PoissonLoss(_PowerLoss):
     """Half Poisson deviance ``y log(y / mu) - y + mu`` with ``mu = exp(eta)``."""
 
+    power = 1.0
     has_events: ClassVar[bool] = True
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
         return special.xlogy(y, y) - y - y * eta + _exp(eta)
 
-    def grad(self, eta: Array, y: Array) -> Array:
-        """Mean minus target."""
-        return _exp(eta) - y
-
-    def curvature(self, eta: Array, y: Array) -> Array:
-        """The mean."""
-        return _exp(eta)
-
-    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
-        """Multiplication by the mean."""
-        return _times_both(_exp(eta))
-
 
 @dataclass(frozen=True)
-class GammaLoss(_LogLinkLoss):
+class GammaLoss(_PowerLoss):
     """Half Gamma deviance ``log(mu / y) + y / mu - 1``, ``mu = exp(eta)``, y > 0."""
+
+    power = 2.0
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
         return eta - np.log(y) + y * _exp(-eta) - 1.0
 
-    def grad(self, eta: Array, y: Array) -> Array:
-        """``1 - y / mu``."""
-        return 1.0 - y * _exp(-eta)
-
-    def curvature(self, eta: Array, y: Array) -> Array:
-        """``y / mu``."""
-        return y * _exp(-eta)
-
-    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
-        """Multiplication by ``-y / mu``."""
-        return _times_both(-y * _exp(-eta))
-
 
 @dataclass(frozen=True)
-class TweedieLoss(_LogLinkLoss):
+class TweedieLoss(_PowerLoss):
     """Half Tweedie deviance with a log link, variance ``mu^power``, 1 < power < 2.
 
     ::
@@ -253,21 +254,6 @@ class TweedieLoss(_LogLinkLoss):
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
-        a, b = 1.0 - self.power, 2.0 - self.power
+        a, b, low, high = self._means(eta)
         constant = np.maximum(y, 0.0) ** b / (a * b)
-        return constant - y * _exp(a * eta) / a + _exp(b * eta) / b
-
-    def grad(self, eta: Array, y: Array) -> Array:
-        """``mu^(2 - r) - y mu^(1 - r)``."""
-        a, b = 1.0 - self.power, 2.0 - self.power
-        return _exp(b * eta) - y * _exp(a * eta)
-
-    def curvature(self, eta: Array, y: Array) -> Array:
-        """``(2 - r) mu^(2 - r) - (1 - r) y mu^(1 - r)``."""
-        a, b = 1.0 - self.power, 2.0 - self.power
-        return b * _exp(b * eta) - a * y * _exp(a * eta)
-
-    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
-        """Multiplication by ``(2 - r)^2 mu^(2 - r) - (1 - r)^2 y mu^(1 - r)``."""
-        a, b = 1.0 - self.power, 2.0 - self.power
-        return _times_both(b**2 * _exp(b * eta) - a**2 * y * _exp(a * eta))
+        return constant - y * low / a + high / b
