@@ -304,11 +304,10 @@ class KernelOracle(RowsOracle):
 
     def __init__(self, train: KernelSet) -> None:
         rows, index = train.rows, train.index
-        n, ones = rows.rows.n_rows, np.ones(len(rows.metric))
-        weight, maps = np.zeros(n), np.zeros((len(train.sweep), n))
-        weight[index], maps[:, index] = rows.rows.weight[index], train.sweep
+        weight, ones = np.zeros(rows.rows.n_rows), np.ones(len(rows.metric))
+        weight[index] = rows.rows.weight[index]
         design = Centered(rows.kernels.design, 0.0 * ones, ones / rows.metric)
-        sweep = Sweep(rows.free, maps) if len(maps) else None
+        sweep = Sweep.of(rows.free, weight) if rows.rows.n_free else None
         super().__init__(
             RowsDataFit(design, rows.y, weight, sweep), np.arange(len(ones))
         )

@@ -19,7 +19,7 @@ from skbilevel.problems._linear_rows import (
     rows_of_level,
 )
 from skbilevel.problems._oracles import OracleProblem
-from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint, share_rows
+from skbilevel.problems._rows_datafit import RowsDataFit, share_rows
 from skbilevel.problems._smoothness import data_smoothness, row_smoothness
 from skbilevel.problems._strength_tasks import StrengthTasks
 
@@ -197,18 +197,9 @@ class LinearInnerPoint(_LevelPoint):
 
     def third(self, d: Array) -> float:
         """Third derivative along d."""
-        total = 0.0
-        parts = self.strengths.split(d)
-        for point, D, share in zip(self._points, parts, self._shares, strict=True):
-            assert isinstance(point, RowsPoint)
-            fit = point.fit
-            if fit.loss.constant_curvature:
-                continue
-            U = fit.push(D)
-            bilinear = fit.loss.third_derivative(point.eta, fit.target)  # type: ignore[attr-defined]
-            rows = (bilinear(U, U) * U).sum(axis=-1) * fit.weight * share[..., None]
-            total += float(rows.sum())
-        return total
+        points: list[Any] = self._points
+        triples = zip(self._shares, points, self.strengths.split(d), strict=True)
+        return sum(float((share * at.third(D)).sum()) for share, at, D in triples)
 
 
 @record

@@ -267,6 +267,15 @@ class RowsPoint:
         """Hessian times ``D``: one product with X and one with its transpose."""
         return self.fit.pull(self.row_hessian(self.fit.push(D)))
 
+    def third(self, D: Array) -> Array:
+        """Third derivative of the value along ``D``."""
+        if self.fit._quadratic:
+            return np.zeros(self.fit.batch)
+        loss: Any = self.fit.loss
+        U = self.fit.push(D)
+        each = (loss.third_derivative(self.eta, self.fit.target)(U, U) * U).sum(axis=-1)
+        return np.asarray((self.fit.weight * each).sum(axis=-1))
+
     def diag(self) -> Array:
         """Diagonal of the Hessian."""
         if self.fit._quadratic:
