@@ -138,9 +138,10 @@ class KernelTrainer:
             key = x.tobytes()
             if key not in known:
                 log_v = strengths.expand(x[None])[0]
-                value, grad, fisher = evidence.value_grad_curvature(log_v)
-                both = (strengths.reduce(each[None])[0] for each in (grad, fisher))
-                known[key] = (value, *both)
+                at = evidence.point(np.exp(log_v))
+                pair = at.grad, at.diagonal
+                both = (strengths.reduce(each[None])[0] for each in pair)
+                known[key] = (at.value, *both)
             return known[key]
 
         return evaluate

@@ -145,10 +145,10 @@ class KernelEvidence:
     unit: float | None = None
     n_free: int = 1
 
-    def value_grad_curvature(self, log_v: Array) -> tuple[float, Array, Array]:
-        """Value, gradient and the diagonal of the expected Hessian."""
-        v, y = np.exp(log_v), self.train.y
-        factor, logdet = self._factor(v)
+    def point(self, v: Array) -> EvidencePoint:
+        """All that is known at variances (p,)."""
+        y = self.train.y
+        factor, logdet = self.train.factor(self.train.rows.kernel(v))
         a = linalg.cho_solve(factor, y, check_finite=False)
         Q = (y * a).sum(axis=0) + _NOISE_FLOOR * (y * y).sum(axis=0) + _TINY
         n = self._unit
@@ -159,23 +159,17 @@ class KernelEvidence:
             square[index], pulled[index] = np.einsum("ij,ij->j", white, white), own
         leverage = v * square
         grad = (leverage - v * (pulled**2 * scale).mean(axis=1)) / n
-        return float(value), grad, leverage**2 / n
+        hessian = partial(self._expected_hessian, factor[0], v)
+        return EvidencePoint(float(value), grad, leverage**2 / n, hessian)
 
-    def point(self, v: Array) -> EvidencePoint:
-        """All that is known at variances (p,)."""
-        value, grad, diagonal = self.value_grad_curvature(np.log(v))
-        hessian = partial(self._expected_hessian, v)
-        return EvidencePoint(value, grad, diagonal, hessian)
-
-    def _expected_hessian(self, v: Array, moved: Array) -> Array | None:
+    def _expected_hessian(self, L: Array, v: Array, moved: Array) -> Array | None:
         """Expected Hessian (g, g) along ``moved``; None where it is large."""
         D = v[:, None] * moved
         n = len(self.train.index)
         if D.shape[1] * n * n > _HESSIAN_ENTRIES:
             return None
         parts = np.zeros((D.shape[1], n, n))
-        L, none = self._factor(v)[0][0], np.empty((n, 0))
-        for index, white, _ in self._whitened(L, none):
+        for index, white, _ in self._whitened(L, np.empty((n, 0))):
             for part, column in zip(parts, D[index].T, strict=True):
                 part += (white * column) @ white.T
         return np.tensordot(parts, parts, ((1, 2), (1, 2))) / self._unit
@@ -207,10 +201,6 @@ class KernelEvidence:
         if self.unit is not None:
             return self.unit
         return self.train.rows.weight_of(self.train.index)
-
-    def _factor(self, v: Array) -> tuple[tuple[Array, bool], float]:
-        """Cholesky factor and log determinant of ``C``."""
-        return self.train.factor(self.train.rows.kernel(v))
 
     @cached_property
     def _swept(self) -> Array | None:
