@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -172,10 +172,8 @@ class LinearRows(_LevelRows):
         third = {"third_derivative"} if has_third(self.rows.loss) else set()
         return frozenset(words | third)
 
-    @property
-    def smoothness(self) -> Callable[[Array], Any] | None:
-        """None: see `LinearInner`."""
-        return None
+    # That of all rows is known to `LinearInner`.
+    smoothness: ClassVar[None] = None
 
     def at(self, theta: Array, w: Array) -> LinearRowsPoint:
         """The oracles at (theta, w)."""
