@@ -17,7 +17,7 @@ from skbilevel.model_selection._resampling import TrainingSet
 from skbilevel.model_selection._strengths import Bounds, Strengths
 from skbilevel.model_selection._training import LeastSquaresTrainer, Likelihood
 from skbilevel.problems._evidence import KernelEvidence
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, KernelSet
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._resampled import KernelHalves
 from skbilevel.problems._ridge import solve_kernel
@@ -61,18 +61,11 @@ class KernelTrainer(LeastSquaresTrainer):
         return np.array([self.kernel_rows.weight_of(self.set.rows)])
 
     @cached_property
-    def _sweep_train(self) -> Array:
-        return self.kernel_rows.sweep_map(self.set.rows)
-
-    @cached_property
-    def _y(self) -> Array:
-        """Swept, root-weighted targets."""
-        rows, train = self.kernel_rows, self.set.rows
-        y = rows.y[train] - rows.free[train] @ (self._sweep_train @ rows.y[train])
-        return np.asarray(rows.root_weight[train][:, None] * y)
+    def _train(self) -> KernelSet:
+        return KernelSet(self.kernel_rows, self.set.rows)
 
     def _variance(self) -> Array:
-        return np.asarray((self._y**2).sum())
+        return np.asarray((self._train.y**2).sum())
 
     @cached_property
     def _half_objective(self) -> KernelHalves:
@@ -110,7 +103,7 @@ class KernelTrainer(LeastSquaresTrainer):
         self, strengths: Strengths
     ) -> Callable[[Array], tuple[float, Array, Array]]:
         """Value, gradient and curvature in ``theta``; no point is evaluated twice."""
-        evidence = KernelEvidence(self.kernel_rows, self.set.rows)
+        evidence = KernelEvidence(self._train)
         if self.likelihood is not None:
             given = self.likelihood
             evidence = replace(evidence, noise=given.noise, unit=given.weight)
@@ -120,77 +113,67 @@ class KernelTrainer(LeastSquaresTrainer):
             key = x.tobytes()
             if key not in known:
                 log_v = strengths.expand(x[None])[0]
-                value, grad, fisher = evidence.value_grad_curvature(log_v)
-                both = (strengths.reduce(each[None])[0] for each in (grad, fisher))
-                known[key] = (value, *both)
+                at = evidence.point(np.exp(log_v))
+                pair = at.grad, at.diagonal
+                both = (strengths.reduce(each[None])[0] for each in pair)
+                known[key] = (at.value, *both)
             return known[key]
 
         return evaluate
 
-    def _swept_kernel(self, train: Array, index: Array) -> Array:
-        """Kernel of rows ``index`` (training rows first) against ``train``."""
-        rows = self.kernel_rows
-        return rows.center(
-            rows.kernel(np.ones(self.rows.n_penalized))[np.ix_(index, train)],
-            rows.free[index],
-            rows.sweep_map(train),
-            rows.free[train],
-        )
+    def _plain_kernel(self) -> Array:
+        """Kernel of all rows where all variances are one."""
+        return self.kernel_rows.kernel(np.ones(self.rows.n_penalized))
 
     def shared(self, criterion: str) -> SharedOptimum:
         """Best shared ``log v``."""
-        train = self.set.rows
-        root = self.kernel_rows.root_weight[train]
-        K = root[:, None] * self._swept_kernel(train, train) * root
+        train, root = self._train, self._train.root
+        K = root[:, None] * train.center(self._plain_kernel()) * root
         lam, U = np.linalg.eigh(K)
         lam, U = positive(lam, U)
         spectrum = Spectrum(
             lam,
-            U.T @ self._y,
+            U.T @ self._train.y,
             U,
-            self._y,
-            base_leverage(root[:, None] * self.kernel_rows.free[train]),
-            float((self._y**2).sum()),
+            self._train.y,
+            base_leverage(root[:, None] * train.free),
+            float((self._train.y**2).sum()),
             float(self.weight[0]),
             self.rows.n_free,
         )
-        weight, resampled = self.rows.weight[train], None
+        weight, resampled = self.rows.weight[self.set.rows], None
         if self.set.shared is not None:
             pairs, resampled = self.set.shared, self._resampled_shared
             weight = np.array([self.kernel_rows.weight_of(b) for _, b in pairs])
         return SharedOptimum.of([shared_by(spectrum, criterion, weight, resampled)])
 
     def _resampled_shared(self, grid: Array) -> Array:
-        rows = self.kernel_rows
-        value = np.zeros((len(self.set.shared or ()), len(grid)))
-        for h, (train, valid) in enumerate(self.set.shared or ()):
-            block = self._swept_kernel(train, np.r_[train, valid])
-            root, m = rows.root_weight[train], len(train)
-            lam, U = np.linalg.eigh(root[:, None] * block[:m] * root)
-            project = rows.sweep_map(train) @ rows.y[train]
-            y_train = root[:, None] * (rows.y[train] - rows.free[train] @ project)
-            y_valid = rows.y[valid] - rows.free[valid] @ project
-            cross = (block[m:] * root) @ U
-            weight = rows.rows.weight[valid][:, None]
+        rows, pairs = self.kernel_rows, self.set.shared or ()
+        value = np.zeros((len(pairs), len(grid)))
+        for h, (index, valid) in enumerate(pairs):
+            train, m = KernelSet(rows, index), len(index)
+            block = train.center(self._plain_kernel(), np.r_[index, valid])
+            lam, U = np.linalg.eigh(train.root[:, None] * block[:m] * train.root)
+            y_valid = train.swept(rows.y, valid)
+            cross = (rows.root_weight[valid][:, None] * block[m:] * train.root) @ U
             c = np.exp(grid)[None, :]
             shrink = c / (1.0 + np.maximum(lam, 0.0)[:, None] * c)
-            for a, b in zip((U.T @ y_train).T, y_valid.T, strict=True):
+            for a, b in zip((U.T @ train.y).T, y_valid.T, strict=True):
                 residual = b[:, None] - cross @ (shrink * a[:, None])
-                value[h] += (weight * residual**2).sum(axis=0)
+                value[h] += (residual**2).sum(axis=0)
         return value
 
     def oracle(self, f: int = 0) -> KernelOracle:
         """Least squares on the set, for coordinate descent."""
-        return KernelOracle(self.kernel_rows, self.set.rows, self._sweep_train)
+        return KernelOracle(self._train)
 
     def held_out(self, valid: Array) -> HeldOutColumns:
         """Errors on rows outside of the set, which its coefficients predict."""
-        rows, train = self.kernel_rows, self.set.rows
-        return HeldOutColumns(rows, train, self._sweep_train, valid)
+        return HeldOutColumns(self._train, valid)
 
     def solve(self, v: Array) -> Array:
         """Coefficients at variances (1, c, p)."""
-        return solve_kernel(self.kernel_rows, self.set.rows, v[0])[None]
+        return solve_kernel(self._train, v[0])[None]
 
     def dual_gradient(self, w: Array) -> Array:
         """``u = X^T (y - X W)`` for coefficients (1, p, t)."""
@@ -203,7 +186,7 @@ class KernelTrainer(LeastSquaresTrainer):
         fitted = rows.matvec(np.moveaxis(w[0], 0, 1).reshape(p, -1))
         fitted = fitted[train].reshape(len(train), c, t)
         residual = rows.y[train][:, None] - fitted
-        head = np.tensordot(self._sweep_train, residual, axes=1)
+        head = np.tensordot(self._train.sweep, residual, axes=1)
         w = rows.metric[:, None] * w
         return np.concatenate([np.moveaxis(head, 0, 1)[None], w], axis=-2)
 

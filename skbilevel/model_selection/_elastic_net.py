@@ -29,10 +29,9 @@ from skbilevel.problems import (
     RowsDataFit,
     SparseDesign,
     Sweep,
-    as_design,
 )
 from skbilevel.problems._design import BLOCK_BYTES
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelSet
 
 # Up to this many columns one call on the whole Gram matrix beats working sets.
 DIRECT_UP_TO = 120
@@ -290,7 +289,7 @@ class RowsOracle:
         # Sweeping takes out what the unpenalized columns explain of each product.
         E = fit.sweep.free
         moment = E.T @ (fit.weight[:, None] * E)
-        on_free = fit.design.rmatvec(fit.sweep.maps.T)[columns]
+        on_free = fit.free_map[:, columns].T
         return np.asarray(gram - on_free @ moment @ on_free.T)
 
     def gradient(self, active: Array, w: Array) -> Array:
@@ -303,34 +302,29 @@ class RowsOracle:
 class KernelOracle(RowsOracle):
     """The same for some of the rows, of which columns may be gathered."""
 
-    def __init__(self, rows: KernelRows, train: Array, sweep_train: Array) -> None:
-        n, ones = rows.rows.n_rows, np.ones(len(rows.metric))
-        weight, maps = np.zeros(n), np.zeros((len(sweep_train), n))
-        weight[train], maps[:, train] = rows.rows.weight[train], sweep_train
-        design = Centered(as_design(rows.X), 0.0 * ones, ones / rows.metric)
-        sweep = Sweep(rows.free, maps) if len(maps) else None
+    def __init__(self, train: KernelSet) -> None:
+        rows, index = train.rows, train.index
+        weight, ones = np.zeros(rows.rows.n_rows), np.ones(len(rows.metric))
+        weight[index] = rows.rows.weight[index]
+        design = Centered(rows.kernels.design, 0.0 * ones, ones / rows.metric)
+        sweep = Sweep.of(rows.free, weight) if rows.rows.n_free else None
         super().__init__(
             RowsDataFit(design, rows.y, weight, sweep), np.arange(len(ones))
         )
-        self._rows, self._train, self._maps = rows, train, sweep_train
+        self._train = train
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some columns."""
-        if sparse.issparse(self._rows.X):
+        if sparse.issparse(self._train.rows.X):
             return super().sub_gram(active)
-        block, _ = self._gathered(active)
+        block = self._train.swept(self._train.rows.columns(active))
         return np.asarray(block.T @ block)
 
     def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
         """Some columns of the rows, and targets, swept and root-weighted."""
-        too_many = few and len(self._train) > len(active)
-        return None if too_many else self._gathered(active)
-
-    def _gathered(self, active: Array) -> tuple[Array, Array]:
-        rows, train = self._rows, self._train
-        root, block = rows.root_weight[train][:, None], rows.columns(active)[train]
-        block -= rows.free[train] @ (self._maps @ block)
-        return root * block, root * self._fit.target[train]
+        if few and len(self._train.index) > len(active):
+            return None
+        return self._train.swept(self._train.rows.columns(active)), self._train.y
 
 
 def _weighted_gram(design: Design, columns: Array, weight: Array) -> Array:

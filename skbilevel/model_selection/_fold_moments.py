@@ -18,7 +18,6 @@ from skbilevel.problems import (
     BilevelProblem,
     Criterion,
     CriterionProblem,
-    QuadraticDataFit,
     quadratic_task,
     transfer,
 )
@@ -89,21 +88,19 @@ class MomentFolds:
     @property
     def null_loss(self) -> float:
         """Mean loss of the unpenalized columns alone."""
-        return 0.5 * float(self.full.yy.sum() / self.full.weight)
+        return 0.5 * float(self.full.yy.sum() / self.full.weight_sum)
 
     def problem(self, outer: OuterVector) -> BilevelProblem | CriterionProblem:
         """One stack of folds; tasks of their own where p is large; or a closed form."""
         if self.criterion != "folds":
             closed = CRITERIA[self.criterion].moments
             assert closed is not None
-            return outer.closed(closed(_fit(self.full), self.rows.n_free))
-        train, valid = _fit(self.train), _fit(self.valid)
-        weight_full = float(self.full.weight)
+            return outer.closed(closed(self.full, self.rows.n_free))
+        train, valid = self.train, self.valid
+        weight_full = float(self.full.weight_sum)
         if self.rows.n_penalized < _TASKS_APART_FROM:
             return outer.folds([quadratic_task(train, valid, weight_full)])
-        parts = [
-            (_part(train, k), _part(valid, k)) for k in range(len(self.train.weight))
-        ]
+        parts = [(train.take(k), valid.take(k)) for k in range(len(self.train.yy))]
         return outer.folds([quadratic_task(*pair, weight_full) for pair in parts])
 
     def coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> Array:
@@ -113,7 +110,7 @@ class MomentFolds:
     def fold_coefficients(self, v: Array, states: tuple[Any, ...] = ()) -> list[Array]:
         """Coefficients of every training set, at strengths moved to it."""
         train = self.train
-        scale = 1.0 / transfer(1.0, train.weight, float(self.full.weight))
+        scale = 1.0 / transfer(1.0, train.weight_sum, float(self.full.weight_sum))
         return [
             self._solve(gram, cross, free, v * factor)
             for gram, cross, free, factor in zip(
@@ -134,16 +131,7 @@ class MomentFolds:
         """GCV of the full data: one factorization where the folds take several."""
         if self.criterion != "folds" or not is_guided(self.rows):
             return None
-        return GCV(_fit(self.full), float(self.rows.n_free))
-
-
-def _fit(moments: Swept) -> QuadraticDataFit:
-    return QuadraticDataFit(moments.gram, moments.cross, moments.yy, moments.weight)
-
-
-def _part(fit: QuadraticDataFit, k: int) -> QuadraticDataFit:
-    """One data fit of a stack: views, not copies."""
-    return QuadraticDataFit(fit.gram[k], fit.cross[k], fit.yy[k], fit.weight_sum[k])
+        return GCV(self.full, float(self.rows.n_free))
 
 
 def _moments(rows: AugmentedRows, splits: Sequence[Pair]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.model_selection._glm_shared import at_strength, is_narrow
-from skbilevel.problems import Loss
+from skbilevel.problems import Loss, as_design
 from skbilevel.problems._dense_spd import diagonal_of, factor_spd
 from skbilevel.problems._kernel import Kernels
 from skbilevel.problems._losses import facts_of
@@ -163,7 +163,7 @@ class TrainingProblem:
     @cached_property
     def kernels(self) -> Kernels:
         """Kernels of the rows, for more columns than rows."""
-        return Kernels(self.X)
+        return Kernels(as_design(self.X))
 
     @cached_property
     def largest_square(self) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._active_set import Moments
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelSet
 
 
 class HeldOutRows(Protocol):
@@ -48,40 +48,28 @@ class HeldOutColumns:
 
     Parameters
     ----------
-    rows : KernelRows
-        All rows.
-    train, valid : ndarray of int
-        Rows of the training set, and those that it is judged on.
-    sweep_train : ndarray of shape (n_free, len(train))
-        Regresses a column of the training rows on the unpenalized columns.
+    train : KernelSet
+        The training set.
+    valid : ndarray of int
+        Rows that it is judged on.
     """
 
-    rows: KernelRows
-    train: Array
-    sweep_train: Array
+    train: KernelSet
     valid: Array
 
-    def _swept(self, of_train: Array, of_valid: Array) -> Array:
-        rest = of_valid - self.rows.free[self.valid] @ (self.sweep_train @ of_train)
-        return np.asarray(self.rows.root_weight[self.valid][:, None] * rest)
+    def _swept(self, values: Array) -> Array:
+        return self.train.swept(values, self.valid)
 
     @cached_property
     def _y(self) -> Array:
-        y = self.rows.y
-        return self._swept(y[self.train], y[self.valid])[:, 0]
-
-    def _columns(self, active: Array) -> tuple[Array, Array]:
-        """Some columns of the training rows, and of the others."""
-        block = self.rows.columns(active)
-        return block[self.train], block[self.valid]
+        return self._swept(self.train.rows.y)[:, 0]
 
     def error(self, active: Array, w: Array) -> Array:
         """Weighted sums of squared errors (c,) of coefficients (k, c) of columns."""
-        fitted = self.rows.columns(active) @ w
-        fitted = self._swept(fitted[self.train], fitted[self.valid])
+        fitted = self._swept(self.train.rows.columns(active) @ w)
         return np.asarray(((self._y[:, None] - fitted) ** 2).sum(axis=0))
 
     def moments(self, active: Array) -> Moments:
         """All that this error depends on."""
-        block = self._swept(*self._columns(active))
+        block = self._swept(self.train.rows.columns(active))
         return Moments(block.T @ block, block.T @ self._y, float(self._y @ self._y))

@@ -15,8 +15,7 @@ from skbilevel.problems._evidence import (
     KernelEvidence,
     MomentEvidence,
 )
-from skbilevel.problems._kernel import KernelRows
-from skbilevel.problems._moments import Swept
+from skbilevel.problems._kernel import KernelRows, KernelSet
 
 if TYPE_CHECKING:
     from skbilevel.model_selection._glm_source import GLMSource
@@ -52,9 +51,8 @@ class NamedCriterion:
 
 
 def _evidence(fit: QuadraticDataFit, n_free: int) -> EvidenceVariance:
-    parts = (fit.gram, fit.cross, fit.yy, np.empty(0), fit.weight_sum)
-    alone = Swept(*(np.asarray(part)[None] for part in parts))
-    evidence, square = MomentEvidence(alone, n_free=n_free), np.diagonal(fit.gram)
+    evidence = MomentEvidence(fit.take(None), n_free=n_free)
+    square = np.diagonal(fit.gram)
     weight = float(fit.weight_sum)
     return EvidenceVariance(evidence, square, fit.n_targets, weight, n_free)
 
@@ -64,7 +62,9 @@ def _evidence_of_rows(source: RowSource) -> EvidenceVariance:
     if not source.dual:
         return _evidence(source.swept.moments, rows.n_free)
     kernel = replace(KernelRows.of(rows), metric=source.metric)
-    evidence = KernelEvidence(kernel, np.arange(rows.n_rows), n_free=rows.n_free)
+    evidence = KernelEvidence(
+        KernelSet(kernel, np.arange(rows.n_rows)), n_free=rows.n_free
+    )
     square, weight = source.fit.curvature_diag, float(source.fit.weight_sum)
     return EvidenceVariance(evidence, square, rows.n_targets, weight, rows.n_free)
 

@@ -78,7 +78,7 @@ class MomentTrainer(LeastSquaresTrainer):
     @property
     def weight(self) -> Array:
         """Sums of row weights."""
-        return self.train.weight
+        return self.train.weight_sum
 
     def _variance(self) -> Array:
         return np.asarray(self.train.yy.sum(axis=-1))
@@ -162,7 +162,7 @@ class MomentTrainer(LeastSquaresTrainer):
             y,
             base,
             float(train.yy[f].sum()),
-            float(train.weight[f]),
+            float(train.weight_sum[f]),
             rows.n_free,
         )
 
@@ -191,7 +191,7 @@ class MomentTrainer(LeastSquaresTrainer):
     def oracle(self, f: int = 0) -> GramOracle:
         """Least squares on a set, for coordinate descent."""
         train = self.train
-        yy, weight = float(train.yy[f].sum()), float(train.weight[f])
+        yy, weight = float(train.yy[f].sum()), float(train.weight_sum[f])
         known = not isinstance(self.rows, SummedRows)
         rows = partial(self._swept_rows, f) if known else None
         n_rows = len(self.sets[f].rows)

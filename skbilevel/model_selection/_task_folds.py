@@ -134,7 +134,9 @@ def new_tasks_maker(
             pairs = list(zip(drawn, own, strict=True))
             support = [few.take(k) for (few, _, _), k in pairs]
             query = [rest.take(k) for (_, rest, _), k in pairs]
-            train, join = np.flatnonzero(~mask), type(support[0]).joined
+            # All are of the kind that the loss makes.
+            join: Callable[[Any], TaskData] = type(support[0]).joined
+            train = np.flatnonzero(~mask)
             folds.append(TaskEpisodes(train, join(support), join(query)))
         return NewTasks(rows.data.take(index), tuple(folds))
 

@@ -85,7 +85,7 @@ def residual_variance(moments: NoisyMoments, w: Array) -> float:
 
 
 def likelihood(moments: NoisyMoments, intercept: bool) -> tuple[Swept, float]:
-    """The likelihood of coefficients as swept moments (1, ...); residual variance."""
+    """The likelihood of coefficients as swept moments, and the residual variance."""
     spectrum = Spectrum.of(moments)
     w = spectrum.solver(None)(moments.cross)
     sigma2 = residual_variance(moments, w)
@@ -100,7 +100,7 @@ def likelihood(moments: NoisyMoments, intercept: bool) -> tuple[Swept, float]:
     joint[:q, q] = joint[q, :q] = spectrum.vectors @ (values / safe * rotated)
     joint[q, q] = float((rotated**2 / safe).sum())
     n_free = int(intercept)
-    joint, weight = joint[None], np.array([float(moments.n_rows)])
+    weight = np.asarray(float(moments.n_rows))
     free = sweep_map(joint, n_free)
     return sweep(joint, n_free, q - n_free, weight, free), sigma2
 
@@ -108,9 +108,9 @@ def likelihood(moments: NoisyMoments, intercept: bool) -> tuple[Swept, float]:
 def noisy_evidence(swept: Swept) -> EvidenceVariance:
     """The evidence of strengths given a likelihood whose noise variance is one."""
     # In this unit the misfit is at most one, and its exponential finite.
-    unit = max(float(swept.weight[0]), float(swept.yy.sum()))
-    evidence = MomentEvidence(swept, noise=1.0, unit=np.array([unit]))
-    return EvidenceVariance(evidence, np.diagonal(swept.gram[0]), 1, unit)
+    unit = max(float(swept.weight_sum), float(swept.yy.sum()))
+    evidence = MomentEvidence(swept.take(None), noise=1.0, unit=np.array([unit]))
+    return EvidenceVariance(evidence, np.diagonal(swept.gram), 1, unit)
 
 
 def tune(
@@ -122,9 +122,8 @@ def tune(
     is zero.
     """
     swept, sigma2 = likelihood(moments, intercept)
-    gram, cross, free = swept.gram[0], swept.cross[0, :, 0], swept.free[0]
-    p = len(cross)
-    unit = p / max(float(np.trace(gram)), 1e-300)
+    p = swept.n_features
+    unit = p / max(float(np.trace(swept.gram)), 1e-300)
     lowest, highest = unit * math.exp(_LOWEST), unit * math.exp(_HIGHEST)
     how: Parametrization = FeatureStrengths(p, lowest)
     if members is not None:
@@ -134,9 +133,10 @@ def tune(
     start = 0.5 * (bounds[0] + bounds[1])
     found = minimize_bilevel(problem, theta0=start, tol=_TOL, max_iter=_MAX_ITER)
     v = how.v(found.theta)
-    w, penalty = np.linalg.solve(gram + np.diag(1.0 / v), cross), sigma2 / v
+    w = np.linalg.solve(swept.gram + np.diag(1.0 / v), swept.cross)[:, 0]
+    penalty = sigma2 / v
     if intercept:
-        w = np.append(free[0, p:] - free[0, :p] @ w, w)
+        w = np.append(swept.free[0, p:] - swept.free[0, :p] @ w, w)
         penalty = np.append(0.0, penalty)
     return w, penalty
 

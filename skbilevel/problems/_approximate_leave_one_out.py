@@ -25,6 +25,7 @@ more rows or columns than the smaller side of X, times t.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -93,14 +94,13 @@ class Features:
 
     def take(self, rows: slice) -> Features:
         """Some of the rows, with the Hessian of all of them."""
-        return Features(
-            take_rows(self.Z, rows),
-            self.inverse,
-            self.eta[rows],
-            self.y[rows],
-            self.weight[rows],
-            self.loss,
-        )
+        Z, eta, y = take_rows(self.Z, rows), self.eta[rows], self.y[rows]
+        return replace(self, Z=Z, eta=eta, y=y, weight=self.weight[rows])
+
+    def through(self, a: Array) -> tuple[Array, Array]:
+        """``H^-1 Z^T a`` of shape (r, t), and ``a - C G a``."""
+        through = (self.inverse @ pull(self.Z, a).reshape(-1)).reshape(-1, a.shape[1])
+        return through, a - apply_blocks(self.curvature, predict(self.Z, through))
 
 
 @record
@@ -162,9 +162,8 @@ def leave_out_single(at: Features, outer: Loss) -> LeftOut:
     phi, rho = np.where(short, f / D, f), np.where(short, r / D, 0.0)
     Q = (ZS * (phi * rho)[:, None]).T @ ZS
     bend = np.where(short, h * phi * delta, 0.0) - np.einsum("ij,ij->i", Z @ Q, Z)
-    a = phi + at.third(bend[:, None], np.ones_like(eta))[:, 0]
-    through = at.inverse @ (Z.T @ a)
-    row_grad = a - c * (Z @ through)
+    a = phi[:, None] + at.third(bend[:, None], np.ones_like(eta))
+    through, row_grad = at.through(a)
     # N^T Z = Z H^-1 P with P the diagonal of the penalty, for any Z.
     inside = ((phi * rho) @ ZS**2)[:, None]
 
@@ -181,9 +180,7 @@ def leave_out_single(at: Features, outer: Loss) -> LeftOut:
         XN = turned(X)
         return np.asarray(XN * (slope * u + bow * XN))
 
-    return LeftOut(
-        value, row_grad[:, None], square, through[:, None], inside, eta, jacobian
-    )
+    return LeftOut(value, row_grad, square, through, inside, eta, jacobian)
 
 
 # Matrices of the classes, one for each row, are made in blocks of this size.
@@ -197,9 +194,7 @@ def leave_out_coupled(at: Features, outer: Loss) -> LeftOut:
     all_of = _Part.joined(parts)
     # Sphi and Srho have n r t numbers each, Q the size of the Hessian.
     Q = all_of.Sphi.reshape(n, -1).T @ all_of.Srho.reshape(n, -1)
-    a = all_of.a - contracted(at, Q)
-    through = (at.inverse @ pull(at.Z, a).reshape(-1)).reshape(r, t)
-    row_grad = a - apply_blocks(at.curvature, predict(at.Z, through))
+    through, row_grad = at.through(all_of.a - contracted(at, Q))
     inside = np.einsum("ijc,ijc->jc", all_of.Sphi, all_of.Srho)
 
     def square(X: Array) -> Array:

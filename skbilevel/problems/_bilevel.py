@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from skbilevel.problems._design import Design
 from skbilevel.problems._hyperpenalties import Hyperpenalty
 from skbilevel.problems._losses import Loss
 from skbilevel.problems._parametrizations import Parametrization
-from skbilevel.problems._rows_datafit import RowsDataFit
+from skbilevel.problems._rows_datafit import RowsDataFit, share_rows
 from skbilevel.problems._sweep import Sweep
 
 # A stack of copied Gram matrices pays only while the copies are small.
@@ -271,17 +272,12 @@ def _stack(fits: Sequence[DataFit]) -> DataFit | None:
     if len(quadratic) == len(fits):
         small = sum(fit.gram.nbytes for fit in quadratic) <= _STACK_BYTES
         return QuadraticDataFit.stack(quadratic) if small else None
-    rows = [fit for fit in fits if isinstance(fit, RowsDataFit)]
     # Newton's method needs another number of steps in every task.
-    if len(rows) < len(fits) or "quadratic" not in rows[0].provides:
+    if not share_rows(fits) or "quadratic" not in fits[0].provides:
         return None
-    first = rows[0]
-    shared = all(
-        fit.design is first.design and fit.y is first.y and fit.loss == first.loss
-        for fit in rows
-    )
-    swept = {fit.sweep is None for fit in rows}
-    return RowsDataFit.stack(rows) if shared and len(swept) == 1 else None
+    rows = [fit for fit in fits if isinstance(fit, RowsDataFit)]
+    same = all(fit.y is rows[0].y for fit in rows)
+    return RowsDataFit.stack(rows) if same else None
 
 
 def quadratic_task(
@@ -365,7 +361,7 @@ class GLMTasks:
         """Number of unpenalized columns."""
         return int(self.free.shape[1])
 
-    @property
+    @cached_property
     def fit(self) -> RowsDataFit:
         """All rows; the first coefficients are those of the unpenalized columns."""
         design = Headed(self.design, self.free)

@@ -14,7 +14,7 @@ from skbilevel.problems._design import BLOCK_BYTES, Design
 
 
 @dataclass(frozen=True)
-class Centered:
+class Centered(Design):
     """``(X - 1 mean^T) / scale`` without forming it.
 
     Parameters
@@ -34,11 +34,6 @@ class Centered:
         """Rows and columns."""
         return self.base.shape
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the stored numbers."""
-        return self.base.dtype
-
     def matvec(self, W: Array) -> Array:
         """``X (W / scale) - 1 (mean / scale . W)``."""
         W = W / self.scale[:, None]
@@ -49,15 +44,10 @@ class Centered:
         out = self.base.rmatvec(R) - self.mean[:, None] * R.sum(axis=0)
         return np.asarray(out / self.scale[:, None])
 
-    def column_sums(self, s: Array) -> Array:
-        """``sum_i s_i x_ij`` of the centred columns."""
-        total = s.sum(axis=0)
-        mean, scale = self._columns(s.ndim)
-        return np.asarray((self.base.column_sums(s) - mean * total) / scale)
-
     def column_squares(self, s: Array) -> Array:
         """``sum_i s_i x_ij^2`` of the centred columns."""
-        mean, scale = self._columns(s.ndim)
+        shape = (-1, *[1] * (s.ndim - 1))
+        mean, scale = self.mean.reshape(shape), self.scale.reshape(shape)
         first, total = self.base.column_sums(s), s.sum(axis=0)
         second = self.base.column_squares(s) - 2 * mean * first + mean**2 * total
         return np.asarray(np.maximum(second, 0.0) / scale**2)
@@ -89,14 +79,9 @@ class Centered:
         out = self.base.kernel(u) - cross - cross.T
         return np.asarray(out + (u * self.mean) @ self.mean)
 
-    def _columns(self, ndim: int) -> tuple[Array, Array]:
-        if ndim == 1:
-            return self.mean, self.scale
-        return self.mean[:, None], self.scale[:, None]
-
 
 @dataclass(frozen=True)
-class Headed:
+class Headed(Design):
     """``[E, X]``, never copied side by side as a whole.
 
     Losses whose curvature varies keep their unpenalized columns among the others: the
@@ -124,11 +109,6 @@ class Headed:
         n, p = self.base.shape
         return n, self.n_free + p
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the stored numbers of the penalized columns."""
-        return self.base.dtype
-
     def matvec(self, W: Array) -> Array:
         """``E W_free + X W``."""
         m = self.n_free
@@ -139,10 +119,6 @@ class Headed:
         """The transpose of `matvec`."""
         out = self.base.rmatvec(R)
         return np.concatenate([(self.free.T @ R).astype(out.dtype, copy=False), out])
-
-    def column_sums(self, s: Array) -> Array:
-        """``sum_i s_i x_ij``."""
-        return np.concatenate([self.free.T @ s, self.base.column_sums(s)])
 
     def column_squares(self, s: Array) -> Array:
         """``sum_i s_i x_ij^2``."""

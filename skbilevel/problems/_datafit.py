@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -125,15 +125,19 @@ class QuadraticDataFit:
         """The oracles at ``W``."""
         return QuadraticPoint(self, W)
 
+    @property
+    def _sums(self) -> tuple[Array, Array, Array, Array]:
+        return self.gram, self.cross, self.yy, np.asarray(self.weight_sum, dtype=float)
+
     @staticmethod
     def stack(fits: Sequence[QuadraticDataFit]) -> QuadraticDataFit:
         """One stack of several data fits, copied side by side."""
-        return QuadraticDataFit(
-            np.stack([fit.gram for fit in fits]),
-            np.stack([fit.cross for fit in fits]),
-            np.stack([fit.yy for fit in fits]),
-            np.stack([np.asarray(fit.weight_sum, dtype=float) for fit in fits]),
-        )
+        sums = zip(*(fit._sums for fit in fits), strict=True)
+        return QuadraticDataFit(*(np.stack(each) for each in sums))
+
+    def take(self, index: Any) -> QuadraticDataFit:
+        """Some of a stack, as views; a stack of one at ``None``."""
+        return QuadraticDataFit(*(each[index] for each in self._sums))
 
 
 @record

@@ -53,6 +53,11 @@ def inverse_of_factor(L: Array, out: Array | None = None) -> Array:
     return np.asarray(out)
 
 
+def inverse_of_lower(L: Array) -> Array:
+    """Inverse of a lower factor, above whose diagonal other numbers stand."""
+    return np.tril(lapack.dtrtri(L, lower=1)[0]) if L.size else np.zeros(L.shape)
+
+
 def solve_spd(K: Array, b: Array) -> Array:
     """Solutions of a stack of systems (m, p, p), which are overwritten."""
     if K.shape[-1] < _LOOP_FROM:

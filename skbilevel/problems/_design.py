@@ -27,10 +27,6 @@ class Design(Protocol):
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the stored numbers."""
-
     def matvec(self, W: Array) -> Array:
         """``X W`` for W of shape (p, c)."""
 
@@ -39,6 +35,8 @@ class Design(Protocol):
 
     def column_sums(self, s: Array) -> Array:
         """``sum_i s_i x_ij`` for s of shape (n,) or (n, c)."""
+        out = self.rmatvec(s.reshape(len(s), -1))
+        return out.reshape(-1, *s.shape[1:])
 
     def column_squares(self, s: Array) -> Array:
         """``sum_i s_i x_ij^2`` for s of shape (n,) or (n, c)."""
@@ -81,7 +79,7 @@ def as_design(X: Any) -> Design:
 
 
 @dataclass(frozen=True)
-class DenseDesign:
+class DenseDesign(Design):
     """An array in any memory order, possibly float32, read-only or a memmap.
 
     Or a `DeviceArray`, which sees to blocks and precision itself.
@@ -93,12 +91,6 @@ class DenseDesign:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.X.shape[0], self.X.shape[1]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the stored numbers."""
-        dtype: np.dtype[Any] = self.X.dtype
-        return dtype
 
     @property
     def _direct(self) -> bool:
@@ -123,11 +115,6 @@ class DenseDesign:
             out += block.T @ R[rows]
         return out
 
-    def column_sums(self, s: Array) -> Array:
-        """``sum_i s_i x_ij``."""
-        out = self.rmatvec(s[:, None] if s.ndim == 1 else s)
-        return out[:, 0] if s.ndim == 1 else out
-
     def column_squares(self, s: Array) -> Array:
         """``sum_i s_i x_ij^2``."""
         out = np.zeros((self.shape[1], *s.shape[1:]))
@@ -145,47 +132,42 @@ class DenseDesign:
     ) -> Iterator[tuple[Array, Array]]:
         """Row numbers and float64 rows, a few at a time."""
         rows = np.arange(self.shape[0]) if rows is None else rows
-        step = max(1, max_bytes // (8 * max(self.shape[1], 1)))
-        for start in range(0, len(rows), step):
-            index = rows[start : start + step]
-            yield index, np.asarray(self.X[index], dtype=np.float64)
+        for part in _slices(len(rows), self.shape[1], max_bytes):
+            yield rows[part], np.asarray(self.X[rows[part]], dtype=np.float64)
 
     def iter_columns(
         self, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[slice, Array]]:
         """Column slices and float64 columns, a few at a time."""
-        for index in self._column_slices(max_bytes):
-            yield index, np.asarray(self.X[:, index], dtype=np.float64)
-
-    def _column_slices(self, max_bytes: int) -> Iterator[slice]:
         n, p = self.shape
-        step = max(1, max_bytes // (8 * max(n, 1)))
-        return (slice(k, min(k + step, p)) for k in range(0, p, step))
+        for index in _slices(p, n, max_bytes):
+            yield index, np.asarray(self.X[:, index], dtype=np.float64)
 
     def kernel(self, v: Array) -> Array:
         """``X diag(v) X^T``."""
-        n = self.shape[0]
-        total = np.zeros((n, n))
-        root = np.sqrt(v)
-        for index in self._column_slices(BLOCK_BYTES):
+        n, p = self.shape
+        total, root = np.zeros((n, n)), np.sqrt(v)
+        for index in _slices(p, n, BLOCK_BYTES):
             scaled = in_double(self.X[:, index]) * root[index]
             total += scaled @ scaled.T
         return total
 
     def _row_slices(self, max_bytes: int) -> Iterator[tuple[slice, Any]]:
-        n, p = self.shape
-        step = max(1, max_bytes // (8 * max(p, 1)))
-        for start in range(0, n, step):
-            rows = slice(start, min(start + step, n))
+        for rows in _slices(*self.shape, max_bytes):
             yield rows, in_double(self.X[rows])
 
 
+def _slices(n: int, width: int, max_bytes: int) -> Iterator[slice]:
+    """Slices of n rows or columns, each of so many float64 numbers."""
+    step = max(1, max_bytes // (8 * max(width, 1)))
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+
 @dataclass(frozen=True)
-class SparseDesign:
+class SparseDesign(Design):
     """A CSC array of float64 values and its transpose, which shares its memory."""
 
     X: sparse.csc_array
-    stored: np.dtype[Any]
 
     @classmethod
     def of(cls, X: Any) -> SparseDesign:
@@ -194,18 +176,12 @@ class SparseDesign:
         Values are converted once: a product of float32 values with float64 vectors
         would convert all of them in every product.
         """
-        stored = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-        return cls(canonical(sparse.csc_array(X, dtype=np.float64)), stored)
+        return cls(canonical(sparse.csc_array(X, dtype=np.float64)))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return int(self.X.shape[0]), int(self.X.shape[1])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the matrix that was given."""
-        return self.stored
 
     def matvec(self, W: Array) -> Array:
         """``X W``."""
@@ -218,10 +194,6 @@ class SparseDesign:
         if R.shape[1] == 1:
             return np.asarray(self.X.T @ R[:, 0])[:, None]
         return np.asarray(self.X.T @ R)
-
-    def column_sums(self, s: Array) -> Array:
-        """``sum_i s_i x_ij``."""
-        return np.asarray(self.X.T @ s)
 
     def column_squares(self, s: Array) -> Array:
         """``sum_i s_i x_ij^2``."""
@@ -239,20 +211,16 @@ class SparseDesign:
         """Row numbers and dense rows, a few at a time."""
         n, p = self.shape
         rows = np.arange(n) if rows is None else rows
-        step = max(1, max_bytes // (8 * max(p, 1)))
         source = sparse.csr_array(self.X)
-        for start in range(0, len(rows), step):
-            index = rows[start : start + step]
-            yield index, source[index].toarray()
+        for part in _slices(len(rows), p, max_bytes):
+            yield rows[part], source[rows[part]].toarray()
 
     def iter_columns(
         self, max_bytes: int = BLOCK_BYTES
     ) -> Iterator[tuple[slice, Array]]:
         """Column slices and dense columns, a few at a time."""
         n, p = self.shape
-        step = max(1, max_bytes // (8 * max(n, 1)))
-        for start in range(0, p, step):
-            index = slice(start, min(start + step, p))
+        for index in _slices(p, n, max_bytes):
             yield index, self.X[:, index].toarray()
 
     def kernel(self, v: Array) -> Array:
@@ -279,7 +247,7 @@ class SingleDesign(SparseDesign):
         data = X.data.astype(np.float32)
         single = sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
         squares = sparse.csc_array((data**2, X.indices, X.indptr), shape=X.shape)
-        return cls(single, np.dtype(np.float32), squares)
+        return cls(single, squares)
 
     def matvec(self, W: Array) -> Array:
         """``X W`` in float32."""

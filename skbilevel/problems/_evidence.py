@@ -30,13 +30,14 @@ from scipy import linalg, sparse
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import CriterionPoint
+from skbilevel.problems._datafit import QuadraticDataFit
 from skbilevel.problems._dense_spd import (
     diagonal_of,
     inverse_and_logdet,
+    inverse_of_lower,
     preconditioned,
 )
-from skbilevel.problems._kernel import KernelRows, dual_factor
-from skbilevel.problems._moments import Swept
+from skbilevel.problems._kernel import KernelSet
 from skbilevel.problems._resampled import LeastSquaresModel
 
 # Where features explain the target exactly the evidence has no maximum: a share of
@@ -74,7 +75,7 @@ class MomentEvidence:
 
     Parameters
     ----------
-    train : Swept
+    train : QuadraticDataFit
         Moments of the training sets.
     noise : float or None
         Noise variance, None where it is not known.
@@ -84,14 +85,14 @@ class MomentEvidence:
         Number m of unpenalized columns, the constant one among them.
     """
 
-    train: Swept
+    train: QuadraticDataFit
     noise: float | None = None
     unit: Array | None = None
     n_free: int = 1
 
     def at(self, log_v: Array) -> LeastSquaresModel:
         """Value, gradient and expected Hessian at ``log_v`` of shape (F, p)."""
-        n = self.train.weight if self.unit is None else self.unit
+        n = self.train.weight_sum if self.unit is None else self.unit
         d = np.exp(0.5 * log_v)
         K = preconditioned(self.train.gram, d)
         inverse, logdet = inverse_and_logdet(K)
@@ -139,111 +140,77 @@ class KernelEvidence:
     ``noise``, ``unit`` and ``n_free`` are those of `MomentEvidence`.
     """
 
-    rows: KernelRows
-    train: Array
+    train: KernelSet
     noise: float | None = None
     unit: float | None = None
     n_free: int = 1
 
-    def value_grad_curvature(self, log_v: Array) -> tuple[float, Array, Array]:
-        """Value, gradient and the diagonal of the expected Hessian."""
-        rows, train = self.rows, self.train
-        v = np.exp(log_v)
-        sweep_train, E = rows.sweep_map(train), rows.free[train]
-        root = rows.root_weight[train]
-        factor, logdet = self._factor(v)
-        y = root[:, None] * (rows.y[train] - E @ (sweep_train @ rows.y[train]))
+    def point(self, v: Array) -> EvidencePoint:
+        """All that is known at variances (p,)."""
+        y = self.train.y
+        factor, logdet = self.train.factor(self.train.rows.kernel(v))
         a = linalg.cho_solve(factor, y, check_finite=False)
         Q = (y * a).sum(axis=0) + _NOISE_FLOOR * (y * y).sum(axis=0) + _TINY
         n = self._unit
         misfit, scale = _misfit(Q, np.asarray(n), self.noise, self.n_free)
         value = (misfit.mean() + logdet) / n
-        square, pulled = self._pulled(factor[0], a)
+        square, pulled = np.empty(len(v)), np.empty((len(v), a.shape[1]))
+        for index, white, own in self._whitened(factor[0], a):
+            square[index], pulled[index] = np.einsum("ij,ij->j", white, white), own
         leverage = v * square
         grad = (leverage - v * (pulled**2 * scale).mean(axis=1)) / n
-        return float(value), grad, leverage**2 / n
+        hessian = partial(self._expected_hessian, factor[0], v)
+        return EvidencePoint(float(value), grad, leverage**2 / n, hessian)
 
-    def point(self, v: Array) -> EvidencePoint:
-        """All that is known at variances (p,)."""
-        value, grad, diagonal = self.value_grad_curvature(np.log(v))
-        hessian = partial(self._expected_hessian, v)
-        return EvidencePoint(value, grad, diagonal, hessian)
-
-    def _expected_hessian(self, v: Array, moved: Array) -> Array | None:
+    def _expected_hessian(self, L: Array, v: Array, moved: Array) -> Array | None:
         """Expected Hessian (g, g) along ``moved``; None where it is large."""
         D = v[:, None] * moved
-        n = len(self.train)
+        n = len(self.train.index)
         if D.shape[1] * n * n > _HESSIAN_ENTRIES:
             return None
         parts = np.zeros((D.shape[1], n, n))
-        for index, white in self._whitened(self._factor(v)[0][0]):
+        for index, white, _ in self._whitened(L, np.empty((n, 0))):
             for part, column in zip(parts, D[index].T, strict=True):
                 part += (white * column) @ white.T
         return np.tensordot(parts, parts, ((1, 2), (1, 2))) / self._unit
 
-    def _whitened(self, L: Array) -> Iterator[tuple[slice, Array]]:
-        """Blocks of ``L^-1 X``; a dense X is one block."""
+    def _whitened(self, L: Array, a: Array) -> Iterator[tuple[slice, Array, Array]]:
+        """Blocks of ``L^-1 X`` and ``X^T a`` of swept, weighted columns."""
+        train, inverse = self.train, np.asfortranarray(inverse_of_lower(L))
         if self._swept is None:
-            inverse = linalg.lapack.dtrtri(L, lower=1)[0]
-            none = np.empty((len(L), 0))
-            for index, block in self._pull_blocks(inverse, none):
-                yield index, block.T
+            both = np.hstack([inverse.T, a])
+            full = np.zeros((train.rows.rows.n_rows, both.shape[1]))
+            full[train.index] = train.root[:, None] * both
+            train.lift(full)
+            for index, pulled in train.rows.pull_blocks(full):
+                yield index, pulled[:, : len(L)].T, pulled[:, len(L) :]
             return
-        white = linalg.solve_triangular(L, self._swept, lower=True, check_finite=False)
-        yield slice(None), white
-
-    @property
-    def _unit(self) -> float:
-        """What the evidence is divided by."""
-        return self.rows.weight_of(self.train) if self.unit is None else self.unit
-
-    def _factor(self, v: Array) -> tuple[tuple[Array, bool], float]:
-        """Cholesky factor and log determinant of ``C``."""
-        rows, train = self.rows, self.train
-        kernel, E = rows.kernel(v)[np.ix_(train, train)], rows.free[train]
-        centered = rows.center(kernel, E, rows.sweep_map(train), E)
-        return dual_factor(centered, rows.root_weight[train])
-
-    def _pulled(self, L: Array, a: Array) -> tuple[Array, Array]:
-        """``diag(X^T C^-1 X)`` and ``X^T a`` of swept, weighted columns."""
-        square = np.empty(self.rows.rows.n_penalized)
-        inverse, _ = linalg.lapack.dtrtri(L, lower=1)
-        if self._swept is None:
-            pulled = np.empty((len(square), a.shape[1]))
-            for index, block in self._pull_blocks(inverse, a):
-                square[index] = (block[:, : len(inverse)] ** 2).sum(axis=1)
-                pulled[index] = block[:, len(inverse) :]
-            return square, pulled
-        for start in range(0, len(square), _COLUMNS):
+        for start in range(0, self._swept.shape[1], _COLUMNS):
             index = slice(start, start + _COLUMNS)
-            block = np.array(self._swept[:, index].T, order="F")
+            X = self._swept[:, index]
+            block = np.array(X.T, order="F")
             # A triangular product takes half the time of a full one.
             white = linalg.blas.dtrmm(
                 1.0, inverse, block, side=1, lower=1, trans_a=1, overwrite_b=1
             )
-            square[index] = np.einsum("ij,ij->j", white.T, white.T)
-        return square, self._swept.T @ a
+            yield index, white.T, X.T @ a
 
-    def _pull_blocks(self, inverse: Array, a: Array) -> Iterator[tuple[slice, Array]]:
-        """Blocks of ``X^T [L^-T, a]`` where columns are sparse and stay so."""
-        rows, train = self.rows, self.train
-        m = len(train)
-        sweep = rows.root_weight[train][:, None] * (
-            np.eye(m) - rows.free[train] @ rows.sweep_map(train)
-        )
-        full = np.zeros((rows.rows.n_rows, m + a.shape[1]))
-        full[train] = sweep.T @ np.hstack([np.tril(inverse).T, a])
-        yield from rows.pull_blocks(full)
+    @property
+    def _unit(self) -> float:
+        """What the evidence is divided by."""
+        if self.unit is not None:
+            return self.unit
+        return self.train.rows.weight_of(self.train.index)
 
     @cached_property
     def _swept(self) -> Array | None:
         """Training rows of dense columns, swept and weighted, metric included."""
-        rows, train = self.rows, self.train
-        if sparse.issparse(rows.X):
+        train = self.train
+        if sparse.issparse(train.rows.X):
             return None
-        X = rows.X[train] * rows.metric
-        X -= rows.free[train] @ (rows.sweep_map(train) @ X)
-        X *= rows.root_weight[train][:, None]
+        X = train.rows.X[train.index] * train.rows.metric
+        X -= train.free @ (train.sweep @ X)
+        X *= train.root[:, None]
         return np.asarray(X)
 
 
@@ -281,16 +248,6 @@ class EvidenceVariance:
         """Number of variances."""
         return len(self.square)
 
-    def _positive(self, v: Array) -> Array:
-        """Variances that have a logarithm; the smallest ones act as zeros."""
-        least = _ZERO / np.where(self.square > 0, self.square, 1.0)
-        return np.asarray(np.maximum(v, least))
-
-    @property
-    def _power(self) -> float:
-        """What the evidence is raised to, so that its value is that of a noise."""
-        return self.weight / max(self.weight - self.n_free, 1.0)
-
     def at(self, v: Array) -> CriterionPoint:
         """Value, gradient, and a curvature with the expected Hessian of ``F``.
 
@@ -298,8 +255,10 @@ class EvidenceVariance:
         the Hessian. Where a kernel form would need much memory for all of it, its
         diagonal takes its place.
         """
-        v = self._positive(v)
-        power = self._power
+        # Variances that have a logarithm; the smallest ones act as zeros.
+        v = np.maximum(v, _ZERO / np.where(self.square > 0, self.square, 1.0))
+        # What makes the value that of a noise.
+        power = self.weight / max(self.weight - self.n_free, 1.0)
         point = self.evidence.point(v)
         value = 0.5 * self.n_targets * float(np.exp(power * point.value))
         grad, diagonal = power * point.grad, power * point.diagonal

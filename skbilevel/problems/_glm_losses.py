@@ -16,14 +16,16 @@ import numpy as np
 from scipy import special
 
 from skbilevel._typing import Array
-from skbilevel.problems._losses import HALF_EVENT, BilinearMap, LinearMap, LossFacts
+from skbilevel.problems._losses import (
+    HALF_EVENT,
+    BilinearMap,
+    LinearMap,
+    Loss,
+    LossFacts,
+)
 
 # Beyond this, exp overflows in double precision.
 _EXP_LIMIT = 700.0
-
-
-def _times(h: Array) -> LinearMap:
-    return lambda D: h * D
 
 
 def _times_both(k: Array) -> BilinearMap:
@@ -45,8 +47,47 @@ def _exp(eta: Array) -> Array:
     return np.exp(np.minimum(eta, _EXP_LIMIT))
 
 
+class _SingleLoss(LossFacts, Loss):
+    """A loss of which no target is coupled with another."""
+
+    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
+        """Multiplication by the curvature."""
+        h = self.curvature(eta, y)
+        return lambda D: h * D
+
+
+class _PowerLoss(_SingleLoss):
+    """Half a deviance with a log link and the variance ``mu^power``."""
+
+    power: float
+
+    def _means(self, eta: Array) -> tuple[float, float, Array | float, Array | float]:
+        """``1 - r`` and ``2 - r`` for a power r, and these powers of the mean."""
+        a, b = 1.0 - self.power, 2.0 - self.power
+        return a, b, _exp(a * eta) if a else 1.0, _exp(b * eta) if b else 1.0
+
+    def grad(self, eta: Array, y: Array) -> Array:
+        """``mu^(2 - r) - y mu^(1 - r)``."""
+        _, _, low, high = self._means(eta)
+        return high - y * low
+
+    def curvature(self, eta: Array, y: Array) -> Array:
+        """``(2 - r) mu^(2 - r) - (1 - r) y mu^(1 - r)``."""
+        a, b, low, high = self._means(eta)
+        return b * high - a * y * low
+
+    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
+        """Multiplication by ``(2 - r)^2 mu^(2 - r) - (1 - r)^2 y mu^(1 - r)``."""
+        a, b, low, high = self._means(eta)
+        return _times_both(b**2 * high - a**2 * y * low)
+
+    def mean(self, eta: Array) -> Array:
+        """``exp(eta)``."""
+        return _exp(eta)
+
+
 @dataclass(frozen=True)
-class LogisticLoss(LossFacts):
+class LogisticLoss(_SingleLoss):
     """``log(1 + exp(eta)) - y eta`` for y in [0, 1] (1 is the second class)."""
 
     curvature_bound: ClassVar[float | None] = 0.25
@@ -81,10 +122,6 @@ class LogisticLoss(LossFacts):
         # 1 - expit(eta) would lose digits.
         tail = np.exp(-np.abs(eta))
         return tail / (1.0 + tail) ** 2
-
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """Multiplication by the curvature."""
-        return _times(self.curvature(eta, y))
 
     def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
         """Multiplication by ``p (1 - p) (1 - 2 p)``."""
@@ -173,67 +210,30 @@ class SoftmaxLoss(LossFacts):
 
 
 @dataclass(frozen=True)
-class PoissonLoss(LossFacts):
+class PoissonLoss(_PowerLoss):
     """Half Poisson deviance ``y log(y / mu) - y + mu`` with ``mu = exp(eta)``."""
 
+    power = 1.0
     has_events: ClassVar[bool] = True
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
         return special.xlogy(y, y) - y - y * eta + _exp(eta)
 
-    def grad(self, eta: Array, y: Array) -> Array:
-        """Mean minus target."""
-        return _exp(eta) - y
-
-    def curvature(self, eta: Array, y: Array) -> Array:
-        """The mean."""
-        return _exp(eta)
-
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """Multiplication by the curvature."""
-        return _times(self.curvature(eta, y))
-
-    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
-        """Multiplication by the mean."""
-        return _times_both(_exp(eta))
-
-    def mean(self, eta: Array) -> Array:
-        """``exp(eta)``."""
-        return _exp(eta)
-
 
 @dataclass(frozen=True)
-class GammaLoss(LossFacts):
+class GammaLoss(_PowerLoss):
     """Half Gamma deviance ``log(mu / y) + y / mu - 1``, ``mu = exp(eta)``, y > 0."""
+
+    power = 2.0
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
         return eta - np.log(y) + y * _exp(-eta) - 1.0
 
-    def grad(self, eta: Array, y: Array) -> Array:
-        """``1 - y / mu``."""
-        return 1.0 - y * _exp(-eta)
-
-    def curvature(self, eta: Array, y: Array) -> Array:
-        """``y / mu``."""
-        return y * _exp(-eta)
-
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """Multiplication by the curvature."""
-        return _times(self.curvature(eta, y))
-
-    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
-        """Multiplication by ``-y / mu``."""
-        return _times_both(-y * _exp(-eta))
-
-    def mean(self, eta: Array) -> Array:
-        """``exp(eta)``."""
-        return _exp(eta)
-
 
 @dataclass(frozen=True)
-class TweedieLoss(LossFacts):
+class TweedieLoss(_PowerLoss):
     """Half Tweedie deviance with a log link, variance ``mu^power``, 1 < power < 2.
 
     ::
@@ -254,29 +254,6 @@ class TweedieLoss(LossFacts):
 
     def value(self, eta: Array, y: Array) -> Array:
         """Half deviance."""
-        a, b = 1.0 - self.power, 2.0 - self.power
+        a, b, low, high = self._means(eta)
         constant = np.maximum(y, 0.0) ** b / (a * b)
-        return constant - y * _exp(a * eta) / a + _exp(b * eta) / b
-
-    def grad(self, eta: Array, y: Array) -> Array:
-        """``mu^(2 - r) - y mu^(1 - r)``."""
-        a, b = 1.0 - self.power, 2.0 - self.power
-        return _exp(b * eta) - y * _exp(a * eta)
-
-    def curvature(self, eta: Array, y: Array) -> Array:
-        """``(2 - r) mu^(2 - r) - (1 - r) y mu^(1 - r)``."""
-        a, b = 1.0 - self.power, 2.0 - self.power
-        return b * _exp(b * eta) - a * y * _exp(a * eta)
-
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """Multiplication by the curvature."""
-        return _times(self.curvature(eta, y))
-
-    def third_derivative(self, eta: Array, y: Array) -> BilinearMap:
-        """Multiplication by ``(2 - r)^2 mu^(2 - r) - (1 - r)^2 y mu^(1 - r)``."""
-        a, b = 1.0 - self.power, 2.0 - self.power
-        return _times_both(b**2 * _exp(b * eta) - a**2 * y * _exp(a * eta))
-
-    def mean(self, eta: Array) -> Array:
-        """``exp(eta)``."""
-        return _exp(eta)
+        return constant - y * low / a + high / b

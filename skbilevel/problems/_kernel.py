@@ -13,9 +13,10 @@ from scipy import sparse
 from skbilevel._device_array import in_double
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.problems._dense_spd import diagonal_of, factor_spd
+from skbilevel.problems._dense_spd import factor_spd, preconditioned
+from skbilevel.problems._design import Design, as_design
 from skbilevel.problems._moments import AugmentedRows, unit_metric
-from skbilevel.problems._sweep import ROUNDING, regression_map
+from skbilevel.problems._sweep import ROUNDING, Sweep
 
 # Columns that a block takes: as many as stay in the cache of a core.
 _COLUMNS = 512
@@ -33,11 +34,11 @@ class Kernels:
 
     Parameters
     ----------
-    X : ndarray, `DeviceArray` or CSC array of shape (n, p)
+    design : Design
         The rows.
     """
 
-    X: Any
+    design: Design
     _kept: dict[bytes, Array] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, v: Array) -> Array:
@@ -59,23 +60,10 @@ class Kernels:
     @cached_property
     def plain(self) -> Array:
         """``X X^T``."""
-        return self._product(None)
+        return self._product(np.ones(self.design.shape[1]))
 
-    def _product(self, v: Array | None) -> Array:
-        X = self.X
-        if sparse.issparse(X):
-            if v is not None:
-                X = sparse.csc_array(X.multiply(np.sqrt(v)[None, :]))
-            out = np.asarray((X @ X.T).toarray())
-        elif v is None:
-            out = np.asarray(X @ X.T)
-        else:
-            root = np.sqrt(v)
-            out = np.zeros((len(X), len(X)))
-            for start in range(0, len(v), _COLUMNS):
-                index = slice(start, start + _COLUMNS)
-                block = X[:, index] * root[index]
-                out += block @ block.T
+    def _product(self, v: Array) -> Array:
+        out = self.design.kernel(v)
         out.flags.writeable = False
         return out
 
@@ -116,19 +104,17 @@ class KernelRows:
             shift = rows.shift[rows.penalized]
             X = in_double(X)
             X = X - shift if shift.any() else X
-        return cls(rows, X, np.ones(rows.n_penalized), Kernels(X))
+        return cls(rows, X, np.ones(rows.n_penalized), Kernels(as_design(X)))
 
     def standardized(self, train: Array) -> KernelRows:
         """Columns scaled to unit variance over a training set."""
-        free, E = self.sweep_map(train), self.free[train]
-        s = self.rows.weight[train]
+        chosen, weight = KernelSet(self, train), self.weight_of(train)
         metric = np.empty(self.rows.n_penalized)
         for start in range(0, len(metric), _COLUMNS):
             index = slice(start, start + _COLUMNS)
             block = self.X[:, index]
             block = block.toarray() if sparse.issparse(block) else block
-            rest = block[train] - E @ (free @ block[train])
-            metric[index] = unit_metric(s @ rest**2, float(s.sum()))
+            metric[index] = unit_metric((chosen.swept(block) ** 2).sum(axis=0), weight)
         return replace(self, metric=metric)
 
     @cached_property
@@ -174,39 +160,78 @@ class KernelRows:
             index = slice(start, start + _COLUMNS)
             yield index, self.metric[index, None] * (self.X[:, index].T @ R)
 
-    def sweep_map(self, train: Array) -> Array:
-        """Matrix (n_free, n_train) that regresses a column on the free columns."""
-        E, s = self.free[train], self.rows.weight[train]
-        if E.shape[1] == 0:
-            return np.zeros((0, len(train)))
-        if E.shape[1] == 1 and self.rows.intercept:
-            total = s.sum()
-            return (s / (total if total > 0 else 1.0))[None]
-        root = np.sqrt(s)[:, None]
-        return regression_map(E * root) * root.T
 
-    def center(
-        self, block: Array, E_left: Array, sweep_train: Array, E_train: Array
-    ) -> Array:
-        """Kernel of swept rows from raw kernel columns.
+@record
+class KernelSet:
+    """A training set of `KernelRows`, whose unpenalized columns are projected out.
 
-        ``block`` is (rows, train) with the training rows first; ``E_left`` are the
-        unpenalized columns of its rows.
+    Parameters
+    ----------
+    rows : KernelRows
+        All rows.
+    index : ndarray of int
+        Those of the set.
+    """
+
+    rows: KernelRows
+    index: Array
+
+    @cached_property
+    def root(self) -> Array:
+        """Square roots of the weights of the set."""
+        return np.asarray(self.rows.root_weight[self.index])
+
+    @cached_property
+    def free(self) -> Array:
+        """Unpenalized columns of the set."""
+        return np.asarray(self.rows.free[self.index])
+
+    @cached_property
+    def sweep(self) -> Array:
+        """Matrix (n_free, len(index)) that regresses a column on the free columns."""
+        return Sweep.of(self.free, self.rows.rows.weight[self.index]).maps
+
+    @cached_property
+    def y(self) -> Array:
+        """Swept targets of the set, times the roots of the weights."""
+        return self.swept(self.rows.y)
+
+    def swept(self, values: Array, index: Array | None = None) -> Array:
+        """Values (n, ...) of all rows without what the free columns explain in the set.
+
+        Of some rows, by default the set, and times the roots of their weights.
         """
-        m = block.shape[1]
-        before = np.diagonal(block)
-        block = block - E_left @ (sweep_train @ block[:m])
-        block -= (block @ sweep_train.T) @ E_train.T
+        index = self.index if index is None else index
+        rest = values[index] - self.rows.free[index] @ (self.sweep @ values[self.index])
+        return np.asarray(self.rows.root_weight[index][:, None] * rest)
+
+    def lift(self, out: Array) -> None:
+        """The transpose of sweeping, in place, for numbers (n, ...) of all rows."""
+        out[self.index] -= self.sweep.T @ (self.rows.free.T @ out)
+
+    def center(self, kernel: Array, index: Array | None = None) -> Array:
+        """Kernel of swept rows from that of all rows.
+
+        Columns are those of the set; so are rows by default, and the first ones of
+        another ``index``.
+        """
+        index = self.index if index is None else index
+        m, block = len(self.index), np.asarray(kernel[np.ix_(index, self.index)])
+        before = np.diagonal(block).copy()
+        block -= self.rows.free[index] @ (self.sweep @ block[:m])
+        block -= (block @ self.sweep.T) @ self.free.T
         # Unpenalized columns that tell a row from all others leave rounding of it.
         explained = np.diagonal(block) <= ROUNDING * before
         block[:, explained] = 0.0
         block[:m][explained] = 0.0
-        return np.asarray(block)
+        return block
+
+    def factor(self, kernel: Array) -> tuple[tuple[Array, bool], float]:
+        """`dual_factor` of the set, from the kernel of all rows."""
+        return dual_factor(self.center(kernel), self.root)
 
 
 def dual_factor(kernel: Array, root_weight: Array) -> tuple[tuple[Array, bool], float]:
     """Cholesky factor and log determinant of ``I + sqrt(s) K sqrt(s)``."""
-    K = root_weight[:, None] * kernel * root_weight
-    diagonal_of(K)[...] += 1.0
-    factor = factor_spd(K)
+    factor = factor_spd(preconditioned(kernel, root_weight))
     return (factor, True), 2.0 * float(np.log(np.diag(factor)).sum())

@@ -36,9 +36,9 @@ from skbilevel._typing import Array
 from skbilevel.problems._bilevel import CriterionPoint
 from skbilevel.problems._datafit import QuadraticDataFit
 from skbilevel.problems._dense_spd import (
-    diagonal_of,
     factor_spd,
     inverse_of_factor,
+    preconditioned,
 )
 from skbilevel.problems._swept_rows import SweptRows
 
@@ -60,9 +60,7 @@ class _Primal:
     @classmethod
     def at(cls, moments: QuadraticDataFit, v: Array) -> _Primal:
         d = np.sqrt(v)
-        K = d[:, None] * moments.gram * d
-        diagonal_of(K)[...] += 1.0
-        inverse = inverse_of_factor(factor_spd(K))
+        inverse = inverse_of_factor(factor_spd(preconditioned(moments.gram, d)))
         omega = inverse @ (d[:, None] * moments.cross)
         W = d[:, None] * omega
         u = np.where(v[:, None] > 0, omega / _safe(d)[:, None], 0.0)
@@ -128,34 +126,36 @@ class LeaveOneOut:
         """Errors (n, t) of rows predicted from the others, times root weights."""
         rows = self.rows
         if self._use_dual:
-            M = _dual_inverse(rows, v)
-            residual = M @ rows.target
-            freedom = np.diagonal(M) - rows.free_leverage
+            _, residual, freedom = self._dual_rows(v)
             return np.asarray(residual / np.maximum(freedom, _LEAST_FREEDOM)[:, None])
-        point, out = _Primal.at(rows.moments, v), np.empty_like(rows.target)
-        d = np.sqrt(v)
-        S = d[:, None] * point.inverse * d
-        for index, X in rows.row_blocks():
-            leverage = ((X @ S) * X).sum(axis=1) + rows.free_leverage[index]
-            freedom = np.maximum(1.0 - leverage, _LEAST_FREEDOM)[:, None]
-            out[index] = (rows.target[index] - X @ point.W) / freedom
+        out = np.empty_like(rows.target)
+        for index, _, freedom, residual in self._blocks(_Primal.at(rows.moments, v)):
+            out[index] = residual / np.maximum(freedom, _LEAST_FREEDOM)[:, None]
         return out
+
+    def _blocks(
+        self, point: _Primal
+    ) -> Iterator[tuple[Array | slice, Array, Array, Array]]:
+        """Row numbers, ``B``, ``D`` and residuals, a few rows at a time."""
+        rows = self.rows
+        T = point.columns_of_T(rows.moments.gram, slice(None))
+        for index, X in rows.row_blocks():
+            B = X @ T
+            freedom = 1.0 - (B * X) @ point.v - rows.free_leverage[index]
+            yield index, B, freedom, rows.target[index] - X @ point.W
+
+    def _dual_rows(self, v: Array) -> tuple[Array, Array, Array]:
+        """``M``, residuals and ``D``."""
+        M = _dual_inverse(self.rows, v)
+        return M, M @ self.rows.target, np.diagonal(M) - self.rows.free_leverage
 
     def _primal(self, v: Array) -> CriterionPoint:
         rows = self.rows
         point = _Primal.at(rows.moments, v)
-        T = point.columns_of_T(rows.moments.gram, slice(None))
         p, t = point.W.shape
         total = float(rows.weight.sum())
-
-        def blocks() -> Iterator[tuple[Array, Array, Array, Array]]:
-            for index, X in rows.row_blocks():
-                B = X @ T
-                freedom = 1.0 - (B * X) @ v - rows.free_leverage[index]
-                yield X, B, freedom, rows.target[index] - X @ point.W
-
         value, linear, square = 0.0, np.zeros((p, t)), np.zeros(p)
-        for _, B, freedom, residual in blocks():
+        for _, B, freedom, residual in self._blocks(point):
             part = _row_terms(residual, freedom)
             value += part[0]
             linear += B.T @ part[1]
@@ -164,19 +164,15 @@ class LeaveOneOut:
 
         def curvature(D: Array) -> Array:
             out = np.zeros((D.shape[1], D.shape[1]))
-            # R is known before the rows are: T R once, and products with few columns.
-            steps = [T @ (D * point.u[:, k : k + 1]) for k in range(t)]
-            for X, B, freedom, residual in blocks():
-                images = np.stack([X @ step for step in steps])
+            for _, B, freedom, residual in self._blocks(point):
+                images = np.stack([B @ (D * u[:, None]) for u in point.u.T])
                 out += _sum_of_squares(residual, freedom, images, (B * B) @ D)
             return out / total
 
         return CriterionPoint(float(value / total), grad, curvature)
 
     def _dual(self, v: Array) -> CriterionPoint:
-        rows, M = self.rows, _dual_inverse(self.rows, v)
-        residual = M @ rows.target
-        freedom = np.diagonal(M) - rows.free_leverage
+        rows, (M, residual, freedom) = self.rows, self._dual_rows(v)
         value, ratio, square = _row_terms(residual, freedom)
         grad = np.empty(rows.n_features)
         for index, X in rows.column_blocks():

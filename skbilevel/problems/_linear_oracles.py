@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,10 +19,9 @@ from skbilevel.problems._linear_rows import (
     rows_of_level,
 )
 from skbilevel.problems._oracles import OracleProblem
-from skbilevel.problems._rows_datafit import RowsDataFit, RowsPoint
+from skbilevel.problems._rows_datafit import RowsDataFit, share_rows
 from skbilevel.problems._smoothness import data_smoothness, row_smoothness
 from skbilevel.problems._strength_tasks import StrengthTasks
-from skbilevel.problems._sweep import Sweep
 
 
 def linear_oracles(problem: BilevelProblem, theta0: Array) -> OracleProblem:
@@ -66,13 +64,13 @@ class LinearInner:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Rows, if the tasks know theirs, and what the loss has."""
+        """Rows, if the tasks share theirs, and what the loss has."""
         words: set[str] = set()
-        fits = [task.inner for task in self.strengths.tasks]
-        if all(isinstance(fit, RowsDataFit) for fit in fits):
+        fits: list[Any] = self.strengths.fits(outer=False)
+        if share_rows(fits):
             words |= {"row_batches", "row_codes", "grad_codes"}
-            if all(has_third(fit.loss) for fit in fits):  # type: ignore[attr-defined]
-                words.add("third_derivative")
+        if all(isinstance(fit, RowsDataFit) and has_third(fit.loss) for fit in fits):
+            words.add("third_derivative")
         if self._data_bound is not None:
             words |= {"smoothness", "diagonal_penalty"}
         if can_stack(self.strengths.tasks):
@@ -81,7 +79,7 @@ class LinearInner:
 
     @property
     def n_rows(self) -> int:
-        """Rows with a weight in any task; 0 where they are not known."""
+        """Rows with a weight in any task; 0 where they are not shared."""
         return self.rows.n_rows if "row_batches" in self.provides else 0
 
     @cached_property
@@ -136,20 +134,41 @@ class LinearInner:
 
 
 @record
-class LinearInnerPoint:
-    """`LinearInner` at one point; the predictions are computed once."""
+class _LevelPoint:
+    """One of the levels at one point; the predictions are computed once."""
 
     strengths: StrengthTasks
     theta: Array
     w: Array
 
-    cross_is_free = True
+    outer: ClassVar[bool]
 
     @cached_property
     def _points(self) -> list[Linearization]:
+        fits = self.strengths.fits(self.outer)
         parts = self.strengths.split(self.w)
-        tasks = self.strengths.tasks
-        return [task.inner.at(W) for task, W in zip(tasks, parts, strict=True)]
+        return [fit.at(W) for fit, W in zip(fits, parts, strict=True)]
+
+    @cached_property
+    def _shares(self) -> list[Array]:
+        return self.strengths.shares(self.outer)
+
+    def _mean_loss(self) -> float:
+        pairs = zip(self._shares, self._points, strict=True)
+        return sum(float((share * point.value).sum()) for share, point in pairs)
+
+    def _means(self, parts: list[Array]) -> Array:
+        """Sums over the rows of every task, as means side by side."""
+        pairs = zip(self._shares, parts, strict=True)
+        means = [(share[..., None, None] * part).reshape(-1) for share, part in pairs]
+        return np.concatenate(means)
+
+
+class LinearInnerPoint(_LevelPoint):
+    """`LinearInner` at one point."""
+
+    cross_is_free = True
+    outer = False
 
     @cached_property
     def _diagonal(self) -> Array:
@@ -158,12 +177,7 @@ class LinearInnerPoint:
     @cached_property
     def value(self) -> float:
         """Mean losses and penalty."""
-        weights = self.strengths.weight_sums
-        losses = [
-            float((point.value / weight[..., 0, 0]).sum())
-            for point, weight in zip(self._points, weights, strict=True)
-        ]
-        return sum(losses) + 0.5 * float(self._diagonal @ self.w**2)
+        return self._mean_loss() + 0.5 * float(self._diagonal @ self.w**2)
 
     @cached_property
     def grad(self) -> Array:
@@ -183,24 +197,9 @@ class LinearInnerPoint:
 
     def third(self, d: Array) -> float:
         """Third derivative along d."""
-        total = 0.0
-        parts = self.strengths.split(d)
-        weights = self.strengths.weight_sums
-        for point, D, weight in zip(self._points, parts, weights, strict=True):
-            assert isinstance(point, RowsPoint)
-            fit = point.fit
-            if fit.loss.constant_curvature:
-                continue
-            U = fit.push(D)
-            bilinear = fit.loss.third_derivative(point.eta, fit.target)  # type: ignore[attr-defined]
-            rows = (bilinear(U, U) * U).sum(axis=-1) * fit.weight / weight[..., 0]
-            total += float(rows.sum())
-        return total
-
-    def _means(self, parts: list[Array]) -> Array:
-        weights = self.strengths.weight_sums
-        means = [(part / w).reshape(-1) for part, w in zip(parts, weights, strict=True)]
-        return np.concatenate(means)
+        points: list[Any] = self._points
+        triples = zip(self._shares, points, self.strengths.split(d), strict=True)
+        return sum(float((share * at.third(D)).sum()) for share, at, D in triples)
 
 
 @record
@@ -211,14 +210,13 @@ class LinearOuter:
 
     @property
     def provides(self) -> frozenset[str]:
-        """Rows, if the tasks know theirs."""
-        fits = [task.outer for task in self.strengths.tasks]
-        known = all(isinstance(fit, RowsDataFit) for fit in fits)
+        """Rows, if the tasks share theirs."""
+        known = share_rows(self.strengths.fits(outer=True))
         return frozenset({"row_batches", "row_codes"} if known else ())
 
     @property
     def n_rows(self) -> int:
-        """Rows with a weight in any task; 0 where they are not known."""
+        """Rows with a weight in any task; 0 where they are not shared."""
         return self.rows.n_rows if self.provides else 0
 
     @cached_property
@@ -235,45 +233,24 @@ class LinearOuter:
         return self.rows.take(rows)
 
 
-@record
-class LinearOuterPoint:
+class LinearOuterPoint(_LevelPoint):
     """`LinearOuter` at one point."""
 
-    strengths: StrengthTasks
-    theta: Array
-    w: Array
-
-    @cached_property
-    def _points(self) -> list[Linearization]:
-        parts = self.strengths.split(self.w)
-        tasks = self.strengths.tasks
-        return [task.outer.at(W) for task, W in zip(tasks, parts, strict=True)]
+    outer = True
 
     @cached_property
     def _penalty(self) -> tuple[float, Array]:
         return self.strengths.hyperpenalty(self.theta)
 
     @cached_property
-    def _shares(self) -> list[Array]:
-        return self.strengths.outer_shares()
-
-    @cached_property
     def value(self) -> float:
         """Pooled mean loss and hyperpenalty."""
-        losses = [
-            float((share * point.value).sum())
-            for share, point in zip(self._shares, self._points, strict=True)
-        ]
-        return sum(losses) + self._penalty[0]
+        return self._mean_loss() + self._penalty[0]
 
     @cached_property
     def grad(self) -> Array:
         """Gradient in w."""
-        parts = [
-            (share[..., None, None] * point.grad).reshape(-1)
-            for share, point in zip(self._shares, self._points, strict=True)
-        ]
-        return np.concatenate(parts)
+        return self._means([point.grad for point in self._points])
 
     @property
     def grad_theta(self) -> Array:
@@ -296,8 +273,8 @@ def stacked_grad(fit: DataFit, W: Array) -> Array:
         # Leading axes of coefficients share rows, weights and targets; where all
         # are zero there is no product, and one gradient for all.
         return np.broadcast_to(fit.at(W).grad, W.shape)
-    flat = W.reshape(-1, *W.shape[-2:])
-    return _copies(fit, len(W)).at(flat).grad.reshape(W.shape)
+    copies = RowsDataFit.stack([fit] * len(W))
+    return copies.at(W.reshape(-1, *W.shape[-2:])).grad.reshape(W.shape)
 
 
 def _moments_grad(fit: QuadraticDataFit, W: Array) -> Array:
@@ -306,11 +283,3 @@ def _moments_grad(fit: QuadraticDataFit, W: Array) -> Array:
     wide = np.moveaxis(W, 0, -2)
     product = fit.gram @ wide.reshape(*wide.shape[:-2], m * t)
     return np.moveaxis(product.reshape(wide.shape), -2, 0) - fit.cross
-
-
-def _copies(fit: RowsDataFit, m: int) -> RowsDataFit:
-    """A stack of m copies of a stack; the rows themselves are shared."""
-    sweep = fit.sweep
-    if sweep is not None:
-        sweep = Sweep(sweep.free, np.concatenate([sweep.maps] * m))
-    return replace(fit, weight=np.concatenate([fit.weight] * m), sweep=sweep)

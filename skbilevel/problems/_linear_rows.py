@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from skbilevel.problems._losses import Loss
 from skbilevel.problems._row_reader import RowBlock, RowReader
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.problems._strength_tasks import StrengthTasks
-from skbilevel.problems._sweep import Sweep
 
 
 @record
@@ -88,32 +87,23 @@ class RowSet:
 
 def rows_of_level(strengths: StrengthTasks, outer: bool = False) -> RowSet:
     """The rows of all tasks at the inner or the outer level."""
-    fits: list[Any] = [task.outer if outer else task.inner for task in strengths.tasks]
-    first: RowsDataFit = fits[0]
-    n = first.design.shape[0]
-    weight = np.concatenate([fit.weight.reshape(-1, n) for fit in fits])
+    fits: list[Any] = strengths.fits(outer)
+    whole = RowsDataFit.stack(fits)
+    weight = whole.weight
     index = np.flatnonzero((weight > 0).any(axis=0))
-    sums = [np.asarray(fit.weight_sum, dtype=float) for fit in fits]
-    shares = strengths.outer_shares() if outer else [1.0 / each for each in sums]
-    share = np.concatenate([each.reshape(-1) for each in shares])
+    share = np.concatenate([each.reshape(-1) for each in strengths.shares(outer)])
     scale = (len(index) * share[:, None] * weight[:, index]).T
+    reader = RowReader(whole.design)
+    if whole.sweep is not None:
+        reader = RowReader(whole.design, whole.sweep.free, whole.free_map)
     return RowSet(
-        RowReader(first.design, _sweep_of(fits)),
+        reader,
         index,
         _targets_of(fits, index),
         np.ascontiguousarray(scale),
-        first.loss,
-        None if first.offset is None else first.offset[index][:, None, :],
+        whole.loss,
+        None if whole.offset is None else whole.offset[index][:, None, :],
     )
-
-
-def _sweep_of(fits: Sequence[RowsDataFit]) -> Sweep | None:
-    first = fits[0].sweep
-    if first is None:
-        return None
-    n = first.free.shape[0]
-    maps = [f.sweep.maps.reshape(-1, first.free.shape[1], n) for f in fits if f.sweep]
-    return Sweep(first.free, np.concatenate(maps))
 
 
 def _targets_of(fits: Sequence[RowsDataFit], index: Array) -> Array:
@@ -127,15 +117,53 @@ def _targets_of(fits: Sequence[RowsDataFit], index: Array) -> Array:
 
 
 @record
-class LinearRows:
+class _LevelRows:
+    """What both levels have; derivatives of a row's loss are K t numbers."""
+
+    strengths: StrengthTasks
+    rows: RowSet
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.rows.n_rows
+
+    def take(self, rows: Array) -> Self:
+        """The mean over some rows."""
+        return type(self)(self.strengths, self.rows.take(rows))
+
+    def shaped(self, w: Array) -> Array:
+        """Coefficients (K, p, t)."""
+        *_, p, t = self.strengths.shapes[0]
+        return w.reshape(-1, p, t)
+
+    @property
+    def n_predictions(self) -> int:
+        """K t, the number of predictions of a row."""
+        return int(self.rows.scale.shape[1] * self.rows.y.shape[-1])
+
+    def grad_codes(self, theta: Array, w: Array) -> Array:
+        """Derivatives of the losses of rows in their predictions."""
+        eta = self.rows.predict(self.shaped(w))
+        return self.rows.row_grad(eta).reshape(self.n_rows, -1)
+
+    def assemble_grad(self, codes: Array) -> Array:
+        """Mean gradient of the data fit from `grad_codes` of these rows."""
+        shape = (-1, self.rows.scale.shape[1], self.rows.y.shape[-1])
+        return self.rows.mean(codes.reshape(shape))
+
+    @property
+    def _no_slope(self) -> Array:
+        """A derivative in theta that is zero."""
+        return np.zeros(len(self.strengths.problem.bounds[0]))
+
+
+class LinearRows(_LevelRows):
     """`LinearInner` as a mean over rows; the penalty is the same for all of them.
 
     Codes of a row are the derivatives of its loss in the predictions, and their
     products with the predictions of q: 2 K t numbers.
     """
-
-    strengths: StrengthTasks
-    rows: RowSet
 
     @property
     def provides(self) -> frozenset[str]:
@@ -144,34 +172,17 @@ class LinearRows:
         third = {"third_derivative"} if has_third(self.rows.loss) else set()
         return frozenset(words | third)
 
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self.rows.n_rows
-
-    @property
-    def smoothness(self) -> Callable[[Array], Any] | None:
-        """None: see `LinearInner`."""
-        return None
-
-    def take(self, rows: Array) -> LinearRows:
-        """The mean over some rows."""
-        return LinearRows(self.strengths, self.rows.take(rows))
+    # That of all rows is known to `LinearInner`.
+    smoothness: ClassVar[None] = None
 
     def at(self, theta: Array, w: Array) -> LinearRowsPoint:
         """The oracles at (theta, w)."""
         return LinearRowsPoint(self, theta, w)
 
-    def shaped(self, w: Array) -> Array:
-        """Coefficients (K, p, t)."""
-        *_, p, t = self.strengths.shapes[0]
-        return w.reshape(-1, p, t)
-
     @property
     def n_codes(self) -> int:
         """Two for every task and target."""
-        K, t = self.rows.scale.shape[1], self.rows.y.shape[-1]
-        return int(2 * K * t)
+        return 2 * self.n_predictions
 
     def codes(self, theta: Array, w: Array, q: Array) -> Array:
         """Codes of all rows, from one product with them."""
@@ -188,18 +199,7 @@ class LinearRows:
         """Mean gradient and Hessian product of the data fit, from codes of rows."""
         K, t = self.rows.scale.shape[1], self.rows.y.shape[-1]
         both = self.rows.block.pull(codes.reshape(-1, K, 2 * t)) / self.n_rows
-        zero = np.zeros(len(self.strengths.problem.bounds[0]))
-        return both[..., :t].reshape(-1), both[..., t:].reshape(-1), zero
-
-    def grad_codes(self, theta: Array, w: Array) -> Array:
-        """The first of the codes of each task and target alone: K t numbers."""
-        eta = self.rows.predict(self.shaped(w))
-        return self.rows.row_grad(eta).reshape(self.n_rows, -1)
-
-    def assemble_grad(self, codes: Array) -> Array:
-        """Mean gradient of the data fit from `grad_codes` of these rows."""
-        K, t = self.rows.scale.shape[1], self.rows.y.shape[-1]
-        return self.rows.mean(codes.reshape(-1, K, t))
+        return both[..., :t].reshape(-1), both[..., t:].reshape(-1), self._no_slope
 
     def exact_grad(self, theta: Array, w: Array) -> Array:
         """Gradient of the penalty."""
@@ -211,19 +211,62 @@ class LinearRows:
         return d * w, d * q, self.strengths.cross(theta, w, q)
 
 
-@record
-class LinearRowsPoint:
-    """`LinearRows` at one point."""
+class OuterRows(_LevelRows):
+    """`LinearOuter` as a mean over rows; the hyperpenalty is the same for all of them.
 
-    problem: LinearRows
+    Codes of a row are the derivatives of its loss in the predictions: K t numbers.
+    """
+
+    provides = frozenset({"row_batches", "row_codes"})
+
+    def at(self, theta: Array, w: Array) -> OuterRowsPoint:
+        """The oracles at (theta, w)."""
+        return OuterRowsPoint(self, theta, w)
+
+    @property
+    def n_codes(self) -> int:
+        """One for every task and target."""
+        return self.n_predictions
+
+    def codes(self, theta: Array, w: Array, q: Array) -> Array:
+        """Codes of all rows."""
+        return self.grad_codes(theta, w)
+
+    def assemble(self, codes: Array) -> tuple[Array, ...]:
+        """Mean gradient, from codes of rows."""
+        return self.assemble_grad(codes), self._no_slope
+
+    def exact(self, theta: Array, w: Array, q: Array) -> tuple[Array, ...]:
+        """The hyperpenalty's part."""
+        return np.zeros(len(w)), self.strengths.hyperpenalty(theta)[1]
+
+
+@record
+class _LevelRowsPoint:
+    """One of the levels at one point; the predictions are computed once."""
+
+    problem: _LevelRows
     theta: Array
     w: Array
-
-    cross_is_free = True
 
     @cached_property
     def _eta(self) -> Array:
         return self.problem.rows.predict(self.problem.shaped(self.w))
+
+    def _mean_loss(self) -> float:
+        rows = self.problem.rows
+        loss = rows.loss.value(self._eta, rows.y).sum(axis=-1)
+        return float((rows.scale * loss).sum()) / rows.n_rows
+
+    def _mean_grad(self) -> Array:
+        rows = self.problem.rows
+        return rows.mean(rows.row_grad(self._eta))
+
+
+class LinearRowsPoint(_LevelRowsPoint):
+    """`LinearRows` at one point."""
+
+    cross_is_free = True
 
     @cached_property
     def _diagonal(self) -> Array:
@@ -232,16 +275,12 @@ class LinearRowsPoint:
     @cached_property
     def value(self) -> float:
         """Mean loss and penalty."""
-        rows = self.problem.rows
-        loss = rows.loss.value(self._eta, rows.y).sum(axis=-1)
-        data = float((rows.scale * loss).sum()) / rows.n_rows
-        return data + 0.5 * float(self._diagonal @ self.w**2)
+        return self._mean_loss() + 0.5 * float(self._diagonal @ self.w**2)
 
     @cached_property
     def grad(self) -> Array:
         """Gradient in w."""
-        rows = self.problem.rows
-        return np.asarray(rows.mean(rows.row_grad(self._eta)) + self._diagonal * self.w)
+        return np.asarray(self._mean_grad() + self._diagonal * self.w)
 
     def hvp(self, d: Array) -> Array:
         """Hessian times d."""
@@ -266,68 +305,8 @@ class LinearRowsPoint:
         return float(each.sum()) / rows.n_rows
 
 
-@record
-class OuterRows:
-    """`LinearOuter` as a mean over rows; the hyperpenalty is the same for all of them.
-
-    Codes of a row are the derivatives of its loss in the predictions: K t numbers.
-    """
-
-    strengths: StrengthTasks
-    rows: RowSet
-    provides = frozenset({"row_batches", "row_codes"})
-
-    @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self.rows.n_rows
-
-    def take(self, rows: Array) -> OuterRows:
-        """The mean over some rows."""
-        return OuterRows(self.strengths, self.rows.take(rows))
-
-    def at(self, theta: Array, w: Array) -> OuterRowsPoint:
-        """The oracles at (theta, w)."""
-        return OuterRowsPoint(self, theta, w)
-
-    def shaped(self, w: Array) -> Array:
-        """Coefficients (K, p, t)."""
-        *_, p, t = self.strengths.shapes[0]
-        return w.reshape(-1, p, t)
-
-    @property
-    def n_codes(self) -> int:
-        """One for every task and target."""
-        K, t = self.rows.scale.shape[1], self.rows.y.shape[-1]
-        return int(K * t)
-
-    def codes(self, theta: Array, w: Array, q: Array) -> Array:
-        """Codes of all rows."""
-        eta = self.rows.predict(self.shaped(w))
-        return self.rows.row_grad(eta).reshape(self.n_rows, -1)
-
-    def assemble(self, codes: Array) -> tuple[Array, ...]:
-        """Mean gradient, from codes of rows."""
-        K, t = self.rows.scale.shape[1], self.rows.y.shape[-1]
-        zero = np.zeros(len(self.strengths.problem.bounds[0]))
-        return self.rows.mean(codes.reshape(-1, K, t)), zero
-
-    def exact(self, theta: Array, w: Array, q: Array) -> tuple[Array, ...]:
-        """The hyperpenalty's part."""
-        return np.zeros(len(w)), self.strengths.hyperpenalty(theta)[1]
-
-
-@record
-class OuterRowsPoint:
+class OuterRowsPoint(_LevelRowsPoint):
     """`OuterRows` at one point."""
-
-    problem: OuterRows
-    theta: Array
-    w: Array
-
-    @cached_property
-    def _eta(self) -> Array:
-        return self.problem.rows.predict(self.problem.shaped(self.w))
 
     @cached_property
     def _penalty(self) -> tuple[float, Array]:
@@ -336,15 +315,12 @@ class OuterRowsPoint:
     @cached_property
     def value(self) -> float:
         """Mean loss and hyperpenalty."""
-        rows = self.problem.rows
-        loss = rows.loss.value(self._eta, rows.y).sum(axis=-1)
-        return float((rows.scale * loss).sum()) / rows.n_rows + self._penalty[0]
+        return self._mean_loss() + self._penalty[0]
 
     @cached_property
     def grad(self) -> Array:
         """Gradient in w."""
-        rows = self.problem.rows
-        return rows.mean(rows.row_grad(self._eta))
+        return self._mean_grad()
 
     @property
     def grad_theta(self) -> Array:

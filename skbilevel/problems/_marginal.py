@@ -28,21 +28,18 @@ from skbilevel._typing import Array
 from skbilevel.problems._approximate_leave_one_out import (
     Features,
     RowTerms,
-    apply_blocks,
     contracted,
     crossed,
     slices_of,
 )
-from skbilevel.problems._target_features import by_target, predict, pull
+from skbilevel.problems._target_features import by_target
 
 
 def log_determinant(at: Features, n_free: int) -> RowTerms:
     """``log det H``, without the directions that change no probability."""
     (n, r), t = at.Z.shape[-2:], at.eta.shape[1]
-    a = _bend(at)
     C, inverse = at.curvature, at.inverse
-    through = (inverse @ pull(at.Z, a).reshape(-1)).reshape(r, t)
-    row_grad = a - apply_blocks(C, predict(at.Z, through))
+    through, row_grad = at.through(_bend(at))
     inside = 1.0 - np.diagonal(inverse).reshape(r, t)
 
     def square(X: Array) -> Array:

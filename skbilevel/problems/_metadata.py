@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import qr, solve_triangular
 
 from skbilevel._typing import Array
-from skbilevel.problems._parametrizations import LOG_LIMIT, log_of, strengths
+from skbilevel.problems._parametrizations import LOG_LIMIT, Parametrization, log_of
 
 # Columns that depart from their mean by less than this share of it are constant.
 _ROUNDING = 1e-10
@@ -54,7 +54,7 @@ def metadata_transform(
 
 
 @dataclass(frozen=True)
-class MetadataStrengths:
+class MetadataStrengths(Parametrization):
     """Strengths as a function of feature metadata.
 
     ::
@@ -132,7 +132,3 @@ class MetadataStrengths:
         if not self.deviations:
             return np.asarray(beta)
         return np.concatenate([beta, log_v - self.Z @ beta])
-
-    def publish(self, theta: Array) -> Array:
-        """Strengths ``alpha``."""
-        return strengths(self.v(theta))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy import sparse
 from skbilevel._device_array import DeviceArray
 from skbilevel._records import record
 from skbilevel._typing import Array
+from skbilevel.problems._datafit import QuadraticDataFit
 from skbilevel.problems._dense_spd import diagonal_of
 from skbilevel.problems._sweep import RANK, ROUNDING
 
@@ -128,9 +129,7 @@ class AugmentedRows:
         out = np.empty((len(rows), self.width))
         out[:, : self.n_free] = self.free_block(rows)
         stop = self.n_free + self.n_penalized
-        block = self.X[rows]
-        if not self.trivial_columns:
-            block = block[:, self.penalized]
+        block = self._penalized(self.X[rows])
         np.subtract(block, self.shift[self.penalized], out=out[:, self.n_free : stop])
         out[:, stop:] = self.targets(rows)
         return out
@@ -141,11 +140,12 @@ class AugmentedRows:
         out = np.asarray(self.free_block(rows) @ coef[:m])
         out -= self.shift[self.penalized] @ coef[m:]
         for part in self._blocks(len(rows)):
-            block = self.X[rows[part]]
-            if not self.trivial_columns:
-                block = block[:, self.penalized]
-            out[part] += block @ coef[m:]
+            out[part] += self._penalized(self.X[rows[part]]) @ coef[m:]
         return out
+
+    def _penalized(self, block: Any) -> Any:
+        """The penalized columns of rows with all columns; no copy of all of them."""
+        return block if self.trivial_columns else block[:, self.penalized]
 
     def _blocks(self, n_rows: int) -> Iterator[slice]:
         step = max(256, _BLOCK_BYTES // (8 * self.width))
@@ -157,12 +157,10 @@ class AugmentedRows:
 
     def moment(self, rows: Array) -> Array:
         """``sum_i s_i z_i z_i^T`` over some rows, shape (width, width)."""
-        if sparse.issparse(self.X) or isinstance(self.X, DeviceArray):
-            return sum(
-                (self._split_moment(rows[part]) for part in self._blocks(len(rows))),
-                np.zeros((self.width, self.width)),
-            )
         total = np.zeros((self.width, self.width))
+        if sparse.issparse(self.X) or isinstance(self.X, DeviceArray):
+            parts = self._blocks(len(rows))
+            return sum((self._split_moment(rows[part]) for part in parts), total)
         root = np.sqrt(self.weight[rows])
         weighted = bool((root != 1.0).any())
         for part in self._blocks(len(rows)):
@@ -177,8 +175,9 @@ class AugmentedRows:
         root = np.sqrt(self.weight[rows])
         block = self.X[rows]
         if isinstance(block, DeviceArray):
-            block = block if self.trivial_columns else block[:, self.penalized]
-            block = (block - self.shift[self.penalized]) * root[:, None]
+            block = (self._penalized(block) - self.shift[self.penalized]) * root[
+                :, None
+            ]
         else:
             block = block[:, self.penalized].astype(np.float64)
             block = sparse.csr_array(block.multiply(root[:, None]))
@@ -241,8 +240,8 @@ class RowMoments:
         return np.stack([self.rows.moment(index) for index in sets])
 
 
-@record
-class Swept:
+@dataclass(frozen=True, eq=False)
+class Swept(QuadraticDataFit):
     """Moments after the unpenalized columns are projected out of a training set.
 
     Any number of leading batch dimensions. ``free`` maps unpenalized columns to
@@ -250,11 +249,7 @@ class Swept:
     they are collinear).
     """
 
-    gram: Array
-    cross: Array
-    yy: Array
     free: Array
-    weight: Array
 
 
 def sweep_map(moment: Array, n_free: int) -> Array:
@@ -314,7 +309,7 @@ def sweep(
     p = n_penalized
     yy = np.diagonal(rest[..., p:, p:], axis1=-2, axis2=-1)
     return Swept(
-        rest[..., :p, :p], rest[..., :p, p:], np.maximum(yy, 0.0), free, weight
+        rest[..., :p, :p], rest[..., :p, p:], np.maximum(yy, 0.0), weight, free
     )
 
 

@@ -10,6 +10,7 @@ semidefinite: that of Gauss-Newton where the loss is not convex.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import special
@@ -42,18 +43,21 @@ def _dot(a: Array, b: Array) -> Array:
 class _ClassLoss(LossFacts):
     """What binary and multiclass forms share; a subclass says how scores count."""
 
+    # What the loss of two scores counts for log odds.
+    _binary_share: ClassVar[float] = 1.0
+
     def value(self, eta: Array, y: Array) -> Array:
         """Entries whose sum over the last axis is the loss of a row."""
         if eta.shape[-1] > 1:
             return self._value(eta, y)
         both = self._value(_two(eta), _indicators(y))
-        return np.asarray(both.sum(axis=-1, keepdims=True))
+        return np.asarray(self._binary_share * both.sum(axis=-1, keepdims=True))
 
     def grad(self, eta: Array, y: Array) -> Array:
         """Derivative in ``eta``."""
         if eta.shape[-1] > 1:
             return self._grad(eta, y)
-        return _one(self._grad(_two(eta), _indicators(y)))
+        return self._binary_share * _one(self._grad(_two(eta), _indicators(y)))
 
     def curvature(self, eta: Array, y: Array) -> Array:
         """Diagonal of `second_derivative`."""
@@ -67,7 +71,7 @@ class _ClassLoss(LossFacts):
             return self._second(eta, y)
         apply = self._second(_two(eta), _indicators(y))
         # One number a row, for any number of columns of D.
-        bend = _one(apply(_two(np.ones_like(eta))))
+        bend = self._binary_share * _one(apply(_two(np.ones_like(eta))))
         return lambda D: np.asarray(bend * D)
 
     def _value(self, eta: Array, y: Array) -> Array:
@@ -84,25 +88,12 @@ class _ClassLoss(LossFacts):
 class BrierLoss(_ClassLoss):
     """``sum_c (p_c - y_c)^2`` over several classes, ``(p - y)^2`` for two.
 
-    The second derivative is that of Gauss-Newton.
+    The second derivative is that of Gauss-Newton, ``2 C C`` with
+    ``C = diag(p) - p p^T``, and half of it for log odds.
     """
 
-    def _scale(self, eta: Array) -> float:
-        # Of two classes each error counts once, as in scikit-learn.
-        return 0.5 if eta.shape[-1] == 1 else 1.0
-
-    def value(self, eta: Array, y: Array) -> Array:
-        """Entries whose sum over the last axis is the loss of a row."""
-        return np.asarray(self._scale(eta) * super().value(eta, y))
-
-    def grad(self, eta: Array, y: Array) -> Array:
-        """Derivative in ``eta``."""
-        return np.asarray(self._scale(eta) * super().grad(eta, y))
-
-    def second_derivative(self, eta: Array, y: Array) -> LinearMap:
-        """``2 C C`` with ``C = diag(p) - p p^T``, half of it for log odds."""
-        apply, scale = super().second_derivative(eta, y), self._scale(eta)
-        return lambda D: np.asarray(scale * apply(D))
+    # Of two classes each error counts once, as in scikit-learn.
+    _binary_share: ClassVar[float] = 0.5
 
     def _value(self, eta: Array, y: Array) -> Array:
         return np.asarray((special.softmax(eta, axis=-1) - y) ** 2)

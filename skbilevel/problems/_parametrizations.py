@@ -42,12 +42,14 @@ class Parametrization(Protocol):
 
     def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
         """Box of ``theta`` that keeps ``v`` in ``[v_min, v_max]``."""
+        return self.init(v_min), self.init(v_max)
 
     def init(self, v: Array | float) -> Array:
         """The ``theta`` closest to given variances."""
 
     def publish(self, theta: Array) -> Array:
         """Strengths ``alpha = 1 / v``; inf where a feature is removed."""
+        return strengths(self.v(theta))
 
 
 def strengths(v: Array) -> Array:
@@ -68,7 +70,7 @@ def _linear_then_exp_inverse(ratio: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class FeatureStrengths:
+class FeatureStrengths(Parametrization):
     """One strength for every feature.
 
     Parameters
@@ -100,23 +102,14 @@ class FeatureStrengths:
         """Derivative of the variances."""
         return np.diag(self.vjp(theta, np.ones(self.n_features)))
 
-    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
-        """Box of ``theta``."""
-        low, high = self.init(v_min), self.init(v_max)
-        return low, high
-
     def init(self, v: Array | float) -> Array:
         """``theta`` of given variances."""
         ratio = np.broadcast_to(v / np.asarray(self.v0), self.n_features)
         return _linear_then_exp_inverse(ratio)
 
-    def publish(self, theta: Array) -> Array:
-        """Strengths ``alpha``."""
-        return strengths(self.v(theta))
-
 
 @dataclass(frozen=True)
-class GroupStrengths:
+class GroupStrengths(Parametrization):
     """One strength for every label.
 
     Parameters
@@ -151,10 +144,6 @@ class GroupStrengths:
         out[np.arange(len(out)), self.labels] = slope[self.labels]
         return out
 
-    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
-        """Box of ``theta``."""
-        return self.init(v_min), self.init(v_max)
-
     def init(self, v: Array | float) -> Array:
         """``theta`` of the geometric mean of each group; zero if any is zero."""
         v = np.broadcast_to(v, self.labels.shape)
@@ -164,17 +153,13 @@ class GroupStrengths:
         mean = np.exp(log_sum / np.maximum(count, 1))
         return _linear_then_exp_inverse(mean / self.v0)
 
-    def publish(self, theta: Array) -> Array:
-        """Strengths ``alpha`` of the features."""
-        return strengths(self.v(theta))
-
     def publish_groups(self, theta: Array) -> Array:
         """Strengths ``alpha`` of the groups."""
         return strengths(self.v0 * _linear_then_exp(theta)[0])
 
 
 @dataclass(frozen=True)
-class SharedStrength:
+class SharedStrength(Parametrization):
     """The same strength for all features; ``theta = log v``."""
 
     n_features: int
@@ -196,17 +181,9 @@ class SharedStrength:
         """Derivative of the variances."""
         return self.v(theta)[:, None]
 
-    def bounds(self, v_min: float, v_max: float) -> tuple[Array, Array]:
-        """Box of ``theta``; a logarithm has no zero."""
-        return log_of(v_min).reshape(1), log_of(v_max).reshape(1)
-
     def init(self, v: Array | float) -> Array:
-        """Logarithm of the geometric mean."""
+        """Logarithm of the geometric mean; it has no zero."""
         return np.array([log_of(v).mean()])
-
-    def publish(self, theta: Array) -> Array:
-        """Strengths ``alpha``."""
-        return strengths(self.v(theta))
 
 
 def log_of(v: Array | float) -> Array:
@@ -215,7 +192,7 @@ def log_of(v: Array | float) -> Array:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class Embedded(Parametrization):
     """A parametrization of some columns; the others keep ``v = 0``.
 
     With it, unpenalized columns may stay in the design that a matrix-free solver
@@ -266,13 +243,9 @@ class Embedded:
             return self.inner.init(v)
         return self.inner.init(np.asarray(v)[self.index])
 
-    def publish(self, theta: Array) -> Array:
-        """Strengths of all columns; inf where there is none."""
-        return strengths(self.v(theta))
-
 
 @dataclass(frozen=True)
-class ByTarget:
+class ByTarget(Parametrization):
     """Strengths of its own for every target: ``v`` has shape (p, t).
 
     Parameters
@@ -313,7 +286,3 @@ class ByTarget:
     def init(self, v: Array | float) -> Array:
         """``theta`` of given variances (p, t), flat or not, or of one value."""
         return self.flat.init(np.reshape(v, -1) if np.ndim(v) else v)
-
-    def publish(self, theta: Array) -> Array:
-        """Strengths ``alpha`` (p, t)."""
-        return strengths(self.v(theta))

@@ -8,22 +8,11 @@ strengths from coefficients, ``1 / alpha_j = r_j'(w_j) / u_j``, for any penalty.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-
-
-class Penalty(Protocol):
-    """A separable convex function of coefficients."""
-
-    def value(self, w: Array) -> float:
-        """Its sum over all coefficients."""
-
-    def slope(self, w: Array) -> Array:
-        """Derivative by every coefficient, the one nearest to zero at a kink."""
 
 
 @record
@@ -37,10 +26,6 @@ class Ridge:
     """
 
     v: Array | float = 1.0
-
-    def value(self, w: Array) -> float:
-        """Its sum over all coefficients."""
-        return float(0.5 * (w * w / self.v).sum())
 
     def slope(self, w: Array) -> Array:
         """``w / v``."""
@@ -84,3 +69,7 @@ class ElasticNet:
     def of(self, columns: Array) -> ElasticNet:
         """The penalty of some columns."""
         return ElasticNet(self.v[columns], self.l1[columns])
+
+
+# A separable convex function of coefficients.
+Penalty = Ridge | ElasticNet

@@ -21,12 +21,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.problems._dense_spd import factor_spd, preconditioned
-from skbilevel.problems._kernel import KernelRows, dual_factor
+from skbilevel.problems._dense_spd import factor_spd, inverse_of_lower, preconditioned
+from skbilevel.problems._kernel import KernelRows, KernelSet
 from skbilevel.problems._moments import AugmentedRows, sweep, sweep_map
 from skbilevel.problems._sweep import RANK
 
@@ -81,7 +81,7 @@ class Covariance:
         free = sweep_map(moment, n_free)
         swept = sweep(moment, n_free, len(root), np.empty(0), free)
         L = factor_spd(preconditioned(swept.gram, root))
-        inverse = _inverse_of_lower(L)
+        inverse = inverse_of_lower(L)
         rank, free_half = _half_of_inverse(moment[:n_free, :n_free])
         df = rank + len(root) - float((inverse**2).sum())
         return cls(free_half, free, root, inverse * root, False, df)
@@ -102,25 +102,15 @@ class Covariance:
 def _from_kernel(rows: AugmentedRows, v: Array) -> Covariance:
     """From rows that are fewer than columns."""
     seen = KernelRows.of(rows)
-    every, root, E = np.arange(rows.n_rows), np.sqrt(v), seen.free
-    regress = seen.sweep_map(every)
-    kernel = seen.center(np.asarray(seen.kernel(v)), E, regress, E)
-    (L, _), _ = dual_factor(kernel, seen.root_weight)
-    inverse = _inverse_of_lower(L)
+    every, root, E = KernelSet(seen, np.arange(rows.n_rows)), np.sqrt(v), seen.free
+    (L, _), _ = every.factor(seen.kernel(v))
+    inverse = inverse_of_lower(L)
     X = seen.X.toarray() if sparse.issparse(seen.X) else np.asarray(seen.X)
-    free = np.asarray(regress @ X)
-    swept = seen.root_weight[:, None] * (X - E @ free)
+    free, swept = every.sweep @ X, every.swept(X)
     gram = (E * rows.weight[:, None]).T @ E
     rank, free_half = _half_of_inverse(gram)
-    df = rank + len(every) - float((inverse**2).sum())
+    df = rank + rows.n_rows - float((inverse**2).sum())
     return Covariance(free_half, free, root, (inverse @ swept) * v, True, df)
-
-
-def _inverse_of_lower(L: Array) -> Array:
-    """Inverse of a lower factor, above whose diagonal other numbers stand."""
-    if not L.size:
-        return np.zeros(L.shape)
-    return np.asarray(np.tril(linalg.lapack.dtrtri(L, lower=1)[0]))
 
 
 def _half_of_inverse(gram: Array) -> tuple[int, Array]:

@@ -20,6 +20,8 @@ from scipy import sparse
 
 from skbilevel._records import record
 from skbilevel._typing import Array
+from skbilevel.problems._centered import Centered
+from skbilevel.problems._design import as_design
 
 # Moves after which products are made anew, as rounding adds up.
 _REFRESH = 500
@@ -194,16 +196,14 @@ class GramColumns:
         shift: Array | None = None,
         scale: Array | None = None,
     ) -> None:
-        thin = sparse.issparse(X)
-        rows: Any = sparse.csc_array(X) if thin else np.asarray(X, dtype=float)
+        rows: Any = sparse.csc_array(X) if sparse.issparse(X) else np.asarray(X, float)
+        n, p = rows.shape
         self._X = rows
-        n, p = self._X.shape
         self._weight = np.ones(n) if weight is None else weight
-        self._shift = np.zeros(p) if shift is None else shift
         self._scale = np.ones(p) if scale is None else scale
-        squares = rows.multiply(rows) if thin else rows**2
-        raw = self._weight @ squares - self._weight.sum() * self._shift**2
-        self.diagonal = np.maximum(np.asarray(raw, dtype=float), 0.0) / self._scale**2
+        shift = np.zeros(p) if shift is None else shift
+        self._design = Centered(as_design(rows), shift, self._scale)
+        self.diagonal = self._design.column_squares(self._weight)
         self._known: dict[int, Array] = {}
 
     def column(self, i: int) -> Array:
@@ -216,14 +216,11 @@ class GramColumns:
 
     def pull(self, r: Array) -> Array:
         """``Z^T diag(weight)^(1/2) r`` of r of shape (n,), shifted to mean zero."""
-        r = self._weight * r
-        back = np.asarray(self._X.T @ r, dtype=float) - self._shift * r.sum()
-        return np.asarray(back / self._scale)
+        return self._design.rmatvec((self._weight * r)[:, None])[:, 0]
 
     def product(self, x: Array) -> Array:
         """``Z^T Z x``."""
-        x = x / self._scale
-        return self.pull(self._X @ x - self._shift @ x)
+        return self.pull(self._design.matvec(x[:, None])[:, 0])
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from scipy import linalg
 
 from skbilevel._records import record
 from skbilevel._typing import Array
+from skbilevel.problems._datafit import QuadraticDataFit
 from skbilevel.problems._dense_spd import inverse_and_logdet, preconditioned
-from skbilevel.problems._kernel import KernelRows, dual_factor
-from skbilevel.problems._moments import Swept
+from skbilevel.problems._kernel import KernelRows, KernelSet, dual_factor
 
 # From this many columns on a batch of matrices no longer fits into the cache.
 _BATCH_BELOW = 64
@@ -84,7 +84,7 @@ class MomentHalves:
 
     Parameters
     ----------
-    train, valid : Swept
+    train, valid : QuadraticDataFit
         Moments of the training and validation rows of every half.
     scale : ndarray of shape (F,)
         Divides the sums of squares.
@@ -94,21 +94,13 @@ class MomentHalves:
     Cost of one evaluation: one inverse and two products of (p, p) matrices a half.
     """
 
-    train: Swept
-    valid: Swept
+    train: QuadraticDataFit
+    valid: QuadraticDataFit
     scale: Array
 
     def only(self, h: int, share: float) -> MomentHalves:
         """One half, the loss relative to ``share`` of the scale."""
-        train, valid = (
-            Swept(
-                *(
-                    each[:, h : h + 1]
-                    for each in (m.gram, m.cross, m.yy, m.free, m.weight)
-                )
-            )
-            for m in (self.train, self.valid)
-        )
+        train, valid = (m.take(np.s_[:, h : h + 1]) for m in (self.train, self.valid))
         return MomentHalves(train, valid, share * self.scale)
 
     def at(self, log_v: Array) -> LeastSquaresModel:
@@ -124,7 +116,8 @@ class MomentHalves:
         for f in sets:
             for h in range(0, H, step):
                 part = (f, slice(h, h + step))
-                terms = _terms(self.train, self.valid, part, d[f, None])
+                pair = self.train.take(part), self.valid.take(part)
+                terms = _terms(*pair, d[f, None])
                 value[f] += terms[0]
                 grad[f] += terms[1]
                 normal[f] += terms[2]
@@ -135,19 +128,18 @@ class MomentHalves:
 
 
 def _terms(
-    train: Swept, valid: Swept, part: tuple[slice, slice], d: Array
+    train: QuadraticDataFit, valid: QuadraticDataFit, d: Array
 ) -> tuple[Array, Array, Array]:
     """Sums over some halves of ``|e|^2``, ``-J^T e`` and ``J^T J``."""
-    cross, gram_valid = valid.cross[part], valid.gram[part]
-    inverse = inverse_and_logdet(preconditioned(train.gram[part], d))[0]
-    omega = inverse @ (d[..., None] * train.cross[part])
+    inverse = inverse_and_logdet(preconditioned(train.gram, d))[0]
+    omega = inverse @ (d[..., None] * train.cross)
     w = d[..., None] * omega
-    grad_w = cross - gram_valid @ w
-    fit = (w * (cross + grad_w)).sum(axis=-2)
-    value = (valid.yy[part] - fit).sum(axis=(-1, -2))
+    grad_w = valid.cross - valid.gram @ w
+    fit = (w * (valid.cross + grad_w)).sum(axis=-2)
+    value = (valid.yy - fit).sum(axis=(-1, -2))
     pull = inverse @ (d[..., None] * grad_w)
     grad = (omega * pull).sum(axis=(1, 3))
-    inner = inverse @ (d[..., :, None] * gram_valid * d[..., None, :])
+    inner = inverse @ (d[..., :, None] * valid.gram * d[..., None, :])
     outer = omega @ np.swapaxes(omega, -1, -2)
     return value, grad, np.einsum("fhij,fhij->fij", inner @ inverse, outer)
 
@@ -174,7 +166,7 @@ class KernelHalves:
         v = np.exp(log_v[0])
         kernel = self.rows.kernel(v)
         halves = [
-            _KernelHalf.at(self.rows, kernel, v, train, valid)
+            _KernelHalf.at(KernelSet(self.rows, train), kernel, valid)
             for train, valid in self.pairs
         ]
         n, t = self.rows.rows.n_rows, self.rows.rows.n_targets
@@ -204,64 +196,38 @@ class KernelHalves:
 class _KernelHalf:
     """One half at one ``v``: factor, dual coefficients, validation residual."""
 
-    rows: KernelRows
-    train: Array
+    train: KernelSet
     valid: Array
-    sweep_train: Array
     cross: Array
     factor: tuple[Array, bool]
     dual: Array
     residual: Array
 
     @classmethod
-    def at(
-        cls, rows: KernelRows, kernel: Array, v: Array, train: Array, valid: Array
-    ) -> _KernelHalf:
-        sweep_train = rows.sweep_map(train)
-        E_train, E_valid = rows.free[train], rows.free[valid]
-        block = kernel[np.ix_(np.r_[train, valid], train)]
-        block = rows.center(block, np.vstack([E_train, E_valid]), sweep_train, E_train)
-        root = rows.root_weight[train]
-        m = len(train)
-        factor, _ = dual_factor(block[:m], root)
-        y_train = rows.y[train] - E_train @ (sweep_train @ rows.y[train])
-        y_valid = rows.y[valid] - E_valid @ (sweep_train @ rows.y[train])
-        cross = block[m:] * root
-        scaled = linalg.cho_solve(factor, root[:, None] * y_train, check_finite=False)
-        residual = rows.root_weight[valid][:, None] * (y_valid - cross @ scaled)
-        return cls(
-            rows,
-            train,
-            valid,
-            sweep_train,
-            cross,
-            factor,
-            root[:, None] * scaled,
-            residual,
-        )
+    def at(cls, train: KernelSet, kernel: Array, valid: Array) -> _KernelHalf:
+        block = train.center(kernel, np.r_[train.index, valid])
+        m, root = len(train.index), train.rows.root_weight[valid]
+        factor, _ = dual_factor(block[:m], train.root)
+        cross = root[:, None] * block[m:] * train.root
+        scaled = linalg.cho_solve(factor, train.y, check_finite=False)
+        residual = train.swept(train.rows.y, valid) - cross @ scaled
+        dual = train.root[:, None] * scaled
+        return cls(train, valid, cross, factor, dual, residual)
 
     def lift_dual(self, out: Array) -> None:
         """Row coefficients ``a`` such that ``w = v * X^T a``."""
-        a = self.dual
-        out[self.train] = a - self.sweep_train.T @ (self.rows.free[self.train].T @ a)
+        out[self.train.index] = self.dual
+        self.train.lift(out)
 
     def project(self, eta: Array) -> Array:
         """``x_V - K_VT Q x_T`` of swept rows, times the root of the weights."""
-        free, root = self.rows.free, self.rows.root_weight
-        shift = self.sweep_train @ eta[self.train]
-        eta_train = eta[self.train] - free[self.train] @ shift
-        eta_valid = eta[self.valid] - free[self.valid] @ shift
-        inner = linalg.cho_solve(
-            self.factor, root[self.train][:, None] * eta_train, check_finite=False
-        )
-        return np.asarray(root[self.valid][:, None] * (eta_valid - self.cross @ inner))
+        own = self.train.swept(eta)
+        inner = linalg.cho_solve(self.factor, own, check_finite=False)
+        return np.asarray(self.train.swept(eta, self.valid) - self.cross @ inner)
 
     def lift(self, r: Array, out: Array) -> None:
         """The transpose of `project`, written to the rows of ``out``."""
-        free, root = self.rows.free, self.rows.root_weight
-        r = root[self.valid][:, None] * r
         inner = linalg.cho_solve(self.factor, self.cross.T @ r, check_finite=False)
-        rho = -root[self.train][:, None] * inner
-        total = free[self.train].T @ rho + free[self.valid].T @ r
-        out[self.valid] = r
-        out[self.train] = rho - self.sweep_train.T @ total
+        out[self.valid] = self.train.rows.root_weight[self.valid][:, None] * r
+        out[self.train.index] = -self.train.root[:, None] * inner
+        self.train.lift(out)

@@ -12,7 +12,6 @@ from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._centered import Centered, Headed
 from skbilevel.problems._design import DenseDesign, Design, SparseDesign
-from skbilevel.problems._sweep import Sweep
 
 
 @record
@@ -26,12 +25,15 @@ class RowReader:
     ----------
     design : Design
         All rows.
-    sweep : Sweep or None
-        Elimination of unpenalized columns, maps of shape (K, m, n).
+    free : ndarray of shape (n, m) or None
+        Unpenalized columns that are eliminated.
+    shift : ndarray of shape (K, m, p) or None
+        Coefficients of the columns on them in every task.
     """
 
     design: Design
-    sweep: Sweep | None = None
+    free: Array | None = None
+    shift: Array | None = None
 
     @cached_property
     def _parts(self) -> tuple[Any, Array | None, Array | None, Array | None]:
@@ -48,13 +50,6 @@ class RowReader:
             return design.X, mean, scale, head
         return design, mean, scale, head
 
-    @cached_property
-    def shift(self) -> Array | None:
-        """``maps X`` of shape (K, m, p): what a sweep subtracts from rows."""
-        if self.sweep is None:
-            return None
-        return np.stack([self.design.rmatvec(each.T).T for each in self.sweep.maps])
-
     def read(self, rows: Array) -> RowBlock:
         """Some rows."""
         X, mean, scale, head = self._parts
@@ -67,7 +62,7 @@ class RowReader:
             mean,
             scale,
             None if head is None else head[rows],
-            None if self.sweep is None else self.sweep.free[rows],
+            None if self.free is None else self.free[rows],
             self.shift,
         )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -109,12 +110,8 @@ class RowsDataFit:
         if self.sweep is None:
             return np.asarray(squares)
         # The norm of the part of each column that the unpenalized ones explain.
-        free, S = self.sweep.free, self.weight[..., None, :]
-        side = np.swapaxes(free, -1, -2) * S
-        R = np.swapaxes(side, -1, -2)
-        moment = side @ free
-        cross = self.pull_rows(R)
-        explained = ((cross @ np.linalg.pinv(moment, hermitian=True)) * cross).sum(-1)
+        cross = self.pull_rows(self.weight[..., None] * self.sweep.free)
+        explained = (np.swapaxes(cross, -1, -2) * self.free_map).sum(axis=-2)
         return np.asarray(np.maximum(squares - explained, 0.0))
 
     def push(self, W: Array) -> Array:
@@ -155,22 +152,49 @@ class RowsDataFit:
             return np.zeros((*self.batch, 0, self.n_targets))
         return self.sweep.coef(self.y - self.push_rows(W))
 
+    @cached_property
+    def free_map(self) -> Array:
+        """Coefficients (..., m, p) of the columns on the unpenalized ones."""
+        if self.sweep is None:
+            return np.zeros((*self.batch, 0, self.n_features))
+        maps = np.swapaxes(self.sweep.maps, -1, -2)
+        return np.ascontiguousarray(np.swapaxes(self.pull_rows(maps), -1, -2))
+
+    def swept_blocks(self, rows: Array | None = None) -> Iterator[tuple[Array, Array]]:
+        """Row numbers and swept rows times the roots of their weights."""
+        for index, block in self.design.iter_blocks(rows):
+            if self.sweep is not None:
+                block = block - self.sweep.free[index] @ self.free_map
+            yield index, block * np.sqrt(self.weight[index, None])
+
     def at(self, W: Array) -> RowsPoint:
         """The oracles at ``W``."""
         return RowsPoint(self, W)
 
     @staticmethod
     def stack(fits: Sequence[RowsDataFit]) -> RowsDataFit:
-        """One stack of data fits that share design and targets."""
-        first, sweeps = fits[0], [fit.sweep for fit in fits]
-        sweep = None
-        if first.sweep is not None:
-            maps = np.stack([each.maps for each in sweeps if each is not None])
-            sweep = Sweep(first.sweep.free, maps)
-        weight = np.stack([fit.weight for fit in fits])
-        return RowsDataFit(
-            first.design, first.y, weight, sweep, first.loss, first.offset
-        )
+        """One stack of data fits, or of stacks, that share design and targets."""
+        first, sweep = fits[0], fits[0].sweep
+        n = first.design.shape[0]
+        if sweep is not None:
+            shape = (-1, *sweep.maps.shape[-2:])
+            maps = [fit.sweep.maps.reshape(shape) for fit in fits if fit.sweep]
+            sweep = Sweep(sweep.free, np.concatenate(maps))
+        weight = np.concatenate([fit.weight.reshape(-1, n) for fit in fits])
+        return replace(first, weight=weight, sweep=sweep)
+
+
+def share_rows(fits: Sequence[Any]) -> bool:
+    """Whether data fits see the same rows in the same way, but for their targets."""
+    first = fits[0]
+    return all(
+        isinstance(fit, RowsDataFit)
+        and fit.design is first.design
+        and fit.offset is first.offset
+        and fit.loss == first.loss
+        and (fit.sweep is None) == (first.sweep is None)
+        for fit in fits
+    )
 
 
 def moments_of(fit: RowsDataFit) -> QuadraticDataFit:
@@ -182,19 +206,12 @@ def moments_of(fit: RowsDataFit) -> QuadraticDataFit:
             for k, row in enumerate(weight)
         ]
         return QuadraticDataFit.stack([moments_of(part) for part in parts])
-    rows = np.flatnonzero(weight)
     p = fit.n_features
     gram, cross = np.zeros((p, p)), np.zeros((p, fit.n_targets))
-    sweep, shift = fit.sweep, None
-    if sweep is not None:
-        shift = fit.design.rmatvec(sweep.maps.T).T
-    for index, block in fit.design.iter_blocks(rows):
-        if sweep is not None:
-            block = block - sweep.free[index] @ shift
-        root = np.sqrt(weight[index])[:, None]
-        block = block * root
+    root = np.sqrt(weight)[:, None]
+    for index, block in fit.swept_blocks(np.flatnonzero(weight)):
         gram += block.T @ block
-        cross += block.T @ (root * fit.target[index])
+        cross += block.T @ (root[index] * fit.target[index])
     yy = (weight[:, None] * fit.target**2).sum(axis=0)
     return QuadraticDataFit(gram, cross, yy, fit.weight_sum)
 
@@ -249,6 +266,15 @@ class RowsPoint:
     def hvp(self, D: Array) -> Array:
         """Hessian times ``D``: one product with X and one with its transpose."""
         return self.fit.pull(self.row_hessian(self.fit.push(D)))
+
+    def third(self, D: Array) -> Array:
+        """Third derivative of the value along ``D``."""
+        if self.fit._quadratic:
+            return np.zeros(self.fit.batch)
+        loss: Any = self.fit.loss
+        U = self.fit.push(D)
+        each = (loss.third_derivative(self.eta, self.fit.target)(U, U) * U).sum(axis=-1)
+        return np.asarray((self.fit.weight * each).sum(axis=-1))
 
     def diag(self) -> Array:
         """Diagonal of the Hessian."""

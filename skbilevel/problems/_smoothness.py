@@ -58,33 +58,31 @@ def largest_eigenvalues(
     """Largest Ritz values of a stack of symmetric maps, with a small margin.
 
     ``shape`` is that of the stacked columns that ``apply`` takes, (..., p, 1).
-
-    Vectors are orthogonalized against all earlier ones; there are few of them.
     """
-    rng = np.random.default_rng(0)
-    q = rng.standard_normal(shape)
-    q /= np.linalg.norm(q, axis=-2, keepdims=True)
-    basis, alphas, betas = [q], [], []
-    steps = min(_STEPS, shape[-2])
-    for step in range(steps):
-        r = apply(basis[-1])
-        alpha = (r * basis[-1]).sum(axis=(-2, -1))
-        alphas.append(alpha)
+    start = np.random.default_rng(0).standard_normal(shape)
+    return np.asarray(_MARGIN * ritz_values(apply, start, _STEPS)[..., -1])
+
+
+def ritz_values(apply: Callable[[Array], Array], start: Array, steps: int) -> Array:
+    """Ritz values (..., s) of a stack of symmetric maps by Lanczos' method.
+
+    From columns (..., p, 1), in ascending order, after as many steps or fewer. Vectors
+    are orthogonalized against all earlier ones; there are few of them.
+    """
+    basis = start / np.linalg.norm(start, axis=-2, keepdims=True)
+    images: list[Array] = []
+    while True:
+        images.append(apply(np.ascontiguousarray(basis[..., -1:])))
+        transposed, r = np.swapaxes(basis, -1, -2), images[-1]
         for _ in range(2):
-            for known in basis:
-                r = r - known * (known * r).sum(axis=-2, keepdims=True)
-        beta = np.linalg.norm(r, axis=-2, keepdims=True)
-        if step + 1 == steps or not (beta > 1e-12 * np.abs(alpha).max()).all():
+            r = r - basis @ (transposed @ r)
+        size = np.linalg.norm(r, axis=-2, keepdims=True)
+        done = len(images) == min(steps, start.shape[-2])
+        if done or not (size > 1e-12 * np.abs(images[-1]).max()).all():
             break
-        betas.append(beta[..., 0, 0])
-        basis.append(r / beta)
-    size = len(alphas)
-    T = np.zeros((*shape[:-2], size, size))
-    for i, alpha in enumerate(alphas):
-        T[..., i, i] = alpha
-    for i, beta in enumerate(betas[: size - 1]):
-        T[..., i, i + 1] = T[..., i + 1, i] = beta
-    return np.asarray(_MARGIN * np.linalg.eigvalsh(T)[..., -1])
+        basis = np.concatenate([basis, r / size], axis=-1)
+    small = transposed @ np.concatenate(images, axis=-1)
+    return np.linalg.eigvalsh(0.5 * (small + np.swapaxes(small, -1, -2)))
 
 
 def row_smoothness(rows: RowSet) -> Array | None:

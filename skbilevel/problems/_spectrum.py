@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.problems._sweep import RANK, regression_map
+from skbilevel.problems._sweep import regression_map
 
 # Relative to the largest eigenvalue: from the mean alone to least squares.
 _SPAN = (-14.0, 22.0)
@@ -258,9 +258,4 @@ def _vertex(grid: Array, value: Array, k: int) -> tuple[float, int]:
 
 def base_leverage(free: Array) -> Array:
     """Diagonal of the hat matrix of the root-weighted unpenalized columns."""
-    if free.shape[1] == 0:
-        return np.zeros(len(free))
-    Q, R = np.linalg.qr(free)
-    if abs(np.diag(R)).min() > RANK * abs(R).max():
-        return np.asarray((Q**2).sum(axis=1))
     return np.asarray((free * regression_map(free).T).sum(axis=1))

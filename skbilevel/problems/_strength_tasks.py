@@ -11,6 +11,7 @@ import numpy as np
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import BilevelProblem, Task
+from skbilevel.problems._datafit import DataFit
 
 
 @record
@@ -65,13 +66,15 @@ class StrengthTasks:
             np.asarray(task.inner.weight_sum)[..., None, None] for task in self.tasks
         ]
 
-    def outer_shares(self) -> list[Array]:
-        """What each task's summed outer loss counts in the pooled mean.
+    def shares(self, outer: bool) -> list[Array]:
+        """What each task's summed loss counts at a level.
 
-        ::
+        Inside that is one over W_k; outside it is a share in the pooled mean, ::
 
             weight_k / (sum of weights * weight of the rows of task k)
         """
+        if not outer:
+            return [1.0 / weight[..., 0, 0] for weight in self.weight_sums]
         shares = []
         for task in self.tasks:
             rows = np.asarray(task.outer.weight_sum, dtype=float)
@@ -79,6 +82,10 @@ class StrengthTasks:
             own = np.asarray(task.weight, dtype=float)
             shares.append(own / (self.problem.total_weight * rows))
         return shares
+
+    def fits(self, outer: bool) -> list[DataFit]:
+        """Data fits of every task at a level."""
+        return [task.outer if outer else task.inner for task in self.tasks]
 
     def hyperpenalty(self, theta: Array) -> tuple[float, Array]:
         """Hyperpenalty and its gradient in theta."""

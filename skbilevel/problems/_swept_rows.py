@@ -70,41 +70,25 @@ class SweptRows:
         return float(round(self.free_leverage.sum()))
 
     @cached_property
-    def _free_map(self) -> Array:
-        sweep = self.fit.sweep
-        if sweep is None:
-            return np.zeros((0, self.n_features))
-        return self.design.rmatvec(sweep.maps.T).T
-
-    @cached_property
     def _kept(self) -> Array | None:
         n, p = self.design.shape
         if 8 * n * p > _KEEP_BYTES:
             return None
-        return np.concatenate([block for _, block in self._made_row_blocks()])
+        return np.concatenate([block for _, block in self.fit.swept_blocks()])
 
     def row_blocks(self) -> Iterator[tuple[Array | slice, Array]]:
         """Row numbers and swept rows, a few at a time."""
         if self._kept is not None:
             return iter([(slice(None), self._kept)])
-        return self._made_row_blocks()
-
-    def _made_row_blocks(self) -> Iterator[tuple[Array | slice, Array]]:
-        sweep = self.fit.sweep
-        for index, block in self.design.iter_blocks():
-            if sweep is not None:
-                block = block - sweep.free[index] @ self._free_map
-            yield index, block * self.root[index, None]
+        return self.fit.swept_blocks()
 
     def column_blocks(self) -> Iterator[tuple[slice, Array]]:
         """Column numbers and swept columns, a few at a time."""
         if self._kept is not None:
-            return iter([(slice(None), self._kept)])
-        return self._made_column_blocks()
-
-    def _made_column_blocks(self) -> Iterator[tuple[slice, Array]]:
+            yield slice(None), self._kept
+            return
         sweep = self.fit.sweep
         for index, block in self.design.iter_columns():
             if sweep is not None:
-                block = block - sweep.free @ self._free_map[:, index]
+                block = block - sweep.free @ self.fit.free_map[:, index]
             yield index, block * self.root[:, None]

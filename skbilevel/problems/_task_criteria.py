@@ -22,7 +22,8 @@ belongs to the inner problem.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,9 +39,8 @@ from skbilevel.problems._task_solution import (
     TaskPenalty,
     TaskSolution,
     adapted,
-    centre_of,
     covariances,
-    eliminate,
+    eliminated,
     shrinkage,
 )
 from skbilevel.problems._task_strengths import Near, TaskGradient
@@ -51,19 +51,6 @@ _NOISE_FLOOR = 1e-6
 _TINY = 1e-250
 
 
-class TaskCriterion(Protocol):
-    """What a search over variances minimizes.
-
-    ``in_nats`` says whether the number of rows makes a log likelihood of the value.
-    """
-
-    in_nats: ClassVar[bool]
-
-    def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
-        """Value and derivatives; ``near`` is that of an earlier value."""
-        ...
-
-
 @record
 class TaskEvidence:
     """Restricted likelihood; ``noise`` is the noise variance where it is known."""
@@ -71,34 +58,19 @@ class TaskEvidence:
     moments: TaskMoments
     noise: float | None = None
 
-    # Of the value times the number of rows.
+    # Whether the number of rows makes a log likelihood of the value.
     in_nats: ClassVar[bool] = True
 
     def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
         """Value and derivatives."""
         moments, beta = self.moments, penalty.beta
-        chunks = moments.chunks()
-        parts: list[Eliminated] = []
-        gram, cross = np.zeros_like(moments.gram[0]), np.zeros_like(moments.cross[0])
-        explained = logdet = 0.0
-        for chunk in chunks:
-            part = eliminate(moments.take(chunk), penalty)
-            gram += part.gram.sum(axis=0)
-            cross += part.cross.sum(axis=0)
-            explained, logdet = explained + part.explained, logdet + part.logdet
-            if len(chunks) == 1:
-                parts.append(part)
-        yy = float(moments.yy.sum())
-        centre = centre_of(gram, cross, beta, yy, explained)
+        centre, parts = eliminated(moments, penalty)
+        yy, own = float(moments.yy.sum()), beta > 0.0
         n, n_free = float(moments.weight.sum()), int((beta == 0.0).sum())
         misfit, slope = self._misfit(centre.misfit, yy, n - n_free)
-        logdet += centre.logdet - float(np.log(beta[beta > 0.0]).sum())
-        grad_v = np.zeros(len(beta))
-        for chunk in chunks:
-            part = parts[0] if parts else eliminate(moments.take(chunk), penalty)
-            grad_v += _evidence_slopes(part, centre, slope)
-        grad_beta = np.zeros(len(beta))
-        own = beta > 0.0
+        logdet = centre.logdet - float(np.log(beta[own]).sum())
+        slopes = (_evidence_slopes(part, centre, slope) for part in parts)
+        grad_v, grad_beta = sum(slopes, np.zeros(len(beta))), np.zeros(len(beta))
         spread = diagonal_of(centre.inverse)[own] - 1.0 / beta[own]
         grad_beta[own] = slope * centre.c[own] ** 2 + spread
         scale = 0.5 / n
@@ -144,7 +116,7 @@ class LaplaceEvidence:
         w = solution.coefficients()
         spread = covariances(solution.moments, penalty, solution.centre.inverse)
         f = self.data.bent(w, spread) / self.data.weight.sum()
-        moved = _adjoint(solution, w, f, np.zeros_like(penalty.v))
+        moved = _adjoint(solution, w, f)
         return TaskGradient(
             fixed.value, fixed.v + moved.v, fixed.beta + moved.beta, (solution,)
         )
@@ -164,16 +136,13 @@ class KnownTasks:
     def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
         """Value and derivatives."""
         n = sum(float(test.weight.sum()) for _, test in self.folds)
-        value, v, beta = 0.0, np.zeros_like(penalty.v), np.zeros_like(penalty.beta)
-        solutions = []
+        parts = []
         for k, (train, test) in enumerate(self.folds):
             solution = solve(train, penalty, near[k] if near else None)
             w = solution.coefficients()
-            value += float(test.value(w).sum()) / n
-            part = _adjoint(solution, w, test.slopes(w) / n, np.zeros_like(penalty.v))
-            v, beta = v + part.v, beta + part.beta
-            solutions.append(solution)
-        return TaskGradient(value, v, beta, tuple(solutions))
+            part = _adjoint(solution, w, test.slopes(w) / n)
+            parts.append(replace(part, value=float(test.value(w).sum()) / n))
+        return _summed(parts)
 
 
 @record
@@ -201,35 +170,49 @@ class NewTasks:
     def at(self, penalty: TaskPenalty, near: Near = ()) -> TaskGradient:
         """Value and derivatives."""
         n = sum(float(fold.query.weight.sum()) for fold in self.folds)
-        value, v, beta = 0.0, np.zeros_like(penalty.v), np.zeros_like(penalty.beta)
-        solutions = []
+        parts = []
         for k, fold in enumerate(self.folds):
             train = self.data.take(fold.train)
             solution = solve(train, penalty, near[k] if near else None)
             support = settle(fold.support, penalty, solution.centre.c)
             w = adapted(support, penalty, solution.centre.c)
-            value += float(fold.query.value(w).sum()) / n
             f = fold.query.slopes(w) / n
             q = _shrunk(support, penalty, f)
             left = f - np.matmul(support.gram, q[:, :, None])[:, :, 0]
-            v = v + (support.residuals(w) * left).sum(axis=0)
             none = np.zeros_like(solution.moments.cross)
             part = _adjoint(solution, solution.coefficients(), none, left.sum(axis=0))
-            v, beta = v + part.v, beta + part.beta
-            solutions.append(solution)
-        return TaskGradient(value, v, beta, tuple(solutions))
+            v = part.v + (support.residuals(w) * left).sum(axis=0)
+            value = float(fold.query.value(w).sum()) / n
+            parts.append(replace(part, value=value, v=v))
+        return _summed(parts)
+
+
+# What a search over variances minimizes.
+TaskCriterion = TaskEvidence | LaplaceEvidence | KnownTasks | NewTasks
+
+
+def _summed(parts: list[TaskGradient]) -> TaskGradient:
+    """The sum of what folds add to a criterion."""
+    return TaskGradient(
+        sum(part.value for part in parts),
+        np.sum([part.v for part in parts], axis=0),
+        np.sum([part.beta for part in parts], axis=0),
+        tuple(each for part in parts for each in part.near),
+    )
 
 
 def _shrunk(moments: TaskMoments, penalty: TaskPenalty, f: Array) -> Array:
     """``P_i f_i`` of all tasks, of shape (T, q)."""
     active, out = penalty.active, np.zeros_like(f)
     for chunk in moments.chunks():
-        P = shrinkage(moments.gram[chunk], penalty)
+        P, _ = shrinkage(moments.gram[chunk], penalty)
         out[chunk, active] = np.matmul(P, f[chunk][:, active, None])[:, :, 0]
     return out
 
 
-def _adjoint(solution: TaskSolution, w: Array, f: Array, extra: Array) -> TaskGradient:
+def _adjoint(
+    solution: TaskSolution, w: Array, f: Array, extra: Array | float = 0.0
+) -> TaskGradient:
     """Derivatives of a loss with slopes ``f`` (T, q), and ``extra`` at the centre."""
     moments, penalty, centre = solution.moments, solution.penalty, solution.centre
     own = _shrunk(moments, penalty, f)
@@ -238,4 +221,4 @@ def _adjoint(solution: TaskSolution, w: Array, f: Array, extra: Array) -> TaskGr
     q = q_c + _shrunk(moments, penalty, f - moments.gram @ q_c)
     r = f - np.matmul(moments.gram, q[:, :, None])[:, :, 0]
     v = (moments.residuals(w) * r).sum(axis=0)
-    return TaskGradient(0.0, v, -centre.c * q_c)
+    return TaskGradient(0.0, v, -centre.c * q_c, (solution,))

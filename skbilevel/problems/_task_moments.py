@@ -59,30 +59,23 @@ class TaskMoments:
         """Number of tasks, T."""
         return len(self.gram)
 
+    @property
+    def _sums(self) -> tuple[Array, Array, Array, Array]:
+        return self.gram, self.cross, self.yy, self.weight
+
     def take(self, index: Array | slice) -> TaskMoments:
         """Some of the tasks."""
-        return TaskMoments(
-            self.gram[index], self.cross[index], self.yy[index], self.weight[index]
-        )
+        return TaskMoments(*(each[index] for each in self._sums))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> TaskMoments:
         """Stacks one after the other."""
-        return TaskMoments(
-            np.concatenate([part.gram for part in parts]),
-            np.concatenate([part.cross for part in parts]),
-            np.concatenate([part.yy for part in parts]),
-            np.concatenate([part.weight for part in parts]),
-        )
+        stacks = zip(*(part._sums for part in parts), strict=True)
+        return TaskMoments(*(np.concatenate(each) for each in stacks))
 
     def plus(self, other: TaskMoments) -> TaskMoments:
         """The same tasks with more rows."""
-        return TaskMoments(
-            self.gram + other.gram,
-            self.cross + other.cross,
-            self.yy + other.yy,
-            self.weight + other.weight,
-        )
+        return TaskMoments(*map(np.add, self._sums, other._sums))
 
     def chunks(self) -> list[slice]:
         """Slices of tasks whose matrices fit into a bounded amount of memory."""

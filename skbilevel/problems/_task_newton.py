@@ -7,14 +7,12 @@ losses are quadratic, the first step is the last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol, Self
-
 import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._task_moments import TaskMoments
+from skbilevel.problems._task_rows import CurvedTasks
 from skbilevel.problems._task_solution import TaskPenalty, TaskSolution, adapted
 
 _STEPS, _HALVINGS = 60, 40
@@ -23,48 +21,8 @@ _STEPS, _HALVINGS = 60, 40
 _NEAR = 1e-9
 
 
-class TaskData(Protocol):
-    """Rows of T tasks, as a sum of losses of the coefficients (T, q) of the tasks.
-
-    ``quadratic`` says whether `linearized` is the same everywhere.
-    """
-
-    quadratic: ClassVar[bool]
-
-    @property
-    def n_tasks(self) -> int:
-        """Number of tasks."""
-        ...
-
-    @property
-    def weight(self) -> Array:
-        """Sums (T,) of the row weights."""
-        ...
-
-    def take(self, index: Array | slice) -> Self:
-        """Some of the tasks."""
-        ...
-
-    def plus(self, known: TaskMoments) -> Self:
-        """With the losses of rows of which moments are known."""
-        ...
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Stacks one after the other."""
-        ...
-
-    def value(self, w: Array) -> Array:
-        """Losses (T,)."""
-        ...
-
-    def slopes(self, w: Array) -> Array:
-        """Their derivatives (T, q)."""
-        ...
-
-    def linearized(self, w: Array) -> TaskMoments:
-        """Moments of the quadratic that touches the losses at ``w``."""
-        ...
+# Rows of T tasks, as a sum of losses of the coefficients (T, q) of the tasks.
+TaskData = TaskMoments | CurvedTasks
 
 
 def solve(
@@ -93,18 +51,18 @@ def _minimize(
     """Moments at the minimum over the deviations, and over the centre if not fixed."""
     if data.quadratic:
         return data.linearized(w)
-    objective = _Objective(data, penalty)
     at = _Point(c, np.where(penalty.v > 0.0, w - c, 0.0))
-    moments, before = data.linearized(at.w), objective.value(at)
+    moments, before = data.linearized(at.w), _objective(data, penalty, at)
     for _ in range(_STEPS):
         move = _newton_move(moments, penalty, at, fixed)
-        fall = -objective.slope(at, move, moments.slopes(at.w))
+        slope = float((moments.slopes(at.w) * move.w).sum())
+        fall = -slope - _penalized(penalty, at, move)
         if fall <= _NEAR * (1.0 + abs(before)):
             return data.linearized(at.moved(move, 1.0).w)
         step = 1.0
         for _ in range(_HALVINGS):
             to = at.moved(move, step)
-            value = objective.value(to)
+            value = _objective(data, penalty, to)
             if value <= before - 1e-4 * step * fall:
                 break
             step /= 2.0
@@ -136,30 +94,18 @@ def _newton_move(
     moments: TaskMoments, penalty: TaskPenalty, at: _Point, fixed: bool
 ) -> _Point:
     """From a point to the minimum of the quadratic that touches the losses there."""
-    c, w = at.c, None
-    if not fixed:
-        solution = TaskSolution.of(moments, penalty)
-        c, w = solution.centre.c, solution.coefficients()
-    w = adapted(moments, penalty, c) if w is None else w
+    c = at.c if fixed else TaskSolution.of(moments, penalty).centre.c
+    w = adapted(moments, penalty, c)
     return _Point(c - at.c, np.where(penalty.v > 0.0, w - c - at.d, 0.0))
 
 
-@record
-class _Objective:
-    """Losses and penalty, and their slope along a direction."""
+def _objective(data: TaskData, penalty: TaskPenalty, at: _Point) -> float:
+    """Losses and penalty."""
+    return float(data.value(at.w).sum()) + 0.5 * _penalized(penalty, at, at)
 
-    data: TaskData
-    penalty: TaskPenalty
 
-    def value(self, at: _Point) -> float:
-        """The objective."""
-        return float(self.data.value(at.w).sum()) + 0.5 * self._penalized(at, at)
-
-    def slope(self, at: _Point, move: _Point, slopes: Array) -> float:
-        """Its derivative along ``move``, from those of the losses."""
-        return float((slopes * move.w).sum()) + self._penalized(at, move)
-
-    def _penalized(self, one: _Point, other: _Point) -> float:
-        own = self.penalty.active
-        shrunk = (one.d * other.d)[:, own] / self.penalty.v[own]
-        return float(shrunk.sum() + (self.penalty.beta * one.c * other.c).sum())
+def _penalized(penalty: TaskPenalty, one: _Point, other: _Point) -> float:
+    """The inner product of two points that belongs to the penalty."""
+    own = penalty.active
+    shrunk = (one.d * other.d)[:, own] / penalty.v[own]
+    return float(shrunk.sum() + (penalty.beta * one.c * other.c).sum())

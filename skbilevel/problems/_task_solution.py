@@ -16,6 +16,8 @@ A variance of zero means no deviation. Only columns with a positive variance ent
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from skbilevel._records import record
@@ -49,10 +51,6 @@ class Eliminated:
 
     Parameters
     ----------
-    active : ndarray of int, shape (a,)
-        Columns with deviations.
-    P : ndarray of shape (T, a, a)
-        ``S (I + S G S)^-1 S`` of these columns.
     gram : ndarray of shape (T, q, q)
         ``K_i = G_i - G_i P_i G_i``.
     cross : ndarray of shape (T, q)
@@ -63,8 +61,6 @@ class Eliminated:
         ``sum_i log det (I + S G_i S)``.
     """
 
-    active: Array
-    P: Array
     gram: Array
     cross: Array
     explained: float
@@ -74,21 +70,13 @@ class Eliminated:
 def eliminate(moments: TaskMoments, penalty: TaskPenalty) -> Eliminated:
     """Eliminate the deviations of a stack of tasks."""
     active = penalty.active
-    G, b = moments.gram, moments.cross
-    if not len(active):
-        none = np.zeros((moments.n_tasks, 0, 0))
-        return Eliminated(active, none, G, b, 0.0, 0.0)
-    d = np.sqrt(penalty.v[active])
-    K = preconditioned(G[:, active[:, None], active], d)
-    inverse, logdet = inverse_and_logdet(K)
-    P = d[:, None] * inverse * d
-    side = G[:, active, :]
-    own = b[:, active]
+    P, logdet = shrinkage(moments.gram, penalty)
+    side, own = moments.gram[:, active, :], moments.cross[:, active]
     solved = np.matmul(P, own[:, :, None])
-    gram = G - np.matmul(side.swapaxes(1, 2), np.matmul(P, side))
-    cross = b - np.matmul(side.swapaxes(1, 2), solved)[:, :, 0]
+    gram = moments.gram - np.matmul(side.swapaxes(1, 2), np.matmul(P, side))
+    cross = moments.cross - np.matmul(side.swapaxes(1, 2), solved)[:, :, 0]
     explained = float((own * solved[:, :, 0]).sum())
-    return Eliminated(active, P, gram, cross, explained, float(logdet.sum()))
+    return Eliminated(gram, cross, explained, float(logdet.sum()))
 
 
 @record
@@ -102,7 +90,7 @@ class Centre:
     inverse : ndarray of shape (q, q)
         Inverse of ``K = sum_i K_i + diag(beta)``.
     logdet : float
-        ``log det K``.
+        ``log det K + sum_i log det (I + S G_i S)``.
     misfit : float
         Twice the least value of the inner problem.
     """
@@ -113,19 +101,34 @@ class Centre:
     misfit: float
 
 
-def centre_of(
-    gram: Array, cross: Array, beta: Array, yy: float, explained: float
-) -> Centre:
-    """Solve for the centre from sums over the tasks."""
-    K = gram + np.diag(beta)
+def eliminated(
+    moments: TaskMoments, penalty: TaskPenalty
+) -> tuple[Centre, Iterable[Eliminated]]:
+    """The centre, and the chunks of the stack that it was made of.
+
+    A single chunk is kept; several are eliminated once more when they are asked for.
+    """
+    chunks = moments.chunks()
+
+    def made() -> Iterable[Eliminated]:
+        return (eliminate(moments.take(chunk), penalty) for chunk in chunks)
+
+    kept = list(made()) if len(chunks) == 1 else None
+    K, cross = np.diag(penalty.beta), np.zeros(len(penalty.beta))
+    explained = logdet = 0.0
+    for part in kept or made():
+        K += part.gram.sum(axis=0)
+        cross += part.cross.sum(axis=0)
+        explained, logdet = explained + part.explained, logdet + part.logdet
     K = 0.5 * (K + K.T)
     # Rounding alone must not decide about a column that is zero everywhere.
     scale = np.sqrt(np.maximum(diagonal_of(K), 1e-300))
     factor = factor_spd(K / scale[:, None] / scale)
-    logdet = 2.0 * float(np.log(diagonal_of(factor)).sum() + np.log(scale).sum())
+    logdet += 2.0 * float(np.log(diagonal_of(factor)).sum() + np.log(scale).sum())
     inverse = inverse_of_factor(factor) / scale[:, None] / scale
     c = inverse @ cross
-    return Centre(c, inverse, logdet, max(yy - explained - float(c @ cross), 0.0))
+    misfit = max(float(moments.yy.sum()) - explained - float(c @ cross), 0.0)
+    return Centre(c, inverse, logdet, misfit), kept or made()
 
 
 @record
@@ -139,17 +142,7 @@ class TaskSolution:
     @classmethod
     def of(cls, moments: TaskMoments, penalty: TaskPenalty) -> TaskSolution:
         """Solve for the centre, chunk by chunk of the stack."""
-        q = moments.gram.shape[-1]
-        gram, cross, explained = np.zeros((q, q)), np.zeros(q), 0.0
-        for chunk in moments.chunks():
-            part = eliminate(moments.take(chunk), penalty)
-            gram += part.gram.sum(axis=0)
-            cross += part.cross.sum(axis=0)
-            explained += part.explained
-        yy = float(moments.yy.sum())
-        return cls(
-            moments, penalty, centre_of(gram, cross, penalty.beta, yy, explained)
-        )
+        return cls(moments, penalty, eliminated(moments, penalty)[0])
 
     def take(self, index: Array) -> TaskSolution:
         """Of some of the tasks, with the centre of all."""
@@ -160,23 +153,19 @@ class TaskSolution:
         return adapted(self.moments, self.penalty, self.centre.c)
 
 
-def shrinkage(gram: Array, penalty: TaskPenalty) -> Array:
-    """``P_i`` of the columns that have deviations, of shape (T, a, a)."""
+def shrinkage(gram: Array, penalty: TaskPenalty) -> tuple[Array, Array]:
+    """``P_i`` (T, a, a) of the columns with deviations, ``log det (I + S G_i S)``."""
     active = penalty.active
     d = np.sqrt(penalty.v[active])
-    if not len(active):
-        return np.zeros((len(gram), 0, 0))
     K = preconditioned(gram[:, active[:, None], active], d)
-    return np.asarray(d[:, None] * inverse_and_logdet(K)[0] * d)
+    inverse, logdet = inverse_and_logdet(K)
+    return d[:, None] * inverse * d, logdet
 
 
 def adapted(moments: TaskMoments, penalty: TaskPenalty, c: Array) -> Array:
     """Coefficients (T, q) of tasks whose centre ``c`` is known."""
-    out = np.empty((moments.n_tasks, len(c)))
-    out[:] = c
+    out = np.tile(c, (moments.n_tasks, 1))
     active = penalty.active
-    if not len(active):
-        return out
     d = np.sqrt(penalty.v[active])
     for chunk in moments.chunks():
         part = moments.take(chunk)
@@ -196,7 +185,7 @@ def covariances(moments: TaskMoments, penalty: TaskPenalty, inverse: Array) -> A
     active, out = penalty.active, np.empty_like(moments.gram)
     for chunk in moments.chunks():
         G = moments.gram[chunk]
-        P = shrinkage(G, penalty)
+        P, _ = shrinkage(G, penalty)
         L = np.tile(np.eye(G.shape[-1]), (len(G), 1, 1))
         L[:, active] -= np.matmul(P, G[:, active])
         C = np.matmul(np.matmul(L, inverse), L.swapaxes(1, 2))

@@ -13,7 +13,7 @@ from skbilevel.model_selection._elastic_net import (
     elastic_net_strengths,
     relative_grid,
 )
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, KernelSet
 from skbilevel.problems._ridge import solve_moments
 
 GRID = np.array([0.8, 0.3, 0.05])
@@ -80,7 +80,7 @@ def test_oracles_agree(make_rows, setting):
     rows = make_rows(40, 150, **setting)
     train = np.arange(30)
     kernel_rows = KernelRows.of(rows)
-    oracle = KernelOracle(kernel_rows, train, kernel_rows.sweep_map(train))
+    oracle = KernelOracle(KernelSet(kernel_rows, train))
     E, root = kernel_rows.free[train], np.sqrt(rows.weight[train])[:, None]
     z = root * np.hstack([kernel_rows.X[train], rows.y[train]])
     z = z - (root * E) @ np.linalg.lstsq(root * E, z, rcond=None)[0]

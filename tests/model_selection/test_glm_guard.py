@@ -316,19 +316,19 @@ def test_wide_sets_read_their_own_rows_and_meet_no_point_twice(monkeypatch):
     glm = GLMRows(rows, family.loss, family.offset)
     trainer = GLMTrainer(glm, plan.outer[0])
     kernels, points = [], []
-    product, evaluate = Kernels._product, KernelEvidence.value_grad_curvature
+    product, evaluate = Kernels._product, KernelEvidence.point
 
     def count_kernels(self, v):
-        assert len(self.X) == len(plan.outer[0].rows)
-        kernels.append(b"" if v is None else v.tobytes())
+        assert self.design.shape[0] == len(plan.outer[0].rows)
+        kernels.append(v.tobytes())
         return product(self, v)
 
-    def count_points(self, log_v):
-        points.append(log_v.tobytes())
-        return evaluate(self, log_v)
+    def count_points(self, v):
+        points.append(v.tobytes())
+        return evaluate(self, v)
 
     monkeypatch.setattr(Kernels, "_product", count_kernels)
-    monkeypatch.setattr(KernelEvidence, "value_grad_curvature", count_points)
+    monkeypatch.setattr(KernelEvidence, "point", count_points)
     recipe = replace(FEW, evidence=(1.0, 0.3, 0.1))
     all_candidates(trainer, recipe, Strengths())
     assert np.shares_memory(trainer._working.kernel_rows.X, trainer.problem.X)

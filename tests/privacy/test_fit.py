@@ -195,16 +195,15 @@ def test_tuned_strengths_know_the_noise():
 
 
 def test_tuned_strengths_without_noise_are_those_of_the_evidence():
+    from skbilevel.problems import QuadraticDataFit
     from skbilevel.problems._evidence import MomentEvidence
-    from skbilevel.problems._moments import Swept
 
     moments, _ = noisy_moments(0.0)
     _, penalty = tune(moments, False, np.zeros(6, dtype=int))
-    swept = Swept(
+    swept = QuadraticDataFit(
         moments.gram[None],
         moments.cross[None, :, None],
         np.array([[moments.yy]]),
-        np.empty((1, 0, 7)),
         np.array([2000.0]),
     )
     # The slope of the evidence in a shared variance vanishes there.

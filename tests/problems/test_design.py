@@ -101,9 +101,9 @@ def test_nothing_is_copied(dense):
     assert np.shares_memory(as_design(csc).X.T.data, csc.data)
 
 
-def test_stored_type(dense):
-    assert as_design(dense.astype(np.float32)).dtype == np.float32
-    assert as_design(sparse.csr_array(dense.astype(np.float32))).dtype == np.float32
+def test_kinds(dense):
+    assert as_design(dense.astype(np.float32)).X.dtype == np.float32
+    assert as_design(sparse.csr_array(dense.astype(np.float32))).X.dtype == np.float64
     assert isinstance(as_design(dense), DenseDesign)
     assert isinstance(as_design(sparse.csr_array(dense)), SparseDesign)
 

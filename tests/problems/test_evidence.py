@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from skbilevel.problems import QuadraticDataFit
 from skbilevel.problems._evidence import (
     EvidenceVariance,
     KernelEvidence,
     MomentEvidence,
 )
-from skbilevel.problems._kernel import KernelRows
-from skbilevel.problems._moments import RowMoments, Swept, sweep, sweep_map
+from skbilevel.problems._kernel import KernelRows, KernelSet
+from skbilevel.problems._moments import RowMoments, sweep, sweep_map
 
 SETTINGS = [
     {},
@@ -33,7 +34,7 @@ def primal(rows, train):
 
 
 def dual(rows, train):
-    return KernelEvidence(KernelRows.of(rows), train)
+    return KernelEvidence(KernelSet(KernelRows.of(rows), train))
 
 
 def brute_force(rows, train, log_v):
@@ -69,7 +70,8 @@ def test_value_and_gradient(make_rows, shape, setting):
     rows = make_rows(*shape, **setting)
     log_v = point(rows.n_penalized)
     model = primal(rows, TRAIN).at(log_v[None])
-    value, grad = dual(rows, TRAIN).value_grad_curvature(log_v)[:2]
+    other = dual(rows, TRAIN).point(np.exp(log_v))
+    value, grad = other.value, other.grad
     expected = brute_force(rows, TRAIN, log_v)
     assert_allclose([model.value[0], value], expected, rtol=1e-9, atol=1e-10)
     slope = slope_of(lambda x: brute_force(rows, TRAIN, x), log_v)
@@ -123,28 +125,25 @@ def test_constant_target(make_rows):
     rows = replace(rows, y=np.zeros((30, 1)))
     model = primal(rows, np.arange(30)).at(np.zeros((1, 4)))
     assert np.isfinite(model.grad).all()
-    value, grad = dual(rows, np.arange(30)).value_grad_curvature(np.zeros(4))[:2]
-    assert np.isfinite(value)
-    assert_allclose(grad, model.grad[0], atol=1e-10)
+    other = dual(rows, np.arange(30)).point(np.ones(4))
+    assert np.isfinite(other.value)
+    assert_allclose(other.grad, model.grad[0], atol=1e-10)
 
 
 def test_many_columns_in_blocks(make_rows, monkeypatch):
     rows = make_rows(24, 30, t=2)
-    whole = dual(rows, TRAIN).value_grad_curvature(point(30))[:2]
+    whole = dual(rows, TRAIN).point(np.exp(point(30)))
     monkeypatch.setattr("skbilevel.problems._kernel._COLUMNS", 7)
-    parts = dual(rows, TRAIN).value_grad_curvature(point(30))[:2]
-    assert_allclose(parts[0], whole[0], rtol=1e-12)
-    assert_allclose(parts[1], whole[1], rtol=1e-9, atol=1e-14)
+    parts = dual(rows, TRAIN).point(np.exp(point(30)))
+    assert_allclose(parts.value, whole.value, rtol=1e-12)
+    assert_allclose(parts.grad, whole.grad, rtol=1e-9, atol=1e-14)
 
 
 def test_stack_is_each_set(make_rows):
     rows = make_rows(40, 6)
     sets = [np.arange(20), np.arange(10, 40)]
     each = [primal(rows, s) for s in sets]
-    names = ("gram", "cross", "yy", "free", "weight")
-    both = MomentEvidence(
-        Swept(*(np.concatenate([getattr(e.train, k) for e in each]) for k in names))
-    )
+    both = MomentEvidence(QuadraticDataFit.stack([e.train.take(0) for e in each]))
     log_v = np.stack([point(6), -point(6)])
     model = both.at(log_v)
     for f in range(2):
@@ -160,19 +159,20 @@ def test_known_noise(make_rows, setting, shape, noise):
     """``Q / noise + log det C``, by dense algebra and by differences."""
     rows = make_rows(*shape, **setting)
     log_v = point(rows.n_penalized)
-    wide = KernelEvidence(KernelRows.of(rows), TRAIN, noise, 7.0)
+    wide = KernelEvidence(KernelSet(KernelRows.of(rows), TRAIN), noise, 7.0)
     tall = replace(primal(rows, TRAIN), noise=noise, unit=np.array([7.0]))
-    value, grad, _ = wide.value_grad_curvature(log_v)
+    other = wide.point(np.exp(log_v))
+    value, grad = other.value, other.grad
     model = tall.at(log_v[None])
     assert_allclose(model.value[0], value, rtol=1e-10)
     assert_allclose(model.grad[0], grad, rtol=1e-7, atol=1e-10)
-    slope = slope_of(lambda x: wide.value_grad_curvature(x)[0], log_v)
+    slope = slope_of(lambda x: wide.point(np.exp(x)).value, log_v)
     assert_allclose(grad, slope, rtol=1e-6, atol=1e-9)
     profiled = brute_force(rows, TRAIN, log_v)
     n = rows.weight[TRAIN].sum()
     Q_term = profiled * n - value * 7.0  # log det C is the same in both
     half = replace(wide, noise=noise / 2.0)
-    Q = noise * (half.value_grad_curvature(log_v)[0] - value) * 7.0
+    Q = noise * (half.point(np.exp(log_v)).value - value) * 7.0
     assert Q > 0
     if rows.n_targets == 1:
         assert_allclose(Q_term, (n - 1) * np.log(Q / n) - Q / noise, rtol=1e-8)

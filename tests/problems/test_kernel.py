@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skbilevel.problems._kernel import KernelRows, Kernels, dual_factor
+from skbilevel.problems._kernel import KernelRows, Kernels, KernelSet, dual_factor
 
 SETTINGS = [
     {},
@@ -56,14 +56,16 @@ def test_centred_kernel_is_that_of_swept_rows(make_rows, setting):
     swept = X - E @ coef
     v = np.linspace(0.1, 1.0, X.shape[1])
     index = np.r_[train, valid]
-    block = kernel_rows.center(
-        kernel_rows.kernel(v)[np.ix_(index, train)],
-        E[index],
-        kernel_rows.sweep_map(train),
-        E[train],
-    )
+    chosen = KernelSet(kernel_rows, train)
+    block = chosen.center(kernel_rows.kernel(v), index)
     expected = (swept[index] * v) @ swept[train].T
     assert_allclose(block, expected, rtol=1e-9, atol=1e-10)
+    weighted = np.sqrt(rows.weight[valid])[:, None] * swept[valid]
+    assert_allclose(chosen.swept(X, valid), weighted, rtol=1e-9, atol=1e-10)
+    lifted = np.random.default_rng(0).standard_normal(X.shape)
+    expected = np.sum(lifted * swept)
+    chosen.lift(lifted)
+    assert_allclose(np.sum(lifted * X), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -73,7 +75,7 @@ def test_standardized(make_rows, setting):
     kernel_rows = KernelRows.of(rows).standardized(train)
     X = dense_columns(rows) * kernel_rows.metric
     E, s = kernel_rows.free[train], rows.weight[train]
-    rest = X[train] - E @ (kernel_rows.sweep_map(train) @ X[train])
+    rest = X[train] - E @ (KernelSet(kernel_rows, train).sweep @ X[train])
     variance = s @ rest**2 / s.sum()
     assert_allclose(variance[variance > 0], 1.0, rtol=1e-9)
 
@@ -112,8 +114,8 @@ def test_a_kernel_is_computed_once_while_it_is_kept(make_rows, sparse_X, monkeyp
 
     monkeypatch.setattr(Kernels, "_product", counted)
     monkeypatch.setattr("skbilevel.problems._kernel._KEPT", 2)
-    kernels = KernelRows.of(make_rows(12, 20, sparse_X=sparse_X)).kernels
-    X = kernels.X.toarray() if sparse_X else kernels.X
+    rows = KernelRows.of(make_rows(12, 20, sparse_X=sparse_X))
+    kernels, X = rows.kernels, rows.X.toarray() if sparse_X else rows.X
     a, b, c = np.random.default_rng(0).uniform(0.1, 1.0, (3, 20))
     for v in (a, b, a, b, c, c, b):
         assert_allclose(kernels.at(v), (X * v) @ X.T, rtol=1e-12, atol=1e-13)

@@ -214,6 +214,23 @@ def test_a_box_with_removed_features_is_refused():
         linear_oracles(open_box, high)
 
 
+def test_tasks_with_rows_of_their_own_have_no_batches():
+    """Folds with features of their own: a batch would be one of the first fold's."""
+    rng = np.random.default_rng(0)
+    y, weight = rng.standard_normal((30, 1)), np.ones(30)
+    tasks = tuple(
+        rows_task(as_design(rng.standard_normal((30, 4))), y, weight, *pair)
+        for pair in folds(30, 2)
+    )
+    shared = FeatureStrengths(4)
+    problem = BilevelProblem(tasks, shared, shared.bounds(V_MIN, V_MAX))
+    oracles = linear_oracles(problem.stacked(), np.ones(4))
+    assert "row_batches" not in oracles.provides
+    assert oracles.inner.n_rows == oracles.outer.n_rows == 0
+    with pytest.raises(ValueError, match="mean over rows"):
+        minimize_bilevel(problem, "soba", theta0=np.ones(4))
+
+
 def test_norms_of_single_precision_rows_far_from_zero():
     """Squares of columns at 1e4 and those of their means cancel in double precision."""
     rng = np.random.default_rng(0)

@@ -7,10 +7,10 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
 
+from skbilevel.problems import QuadraticDataFit
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import (
     RowMoments,
-    Swept,
     scaled,
     sweep,
     sweep_map,
@@ -55,9 +55,7 @@ def primal(rows, pairs):
 
     def part(moments, side):
         weight = np.array([rows.weight[pair[side]].sum() for pair in pairs])
-        swept = scaled(sweep(moments, m, p, weight, free), metric)
-        fields = (swept.gram, swept.cross, swept.yy, swept.free, swept.weight)
-        return Swept(*(each[None] for each in fields))
+        return scaled(sweep(moments, m, p, weight, free), metric).take(None)
 
     return MomentHalves(part(train, 0), part(valid, 1), np.array([SCALE]))
 
@@ -175,8 +173,7 @@ def test_several_sets_are_independent(make_rows):
     one, other = (primal(rows, pairs_of(40, seed)) for seed in (1, 2))
 
     def stack(a, b):
-        names = ("gram", "cross", "yy", "free", "weight")
-        return Swept(*(np.concatenate([getattr(s, k) for s in (a, b)]) for k in names))
+        return QuadraticDataFit.stack([a.take(0), b.take(0)])
 
     both = MomentHalves(
         stack(one.train, other.train),

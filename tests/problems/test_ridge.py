@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, KernelSet
 from skbilevel.problems._moments import sweep, sweep_map
 from skbilevel.problems._ridge import solve_kernel, solve_moments
 
@@ -36,7 +36,8 @@ def test_constant_strengths_are_scikit_learn(make_rows, shape, intercept, alpha)
     train, v = np.arange(shape[0]), np.full((1, shape[1]), 1.0 / alpha)
     model = Ridge(alpha=alpha, fit_intercept=intercept, solver="svd")
     model.fit(rows.X, rows.y, sample_weight=rows.weight)
-    for w in (by_moments(rows, train, v), solve_kernel(KernelRows.of(rows), train, v)):
+    dual = solve_kernel(KernelSet(KernelRows.of(rows), train), v)
+    for w in (by_moments(rows, train, v), dual):
         assert_allclose(w[0], model.coef_.T, rtol=1e-8, atol=1e-10)
 
 
@@ -48,7 +49,7 @@ def test_any_strengths(make_rows, explicit_ridge, shape, setting, sparse_X):
     plain = replace(rows, X=rows.X.toarray()) if sparse_X else rows
     train, v = np.arange(shape[0] - 2), variances(rows.n_penalized)
     primal = by_moments(rows, train, v)
-    dual = solve_kernel(KernelRows.of(rows), train, v)
+    dual = solve_kernel(KernelSet(KernelRows.of(rows), train), v)
     for k in range(len(v)):
         expected = explicit_ridge(plain, train, v[k])[rows.n_free :]
         assert_allclose(primal[k], expected, rtol=1e-7, atol=1e-9)
