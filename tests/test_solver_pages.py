@@ -133,6 +133,10 @@ REFUSED = {
     "a matrix": lambda: replace(toy(), w0=np.zeros((2, 2))),
     "nan": lambda: replace(toy(), w0=np.full(3, np.nan)),
     "bounds": lambda: replace(toy(), bounds=(1.0, 0.0)),
+    "negative": lambda: minimize_bilevel(toy(), tol=-1.0),
+    "no number": lambda: minimize_bilevel(
+        replace(toy(), outer=OuterOracles(lambda t, w: np.nan, lambda t, w: w - 1))
+    ),
 }
 
 

@@ -52,10 +52,6 @@ class AdjointSystem:
         """``b - g_ww q``, without a product where q is zero."""
         return self.b - self.point.hvp(q) if q.any() else self.b.copy()
 
-    def matrix(self) -> Array:
-        """The Hessian; by products with the unit vectors where it is not given."""
-        return hessian_of(self.point, len(self.b), self.dense)
-
 
 class AdjointSolver(Protocol):
     """Solves an adjoint system from a guess."""
@@ -67,7 +63,7 @@ class AdjointSolver(Protocol):
 
 
 def hessian_of(point: InnerPoint, size: int, dense: bool) -> Array:
-    """The Hessian as an array."""
+    """The Hessian as an array; by products with unit vectors where it is not given."""
     if dense:
         return np.asarray(point.hessian())  # type: ignore[attr-defined]
     if size > _DENSE_UP_TO:
@@ -82,8 +78,10 @@ def solve_dense(matrix: Array, b: Array) -> Array:
     """Cholesky's factorization, or the shortest solution where there are many.
 
     A softmax with unpenalized intercepts is such a case: one constant for all classes
-    changes nothing.
+    changes nothing. What is not finite has no solution.
     """
+    if not (np.isfinite(matrix).all() and np.isfinite(b).all()):
+        return np.full_like(b, np.nan)
     try:
         return np.asarray(linalg.cho_solve(linalg.cho_factor(matrix, lower=True), b))
     except linalg.LinAlgError:

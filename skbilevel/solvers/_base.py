@@ -38,9 +38,11 @@ class Status(Enum):
     EVALUATED = "The value at one theta, from an accurate inner solve; no search."
     STOPPED = "A callback stopped the outer search."
     INNER = (
-        "An inner problem was not solved to its tolerance; restrict alpha_bounds or "
-        "choose solver='exact'. Where unpenalized columns alone separate classes there "
-        "is no solution; penalize them."
+        "An inner problem was not solved to its tolerance; narrow the range of theta "
+        "(alpha_bounds of an estimator, bounds of an OracleProblem), or choose "
+        "solver='exact'. Where unpenalized columns alone separate classes there is no "
+        "solution; penalize them. Of oracles of your own check_problem of "
+        "skbilevel.testing tells which one is not what the others say."
     )
     AT_INFINITY = (
         "The best shared strength is infinite: the features do not help to predict "
@@ -50,6 +52,11 @@ class Status(Enum):
         "The best shared strength is zero: the validation loss prefers ordinary least "
         "squares."
     )
+
+    def if_solved(self, solved: bool) -> Status:
+        """This one, or `INNER` where it rests on inner problems that are not solved."""
+        rests = self in (Status.CONVERGED, Status.FLAT)
+        return Status.INNER if rests and not solved else self
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class LinearSystem(Protocol):
         """Solve for b of shape (..., p, t); ``x0`` is a guess, of use or not."""
 
 
-@dataclass(frozen=True)
+@record
 class InnerSolution:
     """Coefficients, the system at them, and the state for the next solve."""
 
@@ -181,7 +188,7 @@ OnIter = Callable[[IterInfo], bool | None]
 Objective = Callable[[Array, float], tuple[float, Array]]
 
 
-@dataclass(frozen=True)
+@record
 class OuterResult:
     """Where an outer search ended."""
 
@@ -266,12 +273,14 @@ def check_requires(solver: InnerSolver, fit: DataFit) -> None:
         )
 
 
-def expand(v: Array, fit: DataFit) -> Array:
-    """Variances as an array that multiplies coefficients: (p, 1) or (K, p, 1)."""
-    return np.broadcast_to(v, (*fit.batch, fit.n_features))[..., None]
+def stationarity(theta: Array, grad: Array, bounds: tuple[Array, Array]) -> Array:
+    """Gradient without the components that push against a bound."""
+    low, high = bounds
+    blocked = ((theta <= low) & (grad > 0)) | ((theta >= high) & (grad < 0))
+    return np.where(blocked, 0.0, grad)
 
 
-_NAMES = ("value", "grad_norm", "tol", "seconds")
+_NAMES = ("value", "grad_norm", "tol", "passes", "seconds")
 
 
 class Trace:
@@ -281,28 +290,33 @@ class Trace:
     ----------
     on_iter : callable or None
         Is told lines by `tell`.
+    passes : callable or None
+        Passes over the rows so far, where they are counted.
     """
 
-    def __init__(self, on_iter: OnIter | None = None) -> None:
-        self._on_iter = on_iter
+    def __init__(
+        self,
+        on_iter: OnIter | None = None,
+        passes: Callable[[], float] | None = None,
+    ) -> None:
+        self.on_iter, self._passes = on_iter, passes
         self._began = perf_counter()
-        self._lines: list[tuple[float, float, float, float]] = []
+        self._lines: list[tuple[float, ...]] = []
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def add(self, value: float, grad_norm: float, tol: float) -> None:
         """Write a line; its seconds are those since the trace was made."""
+        passes = float("nan") if self._passes is None else self._passes()
         seconds = perf_counter() - self._began
-        self._lines.append((value, grad_norm, tol, seconds))
+        self._lines.append((value, grad_norm, tol, passes, seconds))
 
     def tell(self, n_iter: int, theta: Array) -> bool:
         """Whether the one who is told the last line wants to stop there."""
-        if self._on_iter is None:
+        if self.on_iter is None:
             return False
-        value, grad_norm, tol, seconds = self._lines[-1]
-        info = IterInfo(n_iter, theta, value, grad_norm, tol, seconds=seconds)
-        return bool(self._on_iter(info))
+        return bool(self.on_iter(IterInfo(n_iter, theta, *self._lines[-1])))
 
     @property
     def seconds(self) -> float:
@@ -312,4 +326,7 @@ class Trace:
     def history(self) -> dict[str, Array]:
         """The lines as columns."""
         columns = np.array(self._lines, dtype=float).reshape(-1, len(_NAMES)).T
-        return dict(zip(_NAMES, columns, strict=True))
+        history = dict(zip(_NAMES, columns, strict=True))
+        if self._passes is None:
+            del history["passes"]
+        return history

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._oracles import InnerProblem, OracleProblem
+from skbilevel.problems._oracles import InnerPoint, InnerProblem, OracleProblem
 from skbilevel.solvers._batches import Batches
 from skbilevel.solvers._ledger import Ledger
 from skbilevel.solvers._oracle_base import largest_eigenvalue, metric_of
@@ -81,11 +79,17 @@ class BatchMetric:
         )
 
     def _measure(self, theta: Array, w: Array) -> None:
-        base = np.broadcast_to(self._base(theta, w), w.shape)
-        parts = self._batches.parts[:_PROBES]
-        known = 0.0 if self._bound is None else 1.0
-        found = _largest_of_batches(self._inner, parts, theta, w, base)
-        self._factor, self._measured = max(found, known), theta.copy()
+        """Largest eigenvalue of some batches, in units of M, and a margin."""
+        root = np.sqrt(np.broadcast_to(self._base(theta, w), w.shape))
+        found = 0.0 if self._bound is None else 1.0
+        for rows in self._batches.parts[:_PROBES]:
+            point = self._inner.take(rows).at(theta, w)
+
+            def scaled(d: Array, point: InnerPoint = point) -> Array:
+                return np.asarray(point.hvp(d / root) / root)
+
+            found = max(found, _MARGIN * largest_eigenvalue(scaled, len(w)))
+        self._factor, self._measured = found, theta.copy()
 
 
 def batch_metric(
@@ -107,14 +111,9 @@ def batch_metric(
     if len(batches) == 1:
         return metric
     row = row_bound(inner)
-    if row is None:
-        parts = batches.parts[:_PROBES]
-        found = _largest_of_batches(inner, parts, theta, w, metric)
-        return metric * max(1.0, found)
-    rare = rarity(inner.n_rows, batches.size) * row
-    if not every:
-        return np.asarray(metric + rare)
-    rare = rare * np.log(2.0 * len(w))
+    if row is None or not every:
+        return np.maximum(metric, BatchMetric(inner, batches, theta, w).at(theta, w))
+    rare = rarity(inner.n_rows, batches.size) * row * np.log(2.0 * len(w))
     return np.asarray(metric + np.sqrt(2.0 * rare * metric.min()) + 2.0 * rare / 3.0)
 
 
@@ -128,23 +127,6 @@ def row_bound(inner: InnerProblem) -> Array | None:
 def rarity(n: int, b: int) -> float:
     """What a batch of b of n rows keeps of the noise of one row."""
     return max(n - b, 0) / (b * max(n - 1, 1))
-
-
-def _largest_of_batches(
-    inner: InnerProblem, parts: Iterable[Array], theta: Array, w: Array, metric: Array
-) -> float:
-    """Largest eigenvalue of some batches, in units of a metric, and a margin."""
-    root = np.sqrt(metric)
-    found = [0.0]
-    for rows in parts:
-        point = inner.take(rows).at(theta, w)
-        found.append(
-            largest_eigenvalue(
-                lambda d, p=point: p.hvp(d / root) / root,  # type: ignore[misc]
-                len(w),
-            )
-        )
-    return _MARGIN * max(found)
 
 
 def default_batch_size(

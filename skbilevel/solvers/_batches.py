@@ -81,8 +81,6 @@ class Batches:
 def count_batches(n_rows: int, batch_size: int | None) -> int:
     """Batches of at most so many rows; None takes all rows in one."""
     size = max(n_rows, 1) if batch_size is None else batch_size
-    if size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
     return max(1, -(-n_rows // size))
 
 
@@ -113,13 +111,8 @@ class Level(Protocol):
     """
 
     batches: Batches
-
-    @property
-    def n_slots(self) -> int:
-        """Lines of a memory of all batches."""
-
-    def slots(self, k: int) -> Any:
-        """Where a memory keeps a batch."""
+    slots: list[Any]  # where a memory keeps every batch
+    n_slots: int  # lines of a memory of all batches
 
     def read(self, k: int, *at: Array) -> Reading:
         """Derivatives of one batch, from one reading of its rows."""
@@ -145,15 +138,8 @@ class VectorLevel:
         self, problem: Any, batches: Batches, derive: Callable[..., Derivatives]
     ) -> None:
         self.problem, self.batches, self._derive = problem, batches, derive
-
-    @property
-    def n_slots(self) -> int:
-        """One line for every batch."""
-        return len(self.batches)
-
-    def slots(self, k: int) -> Any:
-        """One line."""
-        return slice(k, k + 1)
+        self.n_slots = len(batches)
+        self.slots: list[Any] = [slice(k, k + 1) for k in range(self.n_slots)]
 
     def read(self, k: int, *at: Array) -> Reading:
         """Derivatives of a batch, side by side."""
@@ -167,15 +153,6 @@ class VectorLevel:
     def exact(self, *at: Array) -> Iterable[Any]:
         """Nothing is left out of a reading."""
         return repeat(0.0)
-
-
-class Estimator(Protocol):
-    """Derivatives of a level whose mean over batches is exact."""
-
-    level: Level
-
-    def estimate(self, k: int, *at: Array) -> Derivatives:
-        """From batch number ``k``."""
 
 
 class Fresh:
@@ -243,7 +220,7 @@ class Remembered:
 
     def _replace(self, k: int, *at: Array) -> Derivatives:
         """Renew one batch; return how its mean has changed."""
-        reading, slots = self.level.read(k, *at), self.level.slots(k)
+        reading, slots = self.level.read(k, *at), self.level.slots[k]
         if self.memory is None:
             self.memory = np.zeros((self.level.n_slots, reading.codes.shape[1]))
         change = reading.assemble(reading.codes - self.memory[slots])
@@ -252,3 +229,7 @@ class Remembered:
         before = self.mean or tuple(np.zeros_like(part) for part in change)
         self.mean = tuple(a + share * b for a, b in zip(before, change, strict=True))
         return change
+
+
+# What makes derivatives of a level whose mean over batches is exact.
+Estimator = Fresh | Remembered

@@ -11,7 +11,7 @@ import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
-from skbilevel.solvers._base import IterInfo, OnIter, OuterOptimizer, Result, Status
+from skbilevel.solvers._base import IterInfo, OnIter, OuterOptimizer, Result
 from skbilevel.solvers._ledger import Ledger, counted
 from skbilevel.solvers._oracle_base import (
     Descent,
@@ -98,14 +98,11 @@ class DoubleLoop:
             max_iter=max_iter,
             on_iter=run.observed(on_iter),
         )
-        status = outcome.status
-        if not run.converged and status in (Status.CONVERGED, Status.FLAT):
-            status = Status.INNER
         return Result(
             outcome.theta,
             np.empty(0),
             outcome.value,
-            status,
+            outcome.status.if_solved(run.converged),
             outcome.n_iter,
             outcome.history | run.costs(len(outcome.history["value"])),
             ledger.total,
@@ -128,7 +125,8 @@ class DoubleLoopRun:
         self.adjoint: Array | None = None
         self.converged, self.reference = True, 0.0
         self._seeds = np.random.SeedSequence(random_state)
-        self._began, self._costs = perf_counter(), [(0.0, 0.0)]
+        self._began = perf_counter()
+        self._costs: list[tuple[float, float]] = []
 
     def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
         done = self.evaluate(theta, tol)
@@ -142,7 +140,7 @@ class DoubleLoopRun:
         memory = self.memory if warm else None
         draws, directions = self._seeds.spawn(2)
         # Where the first start was the solution, the next one tells.
-        if self.reference <= np.finfo(float).tiny:
+        if not self.reference > np.finfo(float).tiny:
             self.reference = first_norm(problem.inner, theta, start)
 
         def descend(at: Array, known: Any) -> Descent:
@@ -169,11 +167,33 @@ class DoubleLoopRun:
                 self._side_by_side(start),
             )
         )
-        self.w, self.memory, self.adjoint = descent.w, descent.memory, done.adjoint
-        self.converged = descent.converged and done.converged
-        if len(self._costs) == 1 and self._costs[0] == (0.0, 0.0):
-            self._costs[0] = self._cost()
+        seen: list[Any] = [descent.w, done.value, done.grad]
+        if not descent.converged:  # which was told from the gradient
+            seen.append(descent.point.grad)
+        if all(np.isfinite(each).all() for each in seen):
+            self.w, self.memory, self.adjoint = descent.w, descent.memory, done.adjoint
+            self.converged = descent.converged and done.converged
+        elif not self._costs:
+            self._refuse(theta, descent)
+        else:  # the outer search takes the step back, and goes on from what is kept
+            done = replace(done, value=np.nan)
+        self._costs = self._costs or [self._cost()]
         return done
+
+    def _refuse(self, theta: Array, descent: Descent) -> None:
+        """Say which oracle gives no number at the start."""
+        outer = self.problem.outer.at(theta, descent.w)
+        seen: dict[str, Any] = {
+            "inner.grad": descent.point.grad,
+            "outer.value": outer.value,
+            "outer.grad": outer.grad,
+            "outer.grad_theta": outer.grad_theta,
+        }
+        bad = [name for name, found in seen.items() if not np.isfinite(found).all()]
+        raise ValueError(
+            f"{bad[0] if bad else 'inner.hvp or inner.cross'} is not finite at the "
+            "start: choose another theta0 or w0, or mend this oracle."
+        )
 
     def _side_by_side(self, start: Array) -> Callable[[Array], Array] | None:
         """Descents at several theta at once, where both sides can do so."""

@@ -20,13 +20,14 @@ from skbilevel._typing import Array
 from skbilevel.problems._bilevel import Task
 from skbilevel.problems._rows_datafit import RowsDataFit
 from skbilevel.solvers._base import Counts
+from skbilevel.solvers._pcg import DELAY, ratio
 
-# Steps whose decrease of the error is summed to estimate what is left of it.
-_DELAY = 3
 # Below this a residual is rounding, and its ratio to the next is not a number.
 _SPENT = 1e-100
 # The path ends where the loss has risen past its minimum at this many strengths.
 _PAST = 2
+# Largest number of products with ``X X^T``.
+_MAX_ITER = 500
 
 
 @record
@@ -36,7 +37,6 @@ class KrylovPath:
     ``value`` is nan where the iteration ended before the strength was resolved.
     """
 
-    log_v: Array
     value: Array
     n_iter: int
     counts: Counts
@@ -49,7 +49,6 @@ def krylov_path(
     mask: Array | None = None,
     rise: float = 1e-3,
     tol: float = 1e-3,
-    max_iter: int = 500,
 ) -> KrylovPath:
     """Outer loss at every ``log_v``, or up to the first minimum that is clear.
 
@@ -65,20 +64,19 @@ def krylov_path(
         The share by which the loss has to rise past a minimum that is clear.
     tol : float
         Relative error of the coefficients in the norm of their system.
-    max_iter : int
-        Largest number of products with ``X X^T``.
     """
     state = _Shifts(task, log_v, mask)
-    for step in range(max_iter):
+    for step in range(_MAX_ITER):
         state.step()
         if step % 5 == 4 and _is_clear(state.values(tol), rise):
             break
     products = 2 * (step + 1) * state.columns
-    return KrylovPath(log_v, state.values(tol), step + 1, Counts(n_products=products))
+    return KrylovPath(state.values(tol), step + 1, Counts(n_products=products))
 
 
 def _is_clear(value: Array, rise: float) -> bool:
-    known = value[: _first_nan(value)]
+    missing = np.isnan(value)
+    known = value[: missing.argmax()] if missing.any() else value
     if len(known) == len(value):
         return True
     if not len(known):
@@ -86,11 +84,6 @@ def _is_clear(value: Array, rise: float) -> bool:
     best = int(np.argmin(known))
     past = known[best + 1 :]
     return int((past > known[best] * (1 + rise)).sum()) >= _PAST
-
-
-def _first_nan(value: Array) -> int:
-    missing = np.flatnonzero(np.isnan(value))
-    return int(missing[0]) if missing.size else len(value)
 
 
 class _Shifts:
@@ -142,9 +135,7 @@ class _Shifts:
         moved = self.fit.push(moved if self.mask is None else self.mask * moved)
         image = self.root * moved + self.seed * self.p
         curvature = self._dot(self.p, image)
-        alpha = np.divide(
-            self.rho, curvature, out=np.zeros_like(self.rho), where=curvature > 0
-        )
+        alpha = ratio(self.rho, curvature)
         # The image of the residual, from those of two directions.
         valid = self._valid(moved)
         self.direction *= self.beta_shift[:, self.fold]
@@ -153,18 +144,17 @@ class _Shifts:
         )
         self.last = valid
         zeta_new = self._next_zeta(alpha)
-        alive = self.zeta > _SPENT
-        ratio = np.divide(zeta_new, self.zeta, out=np.zeros_like(zeta_new), where=alive)
-        step = alpha * ratio
+        shrunk = ratio(zeta_new, self.zeta, _SPENT)
+        step = alpha * shrunk
         self.prediction += step[:, self.fold] * self.direction
         drop = step * self.zeta**2 * self.rho
         self.energy += drop
-        self.drops = [*self.drops[1 - _DELAY :], drop]
+        self.drops = [*self.drops[1 - DELAY :], drop]
         self.r -= self._tall(alpha) * image
         rho = self._dot(self.r, self.r)
-        beta = np.divide(rho, self.rho, out=np.zeros_like(rho), where=self.rho > 0)
+        beta = ratio(rho, self.rho)
         self.p = self.r + self._tall(beta) * self.p
-        self.beta_shift = beta * ratio**2
+        self.beta_shift = beta * shrunk**2
         self.rho, self.alpha, self.beta = rho, alpha, beta
         self.zeta_old, self.zeta = self.zeta, zeta_new
 
@@ -172,14 +162,13 @@ class _Shifts:
         top = self.zeta * self.zeta_old * self.alpha
         bottom = alpha * self.beta * (self.zeta_old - self.zeta)
         bottom = bottom + self.zeta_old * self.alpha * (1.0 + self.shift * alpha)
-        out = np.zeros_like(top)
-        return np.asarray(np.divide(top, bottom, out=out, where=bottom > _SPENT))
+        return ratio(top, bottom, _SPENT)
 
     def values(self, tol: float) -> Array:
         """Outer losses; nan from the first strength that is not resolved."""
         loss = self.fit.loss.value(self.prediction, self.target).sum(axis=-1)
         value = loss @ self.weight
-        if len(self.drops) < _DELAY:
+        if len(self.drops) < DELAY:
             return np.full(len(value), np.nan)
         left = np.asarray(sum(self.drops))
         resolved = (left <= tol**2 * self.energy).all(axis=(1, 2))

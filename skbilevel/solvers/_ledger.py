@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +9,7 @@ import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
-from skbilevel.problems._oracles import (
-    InnerPoint,
-    InnerProblem,
-    OracleProblem,
-    OuterPoint,
-    OuterProblem,
-)
+from skbilevel.problems._oracles import InnerProblem, OracleProblem, OuterProblem
 from skbilevel.solvers._base import Counts
 
 
@@ -48,21 +41,16 @@ class Ledger:
         return self.rows / self.n_rows
 
     @property
-    def counts(self) -> Counts:
-        """Calls, without passes."""
-        return Counts(**self._calls)
-
-    @property
     def total(self) -> Counts:
         """All that was noted."""
-        return replace(self.counts, passes=self.passes)
+        return Counts(**self._calls, passes=self.passes)
 
 
 def counted(problem: OracleProblem) -> tuple[OracleProblem, Ledger]:
     """The same problem, with a ledger of all calls of its oracles."""
     ledger = Ledger(rows_of(problem.inner) + rows_of(problem.outer))
-    inner = CountedInner(problem.inner, ledger)
-    outer = CountedOuter(problem.outer, ledger)
+    inner: Any = CountedLevel(problem.inner, ledger)
+    outer: Any = CountedLevel(problem.outer, ledger)
     return replace(problem, inner=inner, outer=outer), ledger
 
 
@@ -72,41 +60,50 @@ def rows_of(level: InnerProblem | OuterProblem) -> int:
 
 
 @record
-class _Counted:
-    """What both levels have in common."""
+class CountedLevel:
+    """An inner or an outer problem whose calls are noted."""
 
-    problem: InnerProblem | OuterProblem
+    problem: Any
     ledger: Ledger
 
-    @property
-    def provides(self) -> frozenset[str]:
-        """Those of the problem."""
-        return self.problem.provides
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of the problem."""
-        return self.problem.n_rows
-
-    def take(self, rows: Array) -> Any:
+    def take(self, rows: Array) -> CountedLevel:
         """Some rows, counted in the same ledger."""
         return replace(self, problem=self.problem.take(rows))
 
+    def at(self, theta: Array, w: Array) -> CountedPoint:
+        """A counted point."""
+        return CountedPoint(self.problem.at(theta, w), self)
+
     def __getattr__(self, name: str) -> Any:
-        # Whatever else a problem provides, such as codes of rows.
+        # Whatever else a problem provides, such as bounds, or codes of rows.
         return getattr(self.problem, name)
 
+    def grad_codes(self, theta: Array, w: Array) -> Array:
+        """A product with X: half a gradient."""
+        self.ledger.add(rows_of(self.problem), 0.5, n_grad=1)
+        return np.asarray(self.problem.grad_codes(theta, w))
 
-class _CountedPoint:
+    def assemble_grad(self, codes: Array) -> Array:
+        """A product with its transpose: the other half."""
+        self.ledger.add(rows_of(self.problem), 0.5)
+        return np.asarray(self.problem.assemble_grad(codes))
+
+    def grad_many(self, thetas: Array, ws: Array) -> Array:
+        """One reading for each, though the product may be one."""
+        m = len(ws)
+        self.ledger.add(m * rows_of(self.problem), 1.0, n_grad=m)
+        return np.asarray(self.problem.grad_many(thetas, ws))
+
+
+class CountedPoint:
     """A point whose calls are noted; what is known already costs nothing."""
 
-    def __init__(self, point: InnerPoint | OuterPoint, level: _Counted) -> None:
-        self._point: Any = point
-        self._ledger = level.ledger
+    def __init__(self, point: Any, level: CountedLevel) -> None:
+        self._point, self._ledger = point, level.ledger
         self._rows = rows_of(level.problem)
         self._seen: set[str] = set()
 
-    def _note(self, name: str, share: float, calls: dict[str, int]) -> None:
+    def _note(self, name: str, share: float, **calls: int) -> None:
         if name not in self._seen:
             self._seen.add(name)
             self._ledger.add(self._rows, share, **calls)
@@ -114,53 +111,19 @@ class _CountedPoint:
     @property
     def value(self) -> float:
         """Half a reading, unless the gradient is known."""
-        share = 0.0 if "grad" in self._seen else 0.5
-        self._note("value", share, {"n_evaluations": 1})
+        self._note("value", 0.0 if "grad" in self._seen else 0.5, n_evaluations=1)
         return float(self._point.value)
 
     @property
     def grad(self) -> Array:
         """One reading, half of it where the value is known."""
-        share = 0.5 if "value" in self._seen else 1.0
-        self._note("grad", share, {"n_grad": 1})
+        self._note("grad", 0.5 if "value" in self._seen else 1.0, n_grad=1)
         return np.asarray(self._point.grad)
 
-
-@record
-class CountedInner(_Counted):
-    """An inner problem whose calls are noted."""
-
-    problem: InnerProblem
-    ledger: Ledger
-
     @property
-    def smoothness(self) -> Callable[[Array], Any] | None:
-        """That of the problem."""
-        return self.problem.smoothness
-
-    def at(self, theta: Array, w: Array) -> CountedInnerPoint:
-        """A counted point."""
-        return CountedInnerPoint(self.problem.at(theta, w), self)
-
-    def grad_codes(self, theta: Array, w: Array) -> Array:
-        """A product with X: half a gradient."""
-        self.ledger.add(rows_of(self.problem), 0.5, n_grad=1)
-        return self.problem.grad_codes(theta, w)  # type: ignore[attr-defined,no-any-return]
-
-    def assemble_grad(self, codes: Array) -> Array:
-        """A product with its transpose: the other half."""
-        self.ledger.add(rows_of(self.problem), 0.5)
-        return self.problem.assemble_grad(codes)  # type: ignore[attr-defined,no-any-return]
-
-    def grad_many(self, thetas: Array, ws: Array) -> Array:
-        """One reading for each, though the product may be one."""
-        m = len(ws)
-        self.ledger.add(m * rows_of(self.problem), 1.0, n_grad=m)
-        return self.problem.grad_many(thetas, ws)  # type: ignore[attr-defined,no-any-return]
-
-
-class CountedInnerPoint(_CountedPoint):
-    """A point of `CountedInner`."""
+    def grad_theta(self) -> Array:
+        """Counted with the gradient."""
+        return np.asarray(self._point.grad_theta)
 
     def hvp(self, d: Array) -> Array:
         """One reading."""
@@ -182,24 +145,3 @@ class CountedInnerPoint(_CountedPoint):
         """One reading for every column would be the price of products."""
         self._ledger.add(self._rows, 1.0, n_hessian=1)
         return np.asarray(self._point.hessian())
-
-
-@record
-class CountedOuter(_Counted):
-    """An outer problem whose calls are noted."""
-
-    problem: OuterProblem
-    ledger: Ledger
-
-    def at(self, theta: Array, w: Array) -> CountedOuterPoint:
-        """A counted point."""
-        return CountedOuterPoint(self.problem.at(theta, w), self)
-
-
-class CountedOuterPoint(_CountedPoint):
-    """A point of `CountedOuter`."""
-
-    @property
-    def grad_theta(self) -> Array:
-        """Counted with the gradient."""
-        return np.asarray(self._point.grad_theta)

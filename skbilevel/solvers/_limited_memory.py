@@ -97,10 +97,6 @@ class InverseHessian:
             return None
         return Pair(s, y, product, typical)
 
-    def with_metric(self, metric: Array) -> InverseHessian:
-        """Another first model, the same pairs."""
-        return replace(self, metric=metric)
-
     def shifted(self, difference: Array) -> InverseHessian:
         """The pairs of the Hessian plus ``diag(difference)``.
 

@@ -81,7 +81,9 @@ def minimize_bilevel(
     Raises
     ------
     ValueError
-        If the solver needs what the problem does not provide; the sentence says what.
+        If the solver needs what the problem does not provide, if a tolerance is
+        negative, or if oracles are not finite where the search starts or ends; the
+        sentence says what. A step to where they are not finite is taken back.
 
     Examples
     --------
@@ -104,18 +106,19 @@ def minimize_bilevel(
     >>> minimize_bilevel(problem).theta.round(6)
     array([1., 1.])
     """
+    _check_at_least_zero(tol=tol, max_iter=max_iter, final_tol=final_tol)
     chosen = as_solver(solver, problem)
+    start = _start(problem, theta0)
     if isinstance(chosen, Nested | Direct):
         structured: Any = problem
         return chosen.solve(
             structured,
-            _start(problem, theta0),
+            start,
             tol=tol,
             max_iter=max_iter,
             on_iter=on_iter,
             map_tasks=map_tasks,
         )
-    start = _start(problem, theta0)
     oracles = _as_oracles(problem, start, w0, type(chosen).__name__)
     check_words(chosen, chosen.requires, oracles.provides)
     start = np.clip(start, *oracles.box)
@@ -130,10 +133,13 @@ def minimize_bilevel(
     if final_tol is not None:
         w = oracles.w0 if result.w is None else result.w
         end = accurate_end(oracles, result.theta, w, final_tol)
+        if isinstance(problem, OracleProblem) and not np.isfinite(end.value):
+            raise ValueError(
+                f"{type(chosen).__name__} ended where outer.value is {end.value}: give "
+                "it shorter steps, narrow the bounds of theta, or mend this oracle."
+            )
         counts = result.counts + end.counts
-        status = result.status
-        if end.status is Status.INNER and status in (Status.CONVERGED, Status.FLAT):
-            status = Status.INNER
+        status = result.status.if_solved(end.status is not Status.INNER)
         result = replace(result, w=end.w, value=end.value, counts=counts, status=status)
     if isinstance(problem, BilevelProblem):
         result = replace(result, v=problem.parametrization.v(result.theta))
@@ -208,12 +214,22 @@ def evaluate_bilevel(
     result : Result
         ``theta``, ``value``, ``w`` and ``counts``; no iteration was made.
     """
+    _check_at_least_zero(tol=tol)
     theta = np.asarray(theta, dtype=float)
     oracles = _as_oracles(problem, theta, w0, "evaluate_bilevel")
     result = accurate_end(oracles, theta, oracles.w0, tol)
     if isinstance(problem, BilevelProblem):
         result = replace(result, v=problem.parametrization.v(theta))
     return result
+
+
+def _check_at_least_zero(**numbers: float | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and not number >= 0:
+            raise ValueError(
+                f"{name} must be at least 0, not {number!r}; leave it out for the "
+                "default."
+            )
 
 
 def _start(problem: Any, theta0: Array | None) -> Array:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import (
     BilevelProblem,
@@ -32,7 +33,6 @@ from skbilevel.solvers._base import (
     OnIter,
     OuterOptimizer,
     Result,
-    Status,
     TaskEval,
 )
 
@@ -128,21 +128,34 @@ TaskDone = tuple[TaskEval, TaskState, InnerSolution]
 MapTasks = Callable[[Callable[[Any], TaskDone], Iterable[Any]], Iterable[TaskDone]]
 
 
-class ObjectiveRun(Protocol):
+class ObjectiveRun:
     """An objective in use: counts its calls and keeps the states between them."""
 
-    states: tuple[TaskState, ...]
-    counts: Counts
-    converged: bool
+    problem: Any
+
+    def __init__(self) -> None:
+        self.states: tuple[TaskState, ...] = ()
+        self.counts, self.converged = Counts(), True
+        # Where it was called last, and what was computed there.
+        self._last: tuple[Array, Any] | None = None
 
     def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
         """Value and gradient at theta."""
+        raise NotImplementedError
 
     def curvature(self, theta: Array) -> Array:
-        """Gauss-Newton matrix at theta."""
+        """Gauss-Newton matrix at theta; uses what the last call computed, if here."""
+        raise NotImplementedError
+
+    def _solved_at(self, theta: Array) -> Any:
+        """What the last call computed, if it was here; else that of a new one."""
+        if self._last is None or not np.array_equal(self._last[0], theta):
+            self(theta, _ACCURACY)
+        assert self._last is not None
+        return self._last[1]
 
 
-@dataclass(frozen=True)
+@record
 class Evaluation:
     """Outer value and gradient at one theta, and the states to go on from.
 
@@ -197,14 +210,11 @@ class StructuredSolver:
         outcome = self.outer.minimize(
             run, theta0, problem.bounds, tol=tol, max_iter=max_iter, on_iter=on_iter
         )
-        status = outcome.status
-        if not run.converged and status in (Status.CONVERGED, Status.FLAT):
-            status = Status.INNER
         return Result(
             outcome.theta,
             problem.parametrization.v(outcome.theta),
             outcome.value,
-            status,
+            outcome.status.if_solved(run.converged),
             outcome.n_iter,
             outcome.history,
             run.counts,
@@ -312,28 +322,7 @@ class Direct(StructuredSolver):
         return DirectRun(problem)
 
 
-class _Run:
-    """An objective in use, and what was computed where it was called last."""
-
-    problem: Any
-
-    def __init__(self) -> None:
-        self.states: tuple[TaskState, ...] = ()
-        self.counts, self.converged = Counts(), True
-        self._last: tuple[Array, Any] | None = None
-
-    def __call__(self, theta: Array, tol: float) -> tuple[float, Array]:
-        raise NotImplementedError
-
-    def _solved_at(self, theta: Array) -> Any:
-        """What the last call computed, if it was here; else that of a new one."""
-        if self._last is None or not np.array_equal(self._last[0], theta):
-            self(theta, _ACCURACY)
-        assert self._last is not None
-        return self._last[1]
-
-
-class NestedRun(_Run):
+class NestedRun(ObjectiveRun):
     """The objective of one `Nested.solve`; holds states between evaluations."""
 
     def __init__(
@@ -352,12 +341,11 @@ class NestedRun(_Run):
         return done.value, done.grad
 
     def curvature(self, theta: Array) -> Array:
-        """Gauss-Newton matrix; reuses the solutions of the last call if it was here."""
         solved, how = self._solved_at(theta), self.solver.hypergradient
         return gauss_newton(self.problem, theta, solved, how)
 
 
-class DirectRun(_Run):
+class DirectRun(ObjectiveRun):
     """The objective of one `Direct.solve`."""
 
     def __init__(self, problem: CriterionProblem) -> None:
@@ -373,7 +361,6 @@ class DirectRun(_Run):
         return _add_penalty(problem, theta, point.value, grad)
 
     def curvature(self, theta: Array) -> Array:
-        """Gauss-Newton matrix; shares the factors of the last call if it was here."""
         problem, curvature = self.problem, self._solved_at(theta).curvature
         if curvature is None:
             name = type(problem.criterion).__name__

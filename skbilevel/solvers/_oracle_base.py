@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import InnerPoint, InnerProblem, OracleProblem
 from skbilevel.problems._smoothness import largest_eigenvalues
@@ -19,7 +19,7 @@ _MARGIN = 1.1
 _ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
+@record
 class Descent:
     """Where an inner solver ended.
 
@@ -87,7 +87,7 @@ class DescentSolver(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@record
 class HypergradientRequest:
     """All that a hypergradient may look at.
 
@@ -123,7 +123,7 @@ class HypergradientRequest:
     again_many: Callable[[Array], Array] | None = None
 
 
-@dataclass(frozen=True)
+@record
 class HypergradientValue:
     """Outer value, its gradient in theta, and the adjoint to go on from."""
 

@@ -12,16 +12,19 @@ Operator = Callable[[Array], Array]
 
 
 # Steps whose decrease of the error is summed to estimate what is left of it.
-_DELAY = 3
+DELAY = 3
 
 
 def _dot(a: Array, b: Array) -> Array:
     return np.asarray(np.einsum("...pt,...pt->...t", a, b))[..., None, :]
 
 
-def _ratio(a: Array, b: Array) -> Array:
-    # A column that is solved has a zero direction: it stays where it is.
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+def ratio(a: Array, b: Array, least: float = 0.0) -> Array:
+    """``a / b``, and zero where b is no more than ``least``.
+
+    A column that is solved has a zero direction: it stays where it is.
+    """
+    return np.divide(a, b, out=np.zeros_like(a), where=b > least)
 
 
 def conjugate_gradients(
@@ -69,19 +72,21 @@ def conjugate_gradients(
     for step in range(max_iter):
         if not rho.any() or _accurate(drops, tol, b, x):
             return x, step, True
+        if np.isnan(rho).any():  # as H or b
+            return np.full_like(x, np.nan), step, False
         q = apply(d)
-        alpha = _ratio(rho, _dot(d, q))
-        drops = [*drops[1 - _DELAY :], alpha * rho]
+        alpha = ratio(rho, _dot(d, q))
+        drops = [*drops[1 - DELAY :], alpha * rho]
         x += alpha * d
         r -= alpha * q
         z = precondition(r)
         old, rho = rho, _dot(r, z)
-        d = z + _ratio(rho, old) * d
+        d = z + ratio(rho, old) * d
     return x, max_iter, _accurate(drops, tol, b, x)
 
 
 def _accurate(drops: list[Array], tol: float, b: Array, x: Array) -> bool:
-    if len(drops) < _DELAY:
+    if len(drops) < DELAY:
         return False
     # b.x is |x|_H^2 at the solution.
     return bool((sum(drops) <= tol**2 * np.maximum(_dot(b, x), 0.0)).all())
@@ -95,11 +100,12 @@ def coupled_gradients(
     tol: float,
     max_iter: int,
     enough: float = 0.0,
-) -> tuple[Array, int]:
+) -> tuple[Array, Array, int]:
     """Solve ``H X = B`` where all numbers of X are one unknown, from zero.
 
     It ends as soon as the squared residual, in the norm of the preconditioner, has
-    fallen by ``tol^2`` or is below ``enough``.
+    fallen by ``tol^2`` or is below ``enough``, and returns X, the residual ``B - H X``
+    and the number of steps.
     """
     X, R = np.zeros_like(B), B
     Z = precondition(R)
@@ -107,15 +113,15 @@ def coupled_gradients(
     enough = max(tol**2 * rz, enough)
     for n_iter in range(max_iter):
         if rz <= enough or rz <= 0.0:
-            return X, n_iter
+            return X, R, n_iter
         HD = apply(D)
         bend = float((D * HD).sum())
         if not bend > 0.0:
             # H is zero along D, but for rounding.
-            return X, n_iter
+            return X, R, n_iter
         step = rz / bend
         X, R = X + step * D, R - step * HD
         Z = precondition(R)
         rz, before = float((R * Z).sum()), rz
         D = Z + (rz / before) * D
-    return X, max_iter
+    return X, R, max_iter

@@ -8,6 +8,7 @@ from enum import Enum
 from functools import cached_property
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder, polyval
 
 from skbilevel._records import record
 from skbilevel._typing import Array
@@ -229,10 +230,10 @@ class _Point:
             goal = _plus(up, 0.5 * self.ratio.proximal * _SQUARE)
         parametric = self.ratio.solver == "pcd" and not plain
         if parametric:
-            slope = _plus(_derivative(goal), -self.value * _derivative(down))
+            slope = _plus(polyder(goal), -self.value * polyder(down))
         else:
-            right = self.power * _times(goal, _derivative(down))
-            slope = _plus(_times(_derivative(goal), down), -right)
+            right = self.power * _times(goal, polyder(down))
+            slope = _plus(_times(polyder(goal), down), -right)
         t = self._candidates(_real_roots(slope), breaks)
         below, after = _values(down, t), _values(up, t)
         fine = below > _LEAST * self.B
@@ -308,17 +309,9 @@ def _cyclic(point: _Point, tol: float, max_iter: int) -> _Visits:
             return
 
 
-def _derivative(coef: Array) -> Array:
-    d = np.arange(1, len(coef))[:, None, None]
-    return np.asarray(coef[1:] * d)
-
-
 def _values(coef: Array, t: Array) -> Array:
     """Polynomials (d + 1, m, pieces) at points (m, pieces, c)."""
-    value = np.broadcast_to(coef[-1][:, :, None], t.shape)
-    for each in coef[-2::-1]:
-        value = value * t + each[:, :, None]
-    return value
+    return np.asarray(polyval(t, coef[..., None], tensor=False))
 
 
 def _times(a: Array, b: Array) -> Array:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._bilevel import BilevelProblem, CriterionProblem, Task
 from skbilevel.problems._parametrizations import (
@@ -49,7 +49,7 @@ _FLAT = 1e-6
 _KEPT_UP_TO = 500_000
 
 
-@dataclass(frozen=True, eq=False)
+@record
 class Visited:
     """A shared ``log v``, the outer loss there, and the states of the tasks."""
 
@@ -58,7 +58,7 @@ class Visited:
     states: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True)
+@record
 class SharedSearch:
     """The best shared variance ``v``, its outer loss, and how the search ended.
 

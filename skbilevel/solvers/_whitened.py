@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._target_features import predict
 from skbilevel.solvers._whitened_problem import Curvature, Whitened
@@ -22,7 +21,7 @@ _FLAT = 1e-6
 _FALLEN = 1e-12
 
 
-@dataclass(frozen=True)
+@record
 class WhitenedSolution:
     """Where Newton's method ended.
 

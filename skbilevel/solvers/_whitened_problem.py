@@ -14,7 +14,6 @@ The Hessian is factored, or the preconditioner of conjugate gradients beside a f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from scipy import linalg
 
 from skbilevel._device_array import rounding_of_sums
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import (
     diagonal_of,
@@ -40,7 +40,7 @@ from skbilevel.problems._target_features import (
 from skbilevel.solvers._pcg import coupled_gradients
 
 
-@dataclass(frozen=True)
+@record
 class Whitened:
     """The problem of the module docstring.
 
@@ -144,7 +144,7 @@ _RIDGE = 1e-10
 _EXACT = 1e-24
 
 
-@dataclass(frozen=True)
+@record
 class Curvature:
     """The Hessian of `Whitened` at one point; solves systems with it.
 
@@ -275,7 +275,7 @@ class Curvature:
         """
         if self.exact:
             return self._precondition(B), 1
-        X, n_iter = coupled_gradients(
+        X, _, n_iter = coupled_gradients(
             self.apply, B, self._precondition, tol=tol, max_iter=_CG_ITER, enough=enough
         )
         if self.problem.n_targets > 1:

@@ -10,13 +10,13 @@ matrix of them makes a factor for every problem.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy.linalg import lapack
 
 from skbilevel._device_array import in_memory_order, rounding_of_sums
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import factor_spd
 from skbilevel.problems._losses import Loss
@@ -35,7 +35,7 @@ _MEMORY, _MAX_ITER, _MAX_HALVINGS = 10, 500, 30
 _PATIENCE = 100
 
 
-@dataclass(frozen=True)
+@record
 class WhitenedStack:
     """K problems ``sum_i s_ki loss(o_i + z_ki T_k, y_ki) + 0.5 c |T_k penalized|^2``.
 
@@ -139,7 +139,7 @@ class WhitenedStack:
         return gram(self.Z, (self.weight * curvature).mean(axis=0))
 
 
-@dataclass(frozen=True)
+@record
 class StackSolution:
     """Coefficients (K, t, m + r), predictions (K, t, n), iterations, and success."""
 
@@ -170,8 +170,8 @@ def minimize_stack(
     T, eta = start, problem.eta(start)
     enough = problem.enough(tol, eta)
     value, grad = problem.value(T, eta, penalty), problem.grad(T, eta, penalty)
-    turned = Turned(None if gram is None else problem.factors(gram, penalty))
-    flat = turned.inwards(grad.reshape(len(T), -1))
+    factors = None if gram is None else problem.factors(gram, penalty)
+    flat = _turned(factors, grad.reshape(len(T), -1))
     sizes = [np.full(len(g), max(float(np.linalg.norm(g)), 1.0)) for g in flat]
     models = [InverseHessian(each, _MEMORY) for each in sizes]
     if gram is not None:
@@ -186,10 +186,10 @@ def minimize_stack(
         steps = [model.apply(g) for model, g in zip(models, flat, strict=True)]
         step = -np.stack(steps)
         slope = np.array([g @ d for g, d in zip(flat, step, strict=True)])
-        out = turned.outwards(step).reshape(T.shape)
+        out = _turned(factors, step, back=True).reshape(T.shape)
         T, eta, new, length = _search(problem, penalty, T, eta, value, out, slope)
         grad = problem.grad(T, eta, penalty).reshape(len(T), -1)
-        before, flat = flat, turned.inwards(grad)
+        before, flat = flat, _turned(factors, grad)
         pairs = zip(models, length[:, None] * step, flat - before, strict=True)
         models = [model.push(s, y) for model, s, y in pairs]
         stuck, value = value - new <= problem.noise * abs(value), new
@@ -201,26 +201,15 @@ def minimize_stack(
     return StackSolution(T, eta, max_iter, False)
 
 
-@dataclass(frozen=True)
-class Turned:
-    """Coordinates ``u = L^T T`` in which Hessians ``L L^T`` are one; None keeps T."""
+def _turned(factors: list[Array] | None, rows: Array, back: bool = False) -> Array:
+    """Gradients (K, w) in ``u = L^T T``, where Hessians ``L L^T`` are one.
 
-    factors: list[Array] | None
-
-    def inwards(self, grad: Array) -> Array:
-        """Gradients (K, w) in u."""
-        return self._solved(grad, transposed=False)
-
-    def outwards(self, step: Array) -> Array:
-        """Steps (K, w) of u as steps of T."""
-        return self._solved(step, transposed=True)
-
-    def _solved(self, rows: Array, transposed: bool) -> Array:
-        if self.factors is None:
-            return rows
-        pairs = zip(self.factors, rows, strict=True)
-        solve = lapack.dtrtrs
-        return np.stack([solve(L, r, lower=1, trans=transposed)[0] for L, r in pairs])
+    ``back`` makes steps of T of those of u; None as factors keeps T.
+    """
+    if factors is None:
+        return rows
+    pairs, solve = zip(factors, rows, strict=True), lapack.dtrtrs
+    return np.stack([solve(L, r, lower=1, trans=back)[0] for L, r in pairs])
 
 
 def minimize_alone(problem: Whitened, start: Array, tol: float) -> WhitenedSolution:

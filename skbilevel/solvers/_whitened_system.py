@@ -8,11 +8,11 @@ numbers of rows and columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit
 from skbilevel.problems._rows_datafit import RowsDataFit
@@ -36,7 +36,7 @@ _SMALL_LOSS = 1e-2
 Rows = Any
 
 
-@dataclass(frozen=True)
+@record
 class WhitenedSystem:
     """``diag(1/v) + A`` at a solution.
 
@@ -70,10 +70,6 @@ class WhitenedSystem:
         """Number m of unpenalized columns."""
         return self.curvature.problem.n_free
 
-    def curved(self, eta: Array) -> Array:
-        """``C eta``."""
-        return self.curvature.curved(eta)
-
     def pulled(self, R: Array) -> Array:
         """``X^T R`` for R of the rows of Z."""
         if isinstance(self.rows, slice):
@@ -105,7 +101,7 @@ class WhitenedSystem:
             known[: self.n_free] = 0.0
             return LinearSolution(x, known)
         eta = predict(self.curvature.problem.Z, omega)
-        b_left = b - self.pulled(self.curved(eta))
+        b_left = b - self.pulled(self.curvature.curved(eta))
         if self.curvature.exact:
             b_left[columns] = np.where(d > 0.0, known, b_left[columns])
             b_left[: self.n_free] = 0.0
@@ -115,10 +111,10 @@ class WhitenedSystem:
         m, problem = self.n_free, self.curvature.problem
         v = _finite(self.v)
         eta = self.fit.push(v * b)[self.rows]
-        rhs = -pull(problem.Z, self.curved(eta))
+        rhs = -pull(problem.Z, self.curvature.curved(eta))
         rhs[:m] += b[:m]
         step, n_iter = self.curvature.solve(rhs, tol)
-        b_left = b - self.pulled(self.curved(eta + predict(problem.Z, step)))
+        b_left = b - self.pulled(self.curvature.curved(eta + predict(problem.Z, step)))
         x = v * b_left
         x[:m] = step[:m]
         if self.curvature.exact:

@@ -8,6 +8,7 @@ import pytest
 from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
 from skbilevel.solvers import (
     AISARAH,
+    HOAG,
     LBFGS,
     LBFGSB,
     SABA,
@@ -296,3 +297,88 @@ def test_an_evaluation_says_that_it_is_one(oracle_case):
     assert found.value == pytest.approx(oracle_case.value(oracle_case.theta), rel=1e-9)
     assert found.n_iter == 0
     assert "no search" in found.message
+
+
+def walled(place, wrong=np.nan, start=0.0):
+    """A toy whose oracles are no numbers beyond theta = 0.6; its minimum is at 0.5."""
+
+    def beyond(theta, number, name):
+        return number * wrong if name == place and theta[0] > 0.6 else number
+
+    inner = InnerOracles(
+        value=lambda t, w: 0.5 * ((w - t) ** 2).sum(),
+        grad=lambda t, w: beyond(t, w - t, "inner.grad"),
+        hvp=lambda t, w, d: beyond(t, d, "inner.hvp"),
+        cross=lambda t, w, d: beyond(t, -d, "inner.cross"),
+    )
+    outer = OuterOracles(
+        value=lambda t, w: beyond(t, 5.0 * ((w - 0.5) ** 2).sum() + 1.0, "outer.value"),
+        grad=lambda t, w: beyond(t, 10.0 * (w - 0.5), "outer.grad"),
+    )
+    return OracleProblem(inner, outer, np.zeros(1), np.full(1, start), (-2.0, 2.0))
+
+
+PLACES = ("outer.value", "outer.grad", "inner.grad", "inner.hvp", "inner.cross")
+OUTERS = {
+    "lbfgsb": LBFGSB(first_step=1.5),
+    "hoag": HOAG(),
+    "gradient": ProjectedGradient(first_step=1.5),
+    "fixed": ProjectedGradient(step=0.19),
+    "adam": Adam(step=0.7),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("outer", OUTERS)
+def test_steps_to_where_oracles_are_no_numbers_are_taken_back(outer, place):
+    """A search that starts on the right side of the wall stays there."""
+    loop = DoubleLoop(Newton(), ImplicitGradient(), OUTERS[outer])
+    found = minimize_bilevel(walled(place), loop, max_iter=200)
+    assert found.theta[0] == pytest.approx(0.5, abs=1e-2)
+    assert np.isfinite(found.history["value"]).all()
+    assert found.value == pytest.approx(1.0, abs=1e-2)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_oracles_that_are_no_numbers_at_the_start_are_named(place):
+    """Beyond the wall there is nothing to go on from."""
+    with pytest.raises(ValueError, match=f"{place}.*theta0"):
+        minimize_bilevel(walled(place, start=1.0), "hoag")
+
+
+def test_a_value_that_is_no_number_at_the_end_is_told(oracle_case):
+    """Solvers without a line search may end anywhere."""
+
+    class Jump(DoubleLoop):
+        def solve_oracles(self, problem, theta0, **options):
+            found = super().solve_oracles(problem, theta0, **options)
+            return replace(found, theta=np.ones(1))
+
+    loop = Jump(Newton(), ImplicitGradient(), LBFGSB())
+    with pytest.raises(ValueError, match=r"Jump ended where outer\.value is nan"):
+        minimize_bilevel(walled("outer.value"), loop)
+
+
+@pytest.mark.parametrize("name", ["tol", "max_iter", "final_tol"])
+def test_negative_numbers_are_refused(name):
+    """They would never be reached; NaN is no tolerance either."""
+    for number in (-1.0, np.nan):
+        with pytest.raises(ValueError, match=f"{name} must be at least 0"):
+            minimize_bilevel(walled("none"), **{name: number})
+    with pytest.raises(ValueError, match="tol must be at least 0"):
+        evaluate_bilevel(walled("none"), np.zeros(1), tol=-1.0)
+
+
+def test_an_unsolved_inner_problem_is_told_of_in_words_of_the_problem():
+    """`alpha_bounds` is a parameter of estimators only."""
+    inner = InnerOracles(
+        value=lambda t, w: 0.5 * ((w - t) ** 2).sum(),
+        grad=lambda t, w: t - w,
+        hvp=lambda t, w, d: d,
+        cross=lambda t, w, d: -d,
+    )
+    outer = OuterOracles(lambda t, w: float(w @ w), lambda t, w: 2.0 * w)
+    problem = OracleProblem(inner, outer, np.ones(1), np.zeros(1))
+    message = evaluate_bilevel(problem, np.zeros(1)).message
+    assert "bounds of an OracleProblem" in message
+    assert "check_problem" in message

@@ -214,3 +214,15 @@ def test_parameters_have_ranges():
     for wrong in ({"n_directions": 0}, {"smoothing": 0.0}):
         with pytest.raises(ValueError, match="direction"):
             PZOBO(**wrong)
+
+
+def test_directions_out_of_the_domain_tell_nothing(linear_map):
+    """At the edge of the box a strength may become negative, and w no number."""
+    inner = replace(
+        linear_map.inner, grad=lambda t, w: H @ w - B @ np.where(t < 0, np.nan, t)
+    )
+    problem = replace(linear_map, inner=inner, theta0=np.zeros(D))
+    pzobo = PZOBO(n_directions=400, smoothing=1e-2)
+    done, _ = evaluate(problem, np.zeros(D), pzobo, GradientDescent(n_iter=40))
+    assert np.isfinite(done.grad).all()
+    assert (done.grad != 0.0).all()

@@ -116,7 +116,7 @@ def draw_problem(kind):
 
 def run_of(problem, batch_size, seed=0):
     """A run at a point where nothing is zero."""
-    rule = OuterSteps(0.5, False, 0.0, 1, False)
+    rule = OuterSteps(0.5, 0.0, 1, False)
     run = StochasticRun(problem, problem.theta0, batch_size, rule, seed)
     rng = np.random.default_rng(1)
     run.w = 0.3 * rng.standard_normal(run.w.shape)
@@ -244,7 +244,7 @@ def test_full_batches_are_the_deterministic_flow(kind):
     result = solver.solve_oracles(
         problem, problem.theta0, on_iter=lambda info: seen.append(info.theta)
     )
-    rule = OuterSteps(0.3, False, 0.0, 1, False)
+    rule = OuterSteps(0.3, 0.0, 1, False)
     run = run_of(problem, n)
     run.w, run.q = np.zeros_like(run.w), np.zeros_like(run.q)
     for theta in seen:
@@ -303,7 +303,7 @@ def test_every_solver_improves_every_problem(kind, solver):
 @pytest.mark.parametrize("adapt", [False, True])
 def test_components_without_a_slope_do_no_harm(adapt):
     """A zero direction, then a constant one, for thousands of passes."""
-    rule = OuterSteps(0.5, adapt, 0.5, 1, False)
+    rule = OuterSteps(0.5, None if adapt else 0.5, 1, False)
     theta = np.zeros(3)
     rule.after_pass(theta, np.zeros(3))
     assert (rule.step(np.ones(3), 1.0) == 0.0).all()
@@ -478,3 +478,22 @@ def test_very_wide_sparse_rows(solver):
     for array in (result.theta, result.w, result.history["value"]):
         assert np.isfinite(array).all()
     assert (result.theta != problem.theta0).any()
+
+
+def test_oracles_that_are_no_numbers_at_the_start_are_told():
+    """Before theta has moved there is nothing to go back to."""
+    rows = {"n_rows": 20}
+    inner = InnerOracles(
+        value=lambda t, w, rows: 0.5 * ((w - t) ** 2).sum(),
+        grad=lambda t, w, rows: w - t,
+        hvp=lambda t, w, d, rows: d,
+        cross=lambda t, w, d, rows: -d,
+        **rows,
+    )
+    outer = OuterOracles(
+        lambda t, w, rows: np.nan, lambda t, w, rows: np.nan * w, **rows
+    )
+    problem = OracleProblem(inner, outer, np.zeros(2), np.zeros(2), (-1.0, 1.0))
+    for solver in (SOBA(), SABA(), AmigoSGD()):
+        with pytest.raises(ValueError, match="not finite at the start"):
+            minimize_bilevel(problem, solver)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems import CurvedLoss, RowsDataFit, Task
 from skbilevel.problems._approximate_leave_one_out import (
@@ -170,7 +171,7 @@ _NOISE_FLOOR = 1e-4
 _HESSIAN_UP_TO = 1500
 
 
-@dataclass(frozen=True)
+@record
 class MarginalLikelihood:
     """Strengths of largest restricted likelihood (REML), by Laplace's approximation.
 

@@ -5,10 +5,7 @@ All are ``F' = f_theta - cross(q)``; they differ in what stands for ``g_ww^-1 f_
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.solvers._adjoint_system import AdjointSolver, AdjointSystem
@@ -16,13 +13,29 @@ from skbilevel.solvers._oracle_base import (
     HypergradientRequest,
     HypergradientValue,
     metric_norm,
-    metric_of,
 )
+from skbilevel.solvers._pcg import coupled_gradients
 from skbilevel.solvers.hypergradient._linear_solvers import ConjugateGradient
 
 
+class ByAdjoint:
+    """``F' = f_theta - cross(q)`` with some ``q`` that depends on ``b = f_w``."""
+
+    def _adjoint(self, request: HypergradientRequest, b: Array) -> tuple[Array, bool]:
+        """``q`` and whether it is as accurate as was wanted."""
+        raise NotImplementedError
+
+    def evaluate(self, request: HypergradientRequest) -> HypergradientValue:
+        """Value and gradient at the end of the inner descent."""
+        descent = request.descent
+        outer = request.problem.outer.at(request.theta, descent.w)
+        q, converged = self._adjoint(request, outer.grad)
+        grad = outer.grad_theta - descent.point.cross(q)
+        return HypergradientValue(outer.value, grad, q, converged)
+
+
 @dataclass(frozen=True)
-class ImplicitGradient:
+class ImplicitGradient(ByAdjoint):
     """``F' = f_theta - cross(q)`` with ``g_ww q = f_w``.
 
     Parameters
@@ -40,20 +53,13 @@ class ImplicitGradient:
     linear_solver: AdjointSolver = field(default_factory=ConjugateGradient)
     requires = frozenset[str]()
 
-    def evaluate(self, request: HypergradientRequest) -> HypergradientValue:
-        """Value and gradient at the end of the inner descent."""
-        descent = request.descent
-        outer = request.problem.outer.at(request.theta, descent.w)
-        system = AdjointSystem.of(request, outer.grad)
-        q, converged = self.linear_solver.solve(
-            system, request.adjoint, tol=request.tol
-        )
-        grad = outer.grad_theta - descent.point.cross(q)
-        return HypergradientValue(outer.value, grad, q, converged)
+    def _adjoint(self, request: HypergradientRequest, b: Array) -> tuple[Array, bool]:
+        system = AdjointSystem.of(request, b)
+        return self.linear_solver.solve(system, request.adjoint, tol=request.tol)
 
 
 @dataclass(frozen=True)
-class SHINE:
+class SHINE(ByAdjoint):
     """``F' = f_theta - cross(q)`` with ``q = B f_w``, B the inner solver's inverse.
 
     ::
@@ -95,56 +101,26 @@ class SHINE:
     fallback: AdjointSolver = field(default_factory=ConjugateGradient)
     requires = frozenset({"inverse_hessian"})
 
-    def evaluate(self, request: HypergradientRequest) -> HypergradientValue:
-        """Value and gradient at the end of the inner descent."""
-        descent = request.descent
-        outer = request.problem.outer.at(request.theta, descent.w)
-        system = AdjointSystem.of(request, outer.grad)
-        q, converged = self._adjoint(system, descent.memory.apply, request.tol)
-        grad = outer.grad_theta - descent.point.cross(q)
-        return HypergradientValue(outer.value, grad, q, converged)
-
-    def _adjoint(
-        self, system: AdjointSystem, inverse: Callable[[Array], Array], tol: float
-    ) -> tuple[Array, bool]:
+    def _adjoint(self, request: HypergradientRequest, b: Array) -> tuple[Array, bool]:
         """Refined, and replaced where it is not to be trusted."""
-        q = inverse(system.b)
+        system, inverse = AdjointSystem.of(request, b), request.descent.memory.apply
+        q = inverse(b)
         if not self.refine and self.threshold is None:
             return q, True
-        residual = system.residual(q)
-        q, residual = _refined(system, q, residual, inverse, self.refine)
+        more, residual, _ = coupled_gradients(
+            system.point.hvp, system.residual(q), inverse, tol=0.0, max_iter=self.refine
+        )
+        q = q + more
         if self.threshold is None:
             return q, True
         left = metric_norm(residual, system.metric)
-        if left <= self.threshold * metric_norm(system.b, system.metric):
+        if left <= self.threshold * metric_norm(b, system.metric):
             return q, True
-        return self.fallback.solve(system, q, tol=tol)
-
-
-def _refined(
-    system: AdjointSystem,
-    q: Array,
-    residual: Array,
-    inverse: Callable[[Array], Array],
-    n_steps: int,
-) -> tuple[Array, Array]:
-    """Solution and residual after some steps of preconditioned conjugate gradients."""
-    direction, last = np.zeros_like(q), np.inf
-    for _ in range(n_steps):
-        z = inverse(residual)
-        size = float(residual @ z)
-        if not size > 0.0:
-            break
-        direction = z + size / last * direction
-        product = system.point.hvp(direction)
-        length = size / float(direction @ product)
-        q, residual = q + length * direction, residual - length * product
-        last = size
-    return q, residual
+        return self.fallback.solve(system, q, tol=request.tol)
 
 
 @dataclass(frozen=True)
-class JacobianFree:
+class JacobianFree(ByAdjoint):
     """``F' = f_theta - cross(q)`` with a diagonal in the place of the Hessian.
 
     ::
@@ -176,12 +152,7 @@ class JacobianFree:
     scaled: bool = True
     requires = frozenset[str]()
 
-    def evaluate(self, request: HypergradientRequest) -> HypergradientValue:
-        """Value and approximate gradient at the end of the inner descent."""
-        problem, theta, w = request.problem, request.theta, request.descent.w
-        outer = problem.outer.at(theta, w)
-        q = outer.grad
-        if self.scaled:
-            q = q / metric_of(problem.inner, theta, w)
-        grad = outer.grad_theta - request.descent.point.cross(q)
-        return HypergradientValue(outer.value, grad, q)
+    def _adjoint(self, request: HypergradientRequest, b: Array) -> tuple[Array, bool]:
+        if not self.scaled:
+            return b, True
+        return b / AdjointSystem.of(request, b).metric, True

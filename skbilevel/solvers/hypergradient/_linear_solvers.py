@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.solvers._adjoint_system import AdjointSystem, solve_by_cg, solve_dense
+from skbilevel.solvers._adjoint_system import (
+    AdjointSystem,
+    hessian_of,
+    solve_by_cg,
+    solve_dense,
+)
 from skbilevel.solvers._chebyshev import ChebyshevStages
 from skbilevel.solvers._oracle_base import metric_norm
 
@@ -20,7 +26,8 @@ class DirectSolve:
         self, system: AdjointSystem, q0: Array | None, *, tol: float
     ) -> tuple[Array, bool]:
         """Solve exactly."""
-        return solve_dense(system.matrix(), system.b), True
+        matrix = hessian_of(system.point, len(system.b), system.dense)
+        return solve_dense(matrix, system.b), True
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,25 @@ class ConjugateGradient:
             max_iter=self.max_iter if self.n_iter is None else self.n_iter,
         )
         return q, converged or self.n_iter is not None
+
+
+def iterated(
+    system: AdjointSystem,
+    q: Array | None,
+    step: Callable[[Array, Array], Array],
+    tol: float,
+    n_iter: int | None,
+    max_iter: int,
+) -> tuple[Array, bool]:
+    """Steps from q and its residual: a budget of them, or as many as ``tol`` takes."""
+    q = np.zeros_like(system.b) if q is None else q.copy()
+    goal = tol * metric_norm(system.b, system.metric)
+    for _ in range(max_iter if n_iter is None else n_iter):
+        residual = system.residual(q)
+        if n_iter is None and metric_norm(residual, system.metric) <= goal:
+            return q, True
+        q = step(q, residual)
+    return q, n_iter is not None
 
 
 @dataclass(frozen=True)
@@ -163,17 +189,14 @@ class FixedPoint:
         self, system: AdjointSystem, q0: Array | None, *, tol: float
     ) -> tuple[Array, bool]:
         """Iterate from ``q0``; tol bounds the residual relative to ``b``."""
-        q = np.zeros_like(system.b) if q0 is None else q0.copy()
-        root, moved = np.sqrt(system.metric), np.zeros_like(q)
-        goal = tol * float(np.linalg.norm(system.b / root))
-        budget = self.max_iter if self.n_iter is None else self.n_iter
-        for _ in range(budget):
-            residual = system.residual(q)
-            if self.n_iter is None and np.linalg.norm(residual / root) <= goal:
-                return q, True
+        moved = np.zeros_like(system.b)
+
+        def step(q: Array, residual: Array) -> Array:
+            nonlocal moved
             moved = self.momentum * moved + self.step * residual / system.metric
-            q = q + moved
-        return q, self.n_iter is not None
+            return q + moved
+
+        return iterated(system, q0, step, tol, self.n_iter, self.max_iter)
 
 
 @dataclass(frozen=True)
@@ -213,17 +236,13 @@ class Chebyshev:
     ) -> tuple[Array, bool]:
         """Iterate from ``q0``; tol bounds the residual relative to ``b``."""
         scheme = ChebyshevStages(self.n_stages, self.damping)
-        q = np.zeros_like(system.b) if q0 is None else q0.copy()
-        goal = tol * metric_norm(system.b, system.metric)
-        budget = self.max_iter if self.n_iter is None else self.n_iter
-        for _ in range(budget):
-            residual = system.residual(q)
-            if self.n_iter is None and metric_norm(residual, system.metric) <= goal:
-                return q, True
-            q = scheme.step(
+
+        def step(q: Array, residual: Array) -> Array:
+            return scheme.step(
                 lambda y: -system.residual(y) / system.metric,
                 q,
                 scheme.limit,
                 -residual / system.metric,
             )
-        return q, self.n_iter is not None
+
+        return iterated(system, q0, step, tol, self.n_iter, self.max_iter)

@@ -142,6 +142,8 @@ def response(
     """``sum_q <w(theta + mu u_q) - w, f_w> u_q / mu`` over the rows of directions."""
     many = request.again_many or _one_by_one(request.again)
     moved = many(request.theta + mu * directions) - request.descent.w
+    # Beyond the box the problem may have no solution: such a direction tells nothing.
+    moved = np.where(np.isfinite(moved).all(axis=1, keepdims=True), moved, 0.0)
     return np.asarray((moved @ outer_grad / mu) @ directions)
 
 

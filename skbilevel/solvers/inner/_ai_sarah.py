@@ -114,14 +114,15 @@ class AISARAH:
             if norm < lowest:
                 best, lowest = (w, point), norm
             if not fixed and (norm <= threshold or run.spent >= budget):
-                return Descent(*best, lowest <= threshold, run.n_iter, run.memory)
+                memory = bound, run.delta
+                return Descent(*best, lowest <= threshold, run.n_iter, memory)
             if not norm <= _GROWTH * lowest:
                 w, point = best
-                run.shorten()
+                run.delta *= 2.0  # which halves the largest step
             # Without a fixed budget, room for the full gradient that has to follow.
             w = run.descend(w, point.grad, budget - (0.0 if fixed else 1.0))
             point = inner.at(theta, w)
-        return Descent(w, point, True, run.n_iter, run.memory)
+        return Descent(w, point, True, run.n_iter, (bound, run.delta))
 
 
 class _Run:
@@ -150,15 +151,6 @@ class _Run:
         bound, delta = memory
         moved = float(np.abs(self.bound / bound - 1.0).max())
         return float(delta) if moved <= _SAME_METRIC else 0.0
-
-    @property
-    def memory(self) -> tuple[Array, float]:
-        """For the next call."""
-        return self.bound, self.delta
-
-    def shorten(self) -> None:
-        """Halve the largest step."""
-        self.delta *= 2.0
 
     def descend(self, w: Array, v: Array, until: float) -> Array:
         """The loop between two full gradients; v is the one at w."""

@@ -15,10 +15,10 @@ from skbilevel.solvers._base import (
     InnerSolution,
     LinearSolution,
     check_requires,
-    expand,
 )
 from skbilevel.solvers._pcg import Operator, conjugate_gradients
 from skbilevel.solvers.inner._cholesky import CholeskySystem, gram_of
+from skbilevel.solvers.inner._curved_system import Ridge
 
 
 @record
@@ -26,8 +26,7 @@ class IterativeSystem:
     """``diag(1/v) + A`` through products with A; features with v = 0 stay at zero."""
 
     point: Linearization
-    active: Array | None
-    inverse_v: Array
+    ridge: Ridge
     preconditioner: Operator
     max_iter: int
     products: int
@@ -44,13 +43,7 @@ class IterativeSystem:
         """With Jacobi's preconditioner ``1 / (1/v + diag A)`` by default."""
         # In the memory order of products: mixed orders would cost more than these.
         tall = np.empty_like(fit.cross[..., :1])
-        tall[...] = expand(v, fit)
-        removed = tall == 0.0
-        inverse_v = np.divide(1.0, tall, out=np.zeros_like(tall), where=~removed)
-        active = None
-        if removed.any():
-            active = np.empty_like(tall)
-            active[...] = ~removed
+        tall[...] = np.broadcast_to(v, (*fit.batch, fit.n_features))[..., None]
         if preconditioner is None:
             scale = tall / (1.0 + tall * point.diag())
 
@@ -59,32 +52,29 @@ class IterativeSystem:
 
             preconditioner = jacobi
         columns = int(np.prod(fit.batch, dtype=int)) * fit.n_targets
-        return cls(point, active, inverse_v, preconditioner, max_iter, columns)
-
-    def _restrict(self, x: Array) -> Array:
-        """Zero where ``v = 0``."""
-        return x if self.active is None else x * self.active
+        ridge = Ridge.of(tall, tall.dtype)
+        return cls(point, ridge, preconditioner, max_iter, columns)
 
     def _apply(self, x: Array) -> Array:
-        y = self.inverse_v * x
+        y = self.ridge.inverse * x
         y += self.point.hvp(x)
-        if self.active is not None:
-            y *= self.active
+        if self.ridge.active is not None:
+            y *= self.ridge.active
         return y
 
     def solve(self, b: Array, x0: Array | None, *, tol: float) -> LinearSolution:
         """Iterate from ``x0`` to a relative error of ``tol`` in the system's norm."""
         x, n_iter, converged = conjugate_gradients(
             self._apply,
-            self._restrict(b),
-            None if x0 is None else self._restrict(x0),
+            self.ridge.restrict(b),
+            None if x0 is None else self.ridge.restrict(x0),
             self.preconditioner,
             tol=tol,
             max_iter=self.max_iter,
         )
         # One more product gives the true residual, and the pull where v = 0.
         pull = b - self.point.hvp(x)
-        residual = self._restrict(pull - self.inverse_v * x)
+        residual = self.ridge.restrict(pull - self.ridge.inverse * x)
         hvp = n_iter + 1 + (x0 is not None and bool(x0.any()))
         counts = Counts(n_hvp=hvp, n_products=2 * hvp * self.products)
         return LinearSolution(x, pull, residual, converged, counts, n_iter)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.linalg.blas import get_blas_funcs
 
@@ -11,9 +9,7 @@ from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._rows_datafit import RowCurvature, RowsDataFit
 from skbilevel.solvers._base import Counts, LinearSolution
-
-# Steps whose decrease of the error is summed to estimate what is left of it.
-_DELAY = 3
+from skbilevel.solvers._pcg import DELAY
 
 
 def dot(a: Array, b: Array) -> float:
@@ -33,9 +29,9 @@ class Ridge:
 
     Parameters
     ----------
-    inverse : ndarray of shape (p, 1) or (p, t)
+    inverse : ndarray of shape (..., p, 1) or (p, t)
         ``1 / v``, zero where v is zero or infinite.
-    active : ndarray of shape (p, 1) or (p, t), or None
+    active : ndarray of shape (..., p, 1) or (p, t), or None
         Zero where ``v = 0``, one elsewhere; None where all are one.
     free : ndarray of int
         Places where v is infinite.
@@ -47,12 +43,12 @@ class Ridge:
 
     @classmethod
     def of(cls, v: Array, dtype: np.dtype[np.generic]) -> Ridge:
-        """From variances (p,), or (p, t) where every target has its own."""
-        v = v if v.ndim == 2 else v[:, None]
-        removed, free = v == 0.0, np.isinf(v[:, 0])
-        inverse = np.divide(1.0, v, out=np.zeros(v.shape), where=~removed)
+        """From variances as they multiply coefficients, in the same order of memory."""
+        removed = v == 0.0
+        inverse = np.divide(1.0, v, out=np.zeros_like(v), where=~removed)
         active = (~removed).astype(dtype) if removed.any() else None
-        return cls(inverse.astype(dtype), active, np.flatnonzero(free))
+        free = np.flatnonzero(np.isinf(v[..., 0]))
+        return cls(inverse.astype(dtype, copy=False), active, free)
 
     def restrict(self, x: Array) -> Array:
         """Zero where ``v = 0``."""
@@ -63,14 +59,14 @@ class Ridge:
         return 0.5 * self.inner(W, W)
 
     def inner(self, a: Array, b: Array) -> float:
-        """``sum_j <a_j, b_j> / v_j``."""
+        """``sum_j <a_j, b_j> / v_j`` of one data fit."""
         if self.inverse.shape[1] > 1:
             return float(np.einsum("ij,ij,ij->", a, b, self.inverse, dtype=np.float64))
         rows = np.einsum("ij,ij->i", a, b)
         return float(rows.astype(np.float64) @ self.inverse[:, 0].astype(np.float64))
 
 
-@dataclass(frozen=True)
+@record
 class Descent:
     """Where conjugate gradients ended.
 
@@ -193,7 +189,7 @@ class CurvedSystem:
 
 def _accurate(drops: list[float], tol: float, size: float | None) -> bool:
     """Whether little is left; ``size`` is ``|x|_H^2``, the sum of drops from zero."""
-    if len(drops) < _DELAY:
+    if len(drops) < DELAY:
         return False
     size = sum(drops) if size is None else size
-    return sum(drops[-_DELAY:]) <= tol**2 * max(size, 0.0)
+    return sum(drops[-DELAY:]) <= tol**2 * max(size, 0.0)

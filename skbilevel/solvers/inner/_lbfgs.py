@@ -120,7 +120,7 @@ class LBFGS:
         known: InverseHessian = memory
         if self.correct and "diagonal_penalty" in inner.provides:
             known = known.shifted(metric - known.metric)
-        return known.with_metric(metric)
+        return replace(known, metric=metric)
 
 
 class _Run:
@@ -160,7 +160,24 @@ class _Run:
         return True
 
     def _search(self, step: Array) -> tuple[Array, InnerPoint] | None:
-        return _line_search(self.inner, self.theta, self.w, self.point, step)
+        """The first of ever shorter steps that decreases g enough."""
+        w, point, slope = self.w, self.point, float(self.point.grad @ step)
+        if not slope < 0.0:
+            return None
+        size = 1.0
+        for _ in range(_TRIALS):
+            trial = self.inner.at(self.theta, w + size * step)
+            change = trial.value - point.value
+            if change <= _ARMIJO * size * slope:
+                return w + size * step, trial
+            # Of a quadratic function this is the same condition, read off the slopes.
+            unsure = change <= _NOISE * abs(point.value)
+            if unsure and float(trial.grad @ step) <= (2 * _ARMIJO - 1) * slope:
+                return w + size * step, trial
+            lack = change - size * slope
+            best = -0.5 * slope * size / lack if np.isfinite(lack) and lack > 0 else 0.0
+            size *= min(max(best, _SHORTEST), _LONGEST)
+        return None
 
     def look_ahead(self, outer_grad: Array) -> None:
         """Add a pair in the direction of the adjoint."""
@@ -173,26 +190,3 @@ class _Run:
         e *= wanted / length
         change = self.inner.at(self.theta, self.w + e).grad - self.point.grad
         self.inverse = self.inverse.push(e, change, typical=False)
-
-
-def _line_search(
-    inner: InnerProblem, theta: Array, w: Array, point: InnerPoint, step: Array
-) -> tuple[Array, InnerPoint] | None:
-    """The first of ever shorter steps that decreases g enough."""
-    slope = float(point.grad @ step)
-    if not slope < 0.0:
-        return None
-    size = 1.0
-    for _ in range(_TRIALS):
-        trial = inner.at(theta, w + size * step)
-        change = trial.value - point.value
-        if change <= _ARMIJO * size * slope:
-            return w + size * step, trial
-        # Of a quadratic function this is the same condition, read off the slopes.
-        unsure = change <= _NOISE * abs(point.value)
-        if unsure and float(trial.grad @ step) <= (2 * _ARMIJO - 1) * slope:
-            return w + size * step, trial
-        lack = change - size * slope
-        best = -0.5 * slope * size / lack if np.isfinite(lack) and lack > 0 else 0.0
-        size *= min(max(best, _SHORTEST), _LONGEST)
-    return None

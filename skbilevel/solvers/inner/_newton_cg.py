@@ -13,6 +13,7 @@ from skbilevel._typing import Array
 from skbilevel.problems._datafit import DataFit, zeros
 from skbilevel.problems._losses import facts_of
 from skbilevel.problems._rows_datafit import RowCurvature, RowsDataFit
+from skbilevel.problems._target_features import by_columns
 from skbilevel.solvers._base import (
     Counts,
     InnerSolution,
@@ -157,7 +158,7 @@ class Iterate:
     def of(cls, fit: RowsDataFit, v: Array, W: Array) -> Iterate:
         """At coefficients ``W``; one product with the rows."""
         eta = fit.predict(W)
-        ridge = Ridge.of(v, eta.dtype)
+        ridge = Ridge.of(by_columns(v), eta.dtype)
         W = ridge.restrict(np.array(W, dtype=eta.dtype, order="C"))
         return cls(fit, ridge, W, eta)
 

@@ -143,16 +143,9 @@ class GradCodes:
 
     def __init__(self, inner: InnerProblem, batches: Batches) -> None:
         self.inner, self.batches = inner, batches
+        self.slots: list[Any] = batches.parts
+        self.n_slots = inner.n_rows
         self._any: Any = inner.take(np.arange(1))
-
-    @property
-    def n_slots(self) -> int:
-        """One line for every row."""
-        return self.inner.n_rows
-
-    def slots(self, k: int) -> Any:
-        """The rows of the batch."""
-        return self.batches.parts[k]
 
     def read(self, k: int, *at: Array) -> Reading:
         """Codes of the rows of a batch."""

@@ -23,11 +23,11 @@ matrix, the first step is already right: five evaluations do what took fifteen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of, solve_spd
 from skbilevel.solvers._limited_memory import InverseHessian
@@ -39,7 +39,7 @@ _DAMPING, _LONGEST = 0.1, 3.0
 _CG_TOL, _CG_ITER = 1e-2, 50
 
 
-@dataclass(frozen=True)
+@record
 class DeviationPenalty:
     """The penalty ``(lam / g) |R theta|^2``; ``basis`` (F, g, q) is orthonormal."""
 
@@ -114,7 +114,7 @@ def _solve(point: Any, rhs: Array, weight: float, penalty: DeviationPenalty) -> 
         out = point.product(x) + weight * penalty.project(x) + damping * x
         return np.asarray(out)
 
-    step, _ = coupled_gradients(
+    step, _, _ = coupled_gradients(
         product, rhs, lambda r: r, tol=_CG_TOL, max_iter=_CG_ITER
     )
     return step

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status, Trace
-from skbilevel.solvers.outer._lbfgsb import stationarity, stationarity_norm
+from skbilevel.solvers._base import OuterResult, Status, stationarity
+from skbilevel.solvers.outer._search import BoxOptimizer, Search
 
 # Shares of L |step|^2, the gain along a straight line. Half is sure where L bounds
 # the curvature and gradients are exact; less allows for gradients that are too long.
@@ -20,7 +20,7 @@ _DOUBT, _GIVE_UP = 4, 40
 
 
 @dataclass(frozen=True)
-class HOAG:
+class HOAG(BoxOptimizer):
     """Projected gradient steps of length 1/L under a schedule of tolerances.
 
     ::
@@ -82,81 +82,53 @@ class HOAG:
     grow: float = 0.8
     weakest: Callable[[Array], float] | None = None
 
-    def minimize(
-        self,
-        objective: Objective,
-        theta0: Array,
-        bounds: tuple[Array, Array],
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        on_iter: OnIter | None = None,
-    ) -> OuterResult:
-        """Minimize; an iteration is an evaluation after the first."""
-        search = _Search(self, objective, bounds, tol, on_iter)
-        theta = np.clip(np.asarray(theta0, dtype=float), *bounds)
-        status = search.start(theta)
+    def _run(self, search: Search) -> OuterResult:
+        schedule = _Schedule(self, search)
+        status = schedule.start()
         while status is None:
-            if search.n_iter >= max_iter:
-                status = Status.MAX_ITER
-                break
-            search.step()
-            stop = search.trace.tell(search.n_iter, search.theta)
-            status = Status.STOPPED if stop else search.status()
+            schedule.step()
+            status = schedule.status()
         return search.result(status)
 
 
-class _Search:
-    """The variables of one call of `HOAG.minimize`."""
+class _Schedule:
+    """Tolerances and L in one call of `HOAG.minimize`."""
 
-    def __init__(
-        self,
-        options: HOAG,
-        objective: Objective,
-        bounds: tuple[Array, Array],
-        tol: float,
-        on_iter: OnIter | None,
-    ) -> None:
-        self.options, self.objective = options, objective
-        self.bounds, self.tol = bounds, tol
+    def __init__(self, options: HOAG, search: Search) -> None:
+        self.options, self.search = options, search
         self.eps = self.known = options.tolerance
-        self.first = 0.0
-        self.rejected, self.trace = 0, Trace(on_iter)
+        self.first = options.weakest(search.theta) if options.weakest else 0.0
+        self.rejected, self.L = 0, 0.0
 
-    @property
-    def n_iter(self) -> int:
-        """Evaluations after the first."""
-        return len(self.trace) - 1
-
-    def start(self, theta: Array) -> Status | None:
+    def start(self) -> Status | None:
         """Evaluate the first point."""
-        if self.options.weakest is not None:
-            self.first = self.options.weakest(theta)
-        value, grad = self._evaluate(theta)
-        self.size = abs(value) if value != 0.0 else 1.0
-        self._move(theta, value, grad)
-        self.L = 0.0
-        self._note(self.eps)
+        self.search.start(self._sharpened(self.search.theta))
         return self.status()
 
     def step(self) -> None:
         """One evaluation: of a trial, or of theta where its value is in doubt."""
-        small = self.norm <= self.tol * self.size
-        if small or self.rejected % _DOUBT == _DOUBT - 1:
-            self.eps = min(self.eps, self._final) if small else self.eps
-            self.rejected += not small
-            self._move(self.theta, *self._evaluate(self.theta))
-            self._note(self.eps)
-            return
+        search, used = self.search, self.eps
+        if search.small or self.rejected % _DOUBT == _DOUBT - 1:
+            if search.small:
+                self.eps = used = min(used, self._final)
+            else:
+                self.rejected += 1
+            self._move(search.theta, *self._evaluate(search.theta))
+        else:
+            self._try()
+        search.note(used)
+
+    def _try(self) -> None:
+        """A step of length 1/L, taken or not."""
+        search, used, C = self.search, self.eps, self.options.slack
         if not self.L > 0.0:
-            free = stationarity(self.theta, self.grad, self.bounds)
+            free = stationarity(search.theta, search.grad, search.bounds)
             self.L = float(np.linalg.norm(free)) / np.sqrt(len(free))
-        trial = np.clip(self.theta - self.grad / self.L, *self.bounds)
-        delta = float(np.linalg.norm(trial - self.theta))
+        trial = np.clip(search.theta - search.grad / self.L, *search.bounds)
+        delta = float(np.linalg.norm(trial - search.theta))
         value, grad = self._evaluate(trial)
-        used, C = self.eps, self.options.slack
-        slack = self.size * (C * used + (C + 1.0) * self.known * delta)
-        gain = self.value - value + slack
+        slack = search.size * (C * used + (C + 1.0) * self.known * delta)
+        gain = search.value - value + slack
         if gain >= _SURE * self.L * delta**2:
             self._move(trial, value, grad)
             self.rejected = 0
@@ -167,36 +139,28 @@ class _Search:
             self.rejected += 1
             self.L *= 2.0
             self.eps = max(self.options.floor, 0.5 * used)
-        self._note(used)
 
     def _evaluate(self, theta: Array) -> tuple[float, Array]:
         """Value and gradient at the tolerance of now."""
-        eps = self.eps
-        if self.options.weakest is not None:
-            eps *= min(1.0, self.options.weakest(theta) / self.first)
-        return self.objective(theta, max(eps, self.options.floor))
+        return self.search.evaluate(theta, self._sharpened(theta))
+
+    def _sharpened(self, theta: Array) -> float:
+        """The tolerance of now, tighter where strengths are weak."""
+        eps, weakest = self.eps, self.options.weakest
+        if weakest is not None:
+            eps *= min(1.0, weakest(theta) / self.first)
+        return max(eps, self.options.floor)
 
     def _move(self, theta: Array, value: float, grad: Array) -> None:
-        self.theta, self.value, self.grad, self.known = theta, value, grad, self.eps
-        self.norm = stationarity_norm(theta, grad, self.bounds)
+        self.search.move(theta, value, grad)
+        self.known = self.eps
 
     @property
     def _final(self) -> float:
         """Tolerance of a gradient that may end the search."""
-        return max(self.tol, self.options.floor)
-
-    def _note(self, eps: float) -> None:
-        self.trace.add(self.value, self.norm, eps)
+        return max(self.search.tol, self.options.floor)
 
     def status(self) -> Status | None:
         """Why to stop here; None to go on."""
-        if self.norm <= self.tol * self.size and self.known <= self._final:
-            return Status.CONVERGED
-        return Status.LINE_SEARCH if self.rejected >= _GIVE_UP else None
-
-    def result(self, status: Status) -> OuterResult:
-        """The last theta, and the accepted value after every evaluation."""
-        history = self.trace.history()
-        return OuterResult(
-            self.theta, self.value, self.norm, status, self.n_iter, history
-        )
+        lost = Status.LINE_SEARCH if self.rejected >= _GIVE_UP else None
+        return self.search.status(self.known <= self._final) or lost

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status, Trace
-from skbilevel.solvers.outer._lbfgsb import stationarity_norm
+from skbilevel.solvers._base import OuterResult, Status
+from skbilevel.solvers.outer._search import BoxOptimizer, Search
 
 # State in, step out: from (theta, grad) and its memory.
 Rule = Callable[[Array, Array], Array]
 
+# Halvings of a step to where the objective is finite.
+_HALVINGS = 30
 
-class ByGradients:
+
+class ByGradients(BoxOptimizer):
     """Steps of a rule that looks at gradients only; keeps the last theta."""
 
     accuracy: tuple[float, float]
@@ -24,44 +27,27 @@ class ByGradients:
     def _rule(self) -> Rule:
         raise NotImplementedError
 
-    def minimize(
-        self,
-        objective: Objective,
-        theta0: Array,
-        bounds: tuple[Array, Array],
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        on_iter: OnIter | None = None,
-    ) -> OuterResult:
-        """Minimize from ``theta0``."""
-        rule, accuracy = self._rule(), self.accuracy
-        final = max(tol, accuracy[1])
-        theta = np.clip(np.asarray(theta0, dtype=float), *bounds)
-        inner_tol, trace = accuracy[0], Trace(on_iter)
-        value, grad = objective(theta, inner_tol)
-        size = abs(value) if value != 0.0 else 1.0
-        status, n_iter = Status.MAX_ITER, 0
-        while True:
-            norm = stationarity_norm(theta, grad, bounds)
-            trace.add(value, norm, inner_tol)
-            if n_iter and trace.tell(n_iter, theta):
-                status = Status.STOPPED
-                break
-            small = norm <= tol * size
-            if small and inner_tol <= final:
-                status = Status.CONVERGED
-                break
-            if n_iter >= max_iter:
-                break
-            if small:  # by a rough gradient, perhaps: look again
-                inner_tol = final
+    def _run(self, search: Search) -> OuterResult:
+        rule, accuracy = self._rule(), self.accuracy[0]
+        final = max(search.tol, self.accuracy[1])
+        search.start(accuracy)
+        while (status := search.status(accuracy <= final)) is None:
+            step = np.zeros_like(search.theta)
+            if search.small:  # by a rough gradient, perhaps: look again
+                accuracy = final
             else:
-                theta = np.clip(theta - rule(theta, grad), *bounds)
-                inner_tol = max(accuracy[1], self.decrease * inner_tol)
-            value, grad = objective(theta, inner_tol)
-            n_iter += 1
-        return OuterResult(theta, value, norm, status, n_iter, trace.history())
+                step = rule(search.theta, search.grad)
+                accuracy = max(self.accuracy[1], self.decrease * accuracy)
+            for k in range(_HALVINGS):
+                theta = np.clip(search.theta - step / 2.0**k, *search.bounds)
+                value, grad = search.evaluate(theta, accuracy)
+                if value < np.inf:
+                    break
+            else:
+                return search.result(Status.LINE_SEARCH)
+            search.move(theta, value, grad)
+            search.note(accuracy)
+        return search.result(status)
 
 
 @dataclass(frozen=True)

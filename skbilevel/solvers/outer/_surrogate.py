@@ -10,20 +10,18 @@ from skbilevel._typing import Array
 from skbilevel.solvers._base import (
     IterInfo,
     Objective,
-    OnIter,
     OuterOptimizer,
     OuterResult,
     Status,
-    Trace,
 )
-from skbilevel.solvers.outer._lbfgsb import stationarity_norm
+from skbilevel.solvers.outer._search import BoxOptimizer, Search
 
 # A round that does not reduce the projected gradient by this factor is the last.
 _LEAST_PROGRESS = 0.5
 
 
 @dataclass(frozen=True)
-class Surrogate:
+class Surrogate(BoxOptimizer):
     """Minimizes an objective through corrected copies of a cheap one.
 
     Every round minimizes, on the box, ``cheap(theta) + c . theta`` with ``c`` the
@@ -53,81 +51,55 @@ class Surrogate:
     trust: float = 1.0
     max_rounds: int = 6
 
-    def minimize(
-        self,
-        objective: Objective,
-        theta0: Array,
-        bounds: tuple[Array, Array],
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        on_iter: OnIter | None = None,
-    ) -> OuterResult:
-        """Minimize; an iteration is an evaluation of the objective."""
-        trace = Trace(on_iter)
-        theta = self._round(theta0, np.zeros_like(theta0), bounds, 0.1 * tol, max_iter)
-        value, grad = objective(theta, tol * 1e-3)
-        size = abs(value) if value != 0.0 else 1.0
-        norm = stationarity_norm(theta, grad, bounds)
-        trace.add(value, norm, tol)
-        stopped = trace.tell(len(trace), theta)
-        for _ in range(min(self.max_rounds, max_iter - 1)):
-            if norm <= tol * size or stopped:
+    def _run(self, search: Search) -> OuterResult:
+        """An iteration is an evaluation of the objective, the first one as well."""
+        trace, tol, (low, high) = search.trace, search.tol, search.bounds
+        correction = np.zeros_like(search.theta)
+        search.theta = self._round(search, correction, search.bounds)
+        search.start(tol * 1e-3)
+        search.stopped = trace.tell(len(trace), search.theta)
+        for _ in range(min(self.max_rounds, search.max_iter - 1)):
+            if search.small or search.stopped:
                 break
-            correction = grad - self.cheap(theta, tol)[1]
+            theta = search.theta
+            correction = search.grad - self.cheap(theta, tol)[1]
             near = (
-                np.maximum(bounds[0], theta - self.trust),
-                np.minimum(bounds[1], theta + self.trust),
+                np.maximum(low, theta - self.trust),
+                np.minimum(high, theta + self.trust),
             )
-            aim = 0.1 * tol * size
-            trial = self._round(theta, correction, near, aim / size, max_iter)
-            new_value, new_grad = objective(trial, tol * 1e-3)
-            if new_value >= value:
+            trial = self._round(search, correction, near)
+            value, grad = search.evaluate(trial, tol * 1e-3)
+            if value >= search.value:
                 break
-            before = norm
-            theta, value, grad = trial, new_value, new_grad
-            norm = stationarity_norm(theta, grad, bounds)
-            trace.add(value, norm, tol)
-            stopped = trace.tell(len(trace), theta)
-            if norm > _LEAST_PROGRESS * before:
+            before = search.norm
+            search.move(trial, value, grad)
+            trace.add(value, search.norm, tol * 1e-3)
+            search.stopped = trace.tell(len(trace), trial)
+            if search.norm > _LEAST_PROGRESS * before:
                 break
-        if norm <= tol * size or stopped or len(trace) >= max_iter:
-            status = Status.CONVERGED if norm <= tol * size else Status.MAX_ITER
-            status = Status.STOPPED if stopped else status
-            history = trace.history()
-            return OuterResult(theta, value, norm, status, len(trace), history)
-        return self._finish(objective, theta, bounds, trace, tol, max_iter, on_iter)
+        if search.small or search.stopped or len(trace) >= search.max_iter:
+            status = search.status() or Status.MAX_ITER
+            return replace(search.result(status), n_iter=len(trace))
+        return self._finish(search)
 
     def _round(
-        self,
-        theta: Array,
-        correction: Array,
-        bounds: tuple[Array, Array],
-        tol: float,
-        max_iter: int,
+        self, search: Search, correction: Array, bounds: tuple[Array, Array]
     ) -> Array:
         """Minimum of the corrected cheap objective."""
+        start = search.theta
 
         def corrected(x: Array, accuracy: float) -> tuple[float, Array]:
             value, grad = self.cheap(x, accuracy)
-            return value + float(correction @ (x - theta)), grad + correction
+            return value + float(correction @ (x - start)), grad + correction
 
-        found = self.inner.minimize(
-            corrected, theta, bounds, tol=tol, max_iter=max_iter
-        )
-        return found.theta
+        tol, max_iter = 0.1 * search.tol, search.max_iter
+        return self.inner.minimize(
+            corrected, start, bounds, tol=tol, max_iter=max_iter
+        ).theta
 
-    def _finish(
-        self,
-        objective: Objective,
-        theta: Array,
-        bounds: tuple[Array, Array],
-        trace: Trace,
-        tol: float,
-        max_iter: int,
-        on_iter: OnIter | None,
-    ) -> OuterResult:
-        done, seconds = len(trace), trace.seconds
+    def _finish(self, search: Search) -> OuterResult:
+        """The rest, by the optimizer for it; its lines follow those of the rounds."""
+        done, seconds, on_iter = len(search.trace), search.trace.seconds, search.on_iter
 
         def later(info: IterInfo) -> bool | None:
             if on_iter is None:
@@ -136,18 +108,16 @@ class Surrogate:
             return on_iter(replace(info, n_iter=n_iter, seconds=since))
 
         rest = self.finish.minimize(
-            objective, theta, bounds, tol=tol, max_iter=max_iter - done, on_iter=later
+            search.objective,
+            search.theta,
+            search.bounds,
+            tol=search.tol,
+            max_iter=search.max_iter - done,
+            on_iter=later,
         )
-        first, later_on = trace.history(), dict(rest.history)
+        first, later_on = search.trace.history(), dict(rest.history)
         later_on["seconds"] = later_on["seconds"] + seconds
         history = {
             key: np.concatenate([first[key], later_on[key][1:]]) for key in first
         }
-        return OuterResult(
-            rest.theta,
-            rest.value,
-            rest.grad_norm,
-            rest.status,
-            done + rest.n_iter,
-            history,
-        )
+        return replace(rest, n_iter=done + rest.n_iter, history=history)

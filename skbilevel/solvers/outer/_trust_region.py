@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from skbilevel._records import record
 from skbilevel._typing import Array
 from skbilevel.problems._dense_spd import diagonal_of
-from skbilevel.solvers._base import Objective, OnIter, OuterResult, Status, Trace
-from skbilevel.solvers.outer._lbfgsb import stationarity_norm
+from skbilevel.solvers._base import OuterResult, Status
+from skbilevel.solvers.outer._search import BoxOptimizer, Search
 
 # Actual over predicted decrease: below the first a step is taken back, below the
 # second the region shrinks, above the third it grows.
@@ -26,7 +26,7 @@ _SNAP = 1e-12
 
 
 @record
-class TrustRegion:
+class TrustRegion(BoxOptimizer):
     """Gauss-Newton steps on a box in a trust region, for some hundred strengths.
 
     The curvature is that of a sum of squares, computed anew wherever a step was
@@ -48,55 +48,37 @@ class TrustRegion:
     radius: tuple[float, float] = (1.0, 2.0)
     accuracy: float = 1e-10
 
-    def minimize(
-        self,
-        objective: Objective,
-        theta0: Array,
-        bounds: tuple[Array, Array],
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        on_iter: OnIter | None = None,
-    ) -> OuterResult:
-        """Minimize; an iteration is an evaluation of the objective."""
-        theta, trace = np.clip(np.asarray(theta0, dtype=float), *bounds), Trace(on_iter)
-        value, grad = objective(theta, self.accuracy)
-        size = abs(value) if value != 0.0 else 1.0
-        norm = stationarity_norm(theta, grad, bounds)
-        trace.add(value, norm, self.accuracy)
-        status = Status.CONVERGED if norm <= tol * size else None
+    def _run(self, search: Search) -> OuterResult:
+        (low, high), objective = search.bounds, search.objective
         curvature = self.curvature or objective.curvature  # type: ignore[attr-defined]
+        search.start(self.accuracy)
         B, radius = None, self.radius[0]
-        while status is None:
+        while (status := search.status()) is None:
+            theta, grad = search.theta, search.grad
             B = _damped(curvature(theta)) if B is None else B
-            low = np.maximum(bounds[0] - theta, -radius)
-            high = np.minimum(bounds[1] - theta, radius)
-            step = box_quadratic(B, grad, low, high)
+            room = np.maximum(low - theta, -radius), np.minimum(high - theta, radius)
+            step = box_quadratic(B, grad, *room)
             predicted = -float(grad @ step + 0.5 * step @ (B @ step))
-            if predicted <= _ROUNDING * size:
-                status = Status.FLAT
-                break
+            if predicted <= _ROUNDING * search.size:
+                return search.result(Status.FLAT)
             # Adding the difference to a bound need not give the bound.
-            trial = np.where(step <= bounds[0] - theta, bounds[0], theta + step)
-            trial = np.minimum(trial, bounds[1])
+            trial = np.where(step <= low - theta, low, theta + step)
+            trial = np.minimum(trial, high)
             # A bound that is missed by rounding would stop every later step.
-            trial = np.where(trial - bounds[0] <= _SNAP, bounds[0], trial)
-            trial = np.where(bounds[1] - trial <= _SNAP, bounds[1], trial)
-            new_value, new_grad = objective(trial, self.accuracy)
-            ratio = (value - new_value) / predicted
+            trial = np.where(trial - low <= _SNAP, low, trial)
+            trial = np.where(high - trial <= _SNAP, high, trial)
+            value, grad = search.evaluate(trial, self.accuracy)
+            ratio = (search.value - value) / predicted
             length = float(np.abs(step).max())
             if ratio < _SHRINK:
                 radius = 0.4 * length
             elif ratio > _GROW and length > 0.9 * radius:
                 radius = min(2.0 * radius, self.radius[1])
             if ratio > _ACCEPT:
-                theta, value, grad, B = trial, new_value, new_grad, None
-                norm = stationarity_norm(theta, grad, bounds)
-            trace.add(value, norm, self.accuracy)
-            stop = trace.tell(len(trace) - 1, theta)
-            status = _status(norm <= tol * size, stop, len(trace) > max_iter)
-        n_iter = len(trace) - 1
-        return OuterResult(theta, value, norm, status, n_iter, trace.history())
+                search.move(trial, value, grad)
+                B = None
+            search.note(self.accuracy)
+        return search.result(status)
 
 
 def _damped(B: Array) -> Array:
@@ -106,14 +88,6 @@ def _damped(B: Array) -> Array:
     diagonal *= 1.0 + _DAMPING
     diagonal += _DAMPING**2 * top if top > 0 else 1.0
     return B
-
-
-def _status(converged: bool, stopped: bool, exhausted: bool) -> Status | None:
-    if converged:
-        return Status.CONVERGED
-    if stopped:
-        return Status.STOPPED
-    return Status.MAX_ITER if exhausted else None
 
 
 def box_quadratic(B: Array, g: Array, low: Array, high: Array) -> Array:
@@ -184,19 +158,8 @@ def _free_newton(
 _BISECTIONS = 60
 
 
-class Point(Protocol):
-    """An evaluated point."""
-
-    @property
-    def value(self) -> float:
-        """The objective."""
-
-    @property
-    def grad(self) -> Array:
-        """Its gradient."""
-
-
-P = TypeVar("P", bound=Point)
+# An evaluated point, with a value and its gradient.
+P = TypeVar("P", bound=Any)
 
 
 @record

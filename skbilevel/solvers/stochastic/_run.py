@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from skbilevel._typing import Array
 from skbilevel.problems._oracles import OracleProblem
-from skbilevel.solvers._base import IterInfo, OnIter, Result, Status
+from skbilevel.solvers._base import OnIter, Result, Status, Trace, stationarity
 from skbilevel.solvers._batch_metric import (
     BatchMetric,
     critical_size,
@@ -30,28 +29,20 @@ class CodedLevel:
     """
 
     def __init__(
-        self, problem: Any, batches: Batches, ledger: Ledger, inner: bool
+        self, problem: Any, batches: Batches, ledger: Ledger, calls: dict[str, int]
     ) -> None:
-        self.problem, self.batches, self._ledger = problem, batches, ledger
-        self._calls = {"n_grad": 1, "n_hvp": 1} if inner else {"n_grad": 1}
+        self.problem, self.batches = problem, batches
+        self._ledger, self._calls = ledger, calls
         # In the order of the batches, so that each of them is a slice of all but X.
         self._ordered = problem.take(np.concatenate(batches.parts))
         stops = np.cumsum([len(part) for part in batches.parts]).tolist()
         starts = [0, *stops[:-1]]
-        self._slices = [slice(a, b) for a, b in zip(starts, stops, strict=True)]
-
-    @property
-    def n_slots(self) -> int:
-        """One line for every row."""
-        return int(self.problem.n_rows)
-
-    def slots(self, k: int) -> Any:
-        """The rows of the batch, in the order of the batches."""
-        return self._slices[k]
+        self.slots: list[Any] = list(map(slice, starts, stops))
+        self.n_slots = int(problem.n_rows)
 
     def read(self, k: int, *at: Array) -> Reading:
         """Codes of the rows of a batch."""
-        batch = self._ordered.take(self._slices[k])
+        batch = self._ordered.take(self.slots[k])
         self._ledger.add(batch.n_rows, 1.0, **self._calls)
         return Reading(batch.codes(*at), batch.assemble)
 
@@ -60,22 +51,14 @@ class CodedLevel:
         return tuple(self._ordered.exact(*at))
 
 
-def inner_level(problem: Any, batches: Batches, ledger: Ledger, coded: bool) -> Level:
-    """``(g_w, g_ww q, g_theta_w q)`` by batches."""
-    if coded:
-        return CodedLevel(problem, batches, ledger, True)
-    return VectorLevel(
-        problem, batches, lambda point, q: (point.grad, point.hvp(q), point.cross(q))
-    )
+# What is derived of a level at a point, and how a reading of it is counted: inside
+# ``(g_w, g_ww q, g_theta_w q)``, outside ``(f_w, f_theta)``.
+_INNER = {"n_grad": 1, "n_hvp": 1}, lambda at, q: (at.grad, at.hvp(q), at.cross(q))
+_OUTER = {"n_grad": 1}, lambda at, q: (at.grad, at.grad_theta)
 
 
-def outer_level(problem: Any, batches: Batches, ledger: Ledger, coded: bool) -> Level:
-    """``(f_w, f_theta)`` by batches."""
-    if coded:
-        return CodedLevel(problem, batches, ledger, False)
-    return VectorLevel(
-        problem, batches, lambda point, q: (point.grad, point.grad_theta)
-    )
+# A step, given the passes that it follows, and the rows that it reads.
+Steps = tuple[Callable[[float], None], float]
 
 
 class StochasticRun:
@@ -104,54 +87,62 @@ class StochasticRun:
         outer_steps: OuterSteps,
         random_state: int,
     ) -> None:
-        self._began = perf_counter()
         self.problem, self.ledger = counted(problem)
+        self.trace = Trace(passes=lambda: self.ledger.passes)
         self.theta = np.clip(theta, *problem.box)
         self.w = problem.w0.astype(float)
         self.q = np.zeros_like(self.w)
         self.outer_steps = outer_steps
         coded = "row_codes" in problem.provides
-        # Calls of codes are noted by the level itself.
-        plain = problem if coded else self.problem
         n, m = rows_of(problem.inner), rows_of(problem.outer)
         critical = critical_size(self.problem, self.ledger)
-        size = batch_size
-        if size is None:
-            size = default_batch_size(n + m, len(self.w), critical)
-        elif size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {size}.")
+        size = batch_size or default_batch_size(n + m, len(self.w), critical)
         n_batches = max(1, round((n + m) / (2 * size)))
-        dealt = [
-            Batches(rows, n_batches, rng, fixed=True)
-            for rows, rng in zip(
-                (n, m), np.random.default_rng(random_state).spawn(2), strict=True
-            )
-        ]
-        self.inner = inner_level(plain.inner, dealt[0], self.ledger, coded)
-        self.outer = outer_level(plain.outer, dealt[1], self.ledger, coded)
+        rngs = np.random.default_rng(random_state).spawn(2)
+
+        def level(side: str, rows: int, rng: np.random.Generator, kind: Any) -> Level:
+            calls, derive = kind
+            batches = Batches(rows, n_batches, rng, fixed=True)
+            if coded:  # which notes its calls itself
+                return CodedLevel(getattr(problem, side), batches, self.ledger, calls)
+            return VectorLevel(getattr(self.problem, side), batches, derive)
+
+        self.inner = level("inner", n, rngs[0], _INNER)
+        self.outer = level("outer", m, rngs[1], _OUTER)
         self.metric = BatchMetric(
             self.problem.inner, self.inner.batches, self.theta, self.w
         )
-        self._window = _Window(self)
+        self._means = _Means()
         self._reference: tuple[float, float, float] | None = None
-        self.history: dict[str, list[float]] = {
-            name: [] for name in ("value", "grad_norm", "tol", "passes", "seconds")
-        }
 
     def move_inner(self, rho: float, D_w: Array | None, D_q: Array | None) -> None:
         """Step in w, in q, or in both, in the metric of batches at theta."""
-        M = self.metric.at(self.theta, self.w)
+        self._M = M = self.metric.at(self.theta, self.w)
         if D_w is not None:
             self.w = self.w - rho * D_w / M
+            self._means.note("D_w", D_w)
         if D_q is not None:
             self.q = self.q - rho * D_q / M
-        self._window.note(M, D_w, D_q)
+            self._means.note("D_q", D_q)
 
     def move_outer(self, D_theta: Array, share: float) -> None:
         """Step in theta, for a share of a pass."""
-        self._window.note_outer(D_theta)
+        self._means.note("D_theta", D_theta)
+        self._means.note("theta", self.theta)
         step = self.outer_steps.step(D_theta, share)
         self.theta = np.clip(self.theta - step, *self.problem.box)
+
+    def _end_pass(self) -> tuple[float, float, float]:
+        """Norms of the mean directions; the rule for theta is told of its own."""
+        means, self._means = self._means, _Means()
+        mean = means.of("D_theta")
+        self.outer_steps.after_pass(means.of("theta"), mean)
+        free = stationarity(self.theta, mean, self.problem.box)
+        return (
+            float(np.abs(free).max(initial=0.0)),
+            metric_norm(means.of("D_w"), self._M),
+            metric_norm(means.of("D_q"), self._M),
+        )
 
     def loop(
         self,
@@ -161,23 +152,30 @@ class StochasticRun:
         tol: float,
         on_iter: OnIter | None,
     ) -> Result:
-        """Repeat steps until a pass ends well, the budget ends, or a callback says so.
-
-        ``step`` is given the passes that it follows.
-        """
+        """Repeat steps until a pass ends well, or the budget, or a callback says so."""
         per_pass = max(1, round(self.ledger.n_rows / rows_per_step))
         status, n_steps, next_record = Status.BUDGET, 0, 0.0
+        self.trace.on_iter = on_iter
         while self.ledger.passes < options.max_passes:
             step(n_steps / per_pass)
             n_steps += 1
             if n_steps % per_pass:
                 continue
-            norms = self._window.close()
+            norms = self._end_pass()
             passed = n_steps / per_pass
+            if n_steps == per_pass and not np.isfinite(norms).all():
+                raise ValueError(
+                    "The oracles are not finite at the start, before theta has moved: "
+                    "choose another theta0 or w0, or a shorter step, or mend them."
+                )
             done = self._is_done(norms, tol, passed)
             if passed >= next_record or done:
                 next_record = passed + options.record_every
-                if self._record(n_steps, norms[0], tol, options, on_iter):
+                value = float("nan")
+                if options.evaluate:
+                    value = float(self.problem.outer.at(self.theta, self.w).value)
+                self.trace.add(value, norms[0], tol)
+                if self.trace.tell(n_steps, self.theta):
                     status = Status.STOPPED
                     break
             if done:
@@ -200,86 +198,30 @@ class StochasticRun:
         assert self._reference is not None
         return all(a <= tol * b for a, b in zip(norms, self._reference, strict=True))
 
-    def _record(
-        self,
-        n_iter: int,
-        grad_norm: float,
-        tol: float,
-        options: StochasticOptions,
-        on_iter: OnIter | None,
-    ) -> bool:
-        value = float("nan")
-        if options.evaluate:
-            value = float(self.problem.outer.at(self.theta, self.w).value)
-        passes, seconds = self.ledger.passes, perf_counter() - self._began
-        line = (value, grad_norm, tol, passes, seconds)
-        for name, number in zip(self.history, line, strict=True):
-            self.history[name].append(number)
-        if on_iter is None:
-            return False
-        info = IterInfo(n_iter, self.theta, value, grad_norm, tol, passes, seconds)
-        return bool(on_iter(info))
-
     def _result(self, status: Status, n_steps: int) -> Result:
-        values = self.history["value"]
+        history, nothing = self.trace.history(), np.empty(0)
+        value = float(history["value"][-1]) if len(self.trace) else float("nan")
+        counts = self.ledger.total
         return Result(
-            self.theta,
-            np.empty(0),
-            values[-1] if values else float("nan"),
-            status,
-            n_steps,
-            {name: np.array(column) for name, column in self.history.items()},
-            self.ledger.total,
-            w=self.w,
+            self.theta, nothing, value, status, n_steps, history, counts, w=self.w
         )
 
 
-class _Window:
-    """Means of directions over a pass, and the size of what they say."""
+class _Means:
+    """Means of vectors over a pass, by name."""
 
-    def __init__(self, run: StochasticRun) -> None:
-        self._run = run
-        self._clear()
+    def __init__(self) -> None:
+        self._sums: dict[str, Array] = {}
+        self._numbers: dict[str, int] = {}
 
-    def _clear(self) -> None:
-        run = self._run
-        self._D_w, self._D_q = np.zeros_like(run.w), np.zeros_like(run.q)
-        self._D_theta, self._theta = np.zeros_like(run.theta), np.zeros_like(run.theta)
-        self._n_w = self._n_q = self._n_theta = 0
-        self._metric: Array | None = None
+    def note(self, name: str, vector: Array) -> None:
+        """One more vector."""
+        self._sums[name] = self._sums.get(name, 0.0) + vector
+        self._numbers[name] = self._numbers.get(name, 0) + 1
 
-    def note(self, metric: Array, D_w: Array | None, D_q: Array | None) -> None:
-        """Directions in w and q."""
-        self._metric = metric
-        if D_w is not None:
-            self._D_w += D_w
-            self._n_w += 1
-        if D_q is not None:
-            self._D_q += D_q
-            self._n_q += 1
-
-    def note_outer(self, D_theta: Array) -> None:
-        """A direction in theta, at the theta of the run."""
-        self._D_theta += D_theta
-        self._theta += self._run.theta
-        self._n_theta += 1
-
-    def close(self) -> tuple[float, float, float]:
-        """Norms of the means; tells the rule for theta and begins again."""
-        run = self._run
-        low, high = run.problem.box
-        mean = self._D_theta / self._n_theta
-        blocked = ((run.theta <= low) & (mean > 0)) | ((run.theta >= high) & (mean < 0))
-        free = np.where(blocked, 0.0, mean)
-        run.outer_steps.after_pass(self._theta / self._n_theta, mean)
-        assert self._metric is not None
-        norms = (
-            float(np.abs(free).max(initial=0.0)),
-            metric_norm(self._D_w / self._n_w, self._metric),
-            metric_norm(self._D_q / self._n_q, self._metric),
-        )
-        self._clear()
-        return norms
+    def of(self, name: str) -> Array:
+        """Their mean."""
+        return np.asarray(self._sums[name] / self._numbers[name])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,7 +251,26 @@ class StochasticOptions:
         decay: float | None,
     ) -> StochasticRun:
         """A run at its start; steps in theta adapt to the curvature without a decay."""
-        rule = OuterSteps(
-            self.reach, decay is None, decay or 0.0, self.warm_up, self.shared_step
-        )
+        rule = OuterSteps(self.reach, decay, self.warm_up, self.shared_step)
         return StochasticRun(problem, theta0, self.batch_size, rule, random_state)
+
+    def _steps(self, run: StochasticRun) -> Steps:
+        """The step of this method."""
+        raise NotImplementedError
+
+    def solve_oracles(
+        self,
+        problem: OracleProblem,
+        theta0: Array,
+        *,
+        tol: float = 1e-4,
+        max_iter: int = 100,
+        random_state: int = 0,
+        on_iter: OnIter | None = None,
+    ) -> Result:
+        """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
+        # Without a decay steps in theta adapt to the curvature.
+        _, decay = getattr(self, "decay", (0.0, None))
+        run = self.begin(problem, theta0, random_state, decay)
+        step, rows = self._steps(run)
+        return run.loop(step, rows, self, tol, on_iter)

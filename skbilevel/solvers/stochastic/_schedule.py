@@ -21,15 +21,15 @@ class OuterSteps:
     Time runs in passes, since a mean of directions over a pass has little noise. For
     the first ``warm_up`` passes theta stays where it is and w and q catch up. Then each
     component would move by ``reach`` in a pass. Later step sizes follow the curvature
-    that the means (theta_j, D_j) of two passes in a row show, with ``adapt``::
+    that the means (theta_j, D_j) of two passes in a row show, without a decay::
 
         gamma_j <- min(g_j gamma_j, |dtheta_j| / (2 |dD_j|))
 
     with ``g_j = sqrt(1 + r_j)`` and r_j the last ratio of step sizes: gradient descent
     without descent, a pass in the place of an iteration. But w and q lag behind theta,
     and directions show too little curvature at first: where the means of two passes
-    differ by more than 0.3 of the larger one, g_j is 0.5. Without ``adapt``, step sizes
-    follow the size of all directions so far, and decay::
+    differ by more than 0.3 of the larger one, g_j is 0.5. With a decay, step sizes
+    follow the size of all directions so far::
 
         gamma_j = reach k^-decay / rms_j,   k passes since the warm-up
 
@@ -41,10 +41,8 @@ class OuterSteps:
     reach : float
         Move of a component in the first pass, in units of theta; no later pass moves
         one by more than twice as much.
-    adapt : bool
-        Whether to follow the curvature.
-    decay : float
-        Exponent; 0 for none.
+    decay : float or None
+        Exponent; None follows the curvature.
     warm_up : int
         Passes without steps; the first one always is.
     shared : bool
@@ -57,11 +55,11 @@ class OuterSteps:
     """
 
     def __init__(
-        self, reach: float, adapt: bool, decay: float, warm_up: int, shared: bool
+        self, reach: float, decay: float | None, warm_up: int, shared: bool
     ) -> None:
-        self.reach, self.adapt = reach, adapt
+        self.reach, self.decay, self.shared = reach, decay, shared
         # Steps are made of what a pass has shown.
-        self.decay, self.warm_up, self.shared = decay, max(warm_up, 1), shared
+        self.warm_up = max(warm_up, 1)
         self.gamma: Array | float = 0.0
         self._ratio: Array | float = 0.0
         self._passes, self._squares = 0, np.zeros(1)
@@ -79,7 +77,7 @@ class OuterSteps:
         if k < 1:
             return
         size = self._size(direction)
-        if not self.adapt:
+        if self.decay is not None:
             self._squares = self._squares + size**2
             rms = np.sqrt(self._squares / k)
             self.gamma = float(k) ** -self.decay * self._reaching(rms)

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from skbilevel._typing import Array
-from skbilevel.problems._oracles import InnerProblem, OracleProblem, OuterProblem
-from skbilevel.solvers._base import OnIter, Result
+from skbilevel.problems._oracles import InnerProblem, OuterProblem
 from skbilevel.solvers._batches import Batches, Estimator, Fresh, Remembered
 from skbilevel.solvers._ledger import rows_of
 from skbilevel.solvers._oracle_base import check_positive
-from skbilevel.solvers.stochastic._run import StochasticOptions, StochasticRun
+from skbilevel.solvers.stochastic._run import Steps, StochasticOptions, StochasticRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +65,9 @@ class SOBA(StochasticOptions):
 
     decay: tuple[float, float] = (2 / 5, 3 / 5)
 
-    def solve_oracles(
-        self,
-        problem: OracleProblem,
-        theta0: Array,
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        random_state: int = 0,
-        on_iter: OnIter | None = None,
-    ) -> Result:
-        """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
-        run = self.begin(problem, theta0, random_state, self.decay[1])
+    def _steps(self, run: StochasticRun) -> Steps:
         pair = Fresh(run.inner), Fresh(run.outer)
-        return single_loop(run, pair, self.step, self.decay[0], self, tol, on_iter)
+        return single_loop(run, pair, self.step, self.decay[0])
 
 
 def single_loop(
@@ -87,11 +75,8 @@ def single_loop(
     estimators: tuple[Estimator, Estimator],
     rho: float,
     decay: float,
-    options: StochasticOptions,
-    tol: float,
-    on_iter: OnIter | None,
-) -> Result:
-    """Steps of w, q and theta from the same old point until the end."""
+) -> Steps:
+    """Steps of w, q and theta from the same old point."""
     inner, outer = (each.level.batches for each in estimators)
     n_batches = max(len(inner), len(outer))
 
@@ -103,7 +88,7 @@ def single_loop(
 
     problem = run.problem
     rows = rows_of(problem.inner) / len(inner) + rows_of(problem.outer) / len(outer)
-    return run.loop(step, rows, options, tol, on_iter)
+    return step, rows
 
 
 def directions(
@@ -152,21 +137,10 @@ class SABA(StochasticOptions):
     NeurIPS.
     """
 
-    def solve_oracles(
-        self,
-        problem: OracleProblem,
-        theta0: Array,
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        random_state: int = 0,
-        on_iter: OnIter | None = None,
-    ) -> Result:
-        """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
-        run = self.begin(problem, theta0, random_state, None)
+    def _steps(self, run: StochasticRun) -> Steps:
         at = run.theta, run.w, run.q
         pair = Remembered(run.inner, *at), Remembered(run.outer, *at)
-        return single_loop(run, pair, self.step, 0.0, self, tol, on_iter)
+        return single_loop(run, pair, self.step, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,31 +180,17 @@ class AmigoSGD(StochasticOptions):
         super().__post_init__()
         check_positive(self, "n_inner", "n_linear")
 
-    def solve_oracles(
-        self,
-        problem: OracleProblem,
-        theta0: Array,
-        *,
-        tol: float = 1e-4,
-        max_iter: int = 100,
-        random_state: int = 0,
-        on_iter: OnIter | None = None,
-    ) -> Result:
-        """Tune theta; the budget is ``max_passes``, ``max_iter`` is not looked at."""
-        run = self.begin(problem, theta0, random_state, self.decay[1])
-        rows = self._rows_per_step(run)
+    def _steps(self, run: StochasticRun) -> Steps:
+        inner, outer = run.inner.batches, run.outer.batches
+        n, m = rows_of(run.problem.inner), rows_of(run.problem.outer)
+        rows = (self.n_inner + self.n_linear + 1) * n / len(inner) + m / len(outer)
         share = min(1.0, rows / run.ledger.n_rows)
 
         def step(passed: float) -> None:
             rho = self.step * (1.0 + passed) ** -self.decay[0]
             run.move_outer(self._descend(run, rho), share)
 
-        return run.loop(step, rows, self, tol, on_iter)
-
-    def _rows_per_step(self, run: StochasticRun) -> float:
-        inner, outer = run.inner.batches, run.outer.batches
-        n, m = rows_of(run.problem.inner), rows_of(run.problem.outer)
-        return (self.n_inner + self.n_linear + 1) * n / len(inner) + m / len(outer)
+        return step, rows
 
     def _descend(self, run: StochasticRun, rho: float) -> Array:
         """Steps in w and q, and the direction in theta after them."""
