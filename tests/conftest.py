@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,25 @@ def make_rows():
         )
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def with_zeros():
+    """Return a function that puts so many columns of zeros in front of others.
+
+    They change nothing but sizes, on which it depends how something is computed.
+    """
+
+    def widened(rows, k):
+        none = np.zeros((rows.n_rows, k))
+        if sparse.issparse(rows.X):
+            X = sparse.hstack([sparse.csr_array(none), rows.X], format="csr")
+        else:
+            X = np.hstack([none, rows.X])
+        p = X.shape[1]
+        return replace(rows, X=X, penalized=np.arange(p), shift=np.zeros(p))
+
+    return widened
 
 
 @pytest.fixture(scope="session")

@@ -128,13 +128,15 @@ def test_constant_target(make_rows):
     assert_allclose(grad, model.grad[0], atol=1e-10)
 
 
-def test_many_columns_in_blocks(make_rows, monkeypatch):
-    rows = make_rows(24, 30, t=2)
-    whole = dual(rows, TRAIN).value_grad_curvature(point(30))[:2]
-    monkeypatch.setattr("skbilevel.problems._kernel._COLUMNS", 7)
-    parts = dual(rows, TRAIN).value_grad_curvature(point(30))[:2]
+@pytest.mark.parametrize("sparse_X", [False, True])
+def test_many_columns_in_blocks(make_rows, with_zeros, sparse_X):
+    """Of 512 columns."""
+    rows = make_rows(24, 30, t=2, sparse_X=sparse_X)
+    log_v = np.append(np.zeros(490), point(30))
+    whole = dual(rows, TRAIN).value_grad_curvature(log_v[490:])[:2]
+    parts = dual(with_zeros(rows, 490), TRAIN).value_grad_curvature(log_v)[:2]
     assert_allclose(parts[0], whole[0], rtol=1e-12)
-    assert_allclose(parts[1], whole[1], rtol=1e-9, atol=1e-14)
+    assert_allclose(parts[1][490:], whole[1], rtol=1e-9, atol=1e-14)
 
 
 def test_stack_is_each_set(make_rows):
