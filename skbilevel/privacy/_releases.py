@@ -118,8 +118,11 @@ class PrivateRows:
     def _norms(self) -> Array:
         return np.asarray(np.maximum(row_norms(self.X), 1e-300))
 
-    def _noisy(self, value: Any, sensitivity: Any, multiplier: float) -> Array:
-        """The value with noise; without a multiplier the value itself."""
+    def noisy(self, value: Any, sensitivity: Any, multiplier: float) -> Array:
+        """The value with noise; without a multiplier the value itself.
+
+        All that leaves the rows leaves here.
+        """
         exact: Array = np.asarray(value, dtype=float)
         if multiplier == 0.0:
             return exact
@@ -132,7 +135,7 @@ class PrivateRows:
         square = self.X.multiply(self.X) if sparse.issparse(self.X) else self.X**2
         value = np.stack([_column_sums(self.X), _column_sums(square)]) / n
         sensitivity = column_sensitivity(p, self.norm) / n
-        noisy = self._noisy(value, sensitivity, multiplier)
+        noisy = self.noisy(value, sensitivity, multiplier)
         release = Release("moments of columns", sensitivity, multiplier)
         return noisy[0], noisy[1], multiplier * sensitivity, release
 
@@ -141,7 +144,7 @@ class PrivateRows:
         n, p = self.X.shape
         square = self.X.multiply(self.X) if sparse.issparse(self.X) else self.X**2
         size = square_sensitivity(p, self.norm) / n
-        noisy = self._noisy(_column_sums(square) / n, size, multiplier)
+        noisy = self.noisy(_column_sums(square) / n, size, multiplier)
         release = Release("squares of columns", size, multiplier)
         return noisy, multiplier * size, release
 
@@ -156,9 +159,8 @@ class PrivateRows:
         total[:q, q] = total[q, :q] = k * (self.X.T @ targets)
         total[q, q] = k * k * (targets @ targets)
         size = moment_sensitivity(math.hypot(self.norm, k))
-        if multiplier > 0.0:
-            drawn = self._noisy(np.zeros_like(total), size, multiplier)
-            total += (drawn + drawn.T) / 2.0
+        total = self.noisy(total, size, multiplier)
+        total = (total + total.T) / 2.0
         sd = multiplier * size if multiplier > 0.0 else 0.0
         moments = NoisyMoments(
             total[:q, :q],
@@ -180,7 +182,7 @@ class PrivateRows:
         """Mean of clipped gradients at ``w``."""
         slope = self._slopes(loss, self.X @ w, clip)
         size = mean_sensitivity(clip, self.n_rows)
-        return self._noisy(self.X.T @ slope / self.n_rows, size, multiplier)
+        return self.noisy(self.X.T @ slope / self.n_rows, size, multiplier)
 
     def batch_gradient(
         self, loss: Loss, w: Array, clip: float, rate: float, multiplier: float
@@ -191,7 +193,7 @@ class PrivateRows:
         slope = batch._slopes(loss, batch.X @ w, clip)
         size = mean_sensitivity(clip, rate * self.n_rows)
         total = batch.X.T @ slope / (rate * self.n_rows)
-        return self._noisy(total, size, multiplier)
+        return self.noisy(total, size, multiplier)
 
     def gradient_release(
         self, clip: float, multiplier: float, count: int, **how: float | None
@@ -233,7 +235,7 @@ class CoordinateRows:
         each = loss.grad(self._eta[index], rows.y[index]) * column
         total = np.clip(each, -clip, clip).sum() / rows.n_rows
         size = mean_sensitivity(clip, rows.n_rows)
-        return float(rows._noisy(total, size, multiplier))
+        return float(rows.noisy(total, size, multiplier))
 
     def move(self, j: int, change: float) -> None:
         """Change coefficient j."""
