@@ -165,12 +165,9 @@ def test_small_chunks_are_brought_together(data):
         (1, [10] * 300),
         (1000, [1000] * 3),
         (1015, [1010, 1010, 980]),
-        (None, [N]),
+        (N, [N]),
     ):
-        made = (
-            RowBlocks.from_dask(X, y) if at_most is None else blocks_of(X, y, at_most)
-        )
-        rows, n_tasks = tasks_of(made)
+        rows, n_tasks = tasks_of(blocks_of(X, y, at_most))
         assert rows == expected
         # 600 chunks of X and y, and sums of eight.
         assert n_tasks <= 600 + 1.2 * len(expected) + 1
@@ -202,8 +199,8 @@ def test_tasks_of_several_chunks_change_nothing(at_most, data, reference):
         np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-6)
     # The chunk that is at fault is named, not the task.
     wrong = data[0].copy()
-    wrong[701, 3] = np.nan
-    with pytest.raises(ValueError, match=r"Block 4 of the rows: X holds NaN.*row 21"):
+    wrong[2401, 3] = np.nan
+    with pytest.raises(ValueError, match=r"Block 14 of the rows: X holds NaN.*row 21"):
         fitted(da.from_array(wrong, chunks=(170, P)), *cut[1:], at_most)
 
 
