@@ -1,8 +1,11 @@
 """Fixtures shared by all tests."""
 
+import contextlib
 import importlib.util
+import io
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +66,52 @@ def pyplot():
     plt.close("all")
 
 
+class Screen(io.StringIO):
+    """Shows what is printed; the user presses Ctrl-C at one of the lines."""
+
+    def __init__(self, at, of):
+        super().__init__()
+        self.left, self.of = at, of
+
+    def write(self, text):
+        """Count the lines that hold a text."""
+        self.left -= self.of in text
+        if self.left == 0 and self.of in text:
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+@pytest.fixture(scope="session")
+def interrupted():
+    """Return a context in which a fit is interrupted at a printed line.
+
+    ``with interrupted(at, of="[skbilevel]") as screen``: it is the ``at``-th line
+    that holds the text ``of``.
+    """
+
+    @contextlib.contextmanager
+    def context(at, of="[skbilevel]"):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            contextlib.redirect_stdout(Screen(at, of)) as screen,
+        ):
+            yield screen
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def large_sparse():
+    """Rows so many, wide and sparse that guards work by products only, and targets."""
+    rng = np.random.default_rng(0)
+    X = sparse.random(
+        510, 514, 0.01, format="csr", random_state=0, data_rvs=rng.standard_normal
+    )
+    X = sparse.csr_array(sparse.hstack([rng.standard_normal((510, 6)), X]))
+    y = 2.0 * X[:, :3].sum(axis=1) + rng.standard_normal(510)
+    return X, y, (y > 0).astype(int)
+
+
 @pytest.fixture(scope="session")
 def make_rows():
     """Return a function that draws augmented rows with three useful columns."""
@@ -100,6 +149,25 @@ def make_rows():
         )
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def with_zeros():
+    """Return a function that puts so many columns of zeros in front of others.
+
+    They change nothing but sizes, on which it depends how something is computed.
+    """
+
+    def widened(rows, k):
+        none = np.zeros((rows.n_rows, k))
+        if sparse.issparse(rows.X):
+            X = sparse.hstack([sparse.csr_array(none), rows.X], format="csr")
+        else:
+            X = np.hstack([none, rows.X])
+        p = X.shape[1]
+        return replace(rows, X=X, penalized=np.arange(p), shift=np.zeros(p))
+
+    return widened
 
 
 @pytest.fixture(scope="session")

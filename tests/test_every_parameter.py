@@ -3,6 +3,7 @@
 import contextlib
 import io
 import pickle
+import threading
 import warnings
 
 import numpy as np
@@ -23,7 +24,6 @@ from skbilevel import (
     BilevelSearchCV,
     BilevelTweedieCV,
 )
-from skbilevel.linear_model import _criterion_search, _least_squares
 from skbilevel.model_selection._named_criteria import CRITERIA
 from skbilevel.solvers import CG, LBFGSB, SABA, Implicit, Nested
 
@@ -114,19 +114,18 @@ def parameters(make, mode):
 
 def seen(model, y, monkeypatch):
     """All that a user can see of a fit; a sentence where it is refused."""
-    threads = []
-    for module in (_criterion_search, _least_squares):
-        real = module.map_threads
-        monkeypatch.setattr(
-            module,
-            "map_threads",
-            lambda *args, real=real: threads.append(1) or real(*args),
-        )
+    threads, start = [], threading.Thread.start
     screen = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(screen):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(screen),
+        monkeypatch.context() as patch,
+    ):
         warnings.simplefilter("ignore")
+        patch.setattr(
+            threading.Thread, "start", lambda self: threads.append(1) or start(self)
+        )
         model.fit(X, y)
-    monkeypatch.undo()
     fitted = {k: v for k, v in vars(model).items() if k.endswith("_")}
     return {
         "fitted": pickle.dumps(_without_seconds(fitted)),
@@ -205,7 +204,7 @@ SEARCH = {
 }
 
 
-def test_every_parameter_of_a_search(monkeypatch):
+def test_every_parameter_of_a_search():
     """The same; the last step is solved as one stack, and has no use for threads."""
     y = TARGETS[BilevelRidgeCV][:, 0]
 

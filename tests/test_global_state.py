@@ -33,7 +33,7 @@ from skbilevel import (
     BilevelSearchCV,
     BilevelTweedieCV,
 )
-from skbilevel.model_selection import _elastic_net
+from skbilevel._threads import quiet_descent
 from skbilevel.solvers import ORACLE_SOLVERS
 
 RNG = np.random.RandomState(0)
@@ -268,28 +268,28 @@ def test_a_child_of_a_fit_in_another_thread(two_threads):
     getattr(sys.flags, "context_aware_warnings", False),
     reason="every thread has filters of its own",
 )
-def test_descents_that_overlap(monkeypatch):
+def test_descents_that_overlap():
     """Warnings are as they were, also where the user changes the filters meanwhile."""
     a_in, b_in, a_out = (threading.Event() for _ in range(3))
-    real = _elastic_net.descend
 
-    def waits(*args):
-        if threading.current_thread().name == "a":
+    def descend():
+        module = "sklearn.linear_model._coordinate_descent"
+        warnings.warn_explicit("it ended early", ConvergenceWarning, "", 1, module)
+
+    def first():
+        with quiet_descent():
             a_in.set()
             assert b_in.wait(20)
-        else:
+        a_out.set()
+
+    def second():
+        with quiet_descent():
             b_in.set()
             assert a_out.wait(20)
-        return real(*args)
+            descend()
 
-    def fit():
-        BilevelRidgeCV().fit(X, ETA)
-        if threading.current_thread().name == "a":
-            a_out.set()
-
-    monkeypatch.setattr(_elastic_net, "descend", waits)
     before = list(warnings.filters)
-    threads = [threading.Thread(target=fit, name=each) for each in "ab"]
+    threads = [threading.Thread(target=each) for each in (first, second)]
     threads[0].start()
     assert a_in.wait(20)
     with warnings.catch_warnings():
@@ -298,7 +298,7 @@ def test_descents_that_overlap(monkeypatch):
             each.join()
         warnings.simplefilter("error")
         with pytest.raises(ConvergenceWarning):
-            warnings.warn("heard", ConvergenceWarning, stacklevel=1)
+            descend()
     assert warnings.filters == before
 
 

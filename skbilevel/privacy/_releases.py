@@ -119,8 +119,11 @@ class PrivateRows:
     def _norms(self) -> Array:
         return np.asarray(np.maximum(row_norms(self.X), 1e-300))
 
-    def _noisy(self, value: Any, sensitivity: Any, multiplier: float) -> Array:
-        """The value with noise; without a multiplier the value itself."""
+    def noisy(self, value: Any, sensitivity: Any, multiplier: float) -> Array:
+        """The value with noise; without a multiplier the value itself.
+
+        All that leaves the rows leaves here.
+        """
         exact: Array = np.asarray(value, dtype=float)
         if multiplier == 0.0:
             return exact
@@ -132,7 +135,7 @@ class PrivateRows:
         n, p = self.X.shape
         value = np.stack([_column_sums(self.X), _column_sums(self.X * self.X)]) / n
         sensitivity = column_sensitivity(p, self.norm) / n
-        noisy = self._noisy(value, sensitivity, multiplier)
+        noisy = self.noisy(value, sensitivity, multiplier)
         release = Release("moments of columns", sensitivity, multiplier)
         return noisy[0], noisy[1], multiplier * sensitivity, release
 
@@ -140,7 +143,7 @@ class PrivateRows:
         """Mean squares of columns in [-1, 1], and sd of their noise."""
         n, p = self.X.shape
         size = square_sensitivity(p, self.norm) / n
-        noisy = self._noisy(_column_sums(self.X * self.X) / n, size, multiplier)
+        noisy = self.noisy(_column_sums(self.X * self.X) / n, size, multiplier)
         release = Release("squares of columns", size, multiplier)
         return noisy, multiplier * size, release
 
@@ -155,9 +158,8 @@ class PrivateRows:
         total[:q, q] = total[q, :q] = k * (self.X.T @ targets)
         total[q, q] = k * k * (targets @ targets)
         size = moment_sensitivity(math.hypot(self.norm, k))
-        if multiplier > 0.0:
-            drawn = self._noisy(np.zeros_like(total), size, multiplier)
-            total += (drawn + drawn.T) / 2.0
+        total = self.noisy(total, size, multiplier)
+        total = (total + total.T) / 2.0
         sd = multiplier * size if multiplier > 0.0 else 0.0
         moments = NoisyMoments(
             total[:q, :q],
@@ -187,7 +189,7 @@ class PrivateRows:
             rows, n = replace(self, X=self.X[taken], y=self.y[taken]), rate * n
         limit = clip / rows._norms
         slope = np.clip(loss.grad(rows.X @ w, rows.y), -limit, limit)
-        return self._noisy(rows.X.T @ slope / n, mean_sensitivity(clip, n), multiplier)
+        return self.noisy(rows.X.T @ slope / n, mean_sensitivity(clip, n), multiplier)
 
     def gradient_release(
         self,
@@ -232,7 +234,7 @@ class CoordinateRows:
         each = loss.grad(self._eta[index], rows.y[index]) * column
         total = np.clip(each, -clip, clip).sum() / rows.n_rows
         size = mean_sensitivity(clip, rows.n_rows)
-        return float(rows._noisy(total, size, multiplier))
+        return float(rows.noisy(total, size, multiplier))
 
     def move(self, j: int, change: float) -> None:
         """Change coefficient j."""

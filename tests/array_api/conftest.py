@@ -25,7 +25,7 @@ def xp(request):
 
 @pytest.fixture(autouse=True)
 def _always_there(monkeypatch):
-    """Work where X lies, however small it is."""
+    """Work where X lies, however small it is: data as large as needed last too long."""
     monkeypatch.setattr("skbilevel._array_api._FETCHED_BELOW", 0)
 
 

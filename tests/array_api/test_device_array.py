@@ -22,13 +22,18 @@ ROWS = RNG.standard_normal(17)
 W = RNG.standard_normal((5, 3))
 
 
+class OfFour(Device):
+    """Takes four rows at a time."""
+
+    def block_rows(self, width):
+        return 4
+
+
 @pytest.fixture(params=["double", "blocks", "single"])
-def device(xp, request, monkeypatch):
+def device(xp, request):
     """Return a device; rows of single precision X are made double in blocks of four."""
-    path = "skbilevel._device"
-    if request.param != "double":
-        monkeypatch.setattr(f"{path}.Device.block_rows", lambda self, width: 4)
-    return Device(xp, None, np.asarray, request.param != "single")
+    kind = Device if request.param == "double" else OfFour
+    return kind(xp, None, np.asarray, request.param != "single")
 
 
 def put(device, values):

@@ -26,7 +26,6 @@ from skbilevel import (
     BilevelRidgeCV,
     RowBlocks,
 )
-from skbilevel.blocks import _dask
 
 N, P = 3000, 6
 NAMES = list("abcdef")
@@ -39,10 +38,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def a_task_for_every_chunk(monkeypatch):
-    """Where rows are few, all of them would be one task."""
-    monkeypatch.setattr(_dask, "_TOGETHER_UP_TO", 0)
+# Chunks are brought together up to so many bytes.
+TOGETHER = 1 << 23
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +75,16 @@ def arrays(data, rows, columns=P):
     return da.from_array(X, chunks=(rows, columns)), *parts
 
 
-def fitted(X, y, weight, groups):
-    return BilevelRidgeCV().fit(X, y, sample_weight=weight, groups=groups)
+def blocks_of(X, y, at_most=1, **more):
+    """Blocks whose rows seem so large that tasks take few of them at a time."""
+    blocks = RowBlocks.from_dask(X, y, **more)
+    blocks.row_bytes = TOGETHER // at_most
+    return blocks
+
+
+def fitted(X, y, weight, groups, at_most=1):
+    blocks = blocks_of(X, y, at_most, sample_weight=weight, groups=groups)
+    return BilevelRidgeCV().fit(blocks)
 
 
 def assert_same(model, reference):
@@ -153,39 +158,35 @@ def tasks_of(blocks):
     return rows, len(ran)
 
 
-def test_small_chunks_are_brought_together(data, monkeypatch):
+def test_small_chunks_are_brought_together(data):
     """Three hundred chunks of ten rows are three tasks beside those that make them."""
     X, y, *_ = arrays(data, 10)
-    row = 8 * P
-    for limit, expected in (
-        (0, [10] * 300),
-        (1000 * row, [1000] * 3),
-        (1015 * row, [1010, 1010, 980]),
-        (1 << 23, [N]),
+    for at_most, expected in (
+        (1, [10] * 300),
+        (1000, [1000] * 3),
+        (1015, [1010, 1010, 980]),
+        (N, [N]),
     ):
-        monkeypatch.setattr(_dask, "_TOGETHER_UP_TO", limit)
-        rows, n_tasks = tasks_of(RowBlocks.from_dask(X, y))
+        rows, n_tasks = tasks_of(blocks_of(X, y, at_most))
         assert rows == expected
         # 600 chunks of X and y, and sums of eight.
         assert n_tasks <= 600 + 1.2 * len(expected) + 1
     # Large ones stay alone, and empty ones play no part.
-    monkeypatch.setattr(_dask, "_TOGETHER_UP_TO", 500 * row)
     X, y, *_ = arrays(data, (900, 0, 100, 400, 0, 100, N - 1500))
-    rows, _ = tasks_of(RowBlocks.from_dask(X, y))
+    rows, _ = tasks_of(blocks_of(X, y, 500))
     assert rows == [900, 500, 100, N - 1500]
 
 
-@pytest.mark.parametrize("limit", [0, 70_000, 1 << 23])
-def test_tasks_of_several_chunks_change_nothing(limit, data, reference, monkeypatch):
-    monkeypatch.setattr(_dask, "_TOGETHER_UP_TO", limit)
+@pytest.mark.parametrize("at_most", [1, 1400, N])
+def test_tasks_of_several_chunks_change_nothing(at_most, data, reference):
     cut = arrays(data, 170)
-    assert_same(fitted(*cut), reference)
+    assert_same(fitted(*cut, at_most), reference)
     keep = cut[0].min(axis=1) > -99
-    assert_same(fitted(*(each[keep] for each in cut)), reference)
+    assert_same(fitted(*(each[keep] for each in cut), at_most), reference)
     sparse = cut[0].map_blocks(sp.csr_matrix)
     given = {"sample_weight": data[2], "groups": data[3]}
     memory = RowBlocks.from_arrays(sp.csr_matrix(data[0]), data[1], **given)
-    assert_same(fitted(sparse, *cut[1:]), BilevelRidgeCV().fit(memory))
+    assert_same(fitted(sparse, *cut[1:], at_most), BilevelRidgeCV().fit(memory))
     labels, counts = data[1] > 0, np.round(np.exp(0.3 * data[1]))
     fits = ((BilevelLogisticCV(), labels, False), (BilevelPoissonCV(), counts, True))
     for model, y, offset in fits:
@@ -193,14 +194,14 @@ def test_tasks_of_several_chunks_change_nothing(limit, data, reference, monkeypa
         more["tuning_rows"] = 500
         memory = RowBlocks.from_arrays(data[0], y, **more)
         lazy = da.from_array(y, chunks=170)
-        blocks = RowBlocks.from_dask(cut[0], lazy, **more)
+        blocks = blocks_of(cut[0], lazy, at_most, **more)
         found, expected = clone(model).fit(blocks), clone(model).fit(memory)
         np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-6)
     # The chunk that is at fault is named, not the task.
     wrong = data[0].copy()
-    wrong[701, 3] = np.nan
-    with pytest.raises(ValueError, match=r"Block 4 of the rows: X holds NaN.*row 21"):
-        fitted(da.from_array(wrong, chunks=(170, P)), *cut[1:])
+    wrong[2401, 3] = np.nan
+    with pytest.raises(ValueError, match=r"Block 14 of the rows: X holds NaN.*row 21"):
+        fitted(da.from_array(wrong, chunks=(170, P)), *cut[1:], at_most)
 
 
 def test_predictions_are_lazy(data, reference):
@@ -309,7 +310,7 @@ def test_on_a_cluster_as_in_memory(client, data, reference):
     local = BilevelLogisticCV().fit(RowBlocks.from_arrays(X, labels, **more))
     cut, lazy, lazy_weight, _ = arrays(data, 400)
     more["sample_weight"] = lazy_weight
-    blocks = RowBlocks.from_dask(cut, lazy > 0, **more)
+    blocks = blocks_of(cut, lazy > 0, **more)
     model = BilevelLogisticCV().fit(blocks)
     np.testing.assert_allclose(model.coef_, local.coef_, rtol=1e-6)
     probabilities = model.predict_proba(cut)

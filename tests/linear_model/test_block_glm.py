@@ -192,14 +192,13 @@ def test_offsets_groups_names_and_folds(data):
 
 
 def test_sparse_text_is_fitted_by_products(monkeypatch):
-    from skbilevel.model_selection import _block_glm
-
     rng = np.random.default_rng(0)
     X = sp.random(3000, 60, density=0.1, random_state=0, format="csr")
     y = (X @ rng.standard_normal(60) + 0.3 * rng.logistic(size=3000) > 0).astype(int)
     fits = []
     for limit in (4000, 10):  # a dense Hessian of the part, and its diagonal
-        monkeypatch.setattr(_block_glm, "_DENSE_UP_TO", limit)
+        # With so many columns as take the diagonal by themselves it would last long.
+        monkeypatch.setattr("skbilevel.model_selection._block_glm._DENSE_UP_TO", limit)
         blocks = RowBlocks.from_arrays(X, y, block_rows=500, tuning_rows=1500)
         fits.append(BilevelLogisticCV().fit(blocks))
         assert blocks.n_passes <= 60

@@ -187,10 +187,13 @@ def test_metadata_of_features(data):
     np.testing.assert_allclose(fitted.predict(X), memory.predict(X), atol=0.1 * y.std())
 
 
+# Errors from all rows are known for no more rows than a sample has: for the same rows
+# they are compared with those of a smaller sample.
+SAMPLE_ROWS = "skbilevel.linear_model._block_fit._SAMPLE_ROWS"
+
+
 def test_a_sample_stands_for_all_rows(monkeypatch, data):
     """Errors of means from a part of the rows are close to those from all of them."""
-    from skbilevel.linear_model import _block_fit
-
     X, y, folds = data
     many = np.tile(np.arange(N), 4)
     rng = np.random.default_rng(0)
@@ -198,7 +201,7 @@ def test_a_sample_stands_for_all_rows(monkeypatch, data):
     y = y[many] + 3.0 * rng.standard_normal(len(many))
     whole = BilevelRidgeCV(cv=PredefinedSplit(folds))
     whole.fit(RowBlocks.from_arrays(X, y, block_rows=500))
-    monkeypatch.setattr(_block_fit, "_SAMPLE_ROWS", 1000)
+    monkeypatch.setattr(SAMPLE_ROWS, 1000)
     for groups in (None, np.arange(len(y)) // 3):
         part = BilevelRidgeCV(cv=PredefinedSplit(folds))
         part.fit(RowBlocks.from_arrays(X, y, groups=groups, block_rows=500))
@@ -245,8 +248,6 @@ def test_blocks_give_away_few_rows():
 
 def test_few_large_groups(monkeypatch):
     """Errors of groups that no sample holds, from rows of all of them."""
-    from skbilevel.linear_model import _block_fit
-
     rng = np.random.default_rng(0)
     n, n_groups = 20_000, 25
     groups = np.arange(n) % n_groups
@@ -254,7 +255,7 @@ def test_few_large_groups(monkeypatch):
     y = X[:, 0] + rng.standard_normal(n_groups)[groups] + rng.standard_normal(n)
     found = []
     for size, given in ((n, groups), (5000, groups), (n, None)):
-        monkeypatch.setattr(_block_fit, "_SAMPLE_ROWS", size)
+        monkeypatch.setattr(SAMPLE_ROWS, size)
         model = BilevelRidgeCV(cv=PredefinedSplit(groups % 5))
         blocks = RowBlocks.from_arrays(X, y, groups=given, block_rows=3000)
         found.append(model.fit(blocks).hyperpenalty_["standard_error"])
@@ -264,18 +265,20 @@ def test_few_large_groups(monkeypatch):
 
 
 def test_memory_is_kept_below_the_budget_by_fewer_folds(monkeypatch, data):
-    from skbilevel.linear_model import _block_fit
-
     X, y, _ = data
-    cell = 8 * (2 + P) ** 2
-    monkeypatch.setattr(_block_fit, "_BUDGET", 3 * cell)
+    cells = 3 * 8 * (2 + P) ** 2
+    # With the budget as it is this would take a gigabyte.
+    monkeypatch.setattr("skbilevel.linear_model._block_fit._BUDGET", cells)
     fitted = BilevelRidgeCV().fit(RowBlocks.from_arrays(X, y))
     assert np.isfinite(fitted.coef_).all()
     with pytest.raises(ValueError, match="Moments of 5 cells of 12 columns"):
         BilevelRidgeCV(cv=5).fit(RowBlocks.from_arrays(X, y))
-    monkeypatch.setattr(_block_fit, "_BUDGET", cell)
-    with pytest.raises(ValueError, match="GiB that row blocks may take"):
-        BilevelRidgeCV().fit(RowBlocks.from_arrays(X, y))
+
+
+def test_moments_of_too_many_columns_are_refused():
+    X = np.ones((4, 8200))
+    with pytest.raises(ValueError, match="1 GiB that row blocks may take"):
+        BilevelRidgeCV().fit(RowBlocks.from_arrays(X, X[:, 0]))
 
 
 REFUSED = [

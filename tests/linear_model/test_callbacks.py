@@ -26,11 +26,8 @@ from skbilevel import (
     BilevelTweedieCV,
     RowBlocks,
 )
-from skbilevel.linear_model import (
-    _guarded,
-    _tuned_criterion,
-)
-from skbilevel.solvers import SABA
+from skbilevel.solvers import LBFGSB, SABA, Implicit, Nested
+from skbilevel.solvers.inner import NewtonCholesky
 
 callback = pytest.importorskip("sklearn.callback", reason="they came with 1.9")
 
@@ -378,14 +375,10 @@ def test_published_algorithm_stops():
 
 
 @pytest.mark.parametrize("estimator", [BilevelRidgeCV, BilevelLogisticCV])
-def test_large_regimes(estimator, monkeypatch):
+def test_large_regimes(estimator, large_sparse):
     """Matrix-free guards tell their steps, and end when they are asked to."""
-    for module, name in (
-        (_guarded, "is_large_ridge"),
-        (_guarded, "is_large_glm"),
-    ):
-        monkeypatch.setattr(module, name, lambda *args: True)
-    X, y = data(estimator, 200)
+    X, y, labels = large_sparse
+    y = labels if estimator is BilevelLogisticCV else y
     recorder = Recorder()
     model = estimator().set_callbacks(recorder)
     fitted(model, X, y)
@@ -400,31 +393,27 @@ def test_large_regimes(estimator, monkeypatch):
         assert stopped.score(X, y) > 0.3
 
 
-@pytest.mark.parametrize("params", SEARCHES, ids=["criterion", "guard"])
-def test_nothing_is_made_that_nobody_asks_for(params, monkeypatch):
+def test_nothing_is_made_that_nobody_asks_for():
     """Results of steps cost solves: without callbacks there is one result."""
-    made = []
-    for module in (_tuned_criterion, _guarded):
-        name = "report" if module is _tuned_criterion else "report_guard"
-        real = getattr(module, name)
-
-        def counted(*args, real=real, **kwargs):
-            made.append(1)
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(module, name, counted)
 
     class Deaf(Recorder):
         def on_fit_task_end(self, estimator, context):
             self.events.append(("end", context.task_name))
 
-    X, y = data(BilevelRidgeCV)
-    fitted(BilevelRidgeCV(**params), X, y)
-    assert len(made) == 1
-    deaf = Deaf()
-    fitted(BilevelRidgeCV(**params).set_callbacks(deaf), X, y)
+    class Counted(NewtonCholesky):
+        def solve(self, *args, **kwargs):
+            solves[-1] += 1
+            return super().solve(*args, **kwargs)
+
+    solves, deaf = [], Deaf()
+    X, y = data(BilevelLogisticCV)
+    solver = Nested(Counted(), Implicit(), LBFGSB())
+    for callbacks in ([], [deaf], [Recorder()]):
+        solves.append(0)
+        model = BilevelLogisticCV(**SEARCHES[0], solver=solver)
+        fitted(model.set_callbacks(*callbacks), X, y)
     assert len(deaf.names("end")) > 3
-    assert len(made) == 2
+    assert solves[0] == solves[1] < solves[2]
 
 
 def test_clones_share_callbacks():

@@ -8,10 +8,12 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 
 from skbilevel import (
@@ -20,49 +22,38 @@ from skbilevel import (
     BilevelRidgeCV,
     BilevelSearchCV,
 )
-from skbilevel.linear_model import _guarded
-from skbilevel.linear_model._following import FollowedPart
-from skbilevel.model_selection import (
-    _candidate_average,
-    _guard,
-    _large_tuning,
-    _paths,
-)
-from skbilevel.solvers import SABA, Implicit, Nested, ProjectedGradient
-from skbilevel.solvers._nested import NestedRun
+from skbilevel.solvers import LBFGSB, SABA, Implicit, Nested, ProjectedGradient
 from skbilevel.solvers.inner import Cholesky, NewtonCholesky
 
 X, Y = make_regression(90, 6, n_informative=3, noise=30.0, random_state=0)
 WORDS = {"hyperpenalty": None, "cv": 3, "tol": 1e-6}
 
 
-class Interrupt:
-    """Wraps a function whose n-th call the user interrupts."""
+class Calls:
+    """The user presses Ctrl-C in the n-th inner solve, and in those that follow it."""
 
-    def __init__(self, function, at):
-        self.function, self.left = function, at
-        self.calls = 0
+    def __init__(self, at, times=1):
+        self.left, self.times = at, times
 
-    def __get__(self, instance, owner):
-        """A method of its owner."""
-        return lambda *args, **kwargs: self(instance, *args, **kwargs)
-
-    def __call__(self, *args, **kwargs):
+    def solve(self, *args, **kwargs):
         """Count down."""
-        self.calls += 1
         self.left -= 1
-        if self.left == 0:
+        if -self.times < self.left <= 0:
             raise KeyboardInterrupt
-        return self.function(*args, **kwargs)
+        return super().solve(*args, **kwargs)
 
 
-def interrupted(model, *data, **params):
-    """Fit a model that is interrupted, without a warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(*data, **params)
-    return model
+class Factors(Calls, Cholesky):
+    """Of ridge."""
+
+
+class NewtonSteps(Calls, NewtonCholesky):
+    """Of other losses."""
+
+
+def solved_by(inner):
+    """The default search, with an inner solver of ours."""
+    return Nested(inner, Implicit(), LBFGSB())
 
 
 def ridge_of(model, X, y):
@@ -80,180 +71,170 @@ def validation_loss(model):
 
 
 @pytest.mark.parametrize("n_calls", [12, 14, 16])
-def test_inside_an_evaluation(n_calls, monkeypatch):
+def test_inside_an_evaluation(n_calls, capsys):
     """The strengths are the best that the search has seen."""
-    seen = []
-    real = FollowedPart.step
-
-    def step(self, told):
-        if told.info is not None:
-            seen.append(told.info.value)
-        return real(self, told)
-
-    monkeypatch.setattr(FollowedPart, "step", step)
-    interrupt = Interrupt(NestedRun.__call__, n_calls)
-    monkeypatch.setattr(NestedRun, "__call__", interrupt)
-    model = interrupted(BilevelRidgeCV(**WORDS, verbose=0), X, Y)
-    assert interrupt.calls == n_calls
-    monkeypatch.undo()
+    solver = solved_by(Factors(n_calls))
+    model = BilevelRidgeCV(**WORDS, verbose=1, solver=solver)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y)
+    assert solver.inner.left == 0
     np.testing.assert_allclose(model.coef_, ridge_of(model, X, Y), rtol=1e-6)
-    assert model.n_iter_ == max(1, len(seen))
-    assert seen
+    steps = capsys.readouterr().out.count("iteration")
+    assert model.n_iter_ == steps > 1
     assert validation_loss(model) == pytest.approx(-model.best_score_)
     assert model.history_["value"].min() == pytest.approx(-model.best_score_)
     assert model.score(X, Y) > 0.5
     # The next fit knows nothing of it.
     whole = BilevelRidgeCV(**WORDS).fit(X, Y)
-    np.testing.assert_array_equal(model.fit(X, Y).alpha_, whole.alpha_)
+    np.testing.assert_array_equal(
+        model.set_params(solver="auto").fit(X, Y).alpha_, whole.alpha_
+    )
 
 
-def test_best_is_not_the_last(monkeypatch):
+def test_best_is_not_the_last(interrupted):
     """Steps that are too long go up: the strengths before them are published."""
-    outer = ProjectedGradient(step=1e4, accuracy=(1e-8, 1e-8))
+    outer = ProjectedGradient(step=1e5, accuracy=(1e-8, 1e-8))
     solver = Nested(Cholesky(), Implicit(), outer)
-    values = []
-    real = FollowedPart.step
-
-    def step(self, told):
-        if told.info is not None:
-            values.append(told.info.value)
-            if len(values) == 4:
-                raise KeyboardInterrupt
-        return real(self, told)
-
-    monkeypatch.setattr(FollowedPart, "step", step)
-    model = interrupted(BilevelRidgeCV(**WORDS, solver=solver), X, Y)
-    best = int(np.argmin(values[:3]))
-    assert model.history_["value"].argmin() == best
-    assert model.history_["value"][best] == pytest.approx(-model.best_score_)
+    model = BilevelRidgeCV(**WORDS, solver=solver, verbose=1)
+    with interrupted(4):
+        model.fit(X, Y)
+    values = model.history_["value"]
+    assert len(values) == 3
+    assert values[-1] > values.min() == pytest.approx(-model.best_score_)
 
 
-def test_inside_a_step(monkeypatch):
+def test_inside_a_step(interrupted):
     """A printing that is interrupted, or a callback that raises, is no different."""
-    monkeypatch.setattr(FollowedPart, "_print", Interrupt(FollowedPart._print, 4))
-    model = interrupted(BilevelRidgeCV(**WORDS, verbose=1), X, Y)
+    model = BilevelRidgeCV(**WORDS, verbose=1)
+    with interrupted(4):
+        model.fit(X, Y)
     assert model.n_iter_ == 3
     assert model.score(X, Y) > 0.5
 
 
 @pytest.mark.parametrize("solver", [SABA(max_passes=300.0, record_every=5.0), "hoag"])
-def test_published_algorithms(solver, monkeypatch):
+def test_published_algorithms(solver, interrupted):
     """Never worse than the start, measured by accurate solves."""
-    real, steps = FollowedPart.step, []
-
-    def step(self, told):
-        steps.append(told.name)
-        if len(steps) == 5:
-            raise KeyboardInterrupt
-        return real(self, told)
-
-    monkeypatch.setattr(FollowedPart, "step", step)
-    model = interrupted(BilevelRidgeCV(**WORDS, solver=solver), X, Y)
-    monkeypatch.undo()
+    model = BilevelRidgeCV(**WORDS, solver=solver, verbose=1)
+    with interrupted(5):
+        model.fit(X, Y)
     np.testing.assert_allclose(model.coef_, ridge_of(model, X, Y), rtol=1e-5)
     shared = BilevelRidgeCV(**WORDS, feature_groups="shared").fit(X, Y)
-    assert model.best_score_ >= shared.best_score_ * (1 + 1e-6)
+    assert model.best_score_ > shared.best_score_
 
 
 @pytest.mark.parametrize("estimator", [BilevelLogisticCV, BilevelPoissonCV])
-def test_inside_an_inner_solve(estimator, monkeypatch):
+def test_inside_an_inner_solve(estimator):
     """Newton's method half way."""
     y = (Y > 0).astype(int)
-    interrupt = Interrupt(NewtonCholesky.solve, 25)
-    monkeypatch.setattr(NewtonCholesky, "solve", interrupt)
-    model = interrupted(estimator(**WORDS), X, y)
-    assert interrupt.left == 0 or interrupt.calls > 25
+    solver = solved_by(NewtonSteps(25))
+    model = estimator(**WORDS, solver=solver)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert solver.inner.left <= 0
     assert np.isfinite(model.coef_).all()
     assert model.score(X, y) > 0.4
 
 
-@pytest.mark.parametrize("at", [2, 4, 6])
-def test_guard(at, monkeypatch):
+@pytest.mark.parametrize("n_folds", [0, 1, 3])
+def test_guard(n_folds, interrupted):
     """The folds that are done decide; before them it is the shared strength."""
     X, y = make_classification(150, 5, n_informative=3, n_redundant=0, random_state=0)
-    monkeypatch.setattr(_guard, "_candidates", Interrupt(_guard._candidates, at))
-    model = interrupted(BilevelLogisticCV(cv=5), X, y)
-    n_folds = at - 2
+    model = BilevelLogisticCV(cv=5, verbose=1)
+    with interrupted(n_folds + 1, "training sets"):
+        model.fit(X, y)
     assert model.score(X, y) > 0.65
     assert np.isnan(model.best_score_) == (n_folds == 0)
     if not n_folds:
         np.testing.assert_allclose(model.alpha_, model.alpha_[0])
 
 
-def test_guard_inside_the_first_paths(monkeypatch):
+def test_guard_inside_the_first_paths(interrupted):
     """The shared strength exists by then."""
     wide, target = make_regression(30, 60, n_informative=3, noise=9.0, random_state=0)
-    monkeypatch.setattr(_paths, "half_path", Interrupt(_paths.half_path, 1))
-    model = interrupted(BilevelRidgeCV(), wide, target)
+    model = BilevelRidgeCV(verbose=1)
+    with interrupted(1):
+        model.fit(wide, target)
     np.testing.assert_allclose(model.alpha_, model.alpha_[0])
     np.testing.assert_allclose(model.coef_, ridge_of(model, wide, target), rtol=1e-6)
 
 
-def test_guard_while_it_publishes(monkeypatch):
-    """Choosing and publishing is done again."""
-    monkeypatch.setattr(
-        _candidate_average, "_published", Interrupt(_candidate_average._published, 1)
-    )
-    model = interrupted(BilevelRidgeCV(), X, Y)
-    monkeypatch.undo()
+def test_guard_before_it_publishes(interrupted):
+    """Choosing and publishing is done all the same."""
+    model = BilevelRidgeCV(verbose=1)
+    with interrupted(1, "11 of 11"):
+        model.fit(X, Y)
     whole = BilevelRidgeCV().fit(X, Y)
     np.testing.assert_array_equal(model.alpha_, whole.alpha_)
     assert model.best_score_ == whole.best_score_
 
 
 @pytest.mark.parametrize("estimator", [BilevelLogisticCV, BilevelRidgeCV])
-def test_large_guard(estimator, monkeypatch):
+def test_large_guard(estimator, large_sparse, interrupted):
     """Strengths of the first fold, moved to the full data."""
-    X, y = make_classification(300, 8, n_informative=3, random_state=0)
-    for name in ("is_large_glm", "is_large_ridge"):
-        monkeypatch.setattr(_guarded, name, lambda *args: True)
-    whole = estimator().fit(X, y)
-    tuning = _large_tuning.LargeTuning
-    for name, at in (("fold", 2), ("full", 1)):
-        with monkeypatch.context() as patch:
-            patch.setattr(tuning, name, Interrupt(getattr(tuning, name), at))
-            model = interrupted(estimator(), X, y)
+    X, y, labels = large_sparse
+    y = labels if estimator is BilevelLogisticCV else y
+    whole, model = estimator().fit(X, y), estimator(verbose=1)
+    for line in ("of 1 of", "of 2 of"):
+        with interrupted(1, line):
+            model.fit(X, y)
         assert model.score(X, y) > whole.score(X, y) - 0.03
-        ratio = np.median(model.alpha_ / whole.alpha_)
+        assert np.isfinite(model.best_score_)
+        used = np.isfinite(model.alpha_) & np.isfinite(whole.alpha_)
+        ratio = np.median(model.alpha_[used] / whole.alpha_[used])
         assert 0.1 < ratio < 10.0
-    monkeypatch.setattr(tuning, "_deviations", Interrupt(tuning._deviations, 1))
-    model = interrupted(estimator(), X, y)
+    with interrupted(1):
+        model.fit(X, y)
     np.testing.assert_allclose(model.alpha_, model.alpha_[0], rtol=1e-6)
     assert model.score(X, y) > whole.score(X, y) - 0.05
     assert np.isnan(model.best_score_)
 
 
-@pytest.mark.parametrize("hyperpenalty", ["auto", None])
-def test_before_there_is_anything(hyperpenalty, monkeypatch):
+class Once(KFold):
+    """Splits, or makes metadata, but for the first time, when it is interrupted."""
+
+    def __init__(self):
+        super().__init__(3)
+        self.calls = 0
+
+    def __call__(self, X, *args):
+        """Metadata."""
+        self.calls += 1
+        if self.calls == 1:
+            raise KeyboardInterrupt
+        return np.ones((X.shape[1], 1))
+
+    def split(self, X, y=None, groups=None):
+        """Folds."""
+        self(X)
+        return super().split(X, y, groups)
+
+
+@pytest.mark.parametrize(
+    "params", [{"cv": Once()}, {"hyperpenalty": None, "feature_metadata": Once()}]
+)
+def test_before_there_is_anything(params):
     """Without a strength there is no model."""
-    monkeypatch.setattr(FollowedPart, "begin", Interrupt(FollowedPart.begin, 1))
-    model = interrupted(BilevelRidgeCV(hyperpenalty=hyperpenalty), X, Y)
+    model = BilevelRidgeCV(**params)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y)
     with pytest.raises(NotFittedError):
         model.predict(X)
 
 
+TARGETS = np.column_stack([Y, np.roll(Y, 1) + X[:, 0] * 50, Y + X[:, 1] * 80])
+
+
 @pytest.mark.parametrize("hyperpenalty", ["auto", None])
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_several_targets(n_jobs, hyperpenalty, monkeypatch):
+def test_several_targets(n_jobs, hyperpenalty, interrupted):
     """Targets that are done stay; the others get their shared strengths."""
-    targets = np.column_stack([Y, np.roll(Y, 1) + X[:, 0] * 50, Y + X[:, 1] * 80])
     params = {"hyperpenalty": hyperpenalty, "alpha_per_target": True, "tol": 1e-4}
-    whole = BilevelRidgeCV(**params).fit(X, targets)
-    real, begun = FollowedPart.begin, []
-
-    def begin(self, n_steps):
-        begun.append(self._index)
-        if self._index == 1 and begun.count(1) == 1:
-            raise KeyboardInterrupt
-        return real(self, n_steps)
-
-    monkeypatch.setattr(FollowedPart, "begin", begin)
-    model = BilevelRidgeCV(**params, n_jobs=n_jobs)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(X, targets)
-    if n_jobs > 1 and not hasattr(model, "coef_"):
-        return  # no target had a strength by then
-    assert model.predict(X).shape == targets.shape
+    whole = BilevelRidgeCV(**params).fit(X, TARGETS)
+    model = BilevelRidgeCV(**params, n_jobs=n_jobs, verbose=1)
+    with interrupted(1, "target 1"):
+        model.fit(X, TARGETS)
+    assert model.predict(X).shape == TARGETS.shape
     if n_jobs == 1:
         np.testing.assert_array_equal(model.alpha_[0], whole.alpha_[0])
         for k in (1, 2):
@@ -261,15 +242,28 @@ def test_several_targets(n_jobs, hyperpenalty, monkeypatch):
             assert np.isfinite(model.coef_[k]).all()
 
 
-def test_twice(monkeypatch):
+def test_before_the_first_step_of_a_target():
+    """It gets its shared strength, as those behind it do."""
+    first = solved_by(Factors(0))
+    BilevelRidgeCV(**WORDS, solver=first).fit(X, TARGETS[:, 0])
+    n_solves = -first.inner.left
+    whole = BilevelRidgeCV(**WORDS, alpha_per_target=True, solver=first)
+    whole.fit(X, TARGETS)
+    model = clone(whole).set_params(solver=solved_by(Factors(n_solves + 1)))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, TARGETS)
+    np.testing.assert_array_equal(model.alpha_[0], whole.alpha_[0])
+    for alpha in model.alpha_[1:]:
+        np.testing.assert_allclose(alpha, alpha[0], rtol=1e-3)
+
+
+def test_twice():
     """A user who insists is not kept waiting."""
-    monkeypatch.setattr(FollowedPart, "_print", Interrupt(FollowedPart._print, 3))
-
-    def impatient(self, parts):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(BilevelRidgeCV, "_search_attributes", impatient)
-    model = interrupted(BilevelRidgeCV(**WORDS, verbose=1), X, Y)
+    solver = solved_by(Factors(14, times=2))
+    model = BilevelRidgeCV(**WORDS, alpha_per_target=True, solver=solver)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, TARGETS)
+    assert solver.inner.left == -1
     assert not hasattr(model, "coef_")
 
 
@@ -319,16 +313,17 @@ def test_signal(mode):
     assert run.returncode not in (0, None)
 
 
-def test_large_guard_whose_folds_have_other_columns(monkeypatch):
+def test_large_guard_whose_folds_have_other_columns(interrupted):
     """Points of paths that a fold found go to the columns of all rows by name."""
     rng = np.random.default_rng(0)
-    words = np.array([f"w{k}" for k in range(150)])
-    docs = [" ".join(rng.choice(words, 12)) for _ in range(160)]
-    y = np.array([("w2 " in doc) + 0.1 * rng.standard_normal() for doc in docs])
-    monkeypatch.setattr(_guarded, "is_large_ridge", lambda *args: True)
-    tuning = _large_tuning.LargeTuning
-    monkeypatch.setattr(tuning, "full", Interrupt(tuning.full, 1))
-    search = BilevelSearchCV(make_pipeline(TfidfVectorizer(min_df=2), BilevelRidgeCV()))
-    model = interrupted(search, docs, y).best_estimator_[-1]
+    words = np.array([f"w{k}" for k in range(900)])
+    docs = [" ".join(rng.choice(words, 12)) for _ in range(700)]
+    y = np.array([("w2" in doc.split()) + 0.1 * rng.standard_normal() for doc in docs])
+    pipeline = make_pipeline(TfidfVectorizer(min_df=2), BilevelRidgeCV())
+    search = BilevelSearchCV(pipeline, verbose=1)
+    with interrupted(1, "10 of 10 folds"):
+        search.fit(docs, y)
+    model = search.best_estimator_[-1]
+    assert model.coef_.shape[-1] > 500
     assert np.isfinite(model.coef_).all()
     assert "elastic_net" in model.hyperpenalty_["family"]

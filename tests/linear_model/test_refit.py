@@ -22,7 +22,6 @@ from skbilevel import (
     BilevelSearchCV,
     BilevelTweedieCV,
 )
-from skbilevel.linear_model._following import FollowedPart
 
 pandas = pytest.importorskip("pandas")
 pytestmark = [
@@ -162,28 +161,16 @@ def test_wrong_data(model):
 
 
 @pytest.mark.parametrize("model", MODELS, ids=IDS)
-def test_interrupted_refits(model, monkeypatch):
+def test_interrupted_refits(model, interrupted):
     """Before the first strengths the old model stays; after them it is the new one."""
     names, others = ("cat", "dog"), ("left", "right")
     old = clone(model).fit(X, target(model, X, names))
     before, y = state(old), target(model, OTHER, others)
-    begin, step = FollowedPart.begin, FollowedPart.step
-
-    def at_once(self, n_steps):
-        raise KeyboardInterrupt
-
-    def later(self, told):
-        step(self, told)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(FollowedPart, "begin", at_once)
     with pytest.raises(KeyboardInterrupt):
-        old.fit(OTHER, y)
+        old.set_params(cv=Ending(KeyboardInterrupt())).fit(OTHER, y)
     assert state(old) == before
-    monkeypatch.setattr(FollowedPart, "begin", begin)
-    monkeypatch.setattr(FollowedPart, "step", later)
-    with pytest.raises(KeyboardInterrupt):
-        old.fit(OTHER, y)
+    with interrupted(1):
+        old.set_params(cv=2, verbose=1).fit(OTHER, y)
     assert old.n_features_in_ == 5
     assert not hasattr(old, "feature_names_in_")
     with warnings.catch_warnings():

@@ -52,12 +52,13 @@ def counted(weight):
     return RowCounts(np.arange(N), weight, 1.0, N)
 
 
-def make_data(t=2, sparse_X=False, free=(3,)):
+def make_data(t=2, sparse_X=False, free=(3,), more=0):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((N, P + len(free))) + 1.0
     if sparse_X:
         X[rng.random(X.shape) < 0.5] = 0.0
     Y = X[:, :4] @ rng.standard_normal((4, t)) + rng.standard_normal((N, t)) + 5.0
+    X = np.hstack([X, np.zeros((N, more))])
     weight = rng.uniform(0.2, 3.0, N)
     weight[[2, 17]] = 0.0
     mask = np.zeros(X.shape[1], dtype=bool)
@@ -104,7 +105,7 @@ def make_space(name, data, splits, source):
     elif name == "callable":
         metadata = FoldMetadata.of(scales, RowViews(data.rows), 1.0, splits)
     family = name.split()[0] if name.split()[0] in ("smooth", "sparse") else "none"
-    return OuterSpace(P, members, metadata, low, high, family, 0.3)
+    return OuterSpace(data.rows.n_penalized, members, metadata, low, high, family, 0.3)
 
 
 def make_run(source, outer, regime):
@@ -292,19 +293,23 @@ def test_callable_metadata_see_training_rows_only():
         np.testing.assert_array_equal(s, weight[index])
 
 
-def test_shared_tasks_of_large_folds_are_those_of_a_stack(monkeypatch):
-    from skbilevel.model_selection import _fold_moments as module
-
-    _, _, _, data, splits = make_data()
-    values = []
-    for limit in (0, 1000):
-        monkeypatch.setattr(module, "_TASKS_APART_FROM", limit)
+def test_folds_of_many_columns_are_tasks_of_their_own():
+    """From 300 columns on; columns of zeros change nothing else."""
+    found = []
+    for more in (0, 300):
+        *_, data, splits = make_data(more=more)
         source = make_source(data, splits, "folds", "primal")
-        outer = make_space("callable", data, splits, source).outer_vector(0.02, 1.0)
-        assert len(source.problem(outer).tasks) == (1 if limit else len(splits))
-        values.append(make_run(source, outer, "primal")(interior(outer), 0.0))
-    np.testing.assert_allclose(values[0][0], values[1][0], rtol=1e-13)
-    np.testing.assert_allclose(values[0][1], values[1][1], rtol=1e-10)
+        problem = source.problem(
+            make_space("feature", data, splits, source).outer_vector(0.02, 1.0)
+        )
+        assert len(problem.tasks) == (len(splits) if more else 1)
+        solver = Nested(INNERS["primal"], Implicit(), LBFGSB())
+        found.append(
+            solver.evaluate(problem, np.resize(np.linspace(-3.0, -1.0, P), P + more))
+        )
+    few, many = found
+    np.testing.assert_allclose(few.value, many.value, rtol=1e-12)
+    np.testing.assert_allclose(few.grad, many.grad[:P], rtol=1e-9)
 
 
 @pytest.mark.parametrize("dual", [False, True])

@@ -1,6 +1,7 @@
 """The guard sees no held-out row, does no harm on noise, and counts its passes."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit
 
 from skbilevel import BilevelLogisticCV, BilevelPoissonCV, BilevelRidgeCV
-from skbilevel.model_selection import _family as module
 from skbilevel.model_selection._average import Averaging, publish
 from skbilevel.model_selection._candidate_average import _strengths_of
 from skbilevel.model_selection._dual import KernelTrainer
@@ -23,6 +23,7 @@ from skbilevel.model_selection._primal import MomentTrainer
 from skbilevel.model_selection._recipe import Recipe
 from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._strengths import Strengths
+from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._penalties import Ridge
 from skbilevel.problems._ridge import solve_moments
@@ -155,16 +156,23 @@ def test_one_pass_is_the_direct_route(make_rows):
     assert_allclose(once.choice.loss, anew.choice.loss, rtol=1e-9)
 
 
-def test_primal_is_dual(make_rows, monkeypatch):
+class InKernels(LeastSquares):
+    """The dual, whatever the shape of the data is."""
+
+    def trainers(self, views, plan):
+        rows = KernelRows.of(views.full)
+        return [KernelTrainer.of(rows, each) for each in (plan.full, *plan.outer)]
+
+
+def test_primal_is_dual(make_rows):
     """Same candidates where nothing but the route differs."""
     rows = make_rows(60, 45, weighted=True, t=2, free=(1,))
     plan = plan_of("default", rows)
     recipe = replace(FEW, evidence=(), elastic_net=0, half=(1.0,))
-    found = []
-    for kernel in (False, True):
-        monkeypatch.setattr(module, "in_kernels", lambda *args, k=kernel: k)
-        found.append(guarded_strengths(terms_of(rows, plan), recipe, Strengths()))
-    primal, dual = found
+    args = terms_of(rows, plan), recipe, Strengths()
+    primal, dual = (
+        guarded_strengths(*args, family=each) for each in (LeastSquares(), InKernels())
+    )
     # The shared strength is exact; its step on halves is solved by CG in the dual.
     assert_allclose(primal.choice.loss[0], dual.choice.loss[0], rtol=1e-8)
     assert_allclose(primal.choice.loss[1], dual.choice.loss[1], rtol=2e-2)
@@ -193,36 +201,28 @@ def test_nested_score_is_that_of_the_published_folds(make_rows):
     assert_allclose(found.loss, total / 60, rtol=1e-10)
 
 
-def count_rows(monkeypatch):
-    seen = []
-    plain = AugmentedRows.moment
+class Counted(AugmentedRows):
+    """Tells of how many rows moments were taken."""
+
+    seen: ClassVar[list[int]] = []
 
     def moment(self, rows):
-        seen.append(len(rows))
-        return plain(self, rows)
-
-    monkeypatch.setattr(AugmentedRows, "moment", moment)
-    return seen
+        self.seen.append(len(rows))
+        return super().moment(rows)
 
 
-def test_one_pass_over_the_rows(monkeypatch):
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((6000, 8))
-    y = X[:, 0] + rng.standard_normal(6000)
-    seen = count_rows(monkeypatch)
-    BilevelRidgeCV().fit(X, y)
-    assert sum(seen) == 6000
-
-
-def test_passes_of_small_data(monkeypatch):
-    """Few rows: moments of every set anew, to the bit independent of the others."""
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((200, 8))
-    y = X[:, 0] + rng.standard_normal(200)
-    seen = count_rows(monkeypatch)
-    BilevelRidgeCV().fit(X, y)
-    # Eleven sets, and the training half of each of their ten pairs.
-    assert sum(seen) <= 11 * (200 + 10 * 101)
+@pytest.mark.parametrize(
+    ("n", "most"),
+    # Few rows: moments of every set anew, to the bit independent of the others. There
+    # are eleven sets, and the training half of each of their ten pairs.
+    [(6000, 6000), (200, 11 * (200 + 10 * 101))],
+)
+def test_passes_over_the_rows(make_rows, n, most):
+    Counted.seen.clear()
+    rows = Counted(**vars(make_rows(n, 8)))
+    plan = default_plan(request(rows), 5)
+    guarded_strengths(RowViews(rows), plan, FEW, Averaging(), Strengths())
+    assert n <= sum(Counted.seen) <= most
 
 
 def relative_mse(make, n_seeds, **options):

@@ -2,6 +2,7 @@
 
 import pickle
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,18 @@ from skbilevel.preprocessing import PenalizedSplines
 
 LABELS = ["age: linear", "age: wiggly", "kind", "size: linear", "size: wiggly"]
 SMALL = PenalizedSplines(5)
+# More rows than these are predicted in blocks.
+BLOCK = 1 << 15
+
+
+class Counted(PenalizedSplines):
+    """Tells of how many rows it has made columns at a time."""
+
+    rows: ClassVar[list[int]] = []
+
+    def transform(self, X):
+        Counted.rows.append(len(X))
+        return super().transform(X)
 
 
 def make_table(n=160, seed=0):
@@ -302,21 +315,16 @@ def test_many_rows_in_blocks(monkeypatch, frame, estimator):
     y = eta if isinstance(estimator, BilevelRidgeCV) else rng.poisson(np.exp(eta))
     weight = rng.integers(1, 3, n)
     given = {f"{type(estimator).__name__.lower()}__sample_weight": weight}
-    make = partial(make_additive, estimator, smooth=PenalizedSplines(5))
+    make = partial(make_additive, estimator, smooth=Counted(5))
     whole = make().fit(X, y, **given)
+    # Without this it would take a million rows.
     module = "skbilevel.preprocessing._additive_blocks."
     for name, value in (("_LARGEST", 1000), ("_SAMPLE", 400), ("_BLOCK", 333)):
         monkeypatch.setattr(module + name, value)
-    largest = []
-    real = PenalizedSplines.transform
-    monkeypatch.setattr(
-        PenalizedSplines,
-        "transform",
-        lambda self, X: largest.append(len(X)) or real(self, X),
-    )
+    Counted.rows.clear()
     blocks = make().fit(X, y, **given)
     # Never the columns of all rows.
-    assert max(largest) < 450
+    assert max(Counted.rows) < 450
     assert blocks[-1].coef_.shape == whole[-1].coef_.shape
     assert blocks[-1].group_labels_.tolist() == whole[-1].group_labels_.tolist()
     # Knots are others, and so are folds; a category of one row hardly has a level.
@@ -325,66 +333,58 @@ def test_many_rows_in_blocks(monkeypatch, frame, estimator):
     assert_allclose(blocks.predict(X)[common], whole.predict(X)[common], **near)
     counts = isinstance(estimator, BilevelPoissonCV)
     params = {"return_std": True} | ({"offset": np.linspace(0, 1, n)} if counts else {})
-    largest.clear()
+    Counted.rows.clear()
     in_parts = blocks.predict(X, **params)
-    assert max(largest) == 333
-    monkeypatch.setattr(module + "_BLOCK", n)
-    assert_allclose(in_parts, blocks.predict(X, **params), rtol=1e-12)
+    assert max(Counted.rows) == 333
     # What row blocks cannot do is done with all rows.
     alone = make().set_params(**{f"{blocks.steps[-1][0]}__cv": KFold(3)})
     alone.fit(X, y)
-    assert max(largest) == n
+    assert max(Counted.rows) == n
+    monkeypatch.undo()
+    assert_allclose(in_parts, blocks.predict(X, **params), rtol=1e-12)
 
 
-def test_classes_of_many_rows(monkeypatch):
+def test_classes_of_many_rows():
+    """They are predicted in blocks."""
     table, y = make_table(200)
     labels = np.where(y > np.median(y), "high", "low")
-    model = make_additive(BilevelLogisticCV(), smooth=PenalizedSplines(4))
-    model.fit(table, labels)
-    names = ("predict", "predict_proba", "predict_log_proba", "decision_function")
-    whole = [getattr(model, name)(table) for name in names]
-    rows = []
-    real = PenalizedSplines.transform
-    monkeypatch.setattr(
-        PenalizedSplines,
-        "transform",
-        lambda self, X: rows.append(len(X)) or real(self, X),
-    )
-    monkeypatch.setattr("skbilevel.preprocessing._additive_blocks._BLOCK", 64)
-    parts = [getattr(model, name)(table) for name in names]
-    assert max(rows) == 64
-    assert_array_equal(parts[0], whole[0])
-    for part, every in zip(parts[1:], whole[1:], strict=True):
-        assert_allclose(part, every, rtol=1e-12)
+    model = make_additive(BilevelLogisticCV(), smooth=Counted(4)).fit(table, labels)
+    rows = np.arange(BLOCK + 100) % 200
+    many = table.iloc[rows]
+    for name in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        whole = getattr(model, name)(table)
+        Counted.rows.clear()
+        parts = getattr(model, name)(many)
+        assert max(Counted.rows) == BLOCK
+        if name == "predict":
+            assert_array_equal(parts, whole[rows])
+        else:
+            assert_allclose(parts, whole[rows], rtol=1e-12, atol=1e-14)
 
 
-def test_offsets_of_another_length(monkeypatch):
+def test_offsets_of_another_length():
     table, y = make_table(100)
     model = make_additive(BilevelPoissonCV(), smooth=PenalizedSplines(4))
     model.fit(table, np.square(y))
-    monkeypatch.setattr("skbilevel.preprocessing._additive_blocks._BLOCK", 64)
-    with pytest.raises(ValueError, match="offset has shape"):
-        model.predict(table, offset=np.zeros(101))
+    many = table.iloc[np.zeros(BLOCK + 1, int)]
+    with pytest.raises(ValueError, match=rf"offset has shape \({BLOCK + 2}"):
+        model.predict(many, offset=np.zeros(BLOCK + 2))
     assert not hasattr(model, "predict_proba")
 
 
-@pytest.mark.parametrize("kind", [list, np.array, "pandas", "polars"])
-def test_tasks_of_many_rows(kind, monkeypatch):
+def test_tasks_of_many_rows():
     table, y = make_table(60)
     tasks = np.repeat(["a", "b", "c"], 20)
     shift = 3.0 * (tasks == "b")
     model = make_additive(MetaRidge(), smooth=PenalizedSplines(4))
     model.fit(table, y + shift, metaridge__tasks=tasks)
-    if kind == "pandas":
-        given = pd.Series(tasks, index=np.arange(60)[::-1])
-    elif kind == "polars":
-        given = pl.Series(tasks)
-    else:
-        given = kind(tasks)
     whole = model.predict(table, tasks=tasks)
-    monkeypatch.setattr("skbilevel.preprocessing._additive_blocks._BLOCK", 25)
-    assert_allclose(model.predict(table, tasks=given), whole, rtol=1e-12)
-    one = model.predict(table, tasks="b")
+    rows = np.arange(BLOCK + 30) % 60
+    many, labels = table.iloc[rows], tasks[rows]
+    series = pd.Series(labels, index=np.arange(len(rows))[::-1])
+    for given in (labels, labels.tolist(), series, pl.Series(labels)):
+        assert_allclose(model.predict(many, tasks=given), whole[rows], rtol=1e-12)
+        with pytest.raises(ValueError, match=f"59 labels, but X has {BLOCK + 30} rows"):
+            model.predict(many, tasks=given[:59])
+    one = model.predict(many, tasks="b")
     assert_allclose(one[20:40], whole[20:40], rtol=1e-12)
-    with pytest.raises(ValueError, match="59 labels, but X has 60 rows"):
-        model.predict(table, tasks=given[:59])

@@ -5,7 +5,6 @@ import pytest
 from scipy import sparse
 
 from skbilevel.problems import Centered, DenseDesign, SparseDesign, as_design
-from skbilevel.problems import _design as module
 
 N, P = 23, 11
 
@@ -52,10 +51,8 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("block", [1 << 24, 200])
 @pytest.mark.parametrize("name", NAMES)
-def test_products(name, block, dense, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_BYTES", block)
+def test_products(name, dense, tmp_path):
     design, X = variants(dense, tmp_path)[name]
     X = np.asarray(X, dtype=float)
     rng = np.random.default_rng(1)
@@ -82,14 +79,21 @@ def test_products(name, block, dense, tmp_path, monkeypatch):
     taken = design.take_rows(rows)
     taken = taken.toarray() if sparse.issparse(taken) else taken
     np.testing.assert_allclose(taken, X[rows], rtol=1e-12, atol=1e-12)
-    blocks = list(design.iter_blocks(rows, max_bytes=block))
-    close(np.concatenate([b for _, b in blocks]), X[rows])
-    np.testing.assert_array_equal(np.concatenate([i for i, _ in blocks]), rows)
-    columns = list(design.iter_columns(max_bytes=block))
-    close(np.concatenate([b for _, b in columns], axis=1), X)
-    assert np.concatenate([np.arange(P)[i] for i, _ in columns]).tolist() == list(
-        range(P)
-    )
+    for max_bytes in (1 << 24, 200):
+        blocks = list(design.iter_blocks(rows, max_bytes=max_bytes))
+        close(np.concatenate([b for _, b in blocks]), X[rows])
+        np.testing.assert_array_equal(np.concatenate([i for i, _ in blocks]), rows)
+        columns = list(design.iter_columns(max_bytes=max_bytes))
+        close(np.concatenate([b for _, b in columns], axis=1), X)
+        seen = np.concatenate([np.arange(P)[i] for i, _ in columns])
+        np.testing.assert_array_equal(seen, np.arange(P))
+
+
+def test_a_kernel_of_many_columns():
+    """A block holds 16 MB of them."""
+    rng = np.random.default_rng(0)
+    X, v = rng.standard_normal((25, 90_000)), rng.random(90_000)
+    np.testing.assert_allclose(as_design(X).kernel(v), (X * v) @ X.T, rtol=1e-10)
 
 
 def test_nothing_is_copied(dense):

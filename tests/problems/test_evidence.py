@@ -130,13 +130,15 @@ def test_constant_target(make_rows):
     assert_allclose(other.grad, model.grad[0], atol=1e-10)
 
 
-def test_many_columns_in_blocks(make_rows, monkeypatch):
-    rows = make_rows(24, 30, t=2)
-    whole = dual(rows, TRAIN).point(np.exp(point(30)))
-    monkeypatch.setattr("skbilevel.problems._kernel._COLUMNS", 7)
-    parts = dual(rows, TRAIN).point(np.exp(point(30)))
+@pytest.mark.parametrize("sparse_X", [False, True])
+def test_many_columns_in_blocks(make_rows, with_zeros, sparse_X):
+    """Of 512 columns."""
+    rows = make_rows(24, 30, t=2, sparse_X=sparse_X)
+    v = np.exp(np.append(np.zeros(490), point(30)))
+    whole = dual(rows, TRAIN).point(v[490:])
+    parts = dual(with_zeros(rows, 490), TRAIN).point(v)
     assert_allclose(parts.value, whole.value, rtol=1e-12)
-    assert_allclose(parts.grad, whole.grad, rtol=1e-9, atol=1e-14)
+    assert_allclose(parts.grad[490:], whole.grad, rtol=1e-9, atol=1e-14)
 
 
 def test_stack_is_each_set(make_rows):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skbilevel.problems._kernel import KernelRows, Kernels, KernelSet, dual_factor
+from skbilevel.problems._kernel import KernelRows, KernelSet, dual_factor
 
 SETTINGS = [
     {},
@@ -24,9 +24,9 @@ def dense_columns(rows):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_products(make_rows, setting, monkeypatch):
-    monkeypatch.setattr("skbilevel.problems._kernel._COLUMNS", 7)
-    rows = make_rows(12, 20, **setting)
+def test_products(make_rows, setting):
+    """Of more columns than one block has."""
+    rows = make_rows(12, 530, **setting)
     kernel_rows, X = KernelRows.of(rows), dense_columns(rows)
     rng = np.random.default_rng(0)
     metric = rng.uniform(0.5, 2.0, rows.n_penalized)
@@ -36,7 +36,7 @@ def test_products(make_rows, setting, monkeypatch):
     assert_allclose(kernel_rows.kernel(v), (X * v) @ X.T, rtol=1e-12, atol=1e-13)
     assert_allclose(kernel_rows.matvec(W), X @ W, rtol=1e-12, atol=1e-13)
     assert_allclose(kernel_rows.rmatvec(R), X.T @ R, rtol=1e-12, atol=1e-13)
-    active = np.array([3, 0, 11])
+    active = np.array([3, 0, 520])
     assert_array_equal(kernel_rows.columns(active), X[:, active])
     pulled = np.empty((rows.n_penalized, 3))
     for index, block in kernel_rows.pull_blocks(R):
@@ -104,26 +104,19 @@ def test_dual_factor():
 
 
 @pytest.mark.parametrize("sparse_X", [False, True])
-def test_a_kernel_is_computed_once_while_it_is_kept(make_rows, sparse_X, monkeypatch):
-    seen = []
-    product = Kernels._product
-
-    def counted(self, v):
-        seen.append(v)
-        return product(self, v)
-
-    monkeypatch.setattr(Kernels, "_product", counted)
-    monkeypatch.setattr("skbilevel.problems._kernel._KEPT", 2)
+def test_a_kernel_is_computed_once_while_it_is_kept(make_rows, sparse_X):
     rows = KernelRows.of(make_rows(12, 20, sparse_X=sparse_X))
     kernels, X = rows.kernels, rows.X.toarray() if sparse_X else rows.X
-    a, b, c = np.random.default_rng(0).uniform(0.1, 1.0, (3, 20))
-    for v in (a, b, a, b, c, c, b):
-        assert_allclose(kernels.at(v), (X * v) @ X.T, rtol=1e-12, atol=1e-13)
-    assert len(seen) == 3
-    kernels.at(a)  # the oldest had to go
-    assert len(seen) == 4
+    points = np.random.default_rng(0).uniform(0.1, 1.0, (17, 20))
+    first = [kernels.at(v) for v in points[:16]]
+    for v, kernel in zip(points, first, strict=False):
+        assert_allclose(kernel, (X * v) @ X.T, rtol=1e-12, atol=1e-13)
+        assert kernels.at(v) is kernel
+    kernels.at(points[16])  # the oldest has to go
+    assert kernels.at(points[1]) is first[1]
+    assert kernels.at(points[0]) is not first[0]
     for size in (0.5, 2.0, 0.0):
         assert_allclose(kernels.at(np.full(20, size)), size * X @ X.T, atol=1e-12)
-    assert len(seen) == 5
+    assert kernels.at(points[2]) is first[2]  # one variance for all is never kept
     with pytest.raises(ValueError, match="read-only"):
-        kernels.at(b)[0, 0] = 1.0
+        kernels.at(points[2])[0, 0] = 1.0

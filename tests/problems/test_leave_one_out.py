@@ -6,7 +6,6 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 
 from skbilevel.problems import GCV, LeaveOneOut, as_design
-from skbilevel.problems import _swept_rows as module
 from skbilevel.problems._swept_rows import SweptRows
 
 
@@ -97,16 +96,21 @@ def test_unpenalized_columns():
     np.testing.assert_allclose(value, explicit(X, y, weight, big, True), rtol=1e-6)
 
 
-def test_blocks_change_nothing(monkeypatch):
-    for shape in CASES:
-        _, y, weight, rows = make_rows(*shape)
-        v = np.random.default_rng(1).uniform(0.01, 1.0, shape[1])
-        whole = LeaveOneOut(rows).at(v)
-        monkeypatch.setattr(module, "_KEEP_BYTES", 0)
-        again = SweptRows(rows.design, y, weight, rows.free)
-        parts = LeaveOneOut(again).at(v)
-        np.testing.assert_allclose(parts.value, whole.value, rtol=1e-13)
-        np.testing.assert_allclose(parts.grad, whole.grad, rtol=1e-9)
+@pytest.mark.parametrize(
+    ("shape", "large"), [((25, 64), (132_000, 64)), ((12, 20), (12, 700_000))]
+)
+def test_blocks_change_nothing(shape, large):
+    """More than 64 MiB are swept in blocks: rows of no weight, or columns of zeros."""
+    X, y, weight, rows = make_rows(*shape)
+    v = np.random.default_rng(1).uniform(0.01, 1.0, shape[1])
+    more = [(0, a - b) for a, b in zip(large, shape, strict=True)]
+    design, y = as_design(np.pad(X, more)), np.pad(y, (more[0], (0, 0)))
+    many = SweptRows(design, y, np.pad(weight, more[0]), np.ones((large[0], 1)))
+    dual = shape[0] < shape[1]
+    whole = LeaveOneOut(rows, dual).at(v)
+    parts = LeaveOneOut(many, large[0] < large[1]).at(np.pad(v, more[1]))
+    np.testing.assert_allclose(parts.value, whole.value, rtol=1e-10)
+    np.testing.assert_allclose(parts.grad[: len(v)], whole.grad, rtol=1e-8)
 
 
 def test_gcv_counts_weights_as_repetitions():

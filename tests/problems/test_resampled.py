@@ -212,11 +212,12 @@ def test_pull_back(make_rows, make):
     assert_allclose(N, A.T @ whole @ A, rtol=1e-8)
 
 
-def test_large_matrices_one_by_one_change_nothing(make_rows, monkeypatch):
+def test_large_matrices_one_by_one_change_nothing(make_rows, with_zeros):
+    """From 64 columns on there are no batches."""
     rows = make_rows(40, 6, t=2)
-    objective, log_v = primal(rows, pairs_of(40)), point(6)[None]
-    batched = objective.at(log_v)
-    monkeypatch.setattr("skbilevel.problems._resampled._BATCH_BELOW", 1)
-    single = objective.at(log_v)
+    log_v = np.append(np.zeros(60), point(6))
+    batched = primal(rows, pairs_of(40)).at(log_v[None, 60:])
+    single = primal(with_zeros(rows, 60), pairs_of(40)).at(log_v[None])
     assert_allclose(single.value, batched.value, rtol=1e-12)
-    assert_allclose(single.normal, batched.normal, rtol=1e-10)
+    assert_allclose(single.grad[:, 60:], batched.grad, rtol=1e-10)
+    assert_allclose(single.normal[:, 60:, 60:], batched.normal, rtol=1e-10)

@@ -25,8 +25,6 @@ from skbilevel import (
     BilevelRidgeCV,
     BilevelSearchCV,
 )
-from skbilevel.linear_model import _guarded
-from skbilevel.model_selection import _family
 from skbilevel.model_selection._criterion import OuterVector
 from skbilevel.model_selection._fold_moments import MomentFolds
 from skbilevel.model_selection._glm_source import GLMSource
@@ -435,13 +433,13 @@ def texts(n, n_words, seed=0):
     ids=str,
 )
 @pytest.mark.parametrize("large", [False, True])
-def test_every_fold_has_its_own_vocabulary(last, large, monkeypatch):
-    docs, y = texts(160, 300)
-    if large:
-        monkeypatch.setattr(_guarded, "is_large_glm", lambda *args: True)
-        monkeypatch.setattr(_guarded, "is_large_ridge", lambda *args: True)
-    search = BilevelSearchCV(make_pipeline(TfidfVectorizer(), last), cv=KFold(4))
+def test_every_fold_has_its_own_vocabulary(last, large, capsys):
+    docs, y = texts(510, 900) if large else texts(160, 300)
+    pipeline = make_pipeline(TfidfVectorizer(), last)
+    search = BilevelSearchCV(pipeline, cv=KFold(2 if large else 4), verbose=1)
     search.fit(docs, y)
+    # What is large begins with one fold.
+    assert capsys.readouterr().out.count("by the first fold") == large
     vocabulary = search.best_estimator_[0].get_feature_names_out()
     assert search.best_estimator_[-1].coef_.shape == (1, len(vocabulary))
     assert search.score(docs, y) > 0.8
@@ -461,13 +459,22 @@ def test_more_columns_than_rows(last, p):
     assert search.score(X, y) > 0.2
 
 
-def test_batched_and_single_training_sets_agree(monkeypatch):
+class Shifted(StandardScaler):
+    """Columns of folds are so far from zero that they make no common table."""
+
+    def transform(self, X):
+        return super().transform(X) + 1e6 * (self.n_samples_seen_ < 80)
+
+
+def test_batched_and_single_training_sets_agree():
     X, y = wide(80, 10)
-    search = BilevelSearchCV(make_pipeline(StandardScaler(), BilevelRidgeCV()))
-    together = search.fit(X, y).best_estimator_[-1].alpha_
-    monkeypatch.setattr(_family, "_one_table", lambda *args: None)
-    apart = search.fit(X, y).best_estimator_[-1].alpha_
-    assert_allclose(together, apart, rtol=1e-6)
+    together, apart = (
+        BilevelSearchCV(make_pipeline(scaler, BilevelRidgeCV())).fit(X, y)
+        for scaler in (StandardScaler(), Shifted())
+    )
+    found, expected = (each.best_estimator_[-1] for each in (together, apart))
+    assert_allclose(found.alpha_, expected.alpha_, rtol=1e-5)
+    assert_allclose(together.best_score_, apart.best_score_, rtol=1e-5)
 
 
 def test_rows_outside_of_a_split_are_never_transformed():

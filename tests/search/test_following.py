@@ -7,7 +7,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skbilevel import BilevelLogisticCV, BilevelRidgeCV, BilevelSearchCV
-from skbilevel.linear_model._following import FollowedPart
 
 new = pytest.mark.skipif(
     not hasattr(BilevelRidgeCV, "set_callbacks"),
@@ -73,18 +72,11 @@ def test_callbacks_stop_the_search():
 
 
 @pytest.mark.parametrize("name", LAST)
-def test_an_interrupted_search_predicts(name, monkeypatch):
+def test_an_interrupted_search_predicts(name, interrupted):
     X, y = draw(name)
-    search = BilevelSearchCV(make_pipeline(StandardScaler(), LAST[name]))
+    search = BilevelSearchCV(make_pipeline(StandardScaler(), LAST[name]), verbose=1)
     search.fit(X, y)
-    told = FollowedPart.step
-
-    def interrupt(self, step):
-        told(self, step)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(FollowedPart, "step", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(1):
         search.fit(X, y)
     assert not hasattr(search, "cv_results_")
     assert not hasattr(search, "best_score_")
@@ -92,14 +84,14 @@ def test_an_interrupted_search_predicts(name, monkeypatch):
     assert search.score(X, y) > 0.5
 
 
-def test_a_search_that_is_interrupted_at_once_is_not_fitted(monkeypatch):
-    X, y = draw("guard")
-    search = BilevelSearchCV(make_pipeline(StandardScaler(), BilevelRidgeCV()))
+def test_a_search_that_is_interrupted_at_once_is_not_fitted():
+    X, y = draw("criterion")
 
-    def interrupt(self, *args):
+    def interrupt(X, y, weight):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(BilevelRidgeCV, "_fit", interrupt)
+    last = BilevelRidgeCV(hyperpenalty=None, feature_metadata=interrupt)
+    search = BilevelSearchCV(make_pipeline(StandardScaler(), last))
     with pytest.raises(KeyboardInterrupt):
         search.fit(X, y)
     assert not hasattr(search, "best_estimator_")
