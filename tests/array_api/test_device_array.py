@@ -13,8 +13,8 @@ from skbilevel.problems import (
     SoftmaxLoss,
     SquaredLoss,
     TweedieLoss,
+    as_design,
 )
-from skbilevel.problems._design import as_design
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((17, 5))

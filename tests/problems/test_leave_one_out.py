@@ -5,8 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from skbilevel.problems import GCV, LeaveOneOut, as_design
-from skbilevel.problems._swept_rows import SweptRows
+from skbilevel.problems import GCV, LeaveOneOut, SweptRows, as_design
 
 
 def make_rows(n, p, intercept=True, weighted=True, seed=0, t=2, sparse_X=False):

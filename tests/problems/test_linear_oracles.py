@@ -15,12 +15,12 @@ from skbilevel.problems import (
     SoftmaxLoss,
     as_design,
     linear_oracles,
+    moments_of,
     quadratic_task,
     rows_task,
 )
 from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.problems._row_reader import RowReader
-from skbilevel.problems._rows_datafit import moments_of
 from skbilevel.problems._smoothness import squared_norms
 from skbilevel.solvers import (
     LBFGSB,

@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from skbilevel.problems._outer_losses import (
-    BrierLoss,
-    SmoothZeroOneLoss,
-    SquaredHingeLoss,
-)
+from skbilevel.problems import BrierLoss, SmoothZeroOneLoss, SquaredHingeLoss
 
 LOSSES = [BrierLoss(), SmoothZeroOneLoss(), SquaredHingeLoss()]
 

@@ -24,7 +24,6 @@ from sklearn.utils.estimator_checks import (
 )
 
 from skbilevel import SampleWeightsCV
-from skbilevel.model_selection import _row_weights
 
 
 def flipped(n=500, share=0.3, n_classes=2, seed=0, known=0.15):
@@ -54,9 +53,12 @@ def binary():
 
 @pytest.fixture
 def short_path(monkeypatch):
-    """One point of the path and one round, where the interface is looked at."""
-    monkeypatch.setattr(_row_weights, "FACTORS", (0.05,))
-    monkeypatch.setattr(_row_weights, "_ROUNDS", 1)
+    """One point of the path and one round, where the interface is looked at.
+
+    Checks take half as long.
+    """
+    for name, value in (("FACTORS", (0.05,)), ("_ROUNDS", 1)):
+        monkeypatch.setattr(f"skbilevel.model_selection._row_weights.{name}", value)
 
 
 @parametrize_with_checks(

@@ -41,7 +41,7 @@ from skbilevel import (
     BilevelRidgeCV,
     BilevelSearchCV,
 )
-from skbilevel.linear_model._export import to_sklearn
+from skbilevel.linear_model import to_sklearn
 
 REGRESSION = load_diabetes(return_X_y=True, as_frame=True)
 CLASSES = load_breast_cancer(return_X_y=True, as_frame=True)

@@ -27,12 +27,12 @@ from skbilevel.solvers import (
     NeumannSeries,
     Newton,
     ProjectedGradient,
+    Status,
+    counted,
     evaluate_bilevel,
     minimize_bilevel,
 )
-from skbilevel.solvers._base import Status
 from skbilevel.solvers._double_loop import DoubleLoopRun
-from skbilevel.solvers._ledger import counted
 from skbilevel.solvers.hypergradient import Implicit
 from skbilevel.solvers.inner import CG
 

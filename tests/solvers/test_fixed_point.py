@@ -10,10 +10,10 @@ from skbilevel.solvers import (
     ImplicitGradient,
     Newton,
     ProjectedGradient,
+    counted,
 )
 from skbilevel.solvers._adjoint_system import AdjointSystem
 from skbilevel.solvers._double_loop import DoubleLoopRun
-from skbilevel.solvers._ledger import counted
 from skbilevel.solvers.hypergradient import FixedPoint
 
 P = 6

@@ -9,9 +9,9 @@ from skbilevel.solvers import (
     ImplicitGradient,
     Nested,
     Newton,
+    Status,
     minimize_bilevel,
 )
-from skbilevel.solvers._base import Status
 from skbilevel.solvers.hypergradient import Implicit
 from skbilevel.solvers.inner import CG
 from skbilevel.solvers.outer import HOAG

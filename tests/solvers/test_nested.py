@@ -19,6 +19,7 @@ from skbilevel.problems import (
     SharedStrength,
     SparsePenalty,
     Sweep,
+    SweptRows,
     Task,
     as_design,
     moments_of,
@@ -26,7 +27,6 @@ from skbilevel.problems import (
     rows_task,
     transfer,
 )
-from skbilevel.problems._swept_rows import SweptRows
 from skbilevel.solvers import (
     SOLVERS,
     Direct,

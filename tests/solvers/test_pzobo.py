@@ -9,14 +9,15 @@ import pytest
 from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
 from skbilevel.solvers import (
     Adam,
+    Descent,
     DoubleLoop,
     GradientDescent,
+    HypergradientRequest,
     Newton,
+    counted,
     minimize_bilevel,
 )
 from skbilevel.solvers._double_loop import DoubleLoopRun
-from skbilevel.solvers._ledger import counted
-from skbilevel.solvers._oracle_base import Descent, HypergradientRequest
 from skbilevel.solvers.hypergradient import PZOBO
 from skbilevel.solvers.hypergradient._unrolled import response
 

@@ -8,16 +8,17 @@ import pytest
 from skbilevel.problems import InnerOracles, OracleProblem, OuterOracles
 from skbilevel.solvers import (
     LBFGSB,
+    Descent,
     DoubleLoop,
     GradientDescent,
+    HypergradientRequest,
     ImplicitGradient,
     NeumannSeries,
+    counted,
     minimize_bilevel,
 )
 from skbilevel.solvers._double_loop import DoubleLoopRun
-from skbilevel.solvers._ledger import counted
 from skbilevel.solvers._limited_memory import InverseHessian
-from skbilevel.solvers._oracle_base import Descent, HypergradientRequest
 from skbilevel.solvers.hypergradient import SHINE, JacobianFree
 from skbilevel.solvers.inner import LBFGS
 from skbilevel.solvers.outer import HOAG

@@ -20,8 +20,7 @@ from skbilevel.problems import (
     rows_task,
 )
 from skbilevel.problems._bilevel import GLMTasks
-from skbilevel.solvers import minimize_bilevel
-from skbilevel.solvers._base import Status
+from skbilevel.solvers import Status, minimize_bilevel
 from skbilevel.solvers._batch_metric import default_batch_size
 from skbilevel.solvers._batches import Batches, Fresh, Remembered
 from skbilevel.solvers.stochastic import SABA, SOBA, AmigoSGD

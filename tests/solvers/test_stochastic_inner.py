@@ -20,12 +20,18 @@ from skbilevel.problems import (
 )
 from skbilevel.problems._bilevel import GLMTasks
 from skbilevel.problems._smoothness import squared_norms
-from skbilevel.solvers import LBFGSB, DoubleLoop, ImplicitGradient, minimize_bilevel
+from skbilevel.solvers import (
+    LBFGSB,
+    DoubleLoop,
+    ImplicitGradient,
+    counted,
+    metric_norm,
+    metric_of,
+    minimize_bilevel,
+)
 from skbilevel.solvers._batch_metric import batch_metric
 from skbilevel.solvers._batches import Batches, count_batches
 from skbilevel.solvers._double_loop import DoubleLoopRun
-from skbilevel.solvers._ledger import counted
-from skbilevel.solvers._oracle_base import metric_norm, metric_of
 from skbilevel.solvers.inner import AISARAH, SAGA, SRKCD, Newton
 from skbilevel.solvers.inner._ai_sarah import line_derivatives
 from skbilevel.solvers.inner._saga import memory_of

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from skbilevel.solvers import LBFGSB, Status
-from skbilevel.solvers.outer._surrogate import Surrogate
+from skbilevel.solvers.outer import Surrogate
 from skbilevel.solvers.outer._trust_region import TrustRegion, box_quadratic
 
 

@@ -9,11 +9,11 @@ from skbilevel.solvers import (
     GradientDescent,
     Newton,
     ProjectedGradient,
+    counted,
+    metric_of,
     minimize_bilevel,
 )
 from skbilevel.solvers._double_loop import DoubleLoopRun
-from skbilevel.solvers._ledger import counted
-from skbilevel.solvers._oracle_base import metric_of
 from skbilevel.solvers.hypergradient import Unrolled
 
 
