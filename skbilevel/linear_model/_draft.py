@@ -15,26 +15,31 @@ class Draft:
     Parameters
     ----------
     estimator : estimator
-        Stays as it is until `publish`. The copy has nothing of an earlier fit.
+        Stays as it is until `publish`. The copy has nothing of an earlier fit, whose
+        names are kept in ``_fitted``: attributes of a subclass stay.
     *hidden : str
         Attributes that a fit sets beside those with public names.
     """
 
     def __init__(self, estimator: Any, *hidden: str) -> None:
         self._estimator, self._hidden = estimator, hidden
+        self._start = self._kept()
         # Not copy.copy, which asks how to pickle it.
         self.model: Any = object.__new__(type(estimator))
-        self.model.__dict__ = self._split(estimator)[0]
+        self.model.__dict__ = dict(self._start)
 
     def publish(self) -> None:
         """Take all that was fitted in place of what was, in one step."""
-        kept, _ = self._split(self._estimator)
-        self._estimator.__dict__ = kept | self._split(self.model)[1]
+        fitted = {
+            name: value
+            for name, value in vars(self.model).items()
+            if (name.endswith("_") and name[0] != "_") or name in self._hidden
+            if name not in self._start or value is not self._start[name]
+        }
+        self._estimator.__dict__ = self._kept() | fitted | {"_fitted": tuple(fitted)}
 
-    def _split(self, estimator: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Attributes that are not of a fit, and those that are."""
-        parts: tuple[dict[str, Any], dict[str, Any]] = {}, {}
-        for name, value in vars(estimator).items():
-            public = name.endswith("_") and not name.startswith("_")
-            parts[public or name in self._hidden][name] = value
-        return parts
+    def _kept(self) -> dict[str, Any]:
+        """Attributes of the estimator that are of no fit."""
+        known = vars(self._estimator)
+        fitted = {"_fitted", *known.get("_fitted", ())}
+        return {name: value for name, value in known.items() if name not in fitted}

@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._data import prepare
 from skbilevel.model_selection._fold_moments import MomentFolds
+from skbilevel.model_selection._metadata import Metadata
 from skbilevel.model_selection._outer_space import (
     FoldMetadata,
     OuterSpace,
@@ -101,9 +102,9 @@ def make_space(name, data, splits, source):
         members = np.zeros(P, dtype=int)
     if "metadata" in name:
         Z = np.random.default_rng(1).standard_normal((data.rows.X.shape[1], 2))
-        metadata = FoldMetadata.of(Z, RowViews(data.rows), 1.0, splits)
+        metadata = FoldMetadata.of(Metadata(Z), RowViews(data.rows), splits)
     elif name == "callable":
-        metadata = FoldMetadata.of(scales, RowViews(data.rows), 1.0, splits)
+        metadata = FoldMetadata.of(Metadata(scales), RowViews(data.rows), splits)
     family = name.split()[0] if name.split()[0] in ("smooth", "sparse") else "none"
     return OuterSpace(data.rows.n_penalized, members, metadata, low, high, family, 0.3)
 
@@ -284,7 +285,7 @@ def test_callable_metadata_see_training_rows_only():
         calls.append((X.copy(), y.copy(), sample_weight.copy()))
         return np.arange(float(X.shape[1]))
 
-    FoldMetadata.of(record, RowViews(data.rows), data.y_scale, splits)
+    FoldMetadata.of(Metadata(record, data.y_scale), RowViews(data.rows), splits)
     seen = [np.arange(N), *(train for train, _ in splits)]
     assert len(calls) == len(seen)
     for (a, b, s), index in zip(calls, seen, strict=True):

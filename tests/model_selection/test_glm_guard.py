@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from skbilevel.model_selection._average import Averaging, publish
 from skbilevel.model_selection._glm_family import GLMFamily
 from skbilevel.model_selection._glm_rows import GLMRows
-from skbilevel.model_selection._glm_shared import shared_path
+from skbilevel.model_selection._glm_shared import are_many, at_strength, shared_path
 from skbilevel.model_selection._glm_solve import TrainingProblem
 from skbilevel.model_selection._glm_trainer import GLMTrainer
 from skbilevel.model_selection._guard import guarded_strengths, with_classes
@@ -27,6 +27,7 @@ from skbilevel.problems._evidence import KernelEvidence
 from skbilevel.problems._kernel import KernelRows
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import choose_shared
+from skbilevel.solvers._whitened import minimize_whitened
 from skbilevel.solvers._whitened_problem import Whitened
 
 FEW = Recipe(
@@ -131,16 +132,17 @@ def test_candidates_together_are_those_one_by_one(kind, patience, monkeypatch):
 def test_paths_in_stacks_are_those_of_newton(kind, patience, monkeypatch):
     monkeypatch.setattr(f"{PACKAGE}._glm_shared._PATIENCE", patience)
     rows = trainer_of(kind).problem.rotated()
-    assert rows.are_many
+    assert are_many(rows)
     fold = np.arange(len(rows.y)) % 4
     pairs = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(4)]
     path = shared_path(rows, pairs, 100.0, 5.0)
     for log_v, loss, T in zip(path.grid, path.loss.T, path.T, strict=True):
-        alone = [rows.solve(a, np.exp(log_v)) for a, _ in pairs]
+        sets = [at_strength(rows, a, np.exp(log_v)) for a, _ in pairs]
+        alone = [minimize_whitened(each, tol=1e-9) for each in sets]
         assert_allclose(np.mean([each.T for each in alone], axis=0), T, atol=1e-2)
         total = 0.0
         for (_, b), found in zip(pairs, alone, strict=True):
-            each = rows.loss.value(rows.eta(b, found.T), rows.y[b])
+            each = rows.loss.value(rows.eta(found.T)[b], rows.y[b])
             total += rows.weight[b] @ each.sum(axis=1)
         assert_allclose(loss.sum(), total, rtol=1e-3)
     assert_array_equal(path.near(path.grid[1] + 0.1), path.T[1])

@@ -109,29 +109,28 @@ def test_the_ledger_costs_what_was_asked_for(solver, epsilon, scale):
 @pytest.mark.parametrize("solver", SQUARED)
 def test_all_is_a_function_of_releases_that_are_in_the_ledger(solver, monkeypatch):
     """Whatever else the rows are: with the same noisy numbers the fit is the same."""
-    released, noisy = [], PrivateRows.noisy
+    released, again, noisy = [], [], PrivateRows.noisy
 
-    def recorded(*args):
+    def told(*args):
+        if again:
+            return again.pop(0)
         released.append(noisy(*args))
         return released[-1]
 
     # The door that all numbers leave by: no argument could take its place.
-    with monkeypatch.context() as patch:
-        patch.setattr(PrivateRows, "noisy", recorded)
-        first = fit(solver, 1.0, n_passes=4)
+    monkeypatch.setattr(PrivateRows, "noisy", told)
+    first = fit(solver, 1.0, n_passes=4)
     written = sum(each.count * each.n_parts for each in first.ledger.releases)
-    assert len(released) == written
-
-    again = iter(released)
-    monkeypatch.setattr(PrivateRows, "noisy", lambda *args: next(again))
+    again.extend(released)
     rows = shrunk(RNG.uniform(-1, 1, (N, P)), 1.0)
     plan = PrivatePlan(SquaredLoss(), Budget(1.0, DELTA), solver, n_passes=4)
     second = private_fit(rows, -Y, math.sqrt(P), plan, randomness(5))
+    assert not again
+    assert len(released) == written
     assert np.array_equal(first.coef, second.coef)
     assert first.intercept == second.intercept
     assert np.array_equal(first.penalty, second.penalty)
     assert first.ledger == second.ledger
-    assert next(again, None) is None
 
 
 def test_last_iterate_needs_less_noise_and_says_so():

@@ -84,19 +84,6 @@ def test_an_interrupted_search_predicts(name, interrupted):
     assert search.score(X, y) > 0.5
 
 
-def test_a_search_that_is_interrupted_at_once_is_not_fitted():
-    X, y = draw("criterion")
-
-    def interrupt(X, y, weight):
-        raise KeyboardInterrupt
-
-    last = BilevelRidgeCV(hyperpenalty=None, feature_metadata=interrupt)
-    search = BilevelSearchCV(make_pipeline(StandardScaler(), last))
-    with pytest.raises(KeyboardInterrupt):
-        search.fit(X, y)
-    assert not hasattr(search, "best_estimator_")
-
-
 def test_a_search_that_is_interrupted_while_it_scores_predicts():
     X, y = draw("plain")
 

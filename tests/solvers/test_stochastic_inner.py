@@ -308,7 +308,7 @@ def test_saga_directions_are_unbiased(case):
             for _ in range(3):
                 known.estimate(batches.draw(), theta, w1)
             if inner is problem.inner:  # dealt anew, the memory stays
-                batches.parts = np.array_split(np.arange(inner.n_rows), count)
+                batches.parts[:] = np.array_split(np.arange(inner.n_rows), count)
             found.append(known.estimate(k, theta, w)[0])
         grad = problem.inner.at(theta, w).grad
         np.testing.assert_allclose(np.mean(found, axis=0), grad, atol=1e-12)
