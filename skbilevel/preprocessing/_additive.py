@@ -137,6 +137,36 @@ class ColumnsOfKind:
         return [names[k] for k in chosen] if named else chosen
 
 
+@dataclass(frozen=True)
+class NumericPair:
+    """Chooses two columns of a table, which hold numbers.
+
+    Parameters
+    ----------
+    parameter : str
+        The one of `make_additive` that names them.
+    pair : list of names or places
+        The columns.
+    """
+
+    parameter: str
+    pair: list[Any]
+
+    def __call__(self, X: Any) -> list[Any]:
+        """The pair, if the types of its columns are those of numbers."""
+        for name in self.pair if hasattr(X, "columns") else ():
+            if name not in X.columns:
+                continue
+            dtype = str(X[name].dtype)
+            if _CATEGORY.match(dtype) and not dtype.lower().startswith("bool"):
+                raise ValueError(
+                    f"{self.parameter} names column {name!r}, which holds {dtype}: its "
+                    "pairs are of numbers. Make a column of zeros and ones of every "
+                    "category that matters, and name these."
+                )
+        return self.pair
+
+
 def make_additive(
     estimator: Any,
     *,
@@ -241,6 +271,8 @@ def make_additive(
         + _of_pairs("interactions", interactions, TensorSplines()),
         verbose_feature_names_out=False,
     )
+    # The columns of factors are sparse, which no data frame takes as output.
+    columns.set_output(transform="default")
     last = clone(estimator)
     if last.get_params(deep=False)["feature_groups"] is None:
         last.set_params(feature_groups=terms_of)
@@ -250,7 +282,7 @@ def make_additive(
 
 def _of_pairs(
     name: str, pairs: Sequence[tuple[Any, Any]], made: Any
-) -> list[tuple[str, Any, list[Any]]]:
+) -> list[tuple[str, Any, NumericPair]]:
     """A transformer for each pair of columns: ``varying1``, ``varying2``, ..."""
     out = []
     for k, pair in enumerate(pairs, 1):
@@ -259,7 +291,7 @@ def _of_pairs(
                 f"{name} holds {pair!r}: give a list of pairs of columns, for instance "
                 f"{name}=[('hour', 'temperature')]."
             )
-        out.append((f"{name}{k}", clone(made), list(pair)))
+        out.append((f"{name}{k}", clone(made), NumericPair(name, list(pair))))
     return out
 
 

@@ -110,7 +110,8 @@ class SmoothTerm:
             knots=base[:, None],
             extrapolation="periodic" if options.period else options.extrapolation,
             sparse_output=True,
-        ).fit(base[:, None])
+        ).set_output(transform="default")
+        splines.fit(base[:, None])
         gram, mean = _moments(splines, (x - low) / span)
         differences, functions = _penalty(splines, options, powers)
         found = coordinates(gram, mean, differences, functions)

@@ -33,7 +33,11 @@ from skbilevel import (
     to_sklearn,
 )
 from skbilevel.inspection import GuardPathDisplay, StrengthsDisplay
-from skbilevel.preprocessing import PenalizedSplines
+from skbilevel.preprocessing import (
+    PenalizedSplines,
+    TensorSplines,
+    VaryingCoefficients,
+)
 
 LABELS = ["age: linear", "age: wiggly", "kind", "size: linear", "size: wiggly"]
 SMALL = PenalizedSplines(5)
@@ -268,6 +272,36 @@ def test_types_tell_what_columns_are():
         assert kinds["linear"] == []
         assert kinds["categorical"] == ["kind", "old", "code"]
     model.predict(table.assign(kind="unseen"))
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_transformers_that_are_told_to_make_frames(container):
+    table, y = make_table(80)
+    model = make_additive(BilevelRidgeCV(feature_groups="shared", cv=3), smooth=SMALL)
+    plain = clone(model).fit(table, y).predict(table)
+    with sklearn.config_context(transform_output=container):
+        assert_allclose(model.fit(table, y).predict(table), plain)
+    numbers = table[["age", "size"]]
+    for part in (SMALL, TensorSplines(3), VaryingCoefficients(3)):
+        plain = clone(part).fit_transform(numbers)
+        with sklearn.config_context(transform_output=container):
+            made = clone(part).fit_transform(numbers)
+        assert list(made.columns) == list(
+            clone(part).fit(numbers).get_feature_names_out()
+        )
+        assert_allclose(made.to_numpy(), plain)
+
+
+@pytest.mark.parametrize("parameter", ["varying", "interactions"])
+def test_pairs_are_of_numbers(parameter):
+    table, y = make_table(60)
+    table["old"] = table["age"] > 50.0
+    last = BilevelRidgeCV(feature_groups="shared", cv=3)
+    for kind in (table["kind"], table["kind"].astype("category")):
+        model = make_additive(last, **{parameter: [("age", "kind")]})
+        with pytest.raises(ValueError, match=f"{parameter} names column 'kind'"):
+            model.fit(table.assign(kind=kind), y)
+    make_additive(last, varying=[("age", "old")], smooth=SMALL).fit(table, y)
 
 
 def test_what_cannot_be_right_is_refused():
