@@ -174,6 +174,9 @@ class BilevelElasticNetCV(BilevelNetRegressor):
     -----
     ...
 
+    As in ElasticNet, a share below 1 depends on the unit of y: its l1 part has that of
+    ``w``, its l2 part that of ``w ** 2``. Scale y as well where shares are tuned.
+
     References
     ----------
     ...
