@@ -213,9 +213,9 @@ def _draw_scores(ax: Any, found: GuardPathDisplay, place: Array) -> None:
 def _limits(
     found: GuardPathDisplay, gain: Array, error: Array, line: float | None
 ) -> tuple[float, float]:
-    """Around all that count; bad candidates would squeeze it to a line."""
+    """Around all that count or gain; bad candidates would squeeze it to a line."""
     some = found.weight >= _COUNTS * found.weight.max()
-    ends = np.r_[(gain - error)[some], (gain + error)[some], 0.0, line or 0]
+    ends = np.r_[(gain - error)[some], (gain + error)[some], gain.max(), line or 0]
     low, high = float(ends.min()), float(ends.max())
     most = float(np.quantile(gain - error, 0.3))
     if high - low > _ROUNDING * abs(float(found.score[0])):

@@ -124,6 +124,21 @@ def test_candidates_that_are_all_refused_are_seen(pyplot):
     assert "one shared strength stays" in display.axes_[0].get_title(loc="left")
 
 
+def test_a_better_candidate_of_little_weight_is_seen(pyplot):
+    display = GuardPathDisplay(
+        np.array(["shared", "half", "half"]),
+        np.array([np.nan, 1.0, 2.0]),
+        np.array([-0.0356, -0.0336, -0.0500]),
+        np.array([0.0, 0.001, 0.001]),
+        np.array([True, True, False]),
+        np.array([0.95, 0.05, 0.0]),
+        published_score=-0.0352,
+    ).plot()
+    low, high = display.axes_[0].get_ylim()
+    assert low < 0.0
+    assert high > 0.0020
+
+
 def test_one_candidate_only(pyplot, diabetes):
     X, y = diabetes
     model = BilevelRidgeCV(feature_groups="shared", cv=3).fit(20.0 * X, y)
