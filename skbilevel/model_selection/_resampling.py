@@ -138,13 +138,19 @@ def membership_atoms(n_rows: int, splits: Sequence[Pair]) -> Array:
     return np.asarray(np.unique(code, return_inverse=True)[1]).ravel()
 
 
+def numbered(labels: Array) -> Array:
+    """The row in which each label stands first, so that names do not matter."""
+    _, first, place = np.unique(labels, return_index=True, return_inverse=True)
+    return np.asarray(first[place])
+
+
 def fold_labels(
     n_rows: int, n_folds: int, rng: np.random.Generator, strata: Array | None = None
 ) -> Array:
     """Shuffled folds of equal size, which share out every stratum evenly."""
     if strata is None:
         return rng.permutation(np.arange(n_rows) % n_folds)
-    order = np.lexsort((rng.random(n_rows), strata))
+    order = np.lexsort((rng.random(n_rows), numbered(strata)))
     label = np.empty(n_rows, dtype=int)
     # Dealing goes on from stratum to stratum, so that the folds stay even in all.
     label[order] = np.arange(n_rows) % n_folds

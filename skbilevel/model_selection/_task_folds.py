@@ -79,6 +79,12 @@ class TaskRows:
         """All rows as a stack."""
         return self.loss.make(self.Z, self.y, self.weight, self.task, self.n_tasks)
 
+    @property
+    def appearance(self) -> Array:
+        """Places of the tasks in the order of their first rows."""
+        _, first = np.unique(self.task, return_index=True)
+        return np.asarray(first.argsort().argsort())
+
     def part(self, mask: Array) -> TaskData:
         """The rows of a mask as a stack of all tasks."""
         Z, y, weight, task = self.Z[mask], self.y[mask], self.weight[mask], self.task
@@ -92,11 +98,18 @@ class TaskRows:
         return self.part(few), self.part(~few), n_rows > limit
 
 
-def folds_of_tasks(n_tasks: int, n_folds: Folds, rng: np.random.Generator) -> Array:
-    """Label of the fold of every task, -1 in none."""
+def folds_of_tasks(
+    appearance: Array, n_folds: Folds, rng: np.random.Generator
+) -> Array:
+    """Label of the fold of every task, -1 in none.
+
+    Drawn folds go to tasks in the order in which they appear.
+    """
+    n_tasks = len(appearance)
     if callable(n_folds):
         return n_folds(n_tasks)
-    return rng.permutation(n_tasks) % min(n_folds, n_tasks)
+    drawn = rng.permutation(n_tasks) % min(n_folds, n_tasks)
+    return np.asarray(drawn[appearance.argsort().argsort()])
 
 
 def evidence_maker(rows: TaskRows) -> MakeCriterion:
@@ -110,7 +123,7 @@ def known_tasks_maker(
     """Loss of rows in folds, given or such that all tasks are in most."""
     if isinstance(folds, int):
         # Tasks of a single row do not all belong to the first fold.
-        first = rng.integers(folds, size=rows.n_tasks)[rows.task]
+        first = rng.integers(folds, size=rows.n_tasks)[rows.appearance][rows.task]
         folds = (ranks_within(rows.task, rows.n_tasks, rng) + first) % folds
     pairs = [(rows.part(~mask), rows.part(mask)) for mask in each_fold(folds)]
     return lambda index: KnownTasks(
@@ -127,7 +140,8 @@ def new_tasks_maker(
     seed = int(rng.integers(2**31))
 
     def make(index: Array) -> TaskCriterion:
-        fold = folds_of_tasks(len(index), n_folds, np.random.default_rng(seed))
+        draw = np.random.default_rng(seed)
+        fold = folds_of_tasks(rows.appearance[index], n_folds, draw)
         folds = []
         for mask in each_fold(fold):
             own = [index[mask][usable[index[mask]]] for _, _, usable in drawn]

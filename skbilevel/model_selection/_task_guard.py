@@ -180,7 +180,7 @@ class TaskGuard:
         n_tasks, out = self.rows.n_tasks, []
         for repeat in range(2 if n_tasks < _TWICE_BELOW else 1):
             rng = np.random.default_rng([self.seed, repeat])
-            fold = folds_of_tasks(n_tasks, self.n_folds, rng)
+            fold = folds_of_tasks(self.rows.appearance, self.n_folds, rng)
             ranks = ranks_within(self.rows.task, n_tasks, rng)
             fit = partial(self._without, found)
             items = [(mask,) for mask in each_fold(fold)]
