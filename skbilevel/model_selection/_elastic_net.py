@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import unwrap
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +41,8 @@ _FIRST, _ROUNDS = 20, 20
 # Descent goes round the columns in order, and would draw a seed from the global
 # generator all the same. To seed one takes as long as a small descent.
 _UNUSED = np.random.RandomState(0)
+# Without its check of parameters, which takes as long as a small descent, too.
+_descent_path = unwrap(enet_path)
 
 
 class LeastSquaresOracle(Protocol):
@@ -86,12 +89,13 @@ class GramOracle:
     n_rows: int = 0
 
     def sub_gram(self, active: Array) -> Array:
-        """Gram matrix of some columns."""
-        return self.gram[np.ix_(active, active)]
+        """Gram matrix of some columns, not to be written to."""
+        everything = len(active) == len(self.gram)
+        return self.gram if everything else self.gram[np.ix_(active, active)]
 
     def gradient(self, active: Array, w: Array) -> Array:
         """``X^T (y - X W)`` for all columns."""
-        return np.asarray(self.cross - self.gram[:, active] @ w)
+        return np.asarray(self.cross - self.gram[active].T @ w)
 
     def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
         """Some columns of the rows, and targets, or None where moments are all."""
@@ -230,7 +234,7 @@ def descend(
     cross = oracle.cross[active]
     if cross.shape[1] > 1:
         rows, targets = _as_rows(oracle, active)
-        _, coefs, _ = enet_path(
+        _, coefs, _ = _descent_path(
             rows,
             targets,
             alphas=penalties / len(rows),
@@ -240,7 +244,7 @@ def descend(
         return np.asarray(np.moveaxis(coefs, 2, 0).swapaxes(1, 2))
     # One dummy row with the norm of y: with a Gram matrix given, the rows only
     # set the scale of the penalty and of the tolerance.
-    _, coefs, _ = enet_path(
+    _, coefs, _ = _descent_path(
         np.zeros((1, len(active)), order="F"),
         np.array([np.sqrt(oracle.yy)]),
         alphas=penalties,
@@ -312,13 +316,24 @@ class KernelOracle(RowsOracle):
             RowsDataFit(design, rows.y, weight, sweep), np.arange(len(ones))
         )
         self._train = train
+        # Columns that were asked for, and their Gram matrix: paths ask for them again.
+        self._known, self._gram = np.empty(0, dtype=int), np.empty((0, 0))
+        self._place = np.full(len(ones), -1)
 
     def sub_gram(self, active: Array) -> Array:
         """Gram matrix of some columns."""
-        if sparse.issparse(self._train.rows.X):
-            return super().sub_gram(active)
-        block = self._train.swept(self._train.rows.columns(active))
-        return np.asarray(block.T @ block)
+        new, m = active[self._place[active] < 0], len(self._known)
+        if new.size:
+            self._known = np.concatenate([self._known, new])
+            self._place[new] = np.arange(m, len(self._known))
+            if sparse.issparse(self._train.rows.X):
+                self._gram = super().sub_gram(self._known)
+            else:
+                block = self._train.swept(self._train.rows.columns(self._known))
+                below = block[:, m:].T @ block
+                above = np.concatenate([self._gram, below[:, :m].T], axis=1)
+                self._gram = np.concatenate([above, below])
+        return self._gram[np.ix_(self._place[active], self._place[active])]
 
     def rows_of(self, active: Array, few: bool = False) -> tuple[Array, Array] | None:
         """Some columns of the rows, and targets, swept and root-weighted."""

@@ -83,19 +83,23 @@ class NetPath:
         self._made = [(np.empty(0, dtype=int), np.empty(0))]
 
     def until(self, k: int) -> list[tuple[Array, Array]]:
-        """Columns and coefficients of the points up to one, or up to the end."""
+        """Columns and coefficients of the points up to one, or the end, and of more."""
         while len(self._made) <= min(k, self.last):
-            index, w, rest = next(self._points)
-            if len(w) > self._limit or rest < self._least:
-                self.last = len(self._made)
+            index, W, rest = next(self._points)
             index = index if self._columns is None else self._columns[index]
-            self._made.append((index, w))
-        return self._made[: k + 1]
+            room = self.last + 1 - len(self._made)
+            for w, left in zip(W[:room], rest[:room], strict=True):
+                keep = np.flatnonzero(w)
+                self._made.append((index[keep], w[keep]))
+                if len(keep) > self._limit or left < self._least:
+                    self.last = len(self._made) - 1
+                    break
+        return self._made
 
     def near(self, log_alpha: float) -> tuple[Array, Array]:
         """Columns and coefficients at the point nearest to a strength."""
-        k = round((self.log_top - log_alpha) / self.step)
-        return self.until(max(k, 0))[-1]
+        k = max(round((self.log_top - log_alpha) / self.step), 0)
+        return self.until(k)[min(k, self.last)]
 
 
 class ErrorCurve:
@@ -141,6 +145,7 @@ class NetSet:
     trainer: MomentTrainer | KernelTrainer
     shares: tuple[NetShares, ...]
     _paths: dict[tuple[Any, ...], NetPath] = field(default_factory=dict, repr=False)
+    _judges: dict[bytes, HeldOutRows] = field(default_factory=dict, repr=False)
 
     @cached_property
     def oracle(self) -> LeastSquaresOracle:
@@ -159,7 +164,10 @@ class NetSet:
 
     def held_out(self, valid: Array) -> HeldOutRows:
         """Errors on other rows."""
-        return self.trainer.held_out(valid)
+        key = valid.tobytes()
+        if key not in self._judges:
+            self._judges[key] = self.trainer.held_out(valid)
+        return self._judges[key]
 
     def path(self, share: int) -> NetPath:
         """The path of one strength for all columns."""

@@ -36,8 +36,9 @@ from skbilevel.problems._penalties import ElasticNet
 from skbilevel.problems._resampled import LeastSquaresModel
 from skbilevel.problems._spectrum import SharedOptimum
 
-# A search along a path ends where so many points were no better.
-_PATIENCE = 10
+# A search along a path ends where half a decade of strengths was no better, or where
+# the error is so many times the least one: it rises further as columns come in.
+_PATIENCE, _WORSE = 10 * STEP, 1.05
 # Strengths are no smaller than this share of the one that removes all columns.
 _WEAKEST = 1e-6
 # First stages of refits: so many points of the path of a shared strength, so far apart.
@@ -45,7 +46,7 @@ _STAGES, _STAGE = 4, 8
 # Errors that differ by less are the same: coordinate descent may end where it started.
 _TIE = 1e-6
 # Strengths that are judged at once.
-_BLOCK = 10
+_BLOCK = 5
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def best_on_path(
     curves, step = list(map(ErrorCurve, paths, rows)), paths[0].step
     first = int(np.ceil((max(each.log_top for each in paths) - log_top) / step))
     best, place, n_made, ended = Best(np.inf, log_top, -1), 0, 0, False
-    while not ended and (n_made - place <= _PATIENCE or place == 0):
+    while not ended and (step * (n_made - place) <= _PATIENCE or place == 0):
         log_alpha = log_top + step * (first - n_made - np.arange(_BLOCK))
         errors = np.sum([curve.at(log_alpha) for curve in curves], axis=0)
         least = float(errors.min())
@@ -79,7 +80,7 @@ def best_on_path(
             k = int(np.argmax(errors <= least * (1.0 + _TIE)))
             place = n_made + k
             best = Best(least, float(log_alpha[k]), -1 if place == 0 else 0)
-        ended = not np.isfinite(errors).all()
+        ended = not errors[-1] < (_WORSE * best.error if place else np.inf)
         n_made += int(np.isfinite(errors).sum())
     return best
 

@@ -321,5 +321,7 @@ def unit_metric(square: Array, weight: Array | float) -> Array:
 
 def scaled(moments: Swept, metric: Array) -> Swept:
     """Moments of columns multiplied by ``metric`` (..., p)."""
+    if (metric == 1.0).all():
+        return moments
     gram = metric[..., :, None] * moments.gram * metric[..., None, :]
     return replace(moments, gram=gram, cross=metric[..., None] * moments.cross)

@@ -91,6 +91,9 @@ def test_oracles_agree(make_rows, setting):
     assert_allclose(oracle.cross, gram.cross, rtol=1e-9, atol=1e-10)
     assert_allclose(oracle.yy, gram.yy, rtol=1e-10)
     assert_allclose(oracle.sub_gram(active), gram.sub_gram(active), atol=1e-10)
+    # Columns that are new, and some that were asked for.
+    more = np.array([1, 17, 81])
+    assert_allclose(oracle.sub_gram(more), gram.sub_gram(more), atol=1e-10)
     assert_allclose(oracle.gradient(active, w), gram.gradient(active, w), atol=1e-9)
 
 
