@@ -9,7 +9,7 @@ from skbilevel.model_selection import _weighted_net as module
 from skbilevel.model_selection._elastic_net import GramOracle, KernelOracle
 from skbilevel.model_selection._weighted_net import net_path, solve_net
 from skbilevel.problems import ElasticNet
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, KernelSet
 
 N, P = 50, 80
 
@@ -18,12 +18,11 @@ N, P = 50, 80
 def oracle(request, make_rows):
     """Return the rows as coordinate descent asks for them, and X and y, centered."""
     rows = make_rows(N, P, sparse_X=request.param == "sparse rows")
-    kernel_rows, train = KernelRows.of(rows), np.arange(N)
     X = rows.X.toarray() if request.param == "sparse rows" else rows.X
     X, y = X - X.mean(axis=0), rows.y - rows.y.mean()
     if request.param == "moments":
         return GramOracle(X.T @ X, X.T @ y, float((y**2).sum()), float(N)), X, y[:, 0]
-    return KernelOracle(kernel_rows, train, kernel_rows.sweep_map(train)), X, y[:, 0]
+    return KernelOracle(KernelSet(KernelRows.of(rows), np.arange(N))), X, y[:, 0]
 
 
 @pytest.fixture(params=["whole", "working sets"])
