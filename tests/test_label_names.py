@@ -1,4 +1,4 @@
-"""Names of classes, groups, tasks and labels of columns are names: they change nothing.
+"""Names of classes, tasks and labels of columns are names: they change nothing.
 
 What is drawn at random is drawn in the order in which labels appear in the rows.
 """
@@ -12,13 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skbilevel import (
-    BilevelGammaCV,
     BilevelLassoCV,
     BilevelLogisticCV,
     BilevelRidgeClassifierCV,
     BilevelRidgeCV,
     BilevelSearchCV,
-    FractionalSparseRegressor,
     MetaLogistic,
     MetaRidge,
     SampleWeightsCV,
@@ -73,27 +71,6 @@ def test_of_classes(model, n_classes):
     else:
         assert_allclose(renamed[:, order], found, rtol=1e-5, atol=1e-6)
     assert (other.predict(X) == NAMES[one.predict(X)]).all()
-
-
-@pytest.mark.parametrize(
-    ("model", "y"),
-    [
-        (BilevelRidgeCV(), SCORE),
-        (BilevelRidgeCV(cv=3, **ALONE), SCORE),
-        (BilevelLassoCV(cv=3, feature_groups="shared"), SCORE),
-        (BilevelGammaCV(cv=3, **UNSHARED), np.exp(SCORE / 2)),
-        (BilevelLogisticCV(**UNSHARED), CODES),
-        (searched(BilevelRidgeCV()), SCORE),
-        (FractionalSparseRegressor(2, cv=3), SCORE),
-    ],
-    ids=str,
-)
-def test_of_groups_of_rows(model, y):
-    one = clone(model).fit(X, y, groups=MEMBER)
-    other = clone(model).fit(X, y, groups=NAMES[MEMBER])
-    method = "predict_proba" if hasattr(one, "predict_proba") else "predict"
-    found, renamed = getattr(one, method)(X), getattr(other, method)(X)
-    assert_allclose(renamed, found, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("criterion", ["evidence", "new-tasks", "known-tasks"])

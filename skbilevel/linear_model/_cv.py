@@ -20,7 +20,7 @@ from skbilevel._warn import warn_user
 from skbilevel.linear_model._counts import RowCounts
 from skbilevel.linear_model._fold_features import FoldFeatures
 from skbilevel.model_selection._plan import repeated
-from skbilevel.model_selection._resampling import leave_one_unit_out, numbered
+from skbilevel.model_selection._resampling import leave_one_unit_out
 
 Splits = list[tuple[Array, Array]]
 
@@ -65,7 +65,6 @@ class Resampling:
         that are made here share out the rows that count.
         """
         groups, splits = counts.take(self.groups), self.splits
-        groups = None if groups is None else numbered(groups)
         if splits is not None:
             splits = _split_among(splits, counts)
         elif groups is not None:

@@ -221,7 +221,7 @@ def test_passes_over_the_rows(make_rows, n, most):
     Counted.seen.clear()
     rows = Counted(**vars(make_rows(n, 8)))
     plan = default_plan(request(rows), 5)
-    guarded_strengths(RowViews(rows), plan, FEW, Averaging(), Strengths())
+    guarded_strengths(terms_of(rows, plan), FEW, Strengths())
     assert n <= sum(Counted.seen) <= most
 
 
