@@ -354,11 +354,8 @@ class MetaLinearModel(Versioned, TaskParameters):
         """Linear predictions, row by row."""
         out = X @ self.centre_ + self.centre_intercept_
         known = np.flatnonzero(places >= 0)
-        if len(known):
-            own = places[known]
-            rows = X if len(known) == len(X) else X[known]
-            out[known] = np.einsum("ij,ij->i", rows, self.coef_[own])
-            out[known] += self.intercept_[own]
+        own, rows = places[known], X if len(known) == len(X) else X[known]
+        out[known] = np.vecdot(rows, self.coef_[own]) + self.intercept_[own]
         return np.asarray(out)
 
     def contrast_std(self, contrasts: Any) -> Array:
