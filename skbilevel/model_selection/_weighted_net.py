@@ -29,8 +29,8 @@ _WHOLE = 500
 # Points of a path that are made at once: five, and more where columns are few, so that
 # a call of coordinate descent takes longer than its overhead.
 _AT_ONCE, _CELLS = 5, 300
-# Points of a path: after so many rounds columns are so alike that the fit stays.
-_ON_PATH = Descent(tol=1e-6, max_iter=100)
+# Points of a path, which are compared with each other.
+_ON_PATH = Descent(tol=1e-6)
 # Single solutions, until signs are those of the minimizer.
 _ROUGH, _CLOSER = Descent(tol=1e-4), (Descent(tol=1e-8), Descent(tol=1e-13))
 # How often columns may be added to the working set of a single solution.
