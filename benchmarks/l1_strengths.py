@@ -3,6 +3,7 @@
     python benchmarks/l1_strengths.py criterion     # needs sparho 0.2
     python benchmarks/l1_strengths.py predict
     python benchmarks/l1_strengths.py target quality.json
+    python benchmarks/l1_strengths.py speed
 
 ``criterion``: the mean squared error of five folds over one l1 strength per feature, no
 intercept, from the same start (a tenth of the strength that removes all columns), as
@@ -12,6 +13,9 @@ thread, medians of interleaved rounds. sparse-ho, its predecessor, is on no inde
 
 ``predict``: test errors on data with few useful columns of many, and on data sets that
 scikit-learn has, medians over seeds.
+
+``speed``: CPU seconds of a fit of the two estimators and of LassoCV, on correlated
+dense columns, sparse columns, and many columns of few rows.
 
 ``target`` reads what ``quality.py --json`` has written for BilevelLassoCV, and prints
 the sets on which LassoCV beats RidgeCV by 2 %: there BilevelLassoCV should not be more
@@ -29,6 +33,7 @@ from typing import Any
 import numpy as np
 from _report import table
 from _timing import cpu_time
+from scipy import sparse
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.linear_model import ElasticNetCV, LassoCV, RidgeCV
 from sklearn.model_selection import KFold, train_test_split
@@ -190,18 +195,53 @@ def target(path: Path) -> None:
     print(f"mean {ratios.mean():.4f}, worst {ratios.max():.4f}, missed {missed}")
 
 
+def correlated(n: int, p: int, useful: int) -> tuple[Any, np.ndarray]:
+    """Return columns whose neighbours have a correlation of a half, and a target."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, p))
+    for j in range(1, p):
+        X[:, j] = 0.5 * X[:, j - 1] + np.sqrt(0.75) * X[:, j]
+    signal = X[:, rng.permutation(p)[:useful]] @ rng.standard_normal(useful)
+    return X, signal + signal.std() * rng.standard_normal(n)
+
+
+def sparse_columns(n: int, p: int, density: float) -> tuple[Any, np.ndarray]:
+    """Return sparse normal columns, a twentieth of them useful, and a target."""
+    rng = np.random.default_rng(0)
+    X = sparse.random_array(
+        (n, p), density=density, rng=rng, data_sampler=rng.standard_normal
+    ).tocsr()
+    useful = rng.permutation(p)[: p // 20]
+    signal = X[:, useful] @ rng.standard_normal(len(useful))
+    return X, signal + signal.std() * rng.standard_normal(n)
+
+
+def speed() -> None:
+    """Print the time of a fit."""
+    rows = []
+    for name, (X, y) in {
+        "dense 667 x 314": correlated(667, 314, 30),
+        "sparse 1000 x 1000": sparse_columns(1000, 1000, 0.02),
+        "dense 60 x 2000": correlated(60, 2000, 10),
+    }.items():
+        models = BilevelLassoCV(), BilevelElasticNetCV(), LassoCV(cv=5)
+        seconds = [cpu_time(model.fit, X, y)[1] for model in models]
+        rows.append([name, *(f"{each:.2f}" for each in seconds)])
+    print(table(["rows x columns", "lasso", "elastic net", "LassoCV"], rows))
+
+
 def main() -> None:
     """Run one of the comparisons."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("criterion", "predict", "target"))
+    parser.add_argument("what", choices=("criterion", "predict", "speed", "target"))
     parser.add_argument("json", nargs="?", type=Path, help="of target")
     args = parser.parse_args()
     if args.what == "target":
         target(args.json)
     else:
-        {"criterion": criterion, "predict": predict}[args.what]()
+        {"criterion": criterion, "predict": predict, "speed": speed}[args.what]()
 
 
 if __name__ == "__main__":

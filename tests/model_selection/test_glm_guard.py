@@ -24,7 +24,7 @@ from skbilevel.model_selection._row_views import RowViews
 from skbilevel.model_selection._strengths import Strengths
 from skbilevel.problems import LogisticLoss, PoissonLoss, SoftmaxLoss
 from skbilevel.problems._evidence import KernelEvidence
-from skbilevel.problems._kernel import KernelRows
+from skbilevel.problems._kernel import KernelRows, Kernels
 from skbilevel.problems._moments import AugmentedRows
 from skbilevel.problems._spectrum import choose_shared
 from skbilevel.solvers._whitened import minimize_whitened
@@ -323,17 +323,28 @@ def test_wide_sets_read_their_own_rows_and_meet_no_point_twice(monkeypatch):
     family = FAMILIES["binary"]
     glm = GLMRows(rows, family.loss, family.offset)
     trainer = GLMTrainer(glm, plan.outer[0])
-    points, evaluate = [], KernelEvidence.point
+    kernels, points = [], []
+    product, evaluate = Kernels._product, KernelEvidence.point
 
-    def counted(self, v):
-        assert len(self.train.rows.X) == len(plan.outer[0].rows)
+    def count_kernels(self, v):
+        assert self.design.shape[0] == len(plan.outer[0].rows)
+        kernels.append(v.tobytes())
+        return product(self, v)
+
+    def count_points(self, v):
         points.append(v.tobytes())
         return evaluate(self, v)
 
-    # How often it is evaluated no candidate tells.
-    monkeypatch.setattr(KernelEvidence, "point", counted)
-    all_candidates(trainer, replace(FEW, evidence=(1.0, 0.3, 0.1)), Strengths())
+    # How often a fit computes them no candidate tells.
+    monkeypatch.setattr(Kernels, "_product", count_kernels)
+    monkeypatch.setattr(KernelEvidence, "point", count_points)
+    recipe = replace(FEW, evidence=(1.0, 0.3, 0.1))
+    all_candidates(trainer, recipe, Strengths())
+    assert np.shares_memory(trainer._working.kernel_rows.X, trainer.problem.X)
     assert len(points) == len(set(points)) > 3
+    # The start needs the kernel of one variance only, as the shared strength does,
+    # and candidates are solved where a criterion has been.
+    assert len(kernels) <= 1 + len(recipe.half) + len(points) - 1
 
 
 @pytest.mark.parametrize("free", [(), (1, 4)])

@@ -54,7 +54,7 @@ def test_moment_is_the_product_of_rows(make_rows, setting):
 def test_moment_in_blocks(make_rows):
     """Of 256 rows, where columns are many."""
     rows, index = make_rows(700, 1100, weighted=True), np.arange(700)
-    assert_allclose(rows.moment(index), direct(rows, index), rtol=1e-10, atol=1e-10)
+    assert_allclose(rows.moment(index), direct(rows, index), rtol=1e-12, atol=1e-12)
 
 
 def test_shift_is_subtracted(make_rows):

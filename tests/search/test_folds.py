@@ -473,8 +473,8 @@ def test_batched_and_single_training_sets_agree():
         for scaler in (StandardScaler(), Shifted())
     )
     found, expected = (each.best_estimator_[-1] for each in (together, apart))
-    assert_allclose(found.alpha_, expected.alpha_, rtol=1e-5)
-    assert_allclose(together.best_score_, apart.best_score_, rtol=1e-5)
+    assert_allclose(found.alpha_, expected.alpha_, rtol=1e-6)
+    assert_allclose(together.best_score_, apart.best_score_, rtol=1e-6)
 
 
 def test_rows_outside_of_a_split_are_never_transformed():
